@@ -1,0 +1,1 @@
+"""boltzax: statistical mechanics of learning machines, in JAX."""

@@ -1,0 +1,12 @@
+"""Declaration to Gibbs measure: checks by shape, then lowers."""
+
+from ._check import check_betas as check_betas
+from ._compile import compile as compile
+from ._coordinates import Coordinates as Coordinates
+from ._coordinates import Weights as Weights
+from ._gibbs import Gibbs as Gibbs
+from ._marginal import LinearGaussian as LinearGaussian
+from ._marginal import MarginalPotential as MarginalPotential
+from ._potential import AbstractPotential as AbstractPotential
+from ._potential import EnergyPotential as EnergyPotential
+from ._residual import AbstractResidual as AbstractResidual

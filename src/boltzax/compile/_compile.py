@@ -1,0 +1,180 @@
+"""Declaration to Gibbs measure."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core import DeclarationError, weights_of
+from ..declare import (
+    AbstractChart,
+    AbstractDataTerm,
+    AbstractEnergy,
+    AbstractTerm,
+    Distribution,
+    Independent,
+    Localisation,
+    SquaredError,
+    Subsampled,
+    Temperature,
+    check_distribution,
+)
+from ._check import check_beta, check_terms, check_weights
+from ._coordinates import Coordinates, coordinates
+from ._gibbs import Gibbs
+from ._marginal import BUDGET, marginal_potential
+from ._potential import AbstractLowered, AbstractPotential, EnergyPotential, Plain
+from ._residual import basis_residual, moment_residual, node_residual
+
+Integral = Literal["auto", "declared", "nodes", "moments", "basis"]
+
+
+def compile(
+    energy: AbstractEnergy,
+    prior: Independent | Distribution,
+    *,
+    beta: float | Array | Temperature = 1.0,
+    chart: AbstractChart | None = None,
+    integral: Integral = "auto",
+    modes: int = 64,
+    marginalise: bool | None = None,
+) -> Gibbs:
+    """Check a declaration and lower it to one Gibbs measure `p(w) ∝ π(w) exp(-β E(w))`.
+
+    **Arguments**
+
+    - `energy`: what `beta` multiplies, `E = ∫ loss dμ`. `Localisation` terms go to the prior.
+    - `prior`: `Independent(...)` by path, or one distribution for all weights.
+    - `beta`: a number, or a `Temperature`.
+    - `chart`: which weights are free (`Freeze`, `Select`, `Mask`, `Tie`); all, if not given.
+    - `integral`: how squared losses are evaluated. `"declared"` as written; `"nodes"` as rows of
+      residuals; `"moments"` by the second moments of the data (models linear in features of the
+      data); `"basis"` as `Σ c_k²` over `modes` functions of the measure's basis; `"auto"` takes
+      moments where they apply, else nodes.
+    - `marginalise`: integrate out a readout that enters linearly with a Gaussian prior: always
+      (`True`), never (`False`), or when it is cheap (`None`).
+
+    **Raises** `DeclarationError`, naming the argument, what it got, what was expected and the mend,
+    before anything is traced or sampled.
+    """
+    terms = check_terms(energy)
+    declared, base = check_weights(terms)
+    value = check_beta(beta, terms)
+    _check_choices(integral, modes, marginalise)
+    prior = _as_prior(prior)
+    lowered = coordinates(base, chart, prior.resolve)
+    data = tuple((f, t) for f, t in terms if not isinstance(t, Localisation))
+    springs = tuple((f, t) for f, t in terms if isinstance(t, Localisation))
+    free = tuple(lowered.priors) + tuple(lowered.ties)
+    parts = tuple(_lower(jnp.asarray(f, float), t, base, free, integral, modes) for f, t in data)
+    potential, reason = _choose(parts, lowered, springs, marginalise)
+    readout = getattr(potential, "readout", {})
+    kept = {path: p for path, p in lowered.priors.items() if path not in readout}
+    for _, term in springs:
+        _check_centre(lowered, weights_of(term.model))
+    pulls = tuple(Plain(jnp.asarray(f, float), t) for f, t in springs)
+    lowered = Coordinates(lowered.base, kept, lowered.indices, lowered.ties, pulls)
+    masses = tuple(jnp.asarray(t.measure.mass) for _, t in data if isinstance(t, AbstractDataTerm))
+    return Gibbs(potential, lowered, value, declared, reason, masses)
+
+
+def _lower(
+    factor: Array,
+    term: AbstractTerm,
+    base: dict[str, Array],
+    free: tuple[str, ...],
+    integral: Integral,
+    modes: int,
+) -> AbstractLowered:
+    if not isinstance(term, SquaredError) or _subsampled(term):
+        return Plain(factor, term)
+    if integral == "declared":
+        return Plain(factor, term)
+    if integral == "basis":
+        return basis_residual(factor, term, modes)
+    if integral in ("auto", "moments"):
+        moments = moment_residual(factor, term, base, free)
+        if moments is not None:
+            return moments
+        if integral == "moments":
+            raise DeclarationError(
+                "integral",
+                got="'moments'",
+                expected="a model linear in fewer features of the data than there are data",
+                mend="use integral='auto'",
+            )
+    return node_residual(factor, term)
+
+
+def _subsampled(term: AbstractDataTerm) -> bool:
+    inner = jax.tree.leaves(term.measure, is_leaf=lambda node: isinstance(node, Subsampled))
+    return any(isinstance(node, Subsampled) for node in inner)
+
+
+def _choose(
+    parts: tuple[AbstractLowered, ...],
+    lowered: Coordinates,
+    springs: tuple,
+    marginalise: bool | None,
+) -> tuple[AbstractPotential, str]:
+    plain = EnergyPotential(parts)
+    if marginalise is False:
+        return plain, "marginalise=False"
+    if springs:
+        potential, reason = None, "the prior is localised"
+    else:
+        fixed = set(lowered.indices) | set(lowered.ties) | set(lowered.ties.values())
+        budget = float("inf") if marginalise else BUDGET
+        potential, reason = marginal_potential(parts, lowered.base, lowered.priors, fixed, budget)
+    if potential is None:
+        if marginalise:
+            raise DeclarationError(
+                "marginalise",
+                got="True",
+                expected="a readout that can be integrated out",
+                mend=f"use marginalise=None; here {reason}",
+            )
+        return plain, reason
+    return potential, ""
+
+
+def _as_prior(prior: object) -> Independent:
+    if isinstance(prior, Independent):
+        return prior
+    if isinstance(prior, dict):
+        return Independent(prior)
+    check_distribution("prior", prior)
+    return Independent({"*": prior})
+
+
+def _check_choices(integral: object, modes: object, marginalise: object) -> None:
+    if integral not in ("auto", "declared", "nodes", "moments", "basis"):
+        raise DeclarationError(
+            "integral",
+            got=repr(integral),
+            expected="'auto', 'declared', 'nodes', 'moments' or 'basis'",
+            mend="choose one of them",
+        )
+    if not isinstance(modes, int) or modes < 1:
+        raise DeclarationError(
+            "modes", got=repr(modes), expected="a positive integer", mend="pass e.g. modes=64"
+        )
+    if marginalise not in (None, True, False):
+        raise DeclarationError(
+            "marginalise",
+            got=repr(marginalise),
+            expected="True, False or None",
+            mend="None integrates out what is cheap",
+        )
+
+
+def _check_centre(lowered: Coordinates, centre: dict[str, Array]) -> None:
+    for path, prior in lowered.priors.items():
+        if not bool(jnp.all(prior.support(centre[path]))):
+            raise DeclarationError(
+                f"Localisation.{path}",
+                got="a centre outside the prior's support",
+                expected=f"weights in {prior.support}",
+                mend="localise at a point the prior allows",
+            )

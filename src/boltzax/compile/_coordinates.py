@@ -1,0 +1,121 @@
+"""Unconstrained coordinates: the free weights, their prior, and the way back to the model."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ..core import DeclarationError
+from ..declare import AbstractChart, Distribution, Slots, biject_to
+from ._potential import Plain
+
+Weights = dict[str, Array]
+"""Free weights by path, in unconstrained coordinates. A masked leaf is the vector of its free
+entries."""
+
+
+class Coordinates(eqx.Module):
+    """The bijection between unconstrained coordinates and the weights of the model.
+
+    `base` holds every leaf of the declared model (frozen values included); `springs` are the
+    `Localisation` terms, which belong to the prior.
+    """
+
+    base: dict[str, Array]
+    priors: dict[str, Distribution]
+    indices: dict[str, Int[Array, " entry"]]
+    ties: dict[str, str] = eqx.field(static=True)
+    springs: tuple[Plain, ...] = ()
+
+    def constrain(self, w: Weights) -> dict[str, Array]:
+        """All weights of the model, by path, at these coordinates."""
+        moved = {path: self._constrain(path, value) for path, value in w.items()}
+        full = self.base | moved
+        return full | {leaf: full[source] for leaf, source in self.ties.items()}
+
+    def unconstrain(self, weights: dict[str, Array]) -> Weights:
+        """The coordinates of given weights (all leaves by path)."""
+        return {path: self._unconstrain(path, weights[path]) for path in self.priors}
+
+    def log_prior(self, w: Weights) -> Float[Array, ""]:
+        """Log-density of the prior in unconstrained coordinates, in nats.
+
+        The log-Jacobian of the supports is included, and so are the springs of `Localisation`.
+        """
+        total = sum((self._log_prior(path, w[path]) for path in self.priors), jnp.zeros(()))
+        if not self.springs:
+            return total
+        weights = self.constrain(w)
+        return total - sum(spring.value(weights) for spring in self.springs)
+
+    def sample_prior(self, key: PRNGKeyArray) -> Weights:
+        """One draw of the prior."""
+        keys = jax.random.split(key, max(len(self.priors), 1))
+        weights = dict(self.base)
+        for k, (path, prior) in zip(keys, self.priors.items(), strict=True):
+            shape = self.base[path].shape
+            batch = shape[: len(shape) - prior.event_dim]
+            draw = prior.expand(batch).sample(k)
+            weights[path] = draw.astype(self.base[path].dtype)
+        return self.unconstrain(weights)
+
+    def _constrain(self, path: str, value: Array) -> Array:
+        transform = biject_to(self.priors[path].support)
+        if path not in self.indices:
+            return transform(value)
+        leaf = self.base[path]
+        inside = transform(self._embed(path, value)).reshape(-1)[self.indices[path]]
+        return leaf.reshape(-1).at[self.indices[path]].set(inside).reshape(leaf.shape)
+
+    def _unconstrain(self, path: str, value: Array) -> Array:
+        inverse = biject_to(self.priors[path].support)._inverse(value)
+        return inverse.reshape(-1)[self.indices[path]] if path in self.indices else inverse
+
+    def _embed(self, path: str, value: Array) -> Array:
+        """A leaf-shaped array of coordinates with the free entries in place, zeros elsewhere."""
+        shape = self.base[path].shape
+        flat = jnp.zeros(int(np.prod(shape)), value.dtype)
+        return flat.at[self.indices[path]].set(value).reshape(shape)
+
+    def _log_prior(self, path: str, value: Array) -> Float[Array, ""]:
+        prior = self.priors[path]
+        transform = biject_to(prior.support)
+        masked = path in self.indices
+        z = self._embed(path, value) if masked else value
+        x = transform(z)
+        log_p, log_j = prior.log_prob(x), transform.log_abs_det_jacobian(z, x)
+        if masked:
+            density = jnp.broadcast_to(log_p, z.shape) + log_j
+            return jnp.sum(density.reshape(-1)[self.indices[path]])
+        return jnp.sum(log_p) + jnp.sum(log_j)
+
+
+def coordinates(
+    base: dict[str, Array],
+    chart: AbstractChart | None,
+    prior_of,
+) -> Coordinates:
+    """Lower a chart and a prior; `prior_of(base, free_paths)` gives the distributions."""
+    slots = Slots({path: tuple(leaf.shape) for path, leaf in base.items()}, tuple(base), {}, {})
+    slots = slots if chart is None else chart.restrict(slots)
+    if not slots.free:
+        raise DeclarationError(
+            "chart",
+            got="a chart that freezes every weight",
+            expected="at least one free weight",
+            mend="free something: a Gibbs measure needs weights",
+        )
+    priors = prior_of(base, set(slots.free))
+    indices = {}
+    for path, mask in slots.masks.items():
+        if priors[path].event_dim:
+            raise DeclarationError(
+                f"prior[{path!r}]",
+                got="a joint distribution over a leaf that a Mask frees in part",
+                expected="independent entries",
+                mend="use a univariate prior for this leaf, or free all of it",
+            )
+        indices[path] = jnp.asarray(np.flatnonzero(mask))
+    ordered = {path: priors[path] for path in slots.free}
+    return Coordinates(base, ordered, indices, slots.ties)

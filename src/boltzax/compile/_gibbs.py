@@ -1,0 +1,135 @@
+"""The Gibbs measure over the weights: what every sampler and observable works on."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..core import DeclarationError, weights_of, with_weights
+from ._check import check_betas
+from ._coordinates import Coordinates, Weights
+from ._potential import AbstractPotential
+
+
+class Gibbs(eqx.Module):
+    """`log p(w) = log π(w) - U(w, β) - log Z(β)`, with `U = β E(w)` for a plain energy.
+
+    `w` is a dictionary from path to unconstrained coordinates (see `constrain`). All arrays are
+    leaves: a new `beta` or new data of the same shape never retrace. Every method takes one `w`;
+    use `jax.vmap` for many.
+    """
+
+    potential: AbstractPotential
+    coordinates: Coordinates
+    beta: Float[Array, ""]
+    declared: PyTree
+    reason: str = eqx.field(static=True)
+    masses: tuple[Array, ...]
+
+    def log_prior(self, w: Weights) -> Float[Array, ""]:
+        """Log-density of the prior at `w`, in nats, log-Jacobian of the supports included."""
+        return self.coordinates.log_prior(w)
+
+    def potential_at(self, w: Weights, beta: Float[Array, ""]) -> Float[Array, ""]:
+        """`U(w, β)` in nats at any β."""
+        return self.potential(self.coordinates.constrain(w), beta)
+
+    def energy(self, w: Weights) -> Float[Array, ""]:
+        """`∂U/∂β` at this `beta`: the energy, averaged over weights that were integrated out."""
+        return self.potential.mean_energy(self.coordinates.constrain(w), self.beta)
+
+    def energy_variance(self, w: Weights) -> Float[Array, ""]:
+        """`-∂²U/∂β²`: variance of the energy over weights that were integrated out (else 0)."""
+        return self.potential.energy_variance(self.coordinates.constrain(w), self.beta)
+
+    def log_prob(self, w: Weights) -> Float[Array, ""]:
+        """`log π(w) - U(w, β)`, in nats, without the constant `-log Z`."""
+        return self.log_prior(w) - self.potential_at(w, self.beta)
+
+    def log_prob_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
+        """An unbiased estimate of `log_prob` (from a minibatch, if the measure is `Subsampled`)."""
+        weights = self.coordinates.constrain(w)
+        return self.log_prior(w) - self.potential.estimate(weights, self.beta, key)
+
+    def sample_prior(self, key: PRNGKeyArray) -> Weights:
+        """One draw of the prior, in unconstrained coordinates."""
+        return self.coordinates.sample_prior(key)
+
+    def constrain(self, w: Weights) -> dict[str, Array]:
+        """All weights of the model by path, frozen and tied ones included."""
+        return self.coordinates.constrain(w)
+
+    def model(self, w: Weights) -> PyTree:
+        """The declared model with the weights `w`."""
+        return with_weights(self.declared, self.constrain(w))
+
+    def position(self, model: PyTree | None = None) -> Weights:
+        """Coordinates of a model's weights (of the declared model, if none is given).
+
+        Raises `DeclarationError` if the weights have other shapes, or lie outside the support.
+        """
+        given = weights_of(self.declared if model is None else model)
+        shapes = {path: leaf.shape for path, leaf in self.coordinates.base.items()}
+        if {path: jnp.shape(leaf) for path, leaf in given.items()} != shapes:
+            raise DeclarationError(
+                "model",
+                got=f"weights {({k: jnp.shape(v) for k, v in given.items()})}",
+                expected=f"the declared weights {shapes}",
+                mend="pass a model of the declared structure",
+            )
+        for path, prior in self.coordinates.priors.items():
+            inside = prior.support(given[path])
+            if not isinstance(inside, jax.core.Tracer) and not bool(jnp.all(inside)):
+                raise DeclarationError(
+                    f"model.{path}",
+                    got="weights outside the prior's support",
+                    expected=f"values in {prior.support}",
+                    mend="widen the prior, or move the weights inside",
+                )
+        return self.coordinates.unconstrain(given)
+
+    def at(self, beta: float | Float[Array, ""]) -> "Gibbs":
+        """The same measure at another inverse temperature."""
+        value = jnp.asarray(beta, float)
+        check_betas("beta", value, self.masses)
+        return eqx.tree_at(lambda gibbs: gibbs.beta, self, value)
+
+    @property
+    def dim(self) -> int:
+        """Number of free coordinates that are sampled."""
+        shapes = jax.eval_shape(self.sample_prior, jax.random.key(0))
+        return sum(leaf.size for leaf in shapes.values())
+
+    @property
+    def parameters(self) -> int:
+        """Number of free weights, those integrated out included."""
+        readout = getattr(self.potential, "readout", {})
+        return self.dim + sum(self.coordinates.base[path].size for path in readout)
+
+    def __repr__(self) -> str:
+        names = ", ".join(
+            f"{path}{list(self.coordinates.base[path].shape)} ~ {type(prior).__name__}"
+            for path, prior in self.coordinates.priors.items()
+        )
+        frozen = [
+            path
+            for path in self.coordinates.base
+            if path not in self.coordinates.priors
+            and path not in self.coordinates.ties
+            and path not in getattr(self.potential, "readout", {})
+        ]
+        lines = [f"Gibbs measure over {self.dim} coordinates: {names}"]
+        if not isinstance(self.beta, jax.core.Tracer) and jnp.ndim(self.beta) == 0:
+            lines.append(f"beta = {float(self.beta):.6g}")
+        lines += list(self.potential.notes())
+        if self.reason:
+            lines.append(f"nothing integrated out: {self.reason}")
+        for path, prior in self.coordinates.priors.items():
+            if str(prior.support) != "Real()":
+                lines.append(f"{path}: support {prior.support} in unconstrained coordinates")
+        if frozen:
+            lines.append(f"frozen: {', '.join(frozen)}")
+        if self.coordinates.ties:
+            ties = ", ".join(f"{a} = {b}" for a, b in self.coordinates.ties.items())
+            lines.append(f"tied: {ties}")
+        return "\n  ".join(lines)

@@ -1,0 +1,142 @@
+"""Closed-form marginalisation of a linear Gaussian readout."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..declare import AbstractUnitModel, Distribution, Normal
+from ._potential import AbstractLowered, AbstractPotential
+from ._residual import AbstractResidual
+from ._walk import affine_in
+
+
+class LinearGaussian(eqx.Module):
+    """`log ∫ N(a; 0, I) exp(-β ½|C a - y|²) da` and its derivatives in β.
+
+    With `M = I + β C Cᵀ`: `U = ½ log det M + ½ β yᵀM⁻¹y`. Nothing is formed by squaring: one QR of
+    `[√β C; I]` on the smaller side, so that singular values down to 1/√β keep their digits.
+    """
+
+    design: Float[Array, "row weight"]
+    target: Float[Array, " row"]
+
+    def moments(self, beta: Float[Array, ""]) -> tuple[Array, Array, Array]:
+        """`U`, `∂U/∂β` and `-∂²U/∂β²`."""
+        c, y = self.design, self.target
+        rows, weights = c.shape
+        side = c if rows > weights else c.T
+        size = side.shape[1]
+        r = jnp.linalg.qr(jnp.concatenate([jnp.sqrt(beta) * side, jnp.eye(size)]), mode="r")
+        log_det = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(r))))
+        # t tᵗ has the eigenvalues of C Cᵀ M⁻¹; v = M⁻¹ y is the residual at the mean readout.
+        t = jax.scipy.linalg.solve_triangular(r, side.T, trans="T")
+        if rows > weights:
+            mean = beta * _solve(r, c.T @ y)
+            v = y - c @ mean
+            quadratic = beta * jnp.sum(v**2) + jnp.sum(mean**2)
+            bent = jnp.sum(jax.scipy.linalg.solve_triangular(r, c.T @ v, trans="T") ** 2)
+        else:
+            v = _solve(r, y)
+            quadratic = beta * (jnp.sum(v**2) + beta * jnp.sum((c.T @ v) ** 2))
+            bent = jnp.sum((c.T @ v) * (c.T @ _solve(r, v)))
+        u = log_det + 0.5 * quadratic
+        energy = 0.5 * jnp.sum(t**2) + 0.5 * jnp.sum(v**2)
+        variance = 0.5 * jnp.sum((t @ t.T) ** 2) + bent
+        return u, energy, variance
+
+
+def _solve(r: Array, b: Array) -> Array:
+    inner = jax.scipy.linalg.solve_triangular(r, b, trans="T")
+    return jax.scipy.linalg.solve_triangular(r, inner)
+
+
+class MarginalPotential(AbstractPotential):
+    """The free energy left once the weights `readout`, linear in the model, are integrated out."""
+
+    residuals: tuple[AbstractResidual, ...]
+    readout: dict[str, Distribution]
+    units: AbstractUnitModel | None
+
+    def linear_gaussian(self, weights: dict[str, Array]) -> LinearGaussian:
+        """Design matrix and target of the readout, in units of its prior."""
+        shapes = {path: weights[path].shape for path in self.readout}
+        loc = {p: jnp.broadcast_to(d.loc, shapes[p]) for p, d in self.readout.items()}
+        scales = {p: jnp.broadcast_to(d.scale, shapes[p]) for p, d in self.readout.items()}
+        scale = jnp.concatenate([scales[p].ravel() for p in self.readout])
+        at = weights | loc
+        design = jnp.concatenate([part.jacobian(at, loc) for part in self.residuals])
+        offset = jnp.concatenate([part.residuals(at) for part in self.residuals])
+        return LinearGaussian(design * scale, -offset)
+
+    def __call__(self, weights, beta):
+        return self.linear_gaussian(weights).moments(beta)[0]
+
+    def mean_energy(self, weights, beta):
+        return self.linear_gaussian(weights).moments(beta)[1]
+
+    def energy_variance(self, weights, beta):
+        return self.linear_gaussian(weights).moments(beta)[2]
+
+    def estimate(self, weights, beta, key):
+        return self(weights, beta)
+
+    def notes(self):
+        names = ", ".join(self.readout)
+        lines = [part.note() for part in self.residuals]
+        lines.append(f"{names}: linear with a Gaussian prior, integrated out in closed form")
+        if self.units is not None:
+            lines.append("units are exchangeable: single-unit moves by rank-one updates")
+        return tuple(lines)
+
+
+BUDGET = 2e7
+"""Largest `rows x weights x min(rows, weights)` for which the readout is integrated out unasked."""
+
+
+def marginal_potential(
+    parts: tuple[AbstractLowered, ...],
+    weights: dict[str, Array],
+    priors: dict[str, Distribution],
+    fixed: set[str],
+    budget: float,
+) -> tuple[MarginalPotential | None, str]:
+    """Find a readout that can be integrated out; the potential, or None and the reason."""
+    residuals = tuple(part for part in parts if isinstance(part, AbstractResidual))
+    if len(residuals) < len(parts):
+        return None, "not every energy term is a squared loss over all data"
+    gaussian = [p for p, d in priors.items() if isinstance(d, Normal) and p not in fixed]
+    chosen: dict[str, Array] = {}
+    for path in sorted(gaussian, key=lambda p: -weights[p].size):
+        trial = chosen | {path: weights[path]}
+        if all(_affine(part, weights, trial) for part in residuals):
+            chosen = trial
+    if not chosen:
+        return None, "no weights with a Gaussian prior enter the model linearly"
+    if len(chosen) == len(priors):
+        return None, "the model is linear in all its free weights: nothing would be left"
+    rows = sum(jax.eval_shape(part.residuals, weights).shape[0] for part in residuals)
+    size = sum(leaf.size for leaf in chosen.values())
+    if rows * size * min(rows, size) > budget:
+        return None, (
+            f"integrating out {', '.join(chosen)} would cost a factorisation of {rows} x {size} "
+            "at every step; pass marginalise=True to do so"
+        )
+    readout = {path: priors[path] for path in chosen}
+    return MarginalPotential(residuals, readout, _units(residuals, readout, priors)), ""
+
+
+def _affine(part: AbstractResidual, weights: dict[str, Array], trial: dict[str, Array]) -> bool:
+    rest = {path: leaf for path, leaf in weights.items() if path not in trial}
+    first = jax.tree.map(lambda leaf: leaf[0], part.rows)
+    return affine_in(lambda s, rest, z: part.row(rest | s, z), trial, rest, first)
+
+
+def _units(residuals, readout, priors) -> AbstractUnitModel | None:
+    if len(residuals) != 1 or not hasattr(residuals[0], "term"):
+        return None
+    model = residuals[0].term.model
+    if not isinstance(model, AbstractUnitModel) or set(readout) != {"readout"}:
+        return None
+    free = set(priors) - {"readout"}
+    return model if free == set(model.unit_weights()) else None

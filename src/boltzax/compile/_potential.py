@@ -1,0 +1,100 @@
+"""Potentials: the energy, or the free energy left once some weights are integrated out.
+
+The Gibbs measure at `beta` has density `π(w) exp(-U(w, β))`. For a plain energy `U = β E(w)`; with
+weights `a` integrated out, `U(w, β) = -log ∫ π(a) exp(-β E(w, a)) da`. Either way `∂U/∂β` is the
+mean energy given `w` and `-∂²U/∂β²` its variance given `w`, which makes every thermodynamic
+observable one formula (and Rao-Blackwellised where something was integrated out).
+"""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..core import with_weights
+from ..declare import AbstractTerm
+
+
+class AbstractPotential(eqx.Module):
+    """`U(w, β)` as a function of all weights of the model, by path (constrained values)."""
+
+    @abc.abstractmethod
+    def __call__(self, weights: dict[str, Array], beta: Float[Array, ""]) -> Float[Array, ""]:
+        """`U(w, β)`, in nats."""
+
+    @abc.abstractmethod
+    def mean_energy(self, weights: dict[str, Array], beta: Float[Array, ""]) -> Float[Array, ""]:
+        """`∂U/∂β`: the energy, averaged over what was integrated out."""
+
+    @abc.abstractmethod
+    def energy_variance(
+        self, weights: dict[str, Array], beta: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """`-∂²U/∂β²`: the variance of the energy over what was integrated out."""
+
+    @abc.abstractmethod
+    def estimate(
+        self, weights: dict[str, Array], beta: Float[Array, ""], key: PRNGKeyArray
+    ) -> Float[Array, ""]:
+        """An unbiased estimate of `U(w, β)`."""
+
+    @abc.abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """What was lowered to what, a line each."""
+
+
+class AbstractLowered(eqx.Module):
+    """An energy term after lowering."""
+
+    @abc.abstractmethod
+    def value(self, weights: dict[str, Array]) -> Float[Array, ""]:
+        """The term's energy, its factor included."""
+
+    @abc.abstractmethod
+    def estimate(self, weights: dict[str, Array], key: PRNGKeyArray) -> Float[Array, ""]:
+        """An unbiased estimate of `value`."""
+
+    @abc.abstractmethod
+    def note(self) -> str:
+        """What it was lowered to."""
+
+
+class Plain(AbstractLowered):
+    """A declared term evaluated as declared."""
+
+    factor: Array
+    term: AbstractTerm
+
+    def value(self, weights: dict[str, Array]) -> Float[Array, ""]:
+        return self.factor * self.term.value(with_weights(self.term.model, weights))
+
+    def estimate(self, weights: dict[str, Array], key: PRNGKeyArray) -> Float[Array, ""]:
+        return self.factor * self.term.estimate(with_weights(self.term.model, weights), key)
+
+    def note(self) -> str:
+        return f"{type(self.term).__name__}: evaluated as declared"
+
+
+class EnergyPotential(AbstractPotential):
+    """`U(w, β) = β Σ E_t(w)`."""
+
+    parts: tuple[AbstractLowered, ...]
+
+    def __call__(self, weights, beta):
+        return beta * self.mean_energy(weights, beta)
+
+    def mean_energy(self, weights, beta):
+        return sum((part.value(weights) for part in self.parts), jnp.zeros(()))
+
+    def energy_variance(self, weights, beta):
+        return jnp.zeros(())
+
+    def estimate(self, weights, beta, key):
+        keys = jax.random.split(key, len(self.parts))
+        pairs = zip(self.parts, keys, strict=True)
+        return beta * sum((part.estimate(weights, k) for part, k in pairs), jnp.zeros(()))
+
+    def notes(self):
+        return tuple(part.note() for part in self.parts)

@@ -1,0 +1,179 @@
+"""Squared losses as rows of residuals: `E = ½ Σ_r residual_r(w)²`, in three lowerings."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..core import with_weights
+from ..declare import SquaredError
+from ._potential import AbstractLowered
+from ._walk import Split
+
+
+class AbstractResidual(AbstractLowered):
+    """A squared loss as a sum over rows `z` with a residual `[out]` each, scaled by a root weight.
+
+    The rows may be projected (`basis`): `c = B r`, when the basis spans what matters.
+    """
+
+    rows: eqx.AbstractVar[PyTree]
+    scale: eqx.AbstractVar[Float[Array, " row"]]
+
+    @abc.abstractmethod
+    def row(self, weights: dict[str, Array], z: PyTree) -> Float[Array, " out"]:
+        """The unscaled residual of one row."""
+
+    @abc.abstractmethod
+    def project(self, scaled: Float[Array, "row *rest"]) -> Float[Array, "coefficient *rest"]:
+        """Rows to coefficients (the identity unless in a basis)."""
+
+    def residuals(self, weights: dict[str, Array]) -> Float[Array, " residual"]:
+        """All scaled residuals: `E = ½ Σ residuals²`."""
+        rows = jax.vmap(lambda z: self.row(weights, z))(self.rows)
+        return self.project(rows * self.scale[:, None]).reshape(-1)
+
+    def jacobian(
+        self, weights: dict[str, Array], over: dict[str, Array]
+    ) -> Float[Array, "residual weight"]:
+        """Derivative of the scaled residuals by the (flattened) weights `over`."""
+
+        def one(z):
+            jac = jax.jacrev(lambda part: self.row(weights | part, z))(over)
+            return jnp.concatenate(
+                [jac[path].reshape(jac[path].shape[0], -1) for path in over], axis=-1
+            )
+
+        matrix = jax.vmap(one)(self.rows) * self.scale[:, None, None]
+        return self.project(matrix).reshape(-1, matrix.shape[-1])
+
+    def value(self, weights: dict[str, Array]) -> Float[Array, ""]:
+        return 0.5 * jnp.sum(self.residuals(weights) ** 2)
+
+    def estimate(self, weights: dict[str, Array], key: PRNGKeyArray) -> Float[Array, ""]:
+        return self.value(weights)
+
+
+class NodeResidual(AbstractResidual):
+    """One row for each node of the measure, scaled by the root of its weight."""
+
+    rows: PyTree
+    scale: Float[Array, " row"]
+    term: SquaredError
+
+    def row(self, weights, z):
+        return jnp.atleast_1d(self.term.residual(with_weights(self.term.model, weights), z)).ravel()
+
+    def project(self, scaled):
+        return scaled
+
+    def note(self) -> str:
+        return f"SquaredError: {len(self.scale)} nodes of {type(self.term.measure).__name__}"
+
+
+class BasisResidual(AbstractResidual):
+    """The loss in coefficient space, `½ Σ_k c_k²`, `c_k = ∫ (f - y) φ_k dμ` in the measure's basis.
+
+    `basis` is `[coefficient, row]`: root weight of the nodes times the basis functions there.
+    """
+
+    rows: PyTree
+    scale: Float[Array, " row"]
+    basis: Float[Array, "coefficient row"]
+    term: SquaredError
+
+    def row(self, weights, z):
+        return jnp.atleast_1d(self.term.residual(with_weights(self.term.model, weights), z)).ravel()
+
+    def project(self, scaled):
+        return jnp.tensordot(self.basis, scaled, axes=1)
+
+    def note(self) -> str:
+        return (
+            f"SquaredError: Σ c_k² over {len(self.basis)} modes of "
+            f"{type(self.term.measure).__name__}'s basis"
+        )
+
+
+class MomentResidual(AbstractResidual):
+    """A model linear in features ψ of the data: the data enter by their second moments only.
+
+    With `R` the triangular factor of the weighted rows `[ψ(x), 1, y]` (so `RᵀR` is their moment
+    matrix), `∫ ½|Aψ + b - y|² dμ = ½ Σ_rows |A r_ψ + b r_1 - r_y|²`: a loss over as many rows as
+    there are features and outputs, at a cost that does not depend on the number of data, and a sum
+    of squares still, so that a small loss keeps its digits.
+    """
+
+    rows: tuple[Float[Array, "row feature"], Float[Array, " row"], Float[Array, "row out"]]
+    scale: Float[Array, " row"]
+    split: Split = eqx.field(static=True)
+    frozen: tuple[str, ...] = eqx.field(static=True)
+    count: int = eqx.field(static=True)
+
+    def row(self, weights, z):
+        features, one, target = z
+        base = {path: weights[path] for path in self.frozen}
+        free = {path: value for path, value in weights.items() if path not in base}
+        at = jnp.atleast_1d(self.split.apply(base, free, features)).ravel()
+        origin = jnp.atleast_1d(self.split.apply(base, free, jnp.zeros_like(features))).ravel()
+        return at + (one - 1) * origin - target
+
+    def project(self, scaled):
+        return scaled
+
+    def note(self) -> str:
+        return (
+            f"SquaredError: model linear in {self.split.size} features of the data; "
+            f"{self.count} data reduced to {len(self.scale)} rows of moments"
+        )
+
+
+def node_residual(factor: Array, term: SquaredError) -> NodeResidual:
+    """The rows of a squared loss as the measure gives them."""
+    points, weights = term.measure.nodes()
+    return NodeResidual(points, jnp.sqrt(factor * weights), term)
+
+
+def basis_residual(factor: Array, term: SquaredError, modes: int) -> BasisResidual:
+    """The squared loss in the first `modes` functions of the measure's orthonormal basis."""
+    points, weights = term.measure.nodes()
+    basis = term.measure.basis()
+    table = jax.vmap(lambda x: basis.evaluate(x, modes))(points)
+    root = jnp.sqrt(weights)
+    return BasisResidual(points, root, jnp.sqrt(factor) * (table * root[:, None]).T, term)
+
+
+def moment_residual(
+    factor: Array, term: SquaredError, weights: dict[str, Array], free: tuple[str, ...]
+) -> MomentResidual | None:
+    """The moments form, if the model is linear in features fewer than the nodes; else None."""
+    points, node_weights = term.measure.nodes()
+    count = len(node_weights)
+    frozen = tuple(path for path in weights if path not in free)
+    base = {path: weights[path] for path in frozen}
+    moving = {path: weights[path] for path in free}
+    x = points if term.target is not None else points[0]
+    first = jax.tree.map(lambda leaf: leaf[0], x)
+
+    def model(base, moving, x):
+        return with_weights(term.model, base | moving)(x)
+
+    split = Split(model, base, moving, first)
+    if not split.is_affine:
+        return None
+    y = points[1] if term.target is None else jax.vmap(term.target)(x)
+    out = jax.eval_shape(model, base, moving, first)
+    width = int(np.prod(out.shape))
+    if split.size + 1 + width >= count or split.size == 0:
+        return None
+    psi = np.asarray(jax.vmap(lambda x: split.features(base, x))(x))
+    y = np.broadcast_to(np.asarray(y).reshape(count, -1), (count, width))
+    table = np.concatenate([psi, np.ones((count, 1)), y], axis=1).astype(float)
+    root = np.sqrt(np.asarray(factor * node_weights, dtype=float))
+    triangle = jnp.asarray(np.linalg.qr(root[:, None] * table, mode="r"))
+    p = split.size
+    rows = (triangle[:, :p], triangle[:, p], triangle[:, p + 1 :])
+    return MomentResidual(rows, jnp.ones(len(triangle)), split, frozen, count)

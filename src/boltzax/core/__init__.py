@@ -1,0 +1,12 @@
+"""Values shared by every layer: estimates, statuses, errors, pytree tools. No domain words."""
+
+from ._errors import DeclarationError as DeclarationError
+from ._estimate import Estimate as Estimate
+from ._estimate import mean_estimate as mean_estimate
+from ._status import RunError as RunError
+from ._status import Status as Status
+from ._trees import matches as matches
+from ._trees import path_name as path_name
+from ._trees import weights_of as weights_of
+from ._trees import with_weights as with_weights
+from ._typing import typed as typed

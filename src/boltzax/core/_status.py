@@ -1,0 +1,29 @@
+"""What became of a run."""
+
+import equinox as eqx
+
+
+class Status(eqx.Enumeration):
+    """Outcome of a run; survives `jit`, and arrays of it are allowed (one per `beta`)."""
+
+    successful = "The run finished and nothing speaks against its draws."
+    non_finite = (
+        "A chain reached a non-finite log-density. Likely causes: a model that overflows in this "
+        "dtype, or a step size that left the support. Try float64 or a proper prior."
+    )
+    divergent = (
+        "More than 1% of the trajectories diverged. Likely causes: a step too large for the "
+        "curvature, or a posterior with a funnel. Raise `target_acceptance`, or lower beta."
+    )
+    not_mixed = (
+        "The chains disagree (split r_hat above 1.1 for the energy) or hold fewer than 4 "
+        "effective draws a chain. Draw more, or use `anneal` instead of `sample`."
+    )
+    lagging = (
+        "The ladder lags behind equilibrium: forward and reverse passes disagree, or no replica "
+        "travelled from the prior to the coldest level and back. Draw more or refine the ladder."
+    )
+
+
+class RunError(RuntimeError):
+    """A run whose `Status` is not `successful`, raised unless `throw=False` was passed."""

@@ -1,0 +1,127 @@
+"""Orthonormal bases: the interface, its checks and finite expansions."""
+
+import abc
+import functools
+from collections.abc import Callable, Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from boltzax.core import DeclarationError, typed
+
+
+class AbstractBasis(eqx.Module):
+    """Functions phi_0, phi_1, ... of one datum with ∫ phi_j phi_k dmu = 1 if j = k, else 0.
+
+    phi_0 = 1, and degrees never decrease along the basis. A finite number of functions is always
+    asked for by `count`, a static integer. A datum `x` is one vector, of shape (dim,) also when
+    dim = 1. Concrete bases are built by `measure.basis()`.
+    """
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """Length of one datum."""
+
+    @abc.abstractmethod
+    def evaluate(self, x: Float[Array, " dim"], count: int) -> Float[Array, " count"]:
+        """phi_0(x), ..., phi_{count-1}(x) at one datum."""
+
+    @abc.abstractmethod
+    def projector(
+        self, count: int, order: int | None = None
+    ) -> tuple[Float[Array, "node dim"], Float[Array, "node count"]]:
+        """Points x_i and a matrix B with Σ_i B[i, k] f(x_i) = ∫ f phi_k dmu.
+
+        `order` is the number of nodes an axis; None takes enough for products of two basis
+        functions to be exact, and more. Neither output depends on `f`, so a compiled loss can keep
+        both and pay one matrix product for its coefficients.
+        """
+
+    @abc.abstractmethod
+    def degrees(self, count: int) -> Int[np.ndarray, " count"]:
+        """Degree (polynomial, frequency or size of the parity) of each function."""
+
+    @abc.abstractmethod
+    def labels(self, count: int) -> tuple[str, ...]:
+        """Readable name of each function."""
+
+    @typed
+    def coefficients(
+        self, fn: Callable, count: int, order: int | None = None
+    ) -> PyTree[Float[Array, "..."]]:
+        """c_k = ∫ fn phi_k dmu for k < count, by the quadrature of `projector`.
+
+        `fn` maps one datum (dim,) to an array or a pytree of arrays; each leaf of the result gains
+        a leading axis, [count, *out]. Absolute accuracy is that of the dtype times the size of
+        `fn`: coefficients below 1e-16 need `analytic_coefficients`, where a basis has it.
+        Parseval: Σ_k c_k² -> ∫ fn² dmu as count grows.
+        """
+        points, matrix = self.projector(count, order)
+        return integrate_nodes(fn, points, matrix.T)
+
+    @typed
+    def reconstruct(self, coefficients: Float[Array, "count *out"]) -> "Expansion":
+        """The function x -> Σ_k c_k phi_k(x), itself a pytree with the coefficients as leaf."""
+        return Expansion(self, coefficients)
+
+
+class Expansion(eqx.Module):
+    """A finite expansion in an orthonormal basis; call it at one datum."""
+
+    basis: AbstractBasis
+    coefficients: Float[Array, "count *out"]
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, "*out"]:
+        values = self.basis.evaluate(x, self.coefficients.shape[0])
+        return jnp.tensordot(values, self.coefficients, axes=1, precision="highest")
+
+
+def integrate_nodes(fn: Callable, points: PyTree, weights: Array) -> PyTree:
+    """Σ_i weights[..., i] fn(points[i]), leaf by leaf, in full precision on every device."""
+    values = jax.vmap(lambda z: jax.tree.map(jnp.asarray, fn(z)))(points)
+    return jax.tree.map(lambda v: jnp.tensordot(weights, v, axes=1, precision="highest"), values)
+
+
+def check_count(
+    argument: str, value: object, least: int = 1, most: int | None = None, mend: str = ""
+) -> int:
+    """An integer between two bounds, or a DeclarationError."""
+    proper = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not proper or int(value) < least or (most is not None and int(value) > most):  # pyright: ignore
+        bounds = f"an integer of at least {least}" if most is None else f"{least}..{most}"
+        raise DeclarationError(
+            argument, got=repr(value), expected=bounds, mend=mend or f"pass {argument}={least}"
+        )
+    return int(value)  # pyright: ignore
+
+
+def floating(array: object) -> Array:
+    """An array in the default float dtype: float64 exactly when `jax_enable_x64` is on."""
+    return jnp.asarray(array, dtype=jnp.result_type(float))
+
+
+@functools.lru_cache(maxsize=64)
+def graded_indices(dim: int, count: int) -> Int[np.ndarray, "count dim"]:
+    """The first `count` multi-indices in `dim` variables by total degree, then x_0 first."""
+    if dim == 1:
+        return np.arange(count)[:, None]
+    rows: list[tuple[int, ...]] = []
+    degree = 0
+    while len(rows) < count:
+        rows.extend(of_degree(dim, degree))
+        degree += 1
+    return np.array(rows[:count])
+
+
+def of_degree(dim: int, degree: int) -> Iterator[tuple[int, ...]]:
+    """The multi-indices of one total degree, largest first coordinate first."""
+    if dim == 1:
+        yield (degree,)
+        return
+    for first in range(degree, -1, -1):
+        for rest in of_degree(dim - 1, degree - first):
+            yield (first, *rest)

@@ -1,0 +1,164 @@
+"""Charts: which weights are free. The others are frozen at the declared model's values."""
+
+import abc
+from collections.abc import Mapping
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool
+
+from ..core import DeclarationError, matches
+
+
+class AbstractChart(eqx.Module):
+    """A choice of free weights; charts compose with `|`, left to right."""
+
+    @abc.abstractmethod
+    def restrict(self, slots: "Slots") -> "Slots":
+        """What is left free by this chart of what was free before it."""
+
+    def __or__(self, other: "AbstractChart") -> "Composed":
+        return Composed((self, other))
+
+
+class Slots(eqx.Module):
+    """Free weights by path.
+
+    `shapes`: shape of every leaf of the model; `free`: paths that vary; `masks`: for a leaf that
+    varies in part, which entries do; `ties`: leaf -> the free leaf whose values it takes.
+    """
+
+    shapes: dict[str, tuple[int, ...]] = eqx.field(static=True)
+    free: tuple[str, ...] = eqx.field(static=True)
+    masks: dict[str, Bool[np.ndarray, "..."]]
+    ties: dict[str, str] = eqx.field(static=True)
+
+    def named(self, argument: str, pattern: object) -> tuple[str, ...]:
+        """The paths that a pattern names; an error if there is none."""
+        if not isinstance(pattern, str):
+            raise DeclarationError(
+                argument,
+                got=repr(pattern),
+                expected="a path as a string",
+                mend=f"name one of {sorted(self.shapes)}",
+            )
+        found = tuple(path for path in self.shapes if matches(pattern, path))
+        if not found:
+            raise DeclarationError(
+                argument,
+                got=f"the path {pattern!r}, which names no weights",
+                expected=f"one of {sorted(self.shapes)}",
+                mend="correct the path",
+            )
+        return found
+
+    def only(self, paths: set[str], masks: dict | None = None) -> "Slots":
+        """The same slots with these paths free, and these masks."""
+        free = tuple(path for path in self.free if path in paths)
+        masks = {k: v for k, v in (self.masks | (masks or {})).items() if k in free}
+        ties = {k: v for k, v in self.ties.items() if v in free}
+        return Slots(self.shapes, free, masks, ties)
+
+
+class Freeze(AbstractChart):
+    """Hold the named weights at the declared model's values; the others stay free."""
+
+    paths: tuple[str, ...] = eqx.field(static=True)
+
+    def __init__(self, *paths: str):
+        self.paths = paths
+
+    def restrict(self, slots: Slots) -> Slots:
+        held = {path for pattern in self.paths for path in slots.named("Freeze", pattern)}
+        return slots.only(set(slots.free) - held)
+
+
+class Select(AbstractChart):
+    """Only the named weights are free: the weight-restricted posterior."""
+
+    paths: tuple[str, ...] = eqx.field(static=True)
+
+    def __init__(self, *paths: str):
+        self.paths = paths
+
+    def restrict(self, slots: Slots) -> Slots:
+        kept = {path for pattern in self.paths for path in slots.named("Select", pattern)}
+        return slots.only(set(slots.free) & kept)
+
+
+class Mask(AbstractChart):
+    """Free entries by a boolean array a leaf; leaves that are not named stay as they are."""
+
+    masks: dict[str, Bool[np.ndarray, "..."]]
+
+    def __init__(self, masks: Mapping[str, Array | np.ndarray]):
+        self.masks = {}
+        for path, mask in masks.items():
+            array = np.asarray(mask)
+            if array.dtype != bool:
+                raise DeclarationError(
+                    f"Mask[{path!r}]",
+                    got=f"dtype {array.dtype}",
+                    expected="a boolean array, True where the entry is free",
+                    mend="compare or cast: mask.astype(bool)",
+                )
+            self.masks[path] = array
+
+    def restrict(self, slots: Slots) -> Slots:
+        masks, kept = {}, set(slots.free)
+        for pattern, mask in self.masks.items():
+            for path in slots.named("Mask", pattern):
+                if mask.shape != slots.shapes[path]:
+                    raise DeclarationError(
+                        f"Mask[{pattern!r}]",
+                        got=f"shape {mask.shape}",
+                        expected=f"the shape of the leaf, {slots.shapes[path]}",
+                        mend="give one boolean for each entry of the leaf",
+                    )
+                masks[path] = mask & slots.masks.get(path, True)
+                if not masks[path].any():
+                    kept.discard(path)
+        return slots.only(kept, masks)
+
+
+class Tie(AbstractChart):
+    """`Tie(decoder="encoder")`: the leaf `decoder` takes the values of the leaf `encoder`."""
+
+    ties: dict[str, str] = eqx.field(static=True)
+
+    def __init__(self, ties: Mapping[str, str] | None = None, /, **by_field: str):
+        self.ties = dict(ties or {}) | by_field
+
+    def restrict(self, slots: Slots) -> Slots:
+        ties = dict(slots.ties)
+        for leaf, source in self.ties.items():
+            (leaf,), (source,) = slots.named("Tie", leaf), slots.named("Tie", source)
+            if slots.shapes[leaf] != slots.shapes[source]:
+                raise DeclarationError(
+                    "Tie",
+                    got=f"{leaf!r} of shape {slots.shapes[leaf]} tied to {source!r} of shape "
+                    f"{slots.shapes[source]}",
+                    expected="two leaves of one shape",
+                    mend="tie leaves of equal shape",
+                )
+            if source not in slots.free or leaf == source:
+                raise DeclarationError(
+                    "Tie",
+                    got=f"the source {source!r}",
+                    expected="a free leaf other than the tied one",
+                    mend="tie to a leaf that is neither frozen nor tied itself",
+                )
+            ties[leaf] = source
+        kept = slots.only(set(slots.free) - set(self.ties))
+        return Slots(kept.shapes, kept.free, kept.masks, ties)
+
+
+class Composed(AbstractChart):
+    """Charts applied one after the other."""
+
+    charts: tuple[AbstractChart, ...]
+
+    def restrict(self, slots: Slots) -> Slots:
+        for chart in self.charts:
+            slots = chart.restrict(slots)
+        return slots

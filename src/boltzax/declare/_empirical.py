@@ -1,0 +1,197 @@
+"""Data as a measure, whole or in minibatches."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from boltzax.core import DeclarationError
+
+from ._basis import check_count, floating, integrate_nodes
+from ._measure import AbstractMeasure, known, no_basis, refuse_signed
+
+
+class Empirical(AbstractMeasure):
+    """Σ_i w_i delta(z - z_i), by default the counting measure on the data, of mass n.
+
+    `data` is any pytree of arrays with one leading axis of length n: an array (n, dim), a pair
+    (x, y), a dictionary. Integer and boolean leaves (labels) are welcome. So that an energy over
+    `Empirical(data)` is a sum over the data; use `.normalized()` for their mean.
+    """
+
+    data: PyTree[Array]
+    weights: Float[Array, " n"]
+    signed: bool = eqx.field(static=True)
+
+    def __init__(self, data: PyTree, weights: Any = None):
+        self.data = jax.tree.map(_checked_leaf, data)
+        lengths = {leaf.shape[0] for leaf in jax.tree.leaves(self.data)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise DeclarationError(
+                "data",
+                got=f"leading axes of length {sorted(lengths)}" if lengths else "no arrays",
+                expected="at least one datum, and one length in every leaf",
+                mend="pass arrays whose first axis is the datum, e.g. (x, y) with len(x) == len(y)",
+            )
+        (n,) = lengths
+        self.weights = jnp.ones(n, jnp.result_type(float)) if weights is None else floating(weights)
+        if self.weights.shape != (n,):
+            raise DeclarationError(
+                "weights",
+                got=f"shape {self.weights.shape}",
+                expected=f"shape ({n},), one weight a datum",
+                mend="for one factor for all data write `factor * Empirical(data)`",
+            )
+        _refuse_non_finite("weights", self.weights)
+        self.signed = weights is not None and (
+            not known(self.weights) or bool(jnp.any(self.weights < 0))
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of data, n."""
+        return self.weights.shape[0]
+
+    def nodes(self):
+        return self.data, self.weights
+
+    def estimate(self, fn, key):
+        return self.integrate(fn)
+
+    def sample(self, key, count):
+        refuse_signed(self)
+        chosen = jax.random.choice(key, self.size, (count,), p=self.weights / self.mass)
+        return jax.tree.map(lambda leaf: leaf[chosen], self.data)
+
+    @property
+    def mass(self):
+        return jnp.sum(self.weights)
+
+    @property
+    def datum(self):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), self.data)
+
+    def basis(self):
+        raise no_basis(self)
+
+
+class Subsampled(AbstractMeasure):
+    """The measure of an `Empirical`, with integrals estimated from minibatches.
+
+    `estimate(fn, key)` draws `batch_size` distinct data with the given key and multiplies their
+    sum by n/batch_size: unbiased, and a new batch for every key, so that chains and steps with
+    their own keys have their own batches. `nodes`, `integrate`, `mass` are those of all the data.
+    The cost of a batch does not grow with n, past a table of order sqrt(n).
+    """
+
+    empirical: Empirical
+    batch_size: int = eqx.field(static=True)
+
+    def __init__(self, empirical: Empirical, batch_size: int):
+        if not isinstance(empirical, Empirical):
+            raise DeclarationError(
+                "empirical",
+                got=f"a {type(empirical).__name__}",
+                expected="an Empirical measure",
+                mend="write Subsampled(Empirical(data), batch_size), and scale or add the result",
+            )
+        self.empirical = empirical
+        self.batch_size = check_count(
+            "batch_size", batch_size, 1, empirical.size, mend=f"draw at most the {empirical.size} data there are"
+        )
+
+    @property
+    def signed(self):
+        return self.empirical.signed
+
+    def batch(self, key: PRNGKeyArray) -> tuple[PyTree, Float[Array, " batch"]]:
+        """The data and weights that `estimate` sums over for this key."""
+        chosen = distinct(key, self.empirical.size, self.batch_size)
+        points = jax.tree.map(lambda leaf: leaf[chosen], self.empirical.data)
+        factor = self.empirical.size / self.batch_size
+        return points, self.empirical.weights[chosen] * factor
+
+    def nodes(self):
+        return self.empirical.nodes()
+
+    def estimate(self, fn, key):
+        points, weights = self.batch(key)
+        return integrate_nodes(fn, points, weights)
+
+    def sample(self, key, count):
+        return self.empirical.sample(key, count)
+
+    @property
+    def mass(self):
+        return self.empirical.mass
+
+    @property
+    def datum(self):
+        return self.empirical.datum
+
+    def basis(self):
+        raise no_basis(self)
+
+
+def distinct(key: PRNGKeyArray, n: int, count: int) -> Int[Array, " count"]:
+    """`count` distinct indices below n, each index equally likely.
+
+    Small n, or a batch that is a fair part of n: the head of a random permutation. Else a
+    permutation evaluated at `count` places only, for a full one costs a sort of n at every step of
+    a chain: the cells of a rows x columns table (rows columns >= n) have their rows rotated by
+    random amounts, then their columns, three times over; places that leave 0..n-1 are sent through
+    again until they return; a common random shift makes each index exactly equally likely. Pairs
+    are equally likely to within 1/sqrt(n).
+    """
+    if n <= 1024 or count > n // 4:
+        return jax.random.permutation(key, n)[:count]
+    rows = math.isqrt(n - 1) + 1
+    columns = -(-n // rows)
+    row_key, column_key, shift_key = jax.random.split(key, 3)
+    row_turns = jax.random.randint(row_key, (3, columns), 0, rows)
+    column_turns = jax.random.randint(column_key, (3, rows), 0, columns)
+
+    def shuffled(place):
+        row, column = place // columns, place % columns
+        for by_column, by_row in zip(row_turns, column_turns, strict=True):
+            row = (row + by_column[column]) % rows
+            column = (column + by_row[row]) % columns
+        return row * columns + column
+
+    def again(place):
+        return jnp.where(place >= n, shuffled(place), place)
+
+    start = shuffled(jnp.arange(count))
+    places = jax.lax.while_loop(lambda place: jnp.any(place >= n), again, start)
+    return (places + jax.random.randint(shift_key, (), 0, n)) % n
+
+
+def _checked_leaf(leaf: Any) -> Array:
+    try:
+        array = jnp.asarray(leaf)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.ndim == 0:
+        raise DeclarationError(
+            "data",
+            got=f"a leaf {leaf!r:.60}",
+            expected="numeric arrays with a leading axis over the data",
+            mend="encode text as numbers, and give single data a leading axis, x[None]",
+        )
+    _refuse_non_finite("data", array)
+    return array
+
+
+def _refuse_non_finite(argument: str, array: Array) -> None:
+    if known(array) and not bool(jnp.all(jnp.isfinite(array))):
+        bad = np.argwhere(~np.isfinite(np.asarray(array)))
+        raise DeclarationError(
+            argument,
+            got=f"{len(bad)} values that are NaN or infinite, the first at index {tuple(bad[0])}",
+            expected="finite numbers",
+            mend="drop or impute those data",
+        )

@@ -1,0 +1,157 @@
+"""Gaussian measures with independent coordinates."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+import scipy.stats
+from jaxtyping import Array, Float
+
+from boltzax.core import DeclarationError
+
+from ._basis import check_count, floating
+from ._hermite import HermiteBasis, gauss_hermite, smolyak, tensor
+from ._measure import AbstractMeasure, known
+
+RULES = ("hermite", "trapezoid", "sparse", "sobol")
+
+
+class GaussianMeasure(AbstractMeasure):
+    """N(mean, diag(scale²)) on vectors of length `dim`, a probability measure.
+
+    `mean` and `scale` are numbers or vectors (dim,), and leaves. `rule` picks the quadrature, and
+    `order` its size; x = mean + scale z, with nodes z:
+
+    - "hermite" (default up to dim 3): `order` Gauss-Hermite nodes an axis; exact for polynomials
+      of degree 2 order - 1 in each coordinate. Default 128, 32, 16 nodes an axis in dim 1, 2, 3.
+      For f with poles at height a the error falls as exp(-2a sqrt(order)): slowly.
+    - "trapezoid" (dim <= 3): `order` equidistant nodes an axis on |z| <= 9.5 (left out: 2e-21 of
+      the mass). With step h the error is exp(-2πa/h) for f analytic in |Im z| < a, and
+      exp(-2π²/h²) for entire f (Trefethen & Weideman 2014, SIAM Review 56:385, thm 5.1): for tanh
+      80 nodes do what Gauss-Hermite does with 600. Default 128, 64, 40 nodes.
+    - "sparse": Smolyak's combination of Gauss-Hermite rules of sizes 1..order; exact for
+      polynomials of total degree 2 order - 1 in any dimension (Gerstner & Griebel 1998, Numerical
+      Algorithms 18:209). Some weights are negative, so the integral of a positive function can
+      come out negative. Default 4. About (2 dim)^(order-1)/(order-1)! nodes.
+    - "sobol" (default past dim 3): `order` scrambled Sobol points, a power of two, equal weights,
+      scrambled by the static `seed`. Unbiased over seeds, with variance below e·Var f/order for
+      any f and standard error of order order^(-3/2), up to logarithms, for a smooth one (Owen
+      1997, SIAM J. Numer. Anal. 34:1884 and Ann. Statist. 25:1541); repeat with another seed to
+      see it. Default 4096.
+    """
+
+    mean: Float[Array, " dim"]
+    scale: Float[Array, " dim"]
+    order: int = eqx.field(static=True)
+    rule: str = eqx.field(static=True)
+    seed: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: int = 1,
+        mean: float | Array = 0.0,
+        scale: float | Array = 1.0,
+        order: int | None = None,
+        rule: str | None = None,
+        seed: int = 0,
+    ):
+        dim = check_count("dim", dim)
+        self.mean, self.scale = _vector("mean", mean, dim), _vector("scale", scale, dim)
+        if known(self.scale) and not bool(jnp.all(self.scale > 0)):
+            raise DeclarationError(
+                "scale",
+                got=str(self.scale),
+                expected="standard deviations above zero",
+                mend="drop a coordinate that does not vary, or pass its variance's square root",
+            )
+        self.rule = _rule(rule, dim)
+        self.order = _order(self.rule, order, dim)
+        self.seed = check_count("seed", seed, 0)
+
+    @property
+    def signed(self):
+        return False
+
+    def nodes(self):
+        points, weights = standard_nodes(self.rule, self.mean.shape[0], self.order, self.seed)
+        return self.mean + self.scale * floating(points), floating(weights)
+
+    def estimate(self, fn, key):
+        return self.integrate(fn)
+
+    def sample(self, key, count):
+        return self.mean + self.scale * jax.random.normal(key, (count, self.mean.shape[0]))
+
+    @property
+    def mass(self):
+        return jnp.ones((), self.mean.dtype)
+
+    @property
+    def datum(self):
+        return jax.ShapeDtypeStruct(self.mean.shape, self.mean.dtype)
+
+    def basis(self):
+        """Hermite polynomials of the standardised datum; independent of `rule` and `order`."""
+        return HermiteBasis(self.mean, self.scale)
+
+
+@functools.lru_cache(maxsize=32)
+def standard_nodes(rule: str, dim: int, order: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes [node, dim] and weights [node] of N(0, 1)^dim."""
+    if rule == "hermite":
+        return tensor(gauss_hermite(order), dim)
+    if rule == "trapezoid":
+        z = np.linspace(-9.5, 9.5, order)
+        weights = scipy.stats.norm.pdf(z)
+        return tensor((z, weights / weights.sum()), dim)
+    if rule == "sparse":
+        return smolyak(dim, order)
+    uniform = scipy.stats.qmc.Sobol(dim, rng=seed).random_base2(order.bit_length() - 1)
+    return scipy.special.ndtri(np.clip(uniform, 2.0**-40, None)), np.full(order, 1 / order)
+
+
+def _vector(argument: str, value: object, dim: int) -> Array:
+    array = floating(value)
+    if array.shape not in ((), (dim,)):
+        raise DeclarationError(
+            argument,
+            got=f"shape {array.shape}",
+            expected=f"a number or shape ({dim},), since dim={dim}",
+            mend=f"pass dim={array.shape[-1]}, or {argument} of the right length",
+        )
+    if known(array) and not bool(jnp.all(jnp.isfinite(array))):
+        raise DeclarationError(
+            argument, got=str(array), expected="finite numbers", mend="remove NaN and infinity"
+        )
+    return jnp.broadcast_to(array, (dim,))
+
+
+def _rule(rule: str | None, dim: int) -> str:
+    chosen = ("hermite" if dim <= 3 else "sobol") if rule is None else rule
+    allowed = RULES if dim <= 3 else RULES[2:]
+    if chosen not in allowed:
+        raise DeclarationError(
+            "rule",
+            got=repr(rule),
+            expected=" or ".join(map(repr, allowed)) + f" for dim={dim}",
+            mend="leave `rule` out, or take 'sobol' (any dim) or 'sparse' (smooth integrands)",
+        )
+    return chosen
+
+
+def _order(rule: str, order: int | None, dim: int) -> int:
+    if order is None:
+        tables = {"hermite": (128, 32, 16), "trapezoid": (128, 64, 40)}
+        return tables[rule][dim - 1] if rule in tables else {"sparse": 4, "sobol": 4096}[rule]
+    order = check_count("order", order)
+    if rule == "sobol" and order & (order - 1):
+        raise DeclarationError(
+            "order",
+            got=str(order),
+            expected="a power of two, for the balance of Sobol points",
+            mend=f"pass order={1 << order.bit_length()}",
+        )
+    return order

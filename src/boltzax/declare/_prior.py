@@ -1,0 +1,168 @@
+"""Priors: one numpyro distribution a leaf, by path. The only importer of numpyro.distributions."""
+
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from numpyro.distributions import Cauchy as Cauchy
+from numpyro.distributions import Distribution as Distribution
+from numpyro.distributions import Gamma as Gamma
+from numpyro.distributions import HalfNormal as HalfNormal
+from numpyro.distributions import Laplace as Laplace
+from numpyro.distributions import MultivariateNormal as MultivariateNormal
+from numpyro.distributions import Normal as Normal
+from numpyro.distributions import StudentT as StudentT
+from numpyro.distributions import TruncatedNormal as TruncatedNormal
+from numpyro.distributions import Uniform as Uniform
+from numpyro.distributions import constraints
+from numpyro.distributions.transforms import biject_to as biject_to
+
+from ..core import DeclarationError, matches
+
+
+class Independent(eqx.Module):
+    """Independent priors: a distribution for each path of the weights.
+
+    `Independent(readout=Normal(), embedding=Uniform(-1, 1))` names leaves by field;
+    `Independent({"layers[0]": Normal(), "*": Normal(0, 0.1)})` by path, prefix or glob. The most
+    specific pattern (the longest; an exact path above all) wins. A distribution's batch shape
+    must broadcast to the leaf's shape; its event shape, if any, must be the leaf's last axes.
+    """
+
+    by_pattern: dict[str, Distribution]
+
+    def __init__(
+        self, by_path: Mapping[str, Distribution] | None = None, /, **by_field: Distribution
+    ):
+        both = dict(by_path or {}) | by_field
+        if not both:
+            raise DeclarationError(
+                "prior",
+                got="no distribution",
+                expected="at least one distribution",
+                mend="pass e.g. Independent(weight=Normal())",
+            )
+        for pattern, distribution in both.items():
+            check_distribution(f"prior[{pattern!r}]", distribution)
+        self.by_pattern = {k: _as_leaves(v) for k, v in both.items()}
+
+    def resolve(self, weights: dict[str, Array], free: set[str]) -> dict[str, Distribution]:
+        """The distribution of each free leaf."""
+        used: set[str] = set()
+        chosen = {path: self._choose(path, used) for path in free}
+        for pattern in self.by_pattern:
+            if not any(matches(pattern, path) for path in weights):
+                raise DeclarationError(
+                    f"prior[{pattern!r}]",
+                    got="a pattern that names no weights",
+                    expected=f"one of the paths {sorted(weights)}",
+                    mend="correct the path, or drop the entry",
+                )
+        for path, distribution in chosen.items():
+            _check_shape(path, distribution, weights[path])
+        return chosen
+
+    def _choose(self, path: str, used: set[str]) -> Distribution:
+        found = [p for p in self.by_pattern if matches(p, path)]
+        if not found:
+            raise DeclarationError(
+                "prior",
+                got=f"no distribution for the weights {path!r}",
+                expected="a distribution for every free leaf",
+                mend=f"add an entry for {path!r} (or '*'), or freeze that leaf with a chart",
+            )
+        best = path if path in found else max(found, key=len)
+        rivals = [p for p in found if p != best and len(p) == len(best) and best != path]
+        if rivals:
+            raise DeclarationError(
+                "prior",
+                got=f"the patterns {[best, *rivals]} for the weights {path!r}",
+                expected="one most specific pattern a leaf",
+                mend=f"name {path!r} itself",
+            )
+        used.add(best)
+        return self.by_pattern[best]
+
+
+def check_distribution(argument: str, value: object) -> None:
+    """Whether a value can be a prior: an instance of a continuous numpyro distribution."""
+    if isinstance(value, type) and issubclass(value, Distribution):
+        raise DeclarationError(
+            argument,
+            got=f"the class {value.__name__}",
+            expected="a distribution with its parameters",
+            mend=f"call it: {value.__name__}(...)",
+        )
+    if not isinstance(value, Distribution):
+        raise DeclarationError(
+            argument,
+            got=type(value).__name__,
+            expected="a numpyro distribution",
+            mend="pass e.g. bx.Normal() or bx.Uniform(-1, 1)",
+        )
+    if value.is_discrete:
+        raise DeclarationError(
+            argument,
+            got=f"the discrete distribution {type(value).__name__}",
+            expected="a distribution with a density",
+            mend="weights are real: choose a continuous distribution",
+        )
+    for leaf in jax.tree.leaves(value):
+        if not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(~jnp.isnan(leaf))):
+            raise DeclarationError(
+                argument,
+                got="a parameter that is NaN",
+                expected="finite parameters",
+                mend="correct the parameters of the distribution",
+            )
+    _check_parameters(argument, value)
+
+
+def _check_parameters(argument: str, value: Distribution) -> None:
+    for name, constraint in value.arg_constraints.items():
+        parameter = getattr(value, name, None)
+        if parameter is None or isinstance(parameter, jax.core.Tracer) or _depends(constraint):
+            continue
+        if not bool(jnp.all(constraint(parameter))):
+            raise DeclarationError(
+                argument,
+                got=f"{name} = {parameter} in {type(value).__name__}",
+                expected=f"{name} in {constraint}",
+                mend=f"choose {name} so that the distribution exists",
+            )
+    if isinstance(value, Uniform) and not bool(jnp.all(value.low < value.high)):
+        raise DeclarationError(
+            argument,
+            got=f"Uniform({value.low}, {value.high})",
+            expected="low < high",
+            mend="swap the bounds or widen them",
+        )
+
+
+def _depends(constraint: object) -> bool:
+    return type(constraint) is type(constraints.dependent)
+
+
+def _as_leaves(distribution: Distribution) -> Distribution:
+    """Parameters as arrays, so that new values of them do not retrace."""
+    return jax.tree.map(jnp.asarray, distribution)
+
+
+def _check_shape(path: str, distribution: Distribution, leaf: Array) -> None:
+    shape = tuple(leaf.shape)
+    event = tuple(distribution.event_shape)
+    head = shape[: len(shape) - len(event)]
+    fits = shape[len(head) :] == event
+    try:
+        fits = fits and jnp.broadcast_shapes(distribution.batch_shape, head) == head
+    except ValueError:
+        fits = False
+    if not fits:
+        raise DeclarationError(
+            f"prior[{path!r}]",
+            got=f"batch shape {distribution.batch_shape}, event shape {event}",
+            expected=f"a distribution that broadcasts to the leaf's shape {shape}",
+            mend="give parameters of the leaf's shape, or scalars for independent entries",
+        )

@@ -1,0 +1,31 @@
+"""Exact answers, each with its citation: learning coefficients, free energies, spectral decay."""
+
+from ._coefficient import LearningCoefficient as LearningCoefficient
+from ._combine import direct_sum as direct_sum
+from ._combine import product as product
+from ._crossing import homogeneous as homogeneous
+from ._crossing import normal_crossing as normal_crossing
+from ._crossing import regular as regular
+from ._crossing_exact import normal_crossing_exact as normal_crossing_exact
+from ._decay import KINKS as KINKS
+from ._decay import POLES as POLES
+from ._decay import circle_half_width as circle_half_width
+from ._decay import fourier_slope as fourier_slope
+from ._decay import hermite_ensemble_log_decay as hermite_ensemble_log_decay
+from ._decay import hermite_slope as hermite_slope
+from ._decay import legendre_slope as legendre_slope
+from ._decay import power_law_exponent as power_law_exponent
+from ._gaussian import linear_unit_exact as linear_unit_exact
+from ._gaussian import quadratic_exact as quadratic_exact
+from ._linear import deep_linear as deep_linear
+from ._linear import reduced_rank as reduced_rank
+from ._psd import psd_factorization as psd_factorization
+from ._quadrature import exact_free_energy as exact_free_energy
+from ._result import ExactFreeEnergy as ExactFreeEnergy
+from ._tanh_hermite import tanh_hermite_asymptotic as tanh_hermite_asymptotic
+from ._tanh_hermite import tanh_hermite_coefficient as tanh_hermite_coefficient
+from ._tanh_hermite import tanh_hermite_log_magnitude as tanh_hermite_log_magnitude
+from ._tanh_zero import tanh_zero_exact as tanh_zero_exact
+from ._vandermonde import gaussian_mixture as gaussian_mixture
+from ._vandermonde import tanh_network as tanh_network
+from ._vandermonde import vandermonde as vandermonde

@@ -1,0 +1,83 @@
+"""Normal crossings, regular and homogeneous minima."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from numbers import Real
+from typing import Any
+
+from boltzax.core import DeclarationError
+
+from ._check import fraction, fractions, whole
+from ._coefficient import LearningCoefficient
+
+
+def normal_crossing(
+    powers: Sequence[Real], prior_powers: Sequence[Real] | None = None
+) -> LearningCoefficient:
+    """Coefficient of `K(w) = Π |w_i|^(2 k_i)` under a prior `∝ Π |w_i|^(h_i)` near the origin.
+
+    `powers` are the k_i, half the exponents: `w_1² w_2⁴` is `powers=(1, 2)`. `prior_powers` are
+    the h_i, 0 where not given. The value is `min (h_i + 1)/(2 k_i)`, over the coordinates that
+    `K` depends on; the multiplicity is the number that attain it.
+
+    Watanabe 2009, chapters 4 and 6 (zeta function and free energy in normal crossing form).
+
+    Raises `DeclarationError` for a negative power, if all are 0, for `h_i ≤ -1`, or if the two
+    lengths differ.
+    """
+    k, h = crossing_exponents(powers, prior_powers)
+    ratios = [(h_i + 1) / (2 * k_i) for k_i, h_i in zip(k, h, strict=True) if k_i > 0]
+    least = min(ratios)
+    return LearningCoefficient(
+        least, ratios.count(least), "normal crossing, Watanabe 2009, chapters 4 and 6"
+    )
+
+
+def crossing_exponents(
+    powers: Any, prior_powers: Any
+) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+    """The checked exponents k_i and h_i of a normal crossing."""
+    k = fractions("powers", powers, 0, closed=True)
+    if not any(k):
+        raise DeclarationError(
+            "powers",
+            got=repr(powers),
+            expected="at least one power greater than 0, so that K has zeros",
+            mend="pass half the exponent of each coordinate, such as (1, 2) for w_1² w_2⁴",
+        )
+    if prior_powers is None:
+        return k, (Fraction(0),) * len(k)
+    h = fractions("prior_powers", prior_powers, -1, closed=False)
+    if len(h) != len(k):
+        raise DeclarationError(
+            "prior_powers",
+            got=f"{len(h)} entries",
+            expected=f"{len(k)} entries, one for each of `powers`",
+            mend="pass 0 for a coordinate whose prior density is positive at the origin",
+        )
+    return k, h
+
+
+def regular(dim: int) -> LearningCoefficient:
+    """Coefficient `dim/2` of a positive definite minimum in `dim` weights, multiplicity 1.
+
+    Laplace's formula; Watanabe 2009, chapter 1 (regular models).
+    Raises `DeclarationError` if `dim` is negative or no whole number.
+    """
+    return LearningCoefficient(Fraction(whole("dim", dim, 0), 2), 1, "regular minimum, Laplace")
+
+
+def homogeneous(dim: int, degree: Real) -> LearningCoefficient:
+    """Coefficient `dim/degree` of a homogeneous `K` that is positive away from the origin.
+
+    `K(tw) = t^degree K(w)`, so `w → n^(-1/degree) w` takes n out of the integral exactly.
+    `degree` may be any positive number. The multiplicity is 1.
+
+    Watanabe 2009, chapter 3 (a single blow-up of the origin resolves it).
+    Raises `DeclarationError` if `dim` is below 1 or `degree` not positive.
+    """
+    return LearningCoefficient(
+        whole("dim", dim, 1) / fraction("degree", degree, 0, closed=False),
+        1,
+        "homogeneous minimum, by scaling",
+    )

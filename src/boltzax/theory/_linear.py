@@ -1,0 +1,81 @@
+"""Linear networks: reduced rank regression and products of many matrices."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from ._check import whole, wholes
+from ._coefficient import LearningCoefficient
+
+
+def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> LearningCoefficient:
+    """Coefficient of `½ E|BAx - B*A*x|²`, A `hidden x inputs`, B `outputs x hidden`.
+
+    `rank` is that of the true map `B*A*`; the covariance of x is of full rank. With M, H, N, r
+    for inputs, hidden, outputs, rank:
+
+    - M+r ≤ N+H, N+r ≤ M+H and H+r ≤ M+N, M+H+N+r even: multiplicity 1,
+      `[-(H+r)² - M² - N² + 2(H+r)M + 2(H+r)N + 2MN]/8`;
+    - the same three, M+H+N+r odd: 1/8 more, multiplicity 2;
+    - M+H < N+r: `[HM - Hr + Nr]/2`; N+H < M+r: `[HN - Hr + Mr]/2`; M+N < H+r: `MN/2`.
+
+    Aoyagi and Watanabe 2005, "Stochastic complexities of reduced rank regression in Bayesian
+    estimation", Neural Networks 18:924-933, main theorem.
+
+    Raises `DeclarationError` if a width is below 1 or `rank` exceeds one of them.
+    """
+    m, h, n = whole("inputs", inputs, 1), whole("hidden", hidden, 1), whole("outputs", outputs, 1)
+    r = whole("rank", rank, 0, min(m, h, n))
+    order = 1
+    if m + h < n + r:
+        value = Fraction(h * m - h * r + n * r, 2)
+    elif n + h < m + r:
+        value = Fraction(h * n - h * r + m * r, 2)
+    elif m + n < h + r:
+        value = Fraction(m * n, 2)
+    else:
+        s = h + r
+        odd = (m + n + s) % 2
+        value = Fraction(odd - s * s - m * m - n * n + 2 * (s * m + s * n + m * n), 8)
+        order += odd
+    return LearningCoefficient(
+        value, order, "reduced rank regression, Aoyagi & Watanabe 2005, Neural Networks 18:924"
+    )
+
+
+def deep_linear(widths: Sequence[int], rank: int) -> LearningCoefficient:
+    """Coefficient of `½ E|W_L ... W_1 x - W* x|²`, `W_i` of shape `widths[i] x widths[i-1]`.
+
+    `rank` is that of the true map `W*`; the covariance of x is of full rank. Let Δ be the numbers
+    `width - rank` in rising order, and ℓ the largest number of layers for which the sum S of the
+    ℓ+1 least Δ is at least ℓ times the greatest among them (the set is then unique up to ties).
+    With `a = S - (⌈S/ℓ⌉ - 1) ℓ`, r the rank, H_0 and H_L the outer widths,
+
+        value = [r(H_0 + H_L) - r²]/2 + a(ℓ - a)/(4ℓ) - (ℓ - 1)S²/(4ℓ) + ½ Σ_{i<j} Δ_i Δ_j,
+
+    the last sum over the set, and the multiplicity is `a(ℓ - a) + 1`. For one hidden layer it is
+    `reduced_rank`; for a single matrix `regular`.
+
+    Aoyagi 2024, "Consideration on the learning efficiency of multiple-layered neural networks
+    with linear units", Neural Networks 172:106132. Half the codimension of the fibre of the
+    product, as in Pepin Lehalleur and Rimányi 2024, arXiv 2411.19920.
+
+    Raises `DeclarationError` for fewer than two widths, one below 1, or a `rank` above one.
+    """
+    shape = wholes("widths", widths, 1, 2)
+    r = whole("rank", rank, 0, min(shape))
+    delta = sorted(width - r for width in shape)
+    layers = max(j for j in range(1, len(delta)) if sum(delta[: j + 1]) >= j * delta[j])
+    chosen = delta[: layers + 1]
+    total = sum(chosen)
+    a = total - (-(-total // layers) - 1) * layers
+    pairs = Fraction(total * total - sum(d * d for d in chosen), 2)
+    value = (
+        Fraction(r * (shape[0] + shape[-1]) - r * r, 2)
+        + Fraction(a * (layers - a) - (layers - 1) * total * total, 4 * layers)
+        + pairs / 2
+    )
+    return LearningCoefficient(
+        value,
+        a * (layers - a) + 1,
+        "deep linear network, Aoyagi 2024, Neural Networks 172:106132",
+    )

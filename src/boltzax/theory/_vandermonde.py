@@ -1,0 +1,115 @@
+"""Singularities of Vandermonde type: sums of units that can coincide or vanish."""
+
+from fractions import Fraction
+
+from ._check import whole
+from ._coefficient import LearningCoefficient
+
+
+def vandermonde(width: int, step: int = 1, outputs: int = 1) -> LearningCoefficient:
+    """Coefficient of `Σ_{j≤outputs} Σ_{k≥0} (Σ_{h≤width} a_jh b_h^(1 + step k))²` at the origin.
+
+    With H, Q, M for width, step, outputs and `i` the largest whole number for which
+    `2H ≥ M[Q i(i-1) + 2i]`,
+
+        value = [M Q i(i+1) + 2H] / [4(1 + iQ)],   multiplicity 2 on equality, else 1.
+
+    Aoyagi 2010, "A Bayesian learning coefficient of generalization error and Vandermonde
+    matrix-type singularities", Communications in Statistics: Theory and Methods 39:2667-2687;
+    Aoyagi and Nagata 2012, Neural Computation 24:1569-1610. It is the minimum over s of
+    `Hs + M Σ_k (½ - (1 + Qk)s)₊`: scale b by n^(-s) at a cost of Hs, and pay one half for each
+    mode that n still resolves.
+
+    Raises `DeclarationError` if an argument is below 1.
+    """
+    h, q, m = whole("width", width, 1), whole("step", step, 1), whole("outputs", outputs, 1)
+    value, order = _vandermonde(h, q, m)
+    return LearningCoefficient(
+        value, order, "Vandermonde type, Aoyagi 2010, Commun. Stat. Theory Methods 39:2667"
+    )
+
+
+def tanh_network(width: int, true_units: int = 0) -> LearningCoefficient:
+    """Coefficient of `½ E f²`, `f = Σ_{h≤width} a_h tanh(b_h x) - f*`, one input, no biases.
+
+    `f*` has `true_units` units whose readouts differ from 0 and whose |b| are distinct and differ
+    from 0. For a true function 0, with `i = ⌊√width⌋`,
+
+        value = (width + i² + i)/(4i + 2),   multiplicity 2 if width = i², else 1
+
+    (Aoyagi and Watanabe, "Resolution of singularities and the generalization error with Bayesian
+    estimation for layered neural network", IEICE Transactions J88-D-II:2112-2124, 2005; odd
+    powers only, so it is `vandermonde(width, step=2)`).
+
+    With r true units, each spare unit sits at b = 0 or on a true unit. Functions that belong to
+    different places are linearly independent, so coefficients add over places: g units on one
+    true unit give `½ + vandermonde(g, step=1)` (`1`, multiplicity 1, for g = 1), g units at zero
+    give `vandermonde(g, step=2)`. The value is the least over all ways to place the spare units,
+    and the multiplicity the greatest among those ways. Few spare units all join one true unit; from
+    nine on they go to zero. The coefficients at each place are Aoyagi and Nagata 2012, Neural
+    Computation 24:1569-1610.
+
+    Raises `DeclarationError` if `width` is below 1 or `true_units` not between 0 and `width`.
+    """
+    h = whole("width", width, 1)
+    r = whole("true_units", true_units, 0, h)
+    best = {g: _vandermonde(g, 2, 1) if g else (Fraction(0), 1) for g in range(h - r + 1)}
+    for _ in range(r):
+        best = {
+            spare: _least(_add(best[spare - g], _occupied(g + 1)) for g in range(spare + 1))
+            for spare in best
+        }
+    value, order = best[h - r]
+    source = "tanh network, Aoyagi & Watanabe 2005, IEICE J88-D-II:2112"
+    if r:
+        source = "tanh network, Aoyagi & Nagata 2012, Neural Computation 24:1569"
+    return LearningCoefficient(value, order, source)
+
+
+def gaussian_mixture(components: int, true_components: int) -> LearningCoefficient:
+    """Coefficient of a mixture `Σ_h α_h N(x; b_h, σ²)` on the line, weights and locations free.
+
+    The variance is known and the same for all; the truth has `true_components` distinct locations
+    with positive weights. With r of them, `g = components - r + 1` and `i` the largest whole
+    number with `i² + i ≤ 2g`,
+
+        value = r - 1 + (i² + i + 2g)/[4(i + 1)],   multiplicity 2 if i² + i = 2g and g > 1,
+
+    else 1: the weights cost (r-1)/2, r-1 locations (r-1)/2, and the spare components join one
+    true one. For `g = 1` the model is regular, `(2r - 1)/2`.
+
+    Aoyagi and Nagata 2012, Neural Computation 24:1569-1610;
+    it sharpens the bounds of Yamazaki and Watanabe 2003, "Singularities in mixture models and
+    upper bounds of stochastic complexity", Neural Networks 16:1029-1038.
+
+    Raises `DeclarationError` if `true_components` is not between 1 and `components`.
+    """
+    h = whole("components", components, 1)
+    r = whole("true_components", true_components, 1, h)
+    value, order = _vandermonde(h - r + 1, 1, 1)
+    return LearningCoefficient(
+        r - 1 + value,
+        order if h > r else 1,
+        "normal mixture, Aoyagi & Nagata 2012, Neural Computation 24:1569",
+    )
+
+
+def _vandermonde(h: int, q: int, m: int) -> tuple[Fraction, int]:
+    i = 0
+    while 2 * h >= m * (q * (i + 1) * i + 2 * (i + 1)):
+        i += 1
+    order = 2 if i and 2 * h == m * (q * i * (i - 1) + 2 * i) else 1
+    return Fraction(m * q * i * (i + 1) + 2 * h, 4 * (1 + i * q)), order
+
+
+def _occupied(units: int) -> tuple[Fraction, int]:
+    value, order = _vandermonde(units, 1, 1)
+    return value + Fraction(1, 2), order if units > 1 else 1
+
+
+def _add(one: tuple[Fraction, int], other: tuple[Fraction, int]) -> tuple[Fraction, int]:
+    return one[0] + other[0], one[1] + other[1] - 1
+
+
+def _least(options) -> tuple[Fraction, int]:
+    return min(options, key=lambda option: (option[0], -option[1]))
