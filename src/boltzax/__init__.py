@@ -1,1 +1,71 @@
-"""boltzax: statistical mechanics of learning machines, in JAX."""
+"""boltzax: statistical mechanics of learning machines, in JAX.
+
+    declare -> compile -> sample / anneal -> observe -> report
+
+`boltzax.plot`, `boltzax.to_xarray` (which need matplotlib and xarray) and `boltzax.testing` (which
+needs hypothesis) are imported when first used.
+"""
+
+import importlib
+from typing import Any
+
+from . import models as models
+from . import temperature as temperature
+from . import theory as theory
+from .compile import Gibbs as Gibbs
+from .compile import compile as compile
+from .core import DeclarationError as DeclarationError
+from .core import Estimate as Estimate
+from .core import RunError as RunError
+from .core import Status as Status
+from .core import mean_estimate as mean_estimate
+from .declare import AbstractMeasure as AbstractMeasure
+from .declare import Cauchy as Cauchy
+from .declare import CircleMeasure as CircleMeasure
+from .declare import CrossEntropy as CrossEntropy
+from .declare import CubeMeasure as CubeMeasure
+from .declare import Empirical as Empirical
+from .declare import Freeze as Freeze
+from .declare import Gamma as Gamma
+from .declare import GaussianMeasure as GaussianMeasure
+from .declare import HalfNormal as HalfNormal
+from .declare import Independent as Independent
+from .declare import IntervalMeasure as IntervalMeasure
+from .declare import Laplace as Laplace
+from .declare import Localisation as Localisation
+from .declare import Mask as Mask
+from .declare import MultivariateNormal as MultivariateNormal
+from .declare import Normal as Normal
+from .declare import PerDatum as PerDatum
+from .declare import Select as Select
+from .declare import SquaredError as SquaredError
+from .declare import StudentT as StudentT
+from .declare import Subsampled as Subsampled
+from .declare import Tie as Tie
+from .declare import TruncatedNormal as TruncatedNormal
+from .declare import Uniform as Uniform
+from .declare import zero as zero
+from .observe import effective_dimension as effective_dimension
+from .observe import effective_parameters as effective_parameters
+from .observe import entropy as entropy
+from .observe import free_energy as free_energy
+from .observe import heat_capacity as heat_capacity
+from .observe import learning_coefficient as learning_coefficient
+from .observe import spectrum as spectrum
+from .observe import wbic as wbic
+from .sample import MALA as MALA
+from .sample import NUTS as NUTS
+from .sample import RandomWalk as RandomWalk
+from .sample import Trace as Trace
+from .sample import UnitMoves as UnitMoves
+from .sample import anneal as anneal
+from .sample import sample as sample
+
+_LAZY = {"plot": "report", "to_xarray": "report", "testing": "testing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'boltzax' has no attribute {name!r}")
+    module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    return module if name == "testing" else getattr(module, name)

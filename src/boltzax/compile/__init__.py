@@ -5,8 +5,11 @@ from ._compile import compile as compile
 from ._coordinates import Coordinates as Coordinates
 from ._coordinates import Weights as Weights
 from ._gibbs import Gibbs as Gibbs
+from ._lower_units import lower_units as lower_units
 from ._marginal import LinearGaussian as LinearGaussian
 from ._marginal import MarginalPotential as MarginalPotential
 from ._potential import AbstractPotential as AbstractPotential
 from ._potential import EnergyPotential as EnergyPotential
+from ._potential import Moments as Moments
 from ._residual import AbstractResidual as AbstractResidual
+from ._units import UnitPotential as UnitPotential

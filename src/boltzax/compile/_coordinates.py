@@ -78,6 +78,13 @@ class Coordinates(eqx.Module):
         flat = jnp.zeros(int(np.prod(shape)), value.dtype)
         return flat.at[self.indices[path]].set(value).reshape(shape)
 
+    def log_prior_entries(self, path: str, value: Array) -> Array:
+        """Log-density of each entry of a leaf with independent entries, log-Jacobian included."""
+        prior = self.priors[path]
+        transform = biject_to(prior.support)
+        x = transform(value)
+        return prior.log_prob(x) + transform.log_abs_det_jacobian(value, x)
+
     def _log_prior(self, path: str, value: Array) -> Float[Array, ""]:
         prior = self.priors[path]
         transform = biject_to(prior.support)

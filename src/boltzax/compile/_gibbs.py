@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..core import DeclarationError, weights_of, with_weights
 from ._check import check_betas
 from ._coordinates import Coordinates, Weights
-from ._potential import AbstractPotential
+from ._potential import AbstractPotential, Moments
 
 
 class Gibbs(eqx.Module):
@@ -34,13 +34,17 @@ class Gibbs(eqx.Module):
         """`U(w, β)` in nats at any β."""
         return self.potential(self.coordinates.constrain(w), beta)
 
+    def moments(self, w: Weights) -> Moments:
+        """`U`, `∂U/∂β` and `-∂²U/∂β²` at this `beta`."""
+        return self.potential.moments(self.coordinates.constrain(w), self.beta)
+
     def energy(self, w: Weights) -> Float[Array, ""]:
         """`∂U/∂β` at this `beta`: the energy, averaged over weights that were integrated out."""
-        return self.potential.mean_energy(self.coordinates.constrain(w), self.beta)
+        return self.moments(w).energy
 
     def energy_variance(self, w: Weights) -> Float[Array, ""]:
         """`-∂²U/∂β²`: variance of the energy over weights that were integrated out (else 0)."""
-        return self.potential.energy_variance(self.coordinates.constrain(w), self.beta)
+        return self.moments(w).energy_variance
 
     def log_prob(self, w: Weights) -> Float[Array, ""]:
         """`log π(w) - U(w, β)`, in nats, without the constant `-log Z`."""
@@ -62,6 +66,15 @@ class Gibbs(eqx.Module):
     def model(self, w: Weights) -> PyTree:
         """The declared model with the weights `w`."""
         return with_weights(self.declared, self.constrain(w))
+
+    def complete(self, w: Weights, key: PRNGKeyArray) -> PyTree:
+        """The model at `w`, weights that were integrated out drawn from their conditional law."""
+        weights = self.potential.complete(self.constrain(w), self.beta, key)
+        return with_weights(self.declared, weights)
+
+    def energy_of(self, model: PyTree) -> Float[Array, ""]:
+        """`E` of a model of the declared structure, nothing averaged."""
+        return self.potential.energy_at(weights_of(model))
 
     def position(self, model: PyTree | None = None) -> Weights:
         """Coordinates of a model's weights (of the declared model, if none is given).

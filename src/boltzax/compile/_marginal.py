@@ -3,10 +3,10 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..declare import AbstractUnitModel, Distribution, Normal
-from ._potential import AbstractLowered, AbstractPotential
+from ._potential import AbstractLowered, AbstractPotential, Moments
 from ._residual import AbstractResidual
 from ._walk import affine_in
 
@@ -21,7 +21,7 @@ class LinearGaussian(eqx.Module):
     design: Float[Array, "row weight"]
     target: Float[Array, " row"]
 
-    def moments(self, beta: Float[Array, ""]) -> tuple[Array, Array, Array]:
+    def moments(self, beta: Float[Array, ""]) -> Moments:
         """`U`, `∂U/∂β` and `-∂²U/∂β²`."""
         c, y = self.design, self.target
         rows, weights = c.shape
@@ -43,7 +43,23 @@ class LinearGaussian(eqx.Module):
         u = log_det + 0.5 * quadratic
         energy = 0.5 * jnp.sum(t**2) + 0.5 * jnp.sum(v**2)
         variance = 0.5 * jnp.sum((t @ t.T) ** 2) + bent
-        return u, energy, variance
+        return Moments(u, energy, variance)
+
+
+    def draw(self, beta: Float[Array, ""], key: PRNGKeyArray) -> Float[Array, " weight"]:
+        """One draw of `a` from `∝ N(a; 0, I) exp(-β ½|C a - y|²)`: the mode of noisy data.
+
+        `a = argmin β|C a - y - ε/√β|² + |a - ξ|²` with standard normal `ε`, `ξ` has that law
+        (Papandreou & Yuille 2010).
+        """
+        c, y = self.design, self.target
+        key_data, key_prior = jax.random.split(key)
+        root = jnp.sqrt(beta)
+        noisy = root * y + jax.random.normal(key_data, y.shape)
+        anchor = jax.random.normal(key_prior, (c.shape[1],))
+        system = jnp.concatenate([root * c, jnp.eye(c.shape[1])])
+        q, r = jnp.linalg.qr(system)
+        return jax.scipy.linalg.solve_triangular(r, q.T @ jnp.concatenate([noisy, anchor]))
 
 
 def _solve(r: Array, b: Array) -> Array:
@@ -72,14 +88,24 @@ class MarginalPotential(AbstractPotential):
     def __call__(self, weights, beta):
         return self.linear_gaussian(weights).moments(beta)[0]
 
-    def mean_energy(self, weights, beta):
-        return self.linear_gaussian(weights).moments(beta)[1]
-
-    def energy_variance(self, weights, beta):
-        return self.linear_gaussian(weights).moments(beta)[2]
+    def moments(self, weights, beta):
+        return self.linear_gaussian(weights).moments(beta)
 
     def estimate(self, weights, beta, key):
         return self(weights, beta)
+
+    def complete(self, weights, beta, key):
+        drawn = self.linear_gaussian(weights).draw(beta, key)
+        filled, start = {}, 0
+        for path, prior in self.readout.items():
+            leaf = weights[path]
+            part = drawn[start : start + leaf.size].reshape(leaf.shape)
+            filled[path] = prior.loc + prior.scale * part
+            start += leaf.size
+        return weights | filled
+
+    def energy_at(self, weights):
+        return sum((part.value(weights) for part in self.residuals), jnp.zeros(()))
 
     def notes(self):
         names = ", ".join(self.readout)

@@ -7,6 +7,7 @@ observable one formula (and Rao-Blackwellised where something was integrated out
 """
 
 import abc
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,6 +18,14 @@ from ..core import with_weights
 from ..declare import AbstractTerm
 
 
+class Moments(NamedTuple):
+    """`U`; `∂U/∂β`, the energy; `-∂²U/∂β²`, its variance over what was integrated out."""
+
+    potential: Float[Array, ""]
+    energy: Float[Array, ""]
+    energy_variance: Float[Array, ""]
+
+
 class AbstractPotential(eqx.Module):
     """`U(w, β)` as a function of all weights of the model, by path (constrained values)."""
 
@@ -25,20 +34,24 @@ class AbstractPotential(eqx.Module):
         """`U(w, β)`, in nats."""
 
     @abc.abstractmethod
-    def mean_energy(self, weights: dict[str, Array], beta: Float[Array, ""]) -> Float[Array, ""]:
-        """`∂U/∂β`: the energy, averaged over what was integrated out."""
-
-    @abc.abstractmethod
-    def energy_variance(
-        self, weights: dict[str, Array], beta: Float[Array, ""]
-    ) -> Float[Array, ""]:
-        """`-∂²U/∂β²`: the variance of the energy over what was integrated out."""
+    def moments(self, weights: dict[str, Array], beta: Float[Array, ""]) -> Moments:
+        """`U` with its first two derivatives in β."""
 
     @abc.abstractmethod
     def estimate(
         self, weights: dict[str, Array], beta: Float[Array, ""], key: PRNGKeyArray
     ) -> Float[Array, ""]:
         """An unbiased estimate of `U(w, β)`."""
+
+    @abc.abstractmethod
+    def complete(
+        self, weights: dict[str, Array], beta: Float[Array, ""], key: PRNGKeyArray
+    ) -> dict[str, Array]:
+        """The weights with those that were integrated out drawn from their conditional law."""
+
+    @abc.abstractmethod
+    def energy_at(self, weights: dict[str, Array]) -> Float[Array, ""]:
+        """`E` at a full set of weights, nothing averaged."""
 
     @abc.abstractmethod
     def notes(self) -> tuple[str, ...]:
@@ -83,13 +96,20 @@ class EnergyPotential(AbstractPotential):
     parts: tuple[AbstractLowered, ...]
 
     def __call__(self, weights, beta):
-        return beta * self.mean_energy(weights, beta)
+        return beta * self._energy(weights)
 
-    def mean_energy(self, weights, beta):
+    def moments(self, weights, beta):
+        energy = self._energy(weights)
+        return Moments(beta * energy, energy, jnp.zeros(()))
+
+    def _energy(self, weights: dict[str, Array]) -> Float[Array, ""]:
         return sum((part.value(weights) for part in self.parts), jnp.zeros(()))
 
-    def energy_variance(self, weights, beta):
-        return jnp.zeros(())
+    def complete(self, weights, beta, key):
+        return weights
+
+    def energy_at(self, weights):
+        return self._energy(weights)
 
     def estimate(self, weights, beta, key):
         keys = jax.random.split(key, len(self.parts))

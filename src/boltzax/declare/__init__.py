@@ -43,3 +43,7 @@ from ._prior import Uniform as Uniform
 from ._prior import biject_to as biject_to
 from ._prior import check_distribution as check_distribution
 from ._temperature import Temperature as Temperature
+from ._temperature import bayes as bayes
+from ._temperature import log_count as log_count
+from ._temperature import loss_gap as loss_gap
+from ._temperature import watanabe as watanabe

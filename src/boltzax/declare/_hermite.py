@@ -158,10 +158,10 @@ def functions(z: Float[Array, ""], count: int) -> Float[Array, " count"]:
 def _line(degree: int, order: int | None) -> tuple[Array, Array]:
     """Trapezoid rule for f(z) he_k(z), k <= degree, under N(0, 1): nodes [node, 1], [node, count].
 
-    f sqrt(density) and he_k sqrt(density) live on |z| < 2 sqrt(degree) + 9 and below frequency
+    f sqrt(density) and he_k sqrt(density) live on |z| < 2 sqrt(degree) + 12 and below frequency
     sqrt(degree) + 12 or so, which sets range and step.
     """
-    reach = 2 * math.sqrt(degree) + 9
+    reach = 2 * math.sqrt(degree) + 12
     enough = 2 * math.ceil(reach * (math.sqrt(degree) + 12) / math.pi) + 1
     order = enough if order is None else check_count("order", order, 2)
     z = np.linspace(-reach, reach, order)

@@ -25,8 +25,9 @@ class IntervalMeasure(AbstractMeasure):
     high: Float[Array, ""]
     order: int = eqx.field(static=True)
 
-    def __init__(self, low: float | Array = -1.0, high: float | Array = 1.0,
-                 order: int | None = None):
+    def __init__(
+        self, low: float | Array = -1.0, high: float | Array = 1.0, order: int | None = None
+    ):
         self.low, self.high = floating(low), floating(high)
         self.order = 64 if order is None else check_count("order", order)
         if self.low.ndim or self.high.ndim:

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
 from boltzax.core import DeclarationError, typed
@@ -253,9 +254,7 @@ class Weighted(AbstractMeasure):
                 expected="a density that is nowhere negative",
                 mend="mend the density; a signed measure cannot be sampled",
             )
-        chosen = jax.random.choice(
-            key, weights.shape[0], (count,), p=weights / weights.sum()
-        )
+        chosen = jax.random.choice(key, weights.shape[0], (count,), p=weights / weights.sum())
         return jax.tree.map(lambda leaf: leaf[chosen], points)
 
     @property
@@ -272,7 +271,7 @@ class Weighted(AbstractMeasure):
 
 def known(value: Any) -> bool:
     """Whether the value of an array can be looked at now: it is not being traced."""
-    return not isinstance(value, jax.core.Tracer)
+    return not isinstance(value, Tracer)
 
 
 def refuse_signed(measure: AbstractMeasure) -> None:
@@ -298,7 +297,7 @@ def no_basis(measure: AbstractMeasure) -> DeclarationError:
 
 def _scalar(factor: Any) -> Array:
     try:
-        array = floating(factor)
+        array = None if isinstance(factor, str) or np.iscomplexobj(factor) else floating(factor)
     except (TypeError, ValueError):
         array = None
     if array is None or array.ndim or (known(array) and not bool(jnp.isfinite(array))):

@@ -24,7 +24,7 @@ seeds = st.integers(0, 2**16)
 
 
 @st.composite
-def empiricals(draw: st.DrawFn, dim: int = 1, size: int = 6) -> Empirical:
+def empiricals(draw: st.DrawFn, dim: int = 1, size: int = 8) -> Empirical:
     """`size` data of length `dim` with positive weights, or none."""
     rng = np.random.default_rng(draw(seeds))
     weights = rng.uniform(0.5, 2.0, size) if draw(st.booleans()) else None
@@ -35,8 +35,8 @@ def empiricals(draw: st.DrawFn, dim: int = 1, size: int = 6) -> Empirical:
 def gaussians(draw: st.DrawFn, dim: int = 1) -> GaussianMeasure:
     """Gaussians of any mean and scale by Gauss-Hermite or the trapezoid rule, or sparse."""
     rng = np.random.default_rng(draw(seeds))
-    rule = draw(st.sampled_from(["hermite", "trapezoid"] if dim <= 3 else ["sparse"]))
-    order = {"hermite": 16, "trapezoid": 48, "sparse": 3}[rule]
+    rule = "sparse" if dim > 3 else draw(st.sampled_from(["hermite", "trapezoid"][: 3 - dim]))
+    order = 3 if rule == "sparse" else (32 if dim == 1 else 16)
     mean, scale = rng.normal(size=dim), rng.uniform(0.25, 2.0, size=dim)
     return GaussianMeasure(dim, mean=mean, scale=scale, order=order, rule=rule)
 
@@ -45,12 +45,12 @@ def gaussians(draw: st.DrawFn, dim: int = 1) -> GaussianMeasure:
 def intervals(draw: st.DrawFn) -> IntervalMeasure:
     """Intervals of length 0.25 to 2."""
     low = draw(numbers)
-    return IntervalMeasure(low, low + draw(positive), order=16)
+    return IntervalMeasure(low, low + draw(positive), order=32)
 
 
 @st.composite
 def _subsampled(draw: st.DrawFn, dim: int) -> Subsampled:
-    return Subsampled(draw(empiricals(dim)), draw(st.sampled_from([2, 6])))
+    return Subsampled(draw(empiricals(dim)), draw(st.sampled_from([2, 8])))
 
 
 def measures(dim: int = 1) -> st.SearchStrategy[AbstractMeasure]:

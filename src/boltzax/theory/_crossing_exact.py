@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import digamma, gammaln, loggamma
 
 from boltzax.core import DeclarationError
@@ -15,8 +15,8 @@ from ._check import log_counts
 from ._crossing import crossing_exponents
 from ._result import ExactFreeEnergy, distance
 
-_HEIGHT = 32.0
-_FINENESS = 16.0
+_HEIGHT = 25.0
+_FINENESS = 12.0
 
 
 def normal_crossing_exact(
@@ -80,7 +80,8 @@ def _invert(
     def derivative(s: float) -> float:
         return float(digamma(s)) - log_n + slope(s)
 
-    saddle = float(brentq(derivative, least * 1e-9, least * (1 - 1e-9), xtol=1e-14 * least))
+    ends = [least * 1e-9, least * (1 - 1e-9)]
+    saddle = root_scalar(derivative, bracket=ends, xtol=1e-14 * least).root
     step = min(saddle, least - saddle) / _FINENESS
     height = step * np.arange(2 * int(_HEIGHT / step / 2) + 1)
     s = (saddle + 1j * height)[:, None]

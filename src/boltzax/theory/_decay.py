@@ -85,7 +85,8 @@ def legendre_slope(pole_distance: float, scale: float) -> float:
     the Bernstein ellipse through `±i y`, `y = pole_distance/scale`, whose half-axes add up to
     `y + √(1 + y²)`. For singularities on the imaginary axis, as all in `POLES` are.
 
-    Trefethen 2019, *Approximation Theory and Approximation Practice*, theorem 8.1.
+    Trefethen 2019, *Approximation Theory and Approximation Practice*, theorem 8.1 (there for
+    Chebyshev coefficients, whose geometric rate is the same).
     Raises `DeclarationError` unless both arguments are positive.
     """
     return -2 * circle_half_width(pole_distance, scale)

@@ -14,7 +14,7 @@ def quadratic_exact(eigenvalues: ArrayLike, log_n: ArrayLike) -> ExactFreeEnergy
     """`K(w) = ½ Σ μ_i w_i²` under `w_i ~ N(0, 1)`, at n = exp(log_n).
 
     `log Z = -½ Σ log(1 + nμ_i)`, `-∂ log Z/∂ log n = ½ Σ nμ_i/(1 + nμ_i)`: the Gaussian integral,
-    MacKay 1992, Neural Computation 4:415, equation (4.9) (effective number of parameters, halved).
+    MacKay 1992, Neural Computation 4:415-447 (half his effective number of parameters).
 
     Raises `DeclarationError` for a negative eigenvalue or |log_n| above 700.
     """

@@ -1,6 +1,7 @@
 """Composite Gauss-Legendre rules on panels that shrink geometrically towards given centres."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ def graded_rule(lo: float, hi: float, centres: Iterable[float], depth: int, poin
     inside = sorted({float(c) for c in centres if lo <= c <= hi})
     cuts = [lo, *inside, hi]
     nodes, weights = [], []
-    for left, right in zip(cuts[:-1], cuts[1:], strict=True):
+    for left, right in pairwise(cuts):
         if left == right:
             continue
         middle = (left + right) / 2 if left in inside and right in inside else None

@@ -45,7 +45,7 @@ def exact_free_energy(
     accuracy of `w - centre`; shift the coordinate where that matters.
 
     Source: the graded rule is the standard one for end-point singularities, Davis and Rabinowitz
-    1984, *Methods of Numerical Integration*, section 2.12.
+    1984, *Methods of Numerical Integration*, chapter 2.
 
     Raises `DeclarationError` (a `ValueError`) without 64-bit arithmetic or for a wrong argument,
     and `RuntimeError` if the tolerance is not met within `max_points` points or if the integrand

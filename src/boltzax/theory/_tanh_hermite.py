@@ -30,7 +30,7 @@ def tanh_hermite_coefficient(k: int, scale: float) -> float:
 def tanh_hermite_log_magnitude(k: Any, scale: float) -> NDArray[np.float64]:
     """`log |c_k|` of `tanh_hermite_coefficient` for a sequence of odd orders.
 
-    From `tanh y = ∫_0^∞ sin(yu)/sinh(πu/2) du` (DLMF 4.40.7 and its inverse) and
+    From `tanh y = ∫_0^∞ sin(yu)/sinh(πu/2) du` (Gradshteyn and Ryzhik 3.981.1) and
     `|E sin(ux) h_k(x)| = u^k exp(-u²/2)/√k!`:
 
         |c_k| = (k!)^(-½) ∫_0^∞ (u scale)^k exp(-(u scale)²/2)/sinh(πu/2) du.
@@ -74,7 +74,7 @@ def _log_integral(k: int, w: float) -> float:
     """log ∫ t^k exp(-t²/2)/sinh(ct) dt/w - ½ log k!, c = π/(2w), in v = log t."""
     c = np.pi / (2 * w)
     peak = (-c + np.hypot(c, 2 * np.sqrt(k))) / 2
-    step = min(0.2, 0.4 / np.sqrt(k + peak**2))
+    step = min(0.1, 0.4 / np.sqrt(k + peak**2))
     below = 40.0 / k + 12.0 / np.sqrt(k) + np.log1p(1 / c)
     above = min(3.0, 16.0 / np.sqrt(k)) + np.log1p(1 / c) / k
     v = np.log(peak) + np.arange(-below - 1, above + 1, step)

@@ -64,9 +64,9 @@ def _average(log_weight: Values, trace: Values, det: Values, log_n: float) -> tu
     """log Z and its negative slope, from the invariants of Φ at each node."""
     one, two = np.exp(log_n) * trace, np.exp(2 * log_n) * det
     log = log_weight - 0.5 * np.log1p(one + two)
-    log_z = logsumexp(log)
+    log_z = float(logsumexp(log))  # pyright: ignore[reportArgumentType]
     slope = 0.5 * (one + 2 * two) / (1 + one + two)
-    return float(log_z), float(np.sum(np.exp(log - log_z) * slope))
+    return log_z, float(np.sum(np.exp(log - log_z) * slope))
 
 
 def _one(embedding: Embedding, depth: int, points: int) -> tuple[Values, Values, Values]:

@@ -43,23 +43,29 @@ def tanh_network(width: int, true_units: int = 0) -> LearningCoefficient:
 
     With r true units, each spare unit sits at b = 0 or on a true unit. Functions that belong to
     different places are linearly independent, so coefficients add over places: g units on one
-    true unit give `½ + vandermonde(g, step=1)` (`1`, multiplicity 1, for g = 1), g units at zero
-    give `vandermonde(g, step=2)`. The value is the least over all ways to place the spare units,
-    and the multiplicity the greatest among those ways. Few spare units all join one true unit; from
-    nine on they go to zero. The coefficients at each place are Aoyagi and Nagata 2012, Neural
-    Computation 24:1569-1610.
+    true unit give `½ + vandermonde(g, step=1)`, or 1 for g = 1, and g units at zero give
+    `vandermonde(g, step=2)` (Aoyagi and Nagata 2012, Neural Computation 24:1569-1610, for each).
+    Both grow ever more slowly with g, so all spare units go to one place: the value is
+
+        r + min(vandermonde(spare, 2), vandermonde(spare + 1, 1) - ½),
+
+    with the greater multiplicity on a tie. Up to nine spare units join a true one; from nine on
+    they go to zero.
 
     Raises `DeclarationError` if `width` is below 1 or `true_units` not between 0 and `width`.
     """
     h = whole("width", width, 1)
     r = whole("true_units", true_units, 0, h)
-    best = {g: _vandermonde(g, 2, 1) if g else (Fraction(0), 1) for g in range(h - r + 1)}
-    for _ in range(r):
-        best = {
-            spare: _least(_add(best[spare - g], _occupied(g + 1)) for g in range(spare + 1))
-            for spare in best
-        }
-    value, order = best[h - r]
+    spare = h - r
+    options = [(r + Fraction(0), 1)]
+    if spare:
+        value, order = _vandermonde(spare, 2, 1)
+        options = [(r + value, order)]
+        if r:
+            value, order = _vandermonde(spare + 1, 1, 1)
+            options.append((r + value - Fraction(1, 2), order))
+    value = min(option[0] for option in options)
+    order = max(option[1] for option in options if option[0] == value)
     source = "tanh network, Aoyagi & Watanabe 2005, IEICE J88-D-II:2112"
     if r:
         source = "tanh network, Aoyagi & Nagata 2012, Neural Computation 24:1569"
@@ -100,16 +106,3 @@ def _vandermonde(h: int, q: int, m: int) -> tuple[Fraction, int]:
         i += 1
     order = 2 if i and 2 * h == m * (q * i * (i - 1) + 2 * i) else 1
     return Fraction(m * q * i * (i + 1) + 2 * h, 4 * (1 + i * q)), order
-
-
-def _occupied(units: int) -> tuple[Fraction, int]:
-    value, order = _vandermonde(units, 1, 1)
-    return value + Fraction(1, 2), order if units > 1 else 1
-
-
-def _add(one: tuple[Fraction, int], other: tuple[Fraction, int]) -> tuple[Fraction, int]:
-    return one[0] + other[0], one[1] + other[1] - 1
-
-
-def _least(options) -> tuple[Fraction, int]:
-    return min(options, key=lambda option: (option[0], -option[1]))

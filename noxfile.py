@@ -1,0 +1,136 @@
+"""Every check of this project. `nox` runs the quick ones; `nox -s slow lowest bench` the others.
+
+With `nox --no-venv` a check runs in the environment it is started from, and installs nothing.
+"""
+
+import json
+import math
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "examples"]
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+ERRORS = {"standard_error", "free_energy_error"}
+
+
+def install(session: nox.Session, *arguments: str) -> None:
+    """Install into the check's own environment, if it has one."""
+    if session.venv_backend != "none":
+        session.install(*arguments)
+
+
+def run(session: nox.Session, *arguments: str) -> None:
+    session.run(*arguments, external=session.venv_backend == "none")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests but the slow ones."""
+    install(session, "-e", ".[dev]")
+    run(session, "pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The slow tests."""
+    install(session, "-e", ".[dev]")
+    run(session, "pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style."""
+    install(session, "ruff>=0.9")
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types of the package."""
+    install(session, "-e", ".[dev]")
+    run(session, "pyright", "src")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Which folder may import which."""
+    install(session, "-e", ".[dev]")
+    run(session, "lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, its notebooks executed, without a warning."""
+    install(session, "-e", ".[dev]")
+    run(session, "sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def main(session: nox.Session) -> None:
+    """The main job at its quick size."""
+    install(session, "-e", ".[examples]")
+    _run_and_check(session, Path("examples/learning_zero.py"))
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Every example at its quick size; each must give finite values with their errors."""
+    install(session, "-e", ".[examples]")
+    for path in sorted(Path("examples").glob("[!_]*.py")):
+        _run_and_check(session, path)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Every benchmark at its quick size."""
+    install(session, "-e", ".[dev]")
+    for path in sorted(Path("benchmarks").glob("[!_]*.py")):
+        _run_and_check(session, path, errors=False)
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """The tests with the oldest direct dependencies that pyproject.toml allows."""
+    session.install("uv")
+    oldest = str(Path(session.create_tmp()) / "lowest.txt")
+    session.run(
+        *("uv", "pip", "compile", "pyproject.toml", "--extra", "examples", "--extra", "testing"),
+        *("--resolution", "lowest-direct", "--python-version", "3.11", "--output-file", oldest),
+    )
+    session.install("-e", ".[examples,testing]", "-c", oldest, "pytest", "pytest-xdist")
+    session.run("pytest", *session.posargs)
+
+
+def _run_and_check(session: nox.Session, path: Path, errors: bool = True) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "output.json"
+        run(session, "python", str(path), "--quick", "--json", str(output))
+        result = json.loads(output.read_text())
+    complaints = [f"{where} is not finite" for where in _non_finite(result, path.stem)]
+    if errors and not _names(result) & ERRORS:
+        complaints.append(f"{path.stem} gives values without their errors")
+    if complaints:
+        session.error("; ".join(complaints))
+
+
+def _non_finite(value: object, where: str) -> list[str]:
+    if isinstance(value, dict):
+        return [bad for key, part in value.items() for bad in _non_finite(part, f"{where}.{key}")]
+    if isinstance(value, list):
+        return [bad for i, part in enumerate(value) for bad in _non_finite(part, f"{where}[{i}]")]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [where]
+    return []
+
+
+def _names(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*(_names(part) for part in value.values()))
+    if isinstance(value, list):
+        return set().union(*(_names(part) for part in value))
+    return set()

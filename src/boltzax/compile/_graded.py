@@ -1,0 +1,112 @@
+"""A one-parameter family of features in a basis graded by size.
+
+For a family `φ_b(x)` and a scale `s`, take polynomials `p_j` orthonormal under `b ~ U(-s, s)`,
+`A_j = E_b[p_j(b) φ_b]`, and orthonormalise the functions `A_0, A_1, ...` of `x` in this order in
+extended precision: `e_j` orthonormal in L²(μ), `σ_j` the length of what `A_j` adds. Then
+`⟨e_j, φ_b⟩ = σ_j v_j(b)` with `v_j = p_j + O(σ_{j+1}/σ_j)` of order one for `|b| < s`, so a float64
+table of `v_j` loses nothing however small `σ_j` is. The scale must match the spread of the `b` in
+use: at a scale c times too wide the vectors `(v_j(b_h))_h` become collinear as `c^{-2j}`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import chebyshev, legendre
+
+from ._extended import arb_mat, extended, logs, matrix, precision, table, to_float, triangular
+
+BITS = 320
+"""Working precision: 96 decimal digits, enough for σ_j down to 1e-45."""
+
+
+class Frame(NamedTuple):
+    """A basis at one scale: `v_j(b) = b^odd Σ_d coefficients[panel, d, j] u^d`.
+
+    The panel and the place `u` in (-1, 1) inside it come from `asinh(b/s)/asinh(top/s)`, on
+    (0, 1) for an odd family, on (-1, 1) else.
+    """
+
+    coefficients: np.ndarray
+    log_sigma: np.ndarray
+    scale: float
+    top: float
+
+
+class Family(NamedTuple):
+    """A family `fn(b, x)` of scalar functions, odd in `b` or not, with its measure's rule."""
+
+    fn: Callable
+    rule: tuple[list, list]
+    odd: bool
+
+
+def _polynomials(count: int, nodes: np.ndarray, odd: bool) -> np.ndarray:
+    """Legendre polynomials orthonormal under U(-1, 1), `[count, node]`; the odd ones if asked."""
+    degrees = [2 * j + 1 if odd else j for j in range(count)]
+    return np.stack([legendre.Legendre.basis(d)(nodes) * np.sqrt(2 * d + 1) for d in degrees])
+
+
+def _moments(family: Family, scale: float, modes: int, extra: int) -> arb_mat:
+    """`A_j(x_q) sqrt(w_q)`, `[mode, node]`."""
+    count = modes + extra
+    nodes, weights = legendre.leggauss(2 * count)
+    if family.odd:
+        nodes, weights = nodes[count:], 2 * weights[count:]
+    projector = _polynomials(modes, nodes, family.odd) * weights / 2
+    return matrix(projector) * table(extended(family.fn, 2), scale * nodes, family.rule)
+
+
+class Graded(NamedTuple):
+    """The graded functions of a family at one scale: `e_j(x_q) sqrt(w_q)`, and the `σ_j`."""
+
+    functions: arb_mat
+    diagonal: list
+    log_sigma: np.ndarray
+
+
+def grade(family: Family, scale: float, modes: int) -> Graded:
+    """Orthonormalise the first `modes` moments of the family in extended precision."""
+    with precision(BITS):
+        moments = _moments(family, scale, modes, 6)
+        inverse, diagonal = triangular(moments * moments.transpose())
+        return Graded(inverse * moments, diagonal, logs(diagonal))
+
+
+def frame(
+    family: Family,
+    graded: Graded,
+    scale: float,
+    top: float,
+    modes: int,
+    *,
+    panels: int = 64,
+    degree: int = 7,
+    coarse: int = 8,
+    order: int = 20,
+) -> Frame:
+    """The first `modes` graded functions, tabulated for `|b| < top`.
+
+    Chebyshev panels are filled in extended precision (`coarse` of `order` points) and refined in
+    float64 to `panels` of low `degree`, which a compiled program evaluates cheaply.
+    """
+    with precision(BITS):
+        edge = 0.0 if family.odd else -1.0
+        points = np.cos(np.pi * (np.arange(order) + 0.5) / order)
+        inside = (np.arange(coarse)[:, None] + (points + 1) / 2) / coarse
+        place = edge + (1 - edge) * inside.ravel()
+        b = scale * np.sinh(place * np.arcsinh(top / scale))
+        values = table(extended(family.fn, 2), b, family.rule) * graded.functions.transpose()
+        v = to_float(values, graded.diagonal)[:, :modes]
+    if family.odd:
+        v = v / b[:, None]
+    v = v.reshape(coarse, order, modes)
+    ratio, size = panels // coarse, degree + 1
+    fine = np.cos(np.pi * (np.arange(size) + 0.5) / size)
+    local = 2 * ((np.arange(ratio)[:, None] + (fine + 1) / 2) / ratio).ravel() - 1
+    vander = chebyshev.chebvander
+    refine = vander(local, order - 1) @ np.linalg.inv(vander(points, order - 1))
+    refined = np.einsum("fo,pok->pfk", refine, v).reshape(panels, size, modes)
+    monomials = np.linalg.inv(np.vander(fine, size, increasing=True))
+    coefficients = np.einsum("dq,pqk->pdk", monomials, refined)
+    return Frame(coefficients, graded.log_sigma[:modes], scale, top)

@@ -1,0 +1,10 @@
+"""Observables: functionals of a run, with honest error bars."""
+
+from ._free_energy import effective_parameters as effective_parameters
+from ._free_energy import entropy as entropy
+from ._free_energy import free_energy as free_energy
+from ._learning_coefficient import effective_dimension as effective_dimension
+from ._learning_coefficient import heat_capacity as heat_capacity
+from ._learning_coefficient import learning_coefficient as learning_coefficient
+from ._learning_coefficient import wbic as wbic
+from ._spectrum import spectrum as spectrum

@@ -1,0 +1,87 @@
+"""The learning coefficient, and its relatives at one temperature."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..core import DeclarationError, Estimate, mean_estimate
+from ..sample import Trace
+
+
+def _column(betas: Array) -> Array:
+    """Betas with axes for chain and draw."""
+    return betas.reshape(betas.shape + (1, 1))
+
+
+def learning_coefficient(
+    trace: Trace,
+    reference: PyTree | float = 0.0,
+    *,
+    plain: bool = False,
+    key: PRNGKeyArray | None = None,
+) -> Estimate:
+    """`λ̂(β) = β (⟨E⟩ - E_ref)`, dimensionless; shape `[*beta]`.
+
+    **Arguments**
+
+    - `reference`: `E_ref`. 0 for a realisable population loss (the global coefficient); a model
+      `w*` for the local coefficient at `w*`, whose full energy is then subtracted (Lau et al.
+      2023, arXiv:2308.12108); or a number.
+    - `plain`: average the energy of full draws, the weights that were integrated out drawn again.
+      By default their average is taken in closed form, `⟨½ Σ_i s_i/(1+s_i)⟩` for the zero target
+      (Rao-Blackwell): same mean, smaller error. Needs `keep=True` in the run.
+
+    For a regular model of d parameters `λ̂ → d/2`; `λ̂ = β ∂F/∂β` for `E_ref = 0` (Watanabe 2009).
+    """
+    offset = _reference(trace, reference)
+    energy = trace.evaluate(trace.gibbs.energy_of, key) if plain else trace.energy
+    return mean_estimate(_column(trace.betas) * (energy - offset))
+
+
+def _reference(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
+    if isinstance(reference, int | float) or getattr(reference, "shape", None) == ():
+        return jnp.asarray(reference, float)
+    return trace.gibbs.energy_of(reference)
+
+
+def wbic(trace: Trace, n: int) -> Estimate:
+    """`WBIC = n ⟨L⟩` at `β = n / log n` times the mean loss, in nats (Watanabe 2013, JMLR 14:867).
+
+    It estimates the free energy at beta = n up to `O(sqrt(log n))`. `L` is the mean loss, `n` the
+    number of data. Raises `DeclarationError` if the trace was not drawn at `temperature.watanabe`.
+    """
+    mass = trace.gibbs.masses[0]
+    wanted = n / np.log(n) / float(mass)
+    if not np.allclose(np.asarray(trace.betas), wanted, rtol=1e-6):
+        raise DeclarationError(
+            "trace",
+            got=f"draws at beta = {trace.betas}",
+            expected=f"beta = {wanted:.6g}, that is n/log n times the mean loss",
+            mend=f"compile with beta=bx.temperature.watanabe({n})",
+        )
+    return mean_estimate(trace.energy * (n / mass))
+
+
+def heat_capacity(trace: Trace) -> Estimate:
+    """`C(β) = β² Var E = -β² ∂²F/∂β²`, dimensionless; shape `[*beta]`.
+
+    The variance given the draws (over weights that were integrated out) is included in closed form.
+    `C = λ̂ - ∂λ̂/∂log β`, and `C → λ` as λ̂ does; for a regular model of d parameters `d/2`.
+    """
+    return mean_estimate(_column(trace.betas) ** 2 * _variance_series(trace))
+
+
+def _variance_series(trace: Trace) -> Array:
+    energy = trace.energy
+    count = energy.shape[-1] * energy.shape[-2]
+    centred = energy - jnp.mean(energy, axis=(-2, -1), keepdims=True)
+    return centred**2 * count / max(count - 1, 1) + trace.energy_variance
+
+
+def effective_dimension(trace: Trace, reference: PyTree | float = 0.0) -> Estimate:
+    """`2 λ̂(β)`: the number of quadratic directions that the posterior resolves at this β.
+
+    Equipartition gives every resolved direction half a unit of `β ⟨E⟩`; equal to the parameter
+    count for a regular model.
+    """
+    return learning_coefficient(trace, reference).scaled(2.0)

@@ -1,0 +1,34 @@
+"""The spectrum of the model's function, over draws."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from ..core import Estimate, mean_estimate
+from ..declare import AbstractMeasure
+from ..sample import Trace
+
+
+def spectrum(
+    trace: Trace,
+    measure: AbstractMeasure,
+    count: int,
+    *,
+    log: bool = False,
+    key: PRNGKeyArray | None = None,
+) -> Estimate:
+    """`⟨c_k²⟩` of the model's function in the orthonormal basis of `measure`; `[*beta, count]`.
+
+    `c_k = ∫ f φ_k dμ`, so that `E f² = Σ_k c_k²` (Parseval). With `log`, `⟨log c_k²⟩`: the typical
+    rather than the mean spectrum. Needs a trace with its draws (`keep=True`); weights that were
+    integrated out are drawn again with `key`.
+    """
+    basis = measure.basis()
+
+    def squares(model: Callable):
+        c = basis.coefficients(model, count)
+        return jnp.log(c**2) if log else c**2
+
+    values = trace.evaluate(squares, key)
+    return mean_estimate(jnp.moveaxis(values, -1, -3))

@@ -1,0 +1,101 @@
+"""The protocol of a Markov kernel: one chain, one step."""
+
+import abc
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from ..compile import Gibbs, Weights
+from ..core import DeclarationError
+
+
+class Move(NamedTuple):
+    """What a step reports: acceptance probability, and whether its trajectory diverged."""
+
+    acceptance: Float[Array, ""]
+    divergent: Bool[Array, ""]
+
+
+class AbstractKernel(eqx.Module):
+    """A Markov kernel that leaves `gibbs` invariant. Written for one chain; the loop vmaps.
+
+    A state is a pytree of constant structure. A step must sample at the `beta` it is given and do
+    its tuning inside the state, as much as `gain` allows: `gain` is positive and falling during
+    warm-up, 0 afterwards, and at gain 0 the step must leave its tuning untouched.
+    """
+
+    @abc.abstractmethod
+    def init(self, gibbs: Gibbs, w: Weights, key: PRNGKeyArray, warmup: int) -> PyTree:
+        """The state of a chain that starts at `w`, to be warmed up for `warmup` steps."""
+
+    @abc.abstractmethod
+    def step(
+        self, gibbs: Gibbs, state: PyTree, key: PRNGKeyArray, gain: Float[Array, ""], warmup: int
+    ) -> tuple[PyTree, Move]:
+        """One transition."""
+
+    @abc.abstractmethod
+    def position(self, state: PyTree) -> Weights:
+        """Where the chain is."""
+
+    @abc.abstractmethod
+    def moved(self, gibbs: Gibbs, state: PyTree, w: Weights) -> PyTree:
+        """The same state at another place (a swap of replicas), its tuning kept."""
+
+
+class Tuning(NamedTuple):
+    """Step size and scale of every coordinate, adapted by Robbins-Monro steps."""
+
+    log_step: Float[Array, ""]
+    mean: Weights
+    variance: Weights
+
+    @staticmethod
+    def start(w: Weights, step: float) -> "Tuning":
+        ones = jax.tree.map(jnp.ones_like, w)
+        return Tuning(jnp.log(jnp.asarray(step)), w, ones)
+
+    def update(self, w: Weights, acceptance: Array, target: float, gain: Array) -> "Tuning":
+        """Move the step towards the target acceptance and the scales towards the draws'."""
+        log_step = self.log_step + 2 * gain * (acceptance - target)
+        mean = jax.tree.map(lambda m, x: m + gain * (x - m), self.mean, w)
+        variance = jax.tree.map(
+            lambda v, m, x: v + 0.5 * gain * ((x - m) ** 2 - v), self.variance, self.mean, w
+        )
+        return Tuning(log_step, mean, variance)
+
+    def scales(self) -> Weights:
+        """Scale of each coordinate times the step."""
+        step = jnp.exp(self.log_step)
+        return jax.tree.map(lambda v: step * jnp.sqrt(v + 1e-12), self.variance)
+
+
+def noise_like(w: Weights, key: PRNGKeyArray) -> Weights:
+    """Independent standard normals of the shape of `w`."""
+    keys = jax.random.split(key, len(w))
+    return {
+        path: jax.random.normal(k, leaf.shape, leaf.dtype)
+        for k, (path, leaf) in zip(keys, w.items(), strict=True)
+    }
+
+
+def choose(accept: Array, new: PyTree, old: PyTree) -> PyTree:
+    """`new` where accepted, else `old`."""
+    return jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, old)
+
+
+def metropolis(log_ratio: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
+    """Acceptance probability and decision; a ratio that is not a number is a rejection."""
+    probability = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
+    return probability, jax.random.uniform(key, dtype=probability.dtype) < probability
+
+
+def check_fraction(argument: str, value: float) -> None:
+    """A number strictly between 0 and 1."""
+    if not (isinstance(value, float) and 0 < value < 1):
+        raise DeclarationError(
+            argument, got=repr(value), expected="a float between 0 and 1", mend="pass e.g. 0.8"
+        )

@@ -1,0 +1,82 @@
+"""Ladders of inverse temperatures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from ..compile import Gibbs
+from ..core import DeclarationError
+
+
+def first_ladder(
+    gibbs: Gibbs, requested: np.ndarray, spacing: float, key: PRNGKeyArray
+) -> np.ndarray:
+    """Zero, the requested betas, and geometric fillers at most `spacing` apart in log beta.
+
+    The first positive level is where the prior's mean energy costs about one nat.
+    """
+    draws = jax.vmap(gibbs.sample_prior)(jax.random.split(key, 32))
+    energies = np.asarray(jax.jit(jax.vmap(gibbs.at(0.0).energy))(draws))
+    typical = float(np.median(energies[np.isfinite(energies)])) if energies.size else 1.0
+    positive = requested[requested > 0]
+    lowest = 1 / max(typical, 1e-300)
+    if positive.size:
+        lowest = min(lowest, positive.min())
+    return fill(np.concatenate([[0.0, lowest], positive]), spacing)
+
+
+def fill(betas: np.ndarray, spacing: float) -> np.ndarray:
+    """Add geometric points so that neighbours are at most `spacing` apart in log beta."""
+    betas = np.unique(betas)
+    positive = betas[betas > 0]
+    parts = [betas[:1], positive[:1]]
+    for low, high in zip(positive[:-1], positive[1:], strict=True):
+        count = int(np.ceil(np.log(high / low) / spacing - 1e-9))
+        inner = np.exp(np.linspace(np.log(low), np.log(high), max(count, 1) + 1))
+        parts.append(np.append(inner[1:-1], high))
+    return np.unique(np.concatenate(parts))
+
+
+def refine(betas: np.ndarray, swap_rate: np.ndarray, least: float) -> np.ndarray:
+    """Put a level into every gap whose swaps are accepted less often than `least`."""
+    extra = []
+    for k in np.flatnonzero(~(swap_rate >= least)):
+        low, high = betas[k], betas[k + 1]
+        extra.append(high / 4 if low == 0 else np.sqrt(low * high))
+    return np.unique(np.concatenate([betas, extra]))
+
+
+def check_ladder(betas: object) -> np.ndarray:
+    """Requested betas as a vector; they may come in any order."""
+    try:
+        array = np.atleast_1d(np.asarray(betas, dtype=float))
+    except (TypeError, ValueError):
+        array = np.array([np.nan])
+    if array.ndim != 1 or array.size == 0 or not np.all(np.isfinite(array)) or np.any(array < 0):
+        raise DeclarationError(
+            "betas",
+            got=repr(betas)[:200],
+            expected="a vector of finite, non-negative numbers",
+            mend="pass e.g. jnp.exp(jnp.arange(0.0, 61.0, 2.0))",
+        )
+    return array
+
+
+def round_trips(who: Array) -> np.ndarray:
+    """Journeys coldest-hottest-coldest completed by replicas, by chain.
+
+    `who[draw, level, chain]` is the replica found at each level.
+    """
+    host = np.asarray(who)
+    draws, levels, chains = host.shape
+    trips = np.zeros(chains)
+    last = np.zeros((chains, levels), int)  # 0 unknown, 1 hottest, 2 coldest
+    started = np.zeros((chains, levels), bool)
+    each = np.arange(chains)
+    for t in range(draws):
+        cold, hot = host[t, -1], host[t, 0]
+        trips += started[each, cold] & (last[each, cold] == 1)
+        last[each, cold], started[each, cold] = 2, True
+        last[each, hot] = 1
+    return jnp.asarray(trips)

@@ -1,0 +1,114 @@
+"""Replica exchange: one chain a level of the ladder, with swaps of neighbours."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..compile import Gibbs
+from ._dynamics import AbstractDynamics, over_chains, read, set_beta
+from ._kernel import AbstractKernel, choose
+
+
+class ReplicaExchange(AbstractDynamics):
+    """Chains at the levels `gibbs.beta` (rising), axes `[level, chain]`; neighbours swap places.
+
+    A swap of levels k and k+1 is accepted with probability `min(1, exp(-ΔU_up - ΔU_down))`
+    (Swendsen & Wang 1986; Hukushima & Nemoto 1996), even and odd pairs in turn. In the first fifth
+    of the warm-up every second chain runs at the coldest level everywhere: half of the chains then
+    start cold and half hot, so that a ladder that has not equilibrated shows as a disagreement of
+    chains.
+    """
+
+    gibbs: Gibbs
+    kernel: AbstractKernel
+    keep: bool = eqx.field(static=True)
+
+    def init(self, start, key, warmup):
+        levels, chains = jax.tree.leaves(start)[0].shape[:2]
+
+        def one(beta, w, key):
+            return self.kernel.init(set_beta(self.gibbs, beta), w, key, warmup)
+
+        states = over_chains(one, self.gibbs.beta, start, key)
+        who = jnp.broadcast_to(jnp.arange(levels)[:, None], (levels, chains))
+        zero = jnp.zeros((levels, chains))
+        flow = {
+            "who": who,
+            "swap": jnp.zeros((levels - 1, chains)),
+            "up": jnp.zeros((levels - 1, chains)),
+            "down": jnp.zeros((levels - 1, chains)),
+        }
+        return states, (zero, zero.astype(bool)), flow
+
+    def step(self, state, key, gain, time, warmup):
+        states, _, flow = state
+        key_move, key_swap = jax.random.split(key)
+        levels, chains = flow["who"].shape
+        quench = (time < warmup // 5) & (jnp.arange(chains) % 2 == 1)
+        betas = jnp.where(quench[None, :], self.gibbs.beta[-1], self.gibbs.beta[:, None])
+
+        def one(beta, state, key):
+            gibbs = set_beta(self.gibbs, beta)
+            return self.kernel.step(gibbs, state, key, gain, warmup)
+
+        keys = jax.random.split(key_move, (levels, chains))
+        states, move = jax.vmap(jax.vmap(one))(betas, states, keys)
+        states, flow = self._swap(states, flow, key_swap, time)
+        return states, (move.acceptance, move.divergent), flow
+
+    def record(self, state):
+        states, (acceptance, divergent), flow = state
+
+        def one(beta, state, _):
+            return read(set_beta(self.gibbs, beta), self.kernel.position(state), self.keep)
+
+        kept = over_chains(one, self.gibbs.beta, states, None)
+        return kept | {"acceptance": acceptance, "divergent": divergent} | flow
+
+    def _swap(self, states, flow, key, time):
+        betas = self.gibbs.beta
+        w = jax.vmap(jax.vmap(self.kernel.position))(states)
+        own = self._potential(w, betas)
+        up = self._potential(_drop_last(w), betas[1:]) - own[:-1]
+        down = own[1:] - self._potential(_drop_first(w), betas[:-1])
+        log_ratio = down - up
+        probability = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
+        pairs, chains = log_ratio.shape
+        turn = (jnp.arange(pairs) % 2 == time % 2)[:, None]
+        drawn = jax.random.uniform(key, log_ratio.shape)
+        accept = turn & (drawn < probability)
+        index = jnp.broadcast_to(jnp.arange(pairs + 1)[:, None], (pairs + 1, chains))
+        source = index.at[:-1].add(accept).at[1:].add(-accept.astype(index.dtype))
+        exchanged = jax.tree.map(
+            lambda leaf: jnp.take_along_axis(leaf, _expand(source, leaf), axis=0), w
+        )
+        moved = self._moved(states, exchanged)
+        swapped = source != index
+        states = jax.vmap(jax.vmap(choose))(swapped, moved, states)
+        who = jnp.take_along_axis(flow["who"], source, axis=0)
+        return states, {"who": who, "swap": probability, "up": up, "down": down}
+
+    def _potential(self, w, betas) -> Float[Array, "level chain"]:
+        def one(beta, w, _):
+            return self.gibbs.potential_at(w, beta)
+
+        return over_chains(one, betas, w, None)
+
+    def _moved(self, states, w):
+        def one(beta, pair, _):
+            return self.kernel.moved(set_beta(self.gibbs, beta), *pair)
+
+        return over_chains(one, self.gibbs.beta, (states, w), None)
+
+
+def _drop_last(tree):
+    return jax.tree.map(lambda leaf: leaf[:-1], tree)
+
+
+def _drop_first(tree):
+    return jax.tree.map(lambda leaf: leaf[1:], tree)
+
+
+def _expand(index: Array, leaf: Array) -> Array:
+    return index.reshape(index.shape + (1,) * (leaf.ndim - 2))

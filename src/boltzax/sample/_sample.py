@@ -1,0 +1,110 @@
+"""Draws of a Gibbs measure at one or many fixed temperatures."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from ..compile import Gibbs, Weights
+from ..core import DeclarationError
+from ._dynamics import Chains, over_chains
+from ._kernel import AbstractKernel
+from ._loop import loop
+from ._nuts import NUTS
+from ._trace import Trace, judge, raise_for
+
+
+def sample(
+    gibbs: Gibbs,
+    kernel: AbstractKernel | None = None,
+    *,
+    key: PRNGKeyArray,
+    chains: int = 4,
+    warmup: int = 500,
+    draws: int = 1000,
+    thin: int = 1,
+    start: Weights | None = None,
+    keep: bool = True,
+    throw: bool = True,
+    progress: bool = False,
+) -> Trace:
+    """Draw from `p(w) ∝ π(w) exp(-U(w, β))` with `chains` independent chains.
+
+    **Arguments**
+
+    - `gibbs`: from `compile`; with a vector of betas (`gibbs.at(betas)`) all run at once.
+    - `kernel`: `NUTS()` if not given; `MALA()`, `RandomWalk()`.
+    - `warmup`, `draws`, `thin`: steps to tune and forget; draws to keep a chain; steps a draw.
+    - `start`: coordinates to start all chains at (`gibbs.position(model)`); each chain starts at
+      its own draw of the prior if not given.
+    - `keep`: whether to keep the draws, or only their energies.
+    - `throw`: raise `RunError` if the run failed; else look at `trace.status`.
+
+    **Returns** a `Trace` with axes `[*beta, chain, draw]`.
+
+    **Raises** `DeclarationError` for wrong arguments, `RunError` for a failed run.
+    """
+    kernel = NUTS() if kernel is None else kernel
+    check_run(gibbs, kernel, chains, warmup, draws, thin)
+    key_start, key_run = jax.random.split(key)
+    begin = starts(gibbs, start, key_start, chains)
+    dynamics = Chains(gibbs, kernel, keep)
+    _, records = loop(
+        dynamics, begin, key_run, warmup=warmup, draws=draws, thin=thin, progress=progress
+    )
+    axis = gibbs.beta.ndim + 1
+    records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), records)
+    finite = jnp.isfinite(records["energy"])
+    status = judge(records["energy"], finite, records["divergent"])
+    raise_for(status, throw)
+    return Trace(gibbs, *(records[name] for name in FIELDS), records.get("w"), status)
+
+
+FIELDS = ("energy", "energy_variance", "acceptance", "divergent")
+
+
+def starts(gibbs: Gibbs, start: Weights | None, key: PRNGKeyArray, chains: int) -> Weights:
+    """Starting places with axes `[*beta, chain]`: draws of the prior, or one given place."""
+    shape = (*gibbs.beta.shape, chains)
+    if start is None:
+        dummy = jnp.zeros(shape)
+        return jax.jit(lambda k: over_chains(lambda b, _, k: gibbs.sample_prior(k), gibbs.beta, dummy, k))(
+            key
+        )
+    expected = jax.eval_shape(gibbs.sample_prior, key)
+    got = {path: jnp.shape(leaf) for path, leaf in start.items()}
+    if got != {path: leaf.shape for path, leaf in expected.items()}:
+        raise DeclarationError(
+            "start",
+            got=str(got),
+            expected=f"coordinates {({k: v.shape for k, v in expected.items()})}",
+            mend="pass gibbs.position(model), or leave it out",
+        )
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), start)
+
+
+def check_run(gibbs, kernel, chains, warmup, draws, thin) -> None:
+    """Arguments of a run."""
+    if not isinstance(gibbs, Gibbs):
+        raise DeclarationError(
+            "gibbs",
+            got=type(gibbs).__name__,
+            expected="a Gibbs measure",
+            mend="compile the declaration first: bx.compile(energy, prior)",
+        )
+    if not isinstance(kernel, AbstractKernel):
+        raise DeclarationError(
+            "kernel",
+            got=repr(kernel),
+            expected="a kernel",
+            mend="pass e.g. bx.NUTS() (an instance, not the class)",
+        )
+    least = {"chains": (chains, 1), "warmup": (warmup, 0), "draws": (draws, 4), "thin": (thin, 1)}
+    for argument, (value, bound) in least.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < bound:
+            raise DeclarationError(
+                argument,
+                got=repr(value),
+                expected=f"an integer of at least {bound}",
+                mend="pass e.g. chains=4, warmup=500, draws=1000, thin=1",
+            )

@@ -1,0 +1,115 @@
+"""The result of a run."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from ..compile import Gibbs, Weights
+from ..core import DeclarationError, RunError, Status, mean_estimate
+
+
+class Trace(eqx.Module):
+    """Draws of a Gibbs measure, axes `[*beta, chain, draw]`.
+
+    - `energy`: `∂U/∂β` at each draw: the energy, averaged over weights that were integrated out;
+    - `energy_variance`: `-∂²U/∂β²` there (0 if nothing was integrated out);
+    - `w`: the draws in unconstrained coordinates by path, `[*beta, chain, draw, *shape]`, or None;
+    - `acceptance`, `divergent`: what the kernel reported;
+    - `bridges`: for a ladder, what free-energy differences between neighbours need;
+    - `status`: what became of the run.
+    """
+
+    gibbs: Gibbs
+    energy: Float[Array, "*beta chain draw"]
+    energy_variance: Float[Array, "*beta chain draw"]
+    acceptance: Float[Array, "*beta chain draw"]
+    divergent: Bool[Array, "*beta chain draw"]
+    w: Weights | None
+    status: Status
+    bridges: "Bridges | None" = None
+
+    @property
+    def betas(self) -> Float[Array, "*beta"]:
+        """Inverse temperatures of the draws."""
+        return self.gibbs.beta
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """All weights of the model at each draw, by path, in the model's own coordinates."""
+        return self._map(self.gibbs.constrain)
+
+    def evaluate(self, fn: Callable, key: PRNGKeyArray | None = None) -> PyTree:
+        """`fn(model)` at every draw, with leading axes `[*beta, chain, draw]`.
+
+        Weights that were integrated out are drawn from their conditional law with `key` (default:
+        a fixed one), so that `fn` sees draws of the full posterior.
+        """
+        keys = jax.random.split(jax.random.key(0) if key is None else key, self.energy.shape)
+        betas = jnp.broadcast_to(
+            self.betas.reshape(self.betas.shape + (1, 1)), self.energy.shape
+        )
+
+        def one(w, key, beta):
+            gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, beta)
+            return fn(gibbs.complete(w, key))
+
+        return self._map(one, keys, betas)
+
+    def _map(self, fn: Callable, *more: Array) -> PyTree:
+        if self.w is None:
+            raise DeclarationError(
+                "trace",
+                got="a trace without draws",
+                expected="the draws of the weights",
+                mend="run with keep=True",
+            )
+        shape = self.energy.shape
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), (self.w, *more))
+        out = eqx.filter_jit(lambda flat: jax.lax.map(lambda each: fn(*each), flat, batch_size=64))(
+            flat
+        )
+        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
+
+
+class Bridges(eqx.Module):
+    """Differences of potential between neighbouring levels of a ladder, and its traffic.
+
+    `up[k] = U(w_k, β_{k+1}) - U(w_k, β_k)` at the draws of level k, `down[k]` the same difference
+    at the draws of level k+1; axes `[pair, chain, draw]`. `swap_rate` is the mean acceptance of
+    swaps by pair, `round_trips` counts journeys hot-cold-hot by chain. `requested` are the levels
+    that the user asked for.
+    """
+
+    betas: Float[Array, " level"]
+    energy: Float[Array, "level chain draw"]
+    energy_variance: Float[Array, "level chain draw"]
+    up: Float[Array, "pair chain draw"]
+    down: Float[Array, "pair chain draw"]
+    swap_rate: Float[Array, " pair"]
+    round_trips: Array
+    requested: tuple[int, ...] = eqx.field(static=True)
+
+
+def judge(energy: Array, log_prior_finite: Array, divergent: Array) -> Status:
+    """The status that the draws themselves show."""
+    if not bool(jnp.all(jnp.isfinite(energy))) or not bool(jnp.all(log_prior_finite)):
+        return Status.non_finite
+    if float(jnp.mean(divergent)) > 0.01:
+        return Status.divergent
+    estimate = mean_estimate(energy)
+    chains = energy.shape[-2]
+    mixed = np.asarray(estimate.r_hat) <= 1.1
+    enough = np.asarray(estimate.ess) >= 4 * chains
+    if not bool(np.all(mixed & enough)):
+        return Status.not_mixed
+    return Status.successful
+
+
+def raise_for(status: Status, throw: bool) -> None:
+    """Raise `RunError` for a failed run, unless the user takes it as it is."""
+    if throw and status != Status.successful:
+        raise RunError(f"{Status[status]} (Pass throw=False to get the result as it is.)")
