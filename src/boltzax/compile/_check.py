@@ -2,6 +2,7 @@
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +88,7 @@ def _check_loss(term: AbstractDataTerm) -> None:
     if isinstance(term, SquaredError | CrossEntropy):
         _check_prediction(term)
     try:
-        out = jax.eval_shape(term.loss, term.model, term.measure.datum)
+        out = _shape_of(term.loss, term.model, term.measure.datum)
     except DeclarationError:
         raise
     except Exception as error:
@@ -124,7 +125,7 @@ def _check_prediction(term: SquaredError | CrossEntropy) -> None:
         )
     x = datum if term.target is not None else datum[0]
     try:
-        f = jax.eval_shape(lambda model, x: model(x), term.model, x)
+        f = _shape_of(lambda model, x: model(x), term.model, x)
     except Exception as error:
         raise DeclarationError(
             "model",
@@ -226,9 +227,9 @@ def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
             mend="weights are the floating-point leaves: cast integers, or wrap a function and "
             "its parameters in bx.models.Function(fn, params)",
         )
-    structure = {path: tuple(leaf.shape) for path, leaf in weights.items()}
+    structure = {path: jnp.shape(leaf) for path, leaf in weights.items()}
     for _, term in terms:
-        other = {path: tuple(leaf.shape) for path, leaf in weights_of(term.model).items()}
+        other = {path: jnp.shape(leaf) for path, leaf in weights_of(term.model).items()}
         if other != structure:
             raise DeclarationError(
                 "energy",
@@ -239,7 +240,7 @@ def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
     kind = jnp.result_type(float)
     for path, leaf in weights.items():
         _check_leaf(path, leaf, kind)
-    return model, {path: jnp.asarray(leaf) for path, leaf in weights.items()}
+    return model, {path: jnp.asarray(leaf, kind) for path, leaf in weights.items()}
 
 
 def _check_leaf(path: str, leaf: Array, kind) -> None:
@@ -252,10 +253,10 @@ def _check_leaf(path: str, leaf: Array, kind) -> None:
             mend="make the weights with jnp under the precision you want "
             '(jax.config.update("jax_enable_x64", True) before anything else for float64)',
         )
-    if leaf.size == 0:
+    if jnp.size(leaf) == 0:
         raise DeclarationError(
             f"model.{path}",
-            got=f"shape {leaf.shape}",
+            got=f"shape {jnp.shape(leaf)}",
             expected="at least one entry",
             mend="remove empty leaves from the model",
         )
@@ -280,14 +281,7 @@ def check_beta(beta: object, terms) -> Array:
                 mend="pass beta as a number",
             )
         beta = beta.beta(float(masses[0]))
-    if isinstance(beta, bool | str) or beta is None or not _is_number(beta):
-        raise DeclarationError(
-            "beta",
-            got=repr(beta),
-            expected="a number or a Temperature",
-            mend="pass beta=1.0, or bx.temperature.watanabe(n)",
-        )
-    value = jnp.asarray(beta, float)
+    value = check_number("beta", beta)
     check_betas("beta", value, masses)
     if value.shape != ():
         raise DeclarationError(
@@ -297,6 +291,18 @@ def check_beta(beta: object, terms) -> Array:
             mend="for a ladder pass betas to bx.anneal",
         )
     return value
+
+
+def check_number(argument: str, value: object) -> Array:
+    """A real number (or an array of them) in the precision in use."""
+    if isinstance(value, bool | str) or value is None or not _is_number(value):
+        raise DeclarationError(
+            argument,
+            got=f"{value!r:.80}",
+            expected="a number or, in bx.compile, a Temperature",
+            mend="pass beta=1.0, or bx.compile(..., beta=bx.temperature.watanabe(n))",
+        )
+    return jnp.asarray(value, float)
 
 
 def check_betas(argument: str, betas: Array, masses) -> None:
@@ -332,8 +338,13 @@ def _is_number(value: object) -> bool:
         return jnp.issubdtype(jnp.result_type(value), jnp.number) and not jnp.issubdtype(
             jnp.result_type(value), jnp.complexfloating
         )
-    except TypeError:
+    except (TypeError, ValueError):
         return False
+
+
+def _shape_of(fn, *arguments: PyTree) -> PyTree:
+    """Shapes and dtypes of `fn(*arguments)`; leaves that are not arrays are taken as they are."""
+    return eqx.filter_eval_shape(lambda *a: jax.tree.map(jnp.asarray, fn(*a)), *arguments)
 
 
 def _first_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from ..declare import (
     SquaredError,
     Subsampled,
     Temperature,
+    check_chart,
     check_distribution,
 )
 from ._check import check_beta, check_terms, check_weights
@@ -62,12 +63,15 @@ def compile(
     declared, base = check_weights(terms)
     value = check_beta(beta, terms)
     _check_choices(integral, modes, marginalise)
+    if chart is not None:
+        check_chart("chart", chart)
     prior = _as_prior(prior)
     lowered = coordinates(base, chart, prior.resolve)
     data = tuple((f, t) for f, t in terms if not isinstance(t, Localisation))
     springs = tuple((f, t) for f, t in terms if isinstance(t, Localisation))
     free = tuple(lowered.priors) + tuple(lowered.ties)
     parts = tuple(_lower(jnp.asarray(f, float), t, base, free, integral, modes) for f, t in data)
+    _check_lowered(integral, parts)
     potential, reason = _choose(parts, lowered, springs, marginalise)
     readout = getattr(potential, "readout", {})
     kept = {path: p for path, p in lowered.priors.items() if path not in readout}
@@ -87,7 +91,7 @@ def _lower(
     integral: Integral,
     modes: int,
 ) -> AbstractLowered:
-    if not isinstance(term, SquaredError) or _subsampled(term):
+    if not isinstance(term, SquaredError) or _subsampled(term) or _has_negative(term):
         return Plain(factor, term)
     if integral == "declared":
         return Plain(factor, term)
@@ -110,6 +114,22 @@ def _lower(
 def _subsampled(term: AbstractDataTerm) -> bool:
     inner = jax.tree.leaves(term.measure, is_leaf=lambda node: isinstance(node, Subsampled))
     return any(isinstance(node, Subsampled) for node in inner)
+
+
+def _has_negative(term: AbstractDataTerm) -> bool:
+    """Whether the rule has negative weights (a sparse one may), which have no square roots."""
+    _, weights = term.measure.nodes()
+    return not isinstance(weights, jax.core.Tracer) and bool(jnp.any(weights < 0))
+
+
+def _check_lowered(integral: str, parts: tuple[AbstractLowered, ...]) -> None:
+    if integral in ("nodes", "moments", "basis") and all(isinstance(p, Plain) for p in parts):
+        raise DeclarationError(
+            "integral",
+            got=f"{integral!r} for an energy without a squared loss over all data",
+            expected="a SquaredError over a measure that is not subsampled, with weights >= 0",
+            mend="use integral='auto'",
+        )
 
 
 def _choose(
@@ -149,18 +169,24 @@ def _as_prior(prior: object) -> Independent:
 
 
 def _check_choices(integral: object, modes: object, marginalise: object) -> None:
-    if integral not in ("auto", "declared", "nodes", "moments", "basis"):
+    if not isinstance(integral, str) or integral not in (
+        "auto",
+        "declared",
+        "nodes",
+        "moments",
+        "basis",
+    ):
         raise DeclarationError(
             "integral",
             got=repr(integral),
             expected="'auto', 'declared', 'nodes', 'moments' or 'basis'",
             mend="choose one of them",
         )
-    if not isinstance(modes, int) or modes < 1:
+    if isinstance(modes, bool) or not isinstance(modes, int) or modes < 1:
         raise DeclarationError(
             "modes", got=repr(modes), expected="a positive integer", mend="pass e.g. modes=64"
         )
-    if marginalise not in (None, True, False):
+    if not isinstance(marginalise, bool | None):
         raise DeclarationError(
             "marginalise",
             got=repr(marginalise),

@@ -53,7 +53,8 @@ class Coordinates(eqx.Module):
         """One draw of the prior."""
         keys = jax.random.split(key, max(len(self.priors), 1))
         weights = dict(self.base)
-        for k, (path, prior) in zip(keys, self.priors.items(), strict=True):
+        # a dictionary that has been through `jit` has its keys sorted: draw in that order always
+        for k, (path, prior) in zip(keys, sorted(self.priors.items()), strict=False):
             shape = self.base[path].shape
             batch = shape[: len(shape) - prior.event_dim]
             draw = prior.expand(batch).sample(k)

@@ -14,40 +14,37 @@ from flint import arb, arb_mat, ctx
 from jax.extend.core import Literal
 
 _OPERATIONS: dict[str, Callable] = {
-    "tanh": lambda x, **_: x.tanh(),
-    "exp": lambda x, **_: x.exp(),
-    "log": lambda x, **_: x.log(),
-    "log1p": lambda x, **_: x.log1p(),
-    "expm1": lambda x, **_: x.expm1(),
-    "sin": lambda x, **_: x.sin(),
-    "cos": lambda x, **_: x.cos(),
-    "atan": lambda x, **_: x.atan(),
-    "sinh": lambda x, **_: x.sinh(),
-    "cosh": lambda x, **_: x.cosh(),
-    "erf": lambda x, **_: x.erf(),
-    "erfc": lambda x, **_: x.erfc(),
-    "sqrt": lambda x, **_: x.sqrt(),
-    "rsqrt": lambda x, **_: x.rsqrt(),
-    "logistic": lambda x, **_: 1 / (1 + (-x).exp()),
-    "neg": lambda x, **_: -x,
-    "square": lambda x, **_: x * x,
-    "add": lambda x, y, **_: x + y,
-    "add_any": lambda x, y, **_: x + y,
-    "sub": lambda x, y, **_: x - y,
-    "mul": lambda x, y, **_: x * y,
-    "div": lambda x, y, **_: x / y,
-    "pow": lambda x, y, **_: x**y,
-    "integer_pow": lambda x, y, **_: x**y,
-    "convert_element_type": lambda x, **_: x,
-    "copy": lambda x, **_: x,
-    "copy_p": lambda x, **_: x,
-    "stop_gradient": lambda x, **_: x,
-    # arrays of one entry
-    "reshape": lambda x, **_: x,
-    "squeeze": lambda x, **_: x,
-    "broadcast_in_dim": lambda x, **_: x,
-    "reduce_sum": lambda x, **_: x,
+    "tanh": lambda x: x.tanh(),
+    "exp": lambda x: x.exp(),
+    "log": lambda x: x.log(),
+    "log1p": lambda x: x.log1p(),
+    "expm1": lambda x: x.expm1(),
+    "sin": lambda x: x.sin(),
+    "cos": lambda x: x.cos(),
+    "atan": lambda x: x.atan(),
+    "sinh": lambda x: x.sinh(),
+    "cosh": lambda x: x.cosh(),
+    "erf": lambda x: x.erf(),
+    "erfc": lambda x: x.erfc(),
+    "sqrt": lambda x: x.sqrt(),
+    "rsqrt": lambda x: x.rsqrt(),
+    "logistic": lambda x: 1 / (1 + (-x).exp()),
+    "neg": lambda x: -x,
+    "square": lambda x: x * x,
+    "add": lambda x, y: x + y,
+    "add_any": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "div": lambda x, y: x / y,
+    "pow": lambda x, y: x**y,
+    "integer_pow": lambda x, y: x**y,
 }
+
+_IDENTITY = frozenset(
+    "convert_element_type copy copy_p stop_gradient reshape squeeze broadcast_in_dim "
+    "reduce_sum".split()
+)
+"""Primitives that do nothing to an array of one entry."""
 
 
 class UnsupportedError(NotImplementedError):
@@ -66,31 +63,73 @@ def precision(bits: int):
 
 
 def extended(fn: Callable, arguments: int) -> Callable[..., arb]:
-    """A scalar JAX function of scalars, evaluated by its jaxpr in ball arithmetic."""
+    """A scalar JAX function of scalars in ball arithmetic, by its jaxpr.
+
+    The program is flattened once to a list of operations on numbered registers, without the
+    reshapings of one-entry arrays and without factors of one and terms of zero.
+    """
     closed = jax.make_jaxpr(fn)(*([1.0] * arguments))
-    return lambda *values: _evaluate(closed.jaxpr, closed.consts, values)[0]
+    program: list[tuple[Callable, tuple[int, ...], dict, int]] = []
+    registers: list = [None] * arguments
+    (result,) = _flatten(closed.jaxpr, closed.consts, list(range(arguments)), registers, program)
+
+    def run(*values: arb) -> arb:
+        memory = list(registers)
+        memory[:arguments] = values
+        for operation, sources, params, target in program:
+            memory[target] = operation(*[memory[i] for i in sources], **params)
+        return memory[result]
+
+    return run
 
 
-def _evaluate(jaxpr, consts, values) -> list[arb]:
-    env = dict(zip(jaxpr.constvars, consts, strict=True))
-    env |= dict(zip(jaxpr.invars, values, strict=True))
+def _flatten(jaxpr, consts, incoming: list[int], registers: list, program: list) -> list[int]:
+    """Append a jaxpr's operations to a program; the registers of its results."""
 
-    def read(var) -> arb:
-        value = var.val if isinstance(var, Literal) else env[var]
-        return value if isinstance(value, arb) else arb(float(value))
+    def constant(value) -> int:
+        registers.append(arb(float(value)))
+        return len(registers) - 1
+
+    env = {var: constant(value) for var, value in zip(jaxpr.constvars, consts, strict=True)}
+    env |= dict(zip(jaxpr.invars, incoming, strict=True))
+
+    def read(var) -> int:
+        return constant(var.val) if isinstance(var, Literal) else env[var]
 
     for eqn in jaxpr.eqns:
-        operands = [read(var) for var in eqn.invars]
+        name = eqn.primitive.name
+        sources = tuple(read(var) for var in eqn.invars)
         inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
         if inner is not None:
-            consts = getattr(inner, "consts", ())
-            results = _evaluate(getattr(inner, "jaxpr", inner), consts, operands)
-        elif eqn.primitive.name in _OPERATIONS and all(v.aval.size == 1 for v in eqn.outvars):
-            results = [_OPERATIONS[eqn.primitive.name](*operands, **eqn.params)]
+            inside, more = getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
+            results = _flatten(inside, more, list(sources), registers, program)
+        elif any(var.aval.size != 1 for var in eqn.outvars) or not (
+            name in _IDENTITY or name in _OPERATIONS
+        ):
+            raise UnsupportedError(name)
+        elif name in _IDENTITY:
+            results = [sources[0]]
+        elif (kept := _neutral(name, sources, registers)) is not None:
+            results = [kept]
         else:
-            raise UnsupportedError(eqn.primitive.name)
+            registers.append(None)
+            results = [len(registers) - 1]
+            params = {"y": eqn.params["y"]} if name == "integer_pow" else {}
+            program.append((_OPERATIONS[name], sources, params, results[0]))
         env |= dict(zip(eqn.outvars, results, strict=True))
     return [read(var) for var in jaxpr.outvars]
+
+
+def _neutral(name: str, sources: tuple[int, ...], registers: list) -> int | None:
+    """The operand that a product with one, or a sum with zero, leaves as it is."""
+    unit = {"mul": 1, "add": 0, "add_any": 0}.get(name)
+    if unit is None:
+        return None
+    first, second = sources
+    for one, other in ((first, second), (second, first)):
+        if registers[one] is not None and registers[one] == unit:
+            return other
+    return None
 
 
 def gaussian_rule(mean: float, scale: float, digits: int, nodes: int) -> tuple[list, list]:
@@ -153,9 +192,32 @@ def to_float(values: arb_mat, scales: list[arb]) -> np.ndarray:
     """Columns divided by their scales, rounded to float64."""
     inverse = [1 / scale for scale in scales]
     rows, columns = values.nrows(), values.ncols()
-    return np.array([[float(values[i, j] * inverse[j]) for j in range(columns)] for i in range(rows)])
+    return np.array(
+        [[float(values[i, j] * inverse[j]) for j in range(columns)] for i in range(rows)]
+    )
 
 
 def logs(values: list[arb]) -> np.ndarray:
     """Natural logarithms in float64."""
     return np.array([float(value.log()) for value in values])
+
+
+def powers(
+    members: arb_mat, functions: arb_mat, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of the mean square along each function, and of what the first k leave."""
+    along = members * functions.transpose()
+    rows, columns = along.nrows(), along.ncols()
+    w = [arb(float(x)) for x in weights]
+    squares = [
+        sum((w[i] * along[i, j] * along[i, j] for i in range(rows)), arb(0)) for j in range(columns)
+    ]
+    nodes = range(members.ncols())
+    left = sum(
+        (w[i] * sum((members[i, q] * members[i, q] for q in nodes), arb(0)) for i in range(rows)),
+        arb(0),
+    )
+    tails = [left]
+    for square in squares:
+        tails.append((tails[-1] - square).mid())
+    return logs(squares), np.array([float(abs(t).log()) for t in tails])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, weights_of, with_weights
-from ._check import check_betas
+from ._check import check_betas, check_number
 from ._coordinates import Coordinates, Weights
 from ._potential import AbstractPotential, Moments
 
@@ -86,7 +86,7 @@ class Gibbs(eqx.Module):
         if {path: jnp.shape(leaf) for path, leaf in given.items()} != shapes:
             raise DeclarationError(
                 "model",
-                got=f"weights {({k: jnp.shape(v) for k, v in given.items()})}",
+                got=f"weights { ({k: jnp.shape(v) for k, v in given.items()}) }",
                 expected=f"the declared weights {shapes}",
                 mend="pass a model of the declared structure",
             )
@@ -103,7 +103,7 @@ class Gibbs(eqx.Module):
 
     def at(self, beta: float | Float[Array, ""]) -> "Gibbs":
         """The same measure at another inverse temperature."""
-        value = jnp.asarray(beta, float)
+        value = check_number("beta", beta)
         check_betas("beta", value, self.masses)
         return eqx.tree_at(lambda gibbs: gibbs.beta, self, value)
 

@@ -3,9 +3,11 @@
 For a family `φ_b(x)` and a scale `s`, take polynomials `p_j` orthonormal under `b ~ U(-s, s)`,
 `A_j = E_b[p_j(b) φ_b]`, and orthonormalise the functions `A_0, A_1, ...` of `x` in this order in
 extended precision: `e_j` orthonormal in L²(μ), `σ_j` the length of what `A_j` adds. Then
-`⟨e_j, φ_b⟩ = σ_j v_j(b)` with `v_j = p_j + O(σ_{j+1}/σ_j)` of order one for `|b| < s`, so a float64
-table of `v_j` loses nothing however small `σ_j` is. The scale must match the spread of the `b` in
-use: at a scale c times too wide the vectors `(v_j(b_h))_h` become collinear as `c^{-2j}`.
+`⟨e_j, φ_b⟩ = σ_j v_j(b)` with `v_j` moderate for `|b| < s`, so a float64 table of `v_j` loses
+nothing however small `σ_j` is. (`v_j` is `p_j` and what later `A_m` have along `e_j`, which is not
+small against `σ_j`: how many functions are needed is read off the remainder, not off `σ_j`.) The
+scale must match the spread of the `b` in use: at a scale c times too wide the vectors
+`(v_j(b_h))_h` become collinear as `c^{-2j}`.
 """
 
 from collections.abc import Callable
@@ -14,10 +16,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import chebyshev, legendre
 
-from ._extended import arb_mat, extended, logs, matrix, precision, table, to_float, triangular
+from ._extended import (
+    arb_mat,
+    extended,
+    logs,
+    matrix,
+    powers,
+    precision,
+    table,
+    to_float,
+    triangular,
+)
 
 BITS = 320
-"""Working precision: 96 decimal digits, enough for σ_j down to 1e-45."""
+"""Working precision to begin with: 96 decimal digits, enough for σ_j down to 1e-45."""
+
+MOST_BITS = 2560
 
 
 class Frame(NamedTuple):
@@ -47,30 +61,49 @@ def _polynomials(count: int, nodes: np.ndarray, odd: bool) -> np.ndarray:
     return np.stack([legendre.Legendre.basis(d)(nodes) * np.sqrt(2 * d + 1) for d in degrees])
 
 
-def _moments(family: Family, scale: float, modes: int, extra: int) -> arb_mat:
-    """`A_j(x_q) sqrt(w_q)`, `[mode, node]`."""
-    count = modes + extra
+def _design(family: Family, scale: float, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gauss nodes and weights of U(-1, 1) (the positive half if odd), and the family there."""
     nodes, weights = legendre.leggauss(2 * count)
     if family.odd:
         nodes, weights = nodes[count:], 2 * weights[count:]
-    projector = _polynomials(modes, nodes, family.odd) * weights / 2
-    return matrix(projector) * table(extended(family.fn, 2), scale * nodes, family.rule)
+    return nodes, weights / 2, table(extended(family.fn, 2), scale * nodes, family.rule)
 
 
 class Graded(NamedTuple):
-    """The graded functions of a family at one scale: `e_j(x_q) sqrt(w_q)`, and the `σ_j`."""
+    """The graded functions of a family at one scale: `e_j(x_q) sqrt(w_q)`, and the `σ_j`.
+
+    `log_power[j] = log E_b ⟨e_j, φ_b⟩²` over the design, `log_tail[k]` the logarithm of what the
+    first `k` functions leave of `E_b |φ_b|²`.
+    """
 
     functions: arb_mat
     diagonal: list
     log_sigma: np.ndarray
+    log_power: np.ndarray
+    log_tail: np.ndarray
+    bits: int
 
 
 def grade(family: Family, scale: float, modes: int) -> Graded:
-    """Orthonormalise the first `modes` moments of the family in extended precision."""
-    with precision(BITS):
-        moments = _moments(family, scale, modes, 6)
-        inverse, diagonal = triangular(moments * moments.transpose())
-        return Graded(inverse * moments, diagonal, logs(diagonal))
+    """Orthonormalise the first `modes` moments of the family in extended precision.
+
+    The Gram matrix holds `σ_j²`, so the precision is doubled until all of them are resolved.
+    """
+    bits = BITS
+    while bits <= MOST_BITS:
+        with precision(bits):
+            nodes, weights, members = _design(family, scale, modes + 6)
+            projector = _polynomials(modes, nodes, family.odd) * weights
+            moments = matrix(projector) * members
+            inverse, diagonal = triangular(moments * moments.transpose())
+            log_sigma = logs(diagonal)
+            lost = -2 * log_sigma.min() / np.log(2)
+            if np.all(np.isfinite(log_sigma)) and lost + 80 < bits:
+                functions = inverse * moments
+                power, tail = powers(members, functions, weights)
+                return Graded(functions, diagonal, log_sigma, power, tail, bits)
+        bits *= 2
+    raise AssertionError("a family whose features cannot be told apart at any precision")
 
 
 def frame(
@@ -90,7 +123,7 @@ def frame(
     Chebyshev panels are filled in extended precision (`coarse` of `order` points) and refined in
     float64 to `panels` of low `degree`, which a compiled program evaluates cheaply.
     """
-    with precision(BITS):
+    with precision(graded.bits):
         edge = 0.0 if family.odd else -1.0
         points = np.cos(np.pi * (np.arange(order) + 0.5) / order)
         inside = (np.arange(coarse)[:, None] + (points + 1) / 2) / coarse

@@ -1,22 +1,24 @@
 """The pass that gives a marginal potential of scalar units its graded tables."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ..declare import CircleMeasure, GaussianMeasure, IntervalMeasure, Normal, SquaredError, Uniform
 from ._extended import UnsupportedError, circle_rule, gaussian_rule, interval_rule
 from ._gibbs import Gibbs
 from ._graded import Family, frame, grade
 from ._marginal import MarginalPotential
+from ._residual import BasisResidual
 from ._units import UnitPotential
 
-DIGITS = 45
-RATIO = 1.25
-MOST_MODES = 40
-SLACK = 40.0
+MOST_MODES = 64
+MOST_NODES = 4096
+REMAINDER = 1e-5
+SLACK = 16.0
 LEAST_UNITS = 8
 
 
@@ -28,7 +30,7 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     variance, and an activation that is analytic (its `σ_j` fall fast enough).
 
     The scales run from the prior's down to where the free energy of confining all units,
-    `H log(1/s) + ½ Σ_j log(1 + β τ² H σ_j(s)²)`, has risen `SLACK` nats above its minimum.
+    `H log(1/s) + ½ Σ_j log(1 + β τ² H E_b c_j(b)²)`, has risen `SLACK` nats above its minimum.
     """
     potential = gibbs.potential
     if not isinstance(potential, MarginalPotential) or potential.units is None:
@@ -42,15 +44,15 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     extent = _extent(gibbs, path)
     if extent is None:
         return gibbs
-    top, widest = extent
-    family = _family(term, top)
+    top, reach, widest = extent
+    family = _family(term, reach, 20 + round(np.log10(max(beta, 1.0))))
     if family is None:
         return gibbs
     log_load = float(np.log(max(beta, 1.0) * units * deviation**2))
-    chosen = _scales(family, widest, units, log_load)
-    if chosen is None:
+    modes = _modes(family, reach, log_load)
+    if modes is None:
         return gibbs
-    graded, modes = chosen
+    graded = _scales(family, widest, modes, units, log_load)
     frames = [frame(family, each, scale, top, modes) for scale, each in graded.items()]
     lowered = UnitPotential(
         jnp.asarray(np.concatenate([f.coefficients for f in frames])),
@@ -66,34 +68,52 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     return eqx.tree_at(lambda g: g.potential, gibbs, lowered)
 
 
-def _scales(family: Family, widest: float, units: int, log_load: float):
-    """Graded bases at the scales that the posterior visits, and the modes it resolves there.
+def _modes(family: Family, reach: float, log_load: float) -> int | None:
+    """How many modes hold all but `REMAINDER` of the energy of units up to `reach`.
 
-    None if there are more than `MOST_MODES`.
+    Leaving out a remainder `r = β τ² Σ_h |rest_h|²` changes `λ̂` by at most `r/2`. None if more
+    than `MOST_MODES` are needed.
     """
-    resolved = float(np.log(1e-4))
-    graded, costs, needed, scale, modes = {}, [], 0, widest, 24
+    modes = 24
+    while modes <= MOST_MODES:
+        enough = log_load + grade(family, reach, modes).log_tail < np.log(REMAINDER)
+        if enough.any():
+            return max(2, int(np.argmax(enough)))
+        modes += 8
+    return None
+
+
+def _scales(family: Family, widest: float, modes: int, units: int, log_load: float):
+    """Graded bases at the scales that the posterior visits."""
+    graded, costs, scale = {}, [], widest
     while not costs or costs[-1] <= min(costs) + SLACK:
-        each = grade(family, scale, modes)
-        load = log_load + 2 * each.log_sigma
-        if not graded and not load[-1] < resolved:
-            if modes >= MOST_MODES:
-                return None
-            modes = min(MOST_MODES, modes + 8)
-            continue
-        graded[scale] = each
+        graded[scale] = grade(family, scale, modes)
+        load = log_load + graded[scale].log_power
         costs.append(units * np.log(widest / scale) + 0.5 * np.sum(np.logaddexp(0.0, load)))
-        needed = max(needed, int(np.sum(load > resolved)))
-        scale /= RATIO
-    return graded, max(needed, 2)
+        scale /= _ratio(int(np.sum(load > 0)))
+    return graded
+
+
+def _ratio(modes: int) -> float:
+    """How far apart two scales may be when so many modes are resolved.
+
+    A frame c times too wide is conditioned as `c^(2 (2 modes - 1))`; half the ratio away from the
+    nearest frame this costs at most four digits.
+    """
+    return float(np.clip(np.exp(17.4 / (2 * max(2 * modes - 1, 1))), 1.25, 3.0))
 
 
 def _deviation(potential: MarginalPotential) -> float | None:
+    """The readout's prior sd times the root of the energy's factor (β τ² is what counts)."""
     prior = potential.readout["readout"]
     loc, scale = np.asarray(prior.loc), np.asarray(prior.scale)
     if np.any(loc != 0) or np.any(scale != scale.flat[0]):
         return None
-    return float(scale.flat[0])
+    (residual,) = potential.residuals
+    in_basis = isinstance(residual, BasisResidual)  # its first function is one
+    root_weights = residual.basis[0] if in_basis else residual.scale
+    factor = float(jnp.sum(root_weights**2) / residual.term.measure.mass)
+    return float(scale.flat[0]) * math.sqrt(factor)
 
 
 def _applies(potential: MarginalPotential, term: SquaredError) -> bool:
@@ -105,19 +125,22 @@ def _applies(potential: MarginalPotential, term: SquaredError) -> bool:
     return bool(jnp.all(jax.vmap(term.target)(points) == 0))
 
 
-def _extent(gibbs: Gibbs, path: str) -> tuple[float, float] | None:
-    """Largest |b| of the table (the prior's bound, or 6.5 deviations), and the widest scale."""
+def _extent(gibbs: Gibbs, path: str) -> tuple[float, float, float] | None:
+    """Largest |b| of the tables, largest |b| that the posterior visits, widest scale.
+
+    For a uniform prior all three are its bound; for a normal one 6.5, 4 and 2 deviations.
+    """
     prior = gibbs.coordinates.priors[path]
     if isinstance(prior, Uniform):
         top = float(max(np.max(np.abs(prior.low)), np.max(np.abs(prior.high))))
-        return top, top
+        return top, top, top
     if isinstance(prior, Normal):
-        spread = float(np.max(np.hypot(prior.loc, prior.scale)))
-        return float(np.max(np.abs(prior.loc)) + 6.5 * np.max(prior.scale)), 2 * spread
+        loc, scale = float(np.max(np.abs(prior.loc))), float(np.max(prior.scale))
+        return loc + 6.5 * scale, loc + 4 * scale, 2 * float(np.hypot(loc, scale))
     return None
 
 
-def _family(term: SquaredError, top: float) -> Family | None:
+def _family(term: SquaredError, top: float, digits: int) -> Family | None:
     unit, dim = term.model.unit, 1
     (path,) = term.model.unit_weights()
 
@@ -125,23 +148,28 @@ def _family(term: SquaredError, top: float) -> Family | None:
         return unit({path: jnp.reshape(b, (dim,))}, jnp.reshape(x, (dim,)))
 
     probe = np.linspace(0.1, 0.9, 5) * top
-    x = jnp.asarray(0.7)
-    values = np.array([[float(fn(b, x)), float(fn(-b, x))] for b in probe])
+    values = np.array([[float(fn(b, x)) for b, x in _signs(b)] for b in probe])
     odd = bool(np.allclose(values[:, 0], -values[:, 1], rtol=1e-12))
-    rule = _rule(term, fn, top, odd)
+    even = bool(np.allclose(np.abs(values[:, 0]), np.abs(values[:, 2]), rtol=1e-12))
+    rule = _rule(term, fn, top, odd, even, digits)
     return None if rule is None else Family(fn, rule, odd)
 
 
-def _rule(term: SquaredError, fn, top: float, odd: bool):
+def _signs(b: float, x: float = 0.7):
+    return (b, x), (-b, x), (b, -x)
+
+
+def _rule(term: SquaredError, fn, top: float, odd: bool, even: bool, digits: int):
     """The measure's quadrature, refined until the sizes of the features no longer move."""
-    make = _maker(term)
+    make = _maker(term, digits)
     if make is None:
         return None
     factor = jnp.asarray(term.measure.mass)
     nodes, before = 64, None
-    while nodes <= 1024:
-        rule = make(nodes)
-        rule = (rule[0], [w * float(factor) for w in rule[1]])
+    while nodes <= MOST_NODES:
+        points, weights = make(nodes)
+        rule = (points, [w * float(factor) for w in weights])
+        rule = _folded(*rule) if even and _symmetric(points, weights) else rule
         try:
             now = grade(Family(fn, rule, odd), top, 20).log_sigma
         except UnsupportedError:
@@ -152,11 +180,26 @@ def _rule(term: SquaredError, fn, top: float, odd: bool):
     return None
 
 
-def _maker(term: SquaredError):
+def _symmetric(points: list, weights: list) -> bool:
+    size = float(abs(points[-1]))
+    pairs = zip(points, reversed(points), weights, reversed(weights), strict=True)
+    return all(
+        abs(float(a + b)) < 1e-15 * size and abs(float(u - v)) <= 1e-15 * float(u)
+        for a, b, u, v in pairs
+    )
+
+
+def _folded(points: list, weights: list) -> tuple[list, list]:
+    """Half of a symmetric rule, for products of functions that are all odd or all even in x."""
+    half = len(points) // 2
+    return points[half:], [2 * w for w in weights[half:]]
+
+
+def _maker(term: SquaredError, digits: int):
     measure = term.measure
     if isinstance(measure, GaussianMeasure) and measure.dim == 1:
         mean, scale = float(measure.mean[0]), float(measure.scale[0])
-        return lambda nodes: gaussian_rule(mean, scale, DIGITS, nodes)
+        return lambda nodes: gaussian_rule(mean, scale, digits, nodes)
     if isinstance(measure, IntervalMeasure):
         low, high = float(measure.low), float(measure.high)
         return lambda nodes: interval_rule(low, high, nodes)

@@ -45,7 +45,6 @@ class LinearGaussian(eqx.Module):
         variance = 0.5 * jnp.sum((t @ t.T) ** 2) + bent
         return Moments(u, energy, variance)
 
-
     def draw(self, beta: Float[Array, ""], key: PRNGKeyArray) -> Float[Array, " weight"]:
         """One draw of `a` from `∝ N(a; 0, I) exp(-β ½|C a - y|²)`: the mode of noisy data.
 
@@ -149,7 +148,7 @@ def marginal_potential(
             "at every step; pass marginalise=True to do so"
         )
     readout = {path: priors[path] for path in chosen}
-    return MarginalPotential(residuals, readout, _units(residuals, readout, priors)), ""
+    return MarginalPotential(residuals, readout, _units(residuals, readout, priors, fixed)), ""
 
 
 def _affine(part: AbstractResidual, weights: dict[str, Array], trial: dict[str, Array]) -> bool:
@@ -158,11 +157,11 @@ def _affine(part: AbstractResidual, weights: dict[str, Array], trial: dict[str, 
     return affine_in(lambda s, rest, z: part.row(rest | s, z), trial, rest, first)
 
 
-def _units(residuals, readout, priors) -> AbstractUnitModel | None:
+def _units(residuals, readout, priors, fixed) -> AbstractUnitModel | None:
     if len(residuals) != 1 or not hasattr(residuals[0], "term"):
         return None
     model = residuals[0].term.model
     if not isinstance(model, AbstractUnitModel) or set(readout) != {"readout"}:
         return None
     free = set(priors) - {"readout"}
-    return model if free == set(model.unit_weights()) else None
+    return model if free == set(model.unit_weights()) and not free & fixed else None

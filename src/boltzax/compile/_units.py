@@ -51,7 +51,9 @@ class UnitPotential(AbstractPotential):
         wanted = 0.5 * jnp.log(jnp.mean(b**2) + 1e-300) + jnp.log(1.85)
         return jnp.argmin(jnp.abs(jnp.log(self.scale) - wanted))
 
-    def features(self, b: Float[Array, " unit"], frame: Int[Array, ""]) -> Float[Array, "unit mode"]:
+    def features(
+        self, b: Float[Array, " unit"], frame: Int[Array, ""]
+    ) -> Float[Array, "unit mode"]:
         """`v_j(b)` of every unit."""
         panels = self.coefficients.shape[0] // self.scale.shape[0]
         place = jnp.arcsinh((jnp.abs(b) if self.odd else b) / self.scale[frame])
@@ -60,7 +62,11 @@ class UnitPotential(AbstractPotential):
         panel = jnp.clip(place.astype(jnp.int32), 0, panels - 1)
         u = jnp.clip(2 * (place - panel) - 1, -1.0, 1.0)
         factor, u, row = jax.lax.optimization_barrier(
-            (b[:, None] if self.odd else jnp.ones_like(b)[:, None], u[:, None], frame * panels + panel)
+            (
+                b[:, None] if self.odd else jnp.ones_like(b)[:, None],
+                u[:, None],
+                frame * panels + panel,
+            )
         )
         table = jax.lax.optimization_barrier(self.coefficients[row])
         total = table[:, -1, :]

@@ -38,8 +38,11 @@ _INLINED = frozenset(
 )
 
 
-def _rule(name: str, roles: list[Role]) -> Role:
+def _rule(eqn, roles: list[Role]) -> Role:
     """The role of a primitive's results when an operand is affine in the sources."""
+    name = eqn.primitive.name
+    if not all(jnp.issubdtype(var.aval.dtype, jnp.inexact) for var in eqn.outvars):
+        return Role.OTHER  # rounding is not affine
     affine = [role == Role.AFFINE for role in roles]
     if Role.OTHER in roles:
         return Role.OTHER
@@ -100,7 +103,7 @@ def _roles(closed: ClosedJaxpr, incoming: list[Role]) -> list[Role]:
         elif inner is not None and len(inner.jaxpr.invars) == len(roles):
             outgoing = _roles(inner, roles)
         else:
-            outgoing = [_rule(eqn.primitive.name, roles)] * len(eqn.outvars)
+            outgoing = [_rule(eqn, roles)] * len(eqn.outvars)
         env |= dict(zip(eqn.outvars, outgoing, strict=True))
     return [read(var) for var in closed.jaxpr.outvars]
 
@@ -193,7 +196,7 @@ class Split:
                     feature(var) if role == Role.DATUM else (role, value)
                     for var, (role, value) in zip(eqn.invars, operands, strict=True)
                 ]
-                role = _rule(eqn.primitive.name, [role for role, _ in operands])
+                role = _rule(eqn, [role for role, _ in operands])
             else:
                 role = max(kinds, default=Role.FIXED)
             if all(value is not None for _, value in operands):

@@ -8,6 +8,7 @@ from ._chart import Mask as Mask
 from ._chart import Select as Select
 from ._chart import Slots as Slots
 from ._chart import Tie as Tie
+from ._chart import check_chart as check_chart
 from ._circle import CircleMeasure as CircleMeasure
 from ._cube import CubeMeasure as CubeMeasure
 from ._empirical import Empirical as Empirical

@@ -18,7 +18,19 @@ class AbstractChart(eqx.Module):
         """What is left free by this chart of what was free before it."""
 
     def __or__(self, other: "AbstractChart") -> "Composed":
+        check_chart("chart", other)
         return Composed((self, other))
+
+
+def check_chart(argument: str, value: object) -> None:
+    """Whether a value is a chart."""
+    if not isinstance(value, AbstractChart):
+        raise DeclarationError(
+            argument,
+            got=f"{value!r:.80}",
+            expected="a chart: Freeze, Select, Mask, Tie, or several joined by |",
+            mend="pass e.g. bx.Freeze('embedding')",
+        )
 
 
 class Slots(eqx.Module):
@@ -92,6 +104,13 @@ class Mask(AbstractChart):
     masks: dict[str, Bool[np.ndarray, "..."]]
 
     def __init__(self, masks: Mapping[str, Array | np.ndarray]):
+        if not isinstance(masks, Mapping):
+            raise DeclarationError(
+                "Mask",
+                got=type(masks).__name__,
+                expected="a dictionary from path to boolean array",
+                mend="write Mask({'embedding': mask})",
+            )
         self.masks = {}
         for path, mask in masks.items():
             array = np.asarray(mask)
@@ -127,12 +146,20 @@ class Tie(AbstractChart):
     ties: dict[str, str] = eqx.field(static=True)
 
     def __init__(self, ties: Mapping[str, str] | None = None, /, **by_field: str):
+        if not isinstance(ties, Mapping | None):
+            raise DeclarationError(
+                "Tie",
+                got=repr(ties),
+                expected="a dictionary from leaf to leaf, or leaf='other'",
+                mend="write Tie(decoder='encoder')",
+            )
         self.ties = dict(ties or {}) | by_field
 
     def restrict(self, slots: Slots) -> Slots:
         ties = dict(slots.ties)
+        tied = {self._one(slots, leaf) for leaf in self.ties}
         for leaf, source in self.ties.items():
-            (leaf,), (source,) = slots.named("Tie", leaf), slots.named("Tie", source)
+            leaf, source = self._one(slots, leaf), self._one(slots, source)
             if slots.shapes[leaf] != slots.shapes[source]:
                 raise DeclarationError(
                     "Tie",
@@ -141,7 +168,7 @@ class Tie(AbstractChart):
                     expected="two leaves of one shape",
                     mend="tie leaves of equal shape",
                 )
-            if source not in slots.free or leaf == source:
+            if source not in slots.free or source in tied:
                 raise DeclarationError(
                     "Tie",
                     got=f"the source {source!r}",
@@ -149,8 +176,20 @@ class Tie(AbstractChart):
                     mend="tie to a leaf that is neither frozen nor tied itself",
                 )
             ties[leaf] = source
-        kept = slots.only(set(slots.free) - set(self.ties))
+        ties = {leaf: ties.get(source, source) for leaf, source in ties.items()}
+        kept = slots.only(set(slots.free) - tied)
         return Slots(kept.shapes, kept.free, kept.masks, ties)
+
+    def _one(self, slots: Slots, pattern: object) -> str:
+        found = slots.named("Tie", pattern)
+        if len(found) > 1:
+            raise DeclarationError(
+                "Tie",
+                got=f"the path {pattern!r}, which names {list(found)}",
+                expected="one leaf",
+                mend="tie leaf by leaf",
+            )
+        return found[0]
 
 
 class Composed(AbstractChart):

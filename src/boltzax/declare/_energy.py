@@ -57,14 +57,7 @@ class ScaledEnergy(AbstractEnergy):
     energy: AbstractEnergy
 
     def __init__(self, factor: float | Array, energy: AbstractEnergy):
-        if jnp.shape(factor) != () or not jnp.issubdtype(jnp.result_type(factor), jnp.number):
-            raise DeclarationError(
-                "factor",
-                got=f"shape {jnp.shape(factor)}",
-                expected="one real number",
-                mend="multiply an energy by a scalar",
-            )
-        self.factor = jnp.asarray(factor)
+        self.factor = _real("factor", factor, "multiply an energy by a scalar")
         self.energy = energy
 
     def terms(self):
@@ -184,15 +177,16 @@ class Localisation(AbstractTerm):
     strength: Array
 
     def __init__(self, model: PyTree, strength: float | Array):
-        if jnp.shape(strength) != () or not bool(strength >= 0):
+        self.model = model
+        self.strength = _real("strength", strength, "pass e.g. strength=1.0")
+        traced = isinstance(self.strength, jax.core.Tracer)
+        if not traced and not 0 <= float(self.strength) < float("inf"):
             raise DeclarationError(
                 "strength",
                 got=repr(strength),
-                expected="one non-negative number",
+                expected="one finite, non-negative number",
                 mend="pass e.g. strength=1.0",
             )
-        self.model = model
-        self.strength = jnp.asarray(strength, float)
 
     def value(self, model: PyTree) -> Float[Array, ""]:
         centre, here = weights_of(self.model), weights_of(model)
@@ -200,6 +194,21 @@ class Localisation(AbstractTerm):
 
     def estimate(self, model: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
         return self.value(model)
+
+
+def _real(argument: str, value: object, mend: str) -> Array:
+    """One real number as an array."""
+    try:
+        proper = value is not None and not isinstance(value, bool | str)
+        kind, shape = (jnp.result_type(value), jnp.shape(value)) if proper else (None, None)
+    except (TypeError, ValueError):
+        kind, shape = None, None
+    real = kind is not None and jnp.issubdtype(kind, jnp.number)
+    if not real or jnp.issubdtype(kind, jnp.complexfloating) or shape != ():
+        raise DeclarationError(
+            argument, got=f"{value!r:.80}", expected="one real number", mend=mend
+        )
+    return jnp.asarray(value, float)
 
 
 def _split(target: PyTree, datum: PyTree) -> tuple[PyTree, PyTree]:

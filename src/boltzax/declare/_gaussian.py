@@ -37,10 +37,9 @@ class GaussianMeasure(AbstractMeasure):
       Algorithms 18:209). Some weights are negative, so the integral of a positive function can
       come out negative. Default 4. About (2 dim)^(order-1)/(order-1)! nodes.
     - "sobol" (default past dim 3): `order` scrambled Sobol points, a power of two, equal weights,
-      scrambled by the static `seed`. Unbiased over seeds, with variance below e·Var f/order for
-      any f and standard error of order order^(-3/2), up to logarithms, for a smooth one (Owen
-      1997, SIAM J. Numer. Anal. 34:1884 and Ann. Statist. 25:1541); repeat with another seed to
-      see it. Default 4096.
+      scrambled by the static `seed`. Unbiased over seeds; the standard error for a smooth function
+      is of order order^(-3/2), up to powers of its logarithm (Owen 1997, Ann. Statist. 25:1541);
+      a second seed shows it. Default 4096.
     """
 
     mean: Float[Array, " dim"]

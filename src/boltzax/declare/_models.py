@@ -174,7 +174,7 @@ class Polynomial(eqx.Module):
     coefficients: tuple[float, ...] = eqx.field(static=True)
 
     def __init__(self, exponents, coefficients=None):
-        table = np.atleast_2d(np.asarray(exponents))
+        table = np.atleast_2d(_numbers(exponents))
         if table.ndim != 2 or table.size == 0 or (table < 0).any() or (table % 1 != 0).any():
             raise DeclarationError(
                 "exponents",
@@ -182,12 +182,12 @@ class Polynomial(eqx.Module):
                 expected="non-negative integers, [dim] or [term, dim]",
                 mend="pass e.g. (1, 2) for w1 * w2**2",
             )
-        terms = np.ones(len(table)) if coefficients is None else np.asarray(coefficients, float)
-        if terms.shape != (len(table),):
+        terms = np.ones(len(table)) if coefficients is None else _numbers(coefficients)
+        if terms.shape != (len(table),) or not np.all(np.isfinite(terms)):
             raise DeclarationError(
                 "coefficients",
-                got=f"shape {terms.shape}",
-                expected=f"one number a term, shape ({len(table)},)",
+                got=repr(coefficients),
+                expected=f"one finite number a term, shape ({len(table)},)",
                 mend="give as many coefficients as rows of exponents",
             )
         self.weight = jnp.zeros(table.shape[1])
@@ -215,6 +215,14 @@ class Function(eqx.Module):
 
     def __call__(self, x: PyTree) -> Array:
         return self.fn(self.params, x)
+
+
+def _numbers(values: object) -> np.ndarray:
+    """Values as floats; no entries if they are no numbers."""
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        return np.zeros((0, 0))
 
 
 def _widths(widths: tuple[int, ...]) -> None:

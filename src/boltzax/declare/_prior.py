@@ -36,6 +36,14 @@ class Independent(eqx.Module):
     def __init__(
         self, by_path: Mapping[str, Distribution] | None = None, /, **by_field: Distribution
     ):
+        if not isinstance(by_path, Mapping | None):
+            raise DeclarationError(
+                "prior",
+                got=f"Independent({type(by_path).__name__})",
+                expected="a distribution for each path",
+                mend="write Independent(weight=...) or Independent({'*': ...}), or pass the one "
+                "distribution itself",
+            )
         both = dict(by_path or {}) | by_field
         if not both:
             raise DeclarationError(
@@ -45,6 +53,13 @@ class Independent(eqx.Module):
                 mend="pass e.g. Independent(weight=Normal())",
             )
         for pattern, distribution in both.items():
+            if not isinstance(pattern, str):
+                raise DeclarationError(
+                    "prior",
+                    got=f"the pattern {pattern!r}",
+                    expected="a path as a string",
+                    mend="name weights by their path, e.g. 'layers[0].weight'",
+                )
             check_distribution(f"prior[{pattern!r}]", distribution)
         self.by_pattern = {k: _as_leaves(v) for k, v in both.items()}
 
@@ -110,10 +125,10 @@ def check_distribution(argument: str, value: object) -> None:
             mend="weights are real: choose a continuous distribution",
         )
     for leaf in jax.tree.leaves(value):
-        if not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(~jnp.isnan(leaf))):
+        if not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
             raise DeclarationError(
                 argument,
-                got="a parameter that is NaN",
+                got="a parameter that is NaN or infinite",
                 expected="finite parameters",
                 mend="correct the parameters of the distribution",
             )
@@ -132,6 +147,8 @@ def _check_parameters(argument: str, value: Distribution) -> None:
                 expected=f"{name} in {constraint}",
                 mend=f"choose {name} so that the distribution exists",
             )
+    if isinstance(getattr(value, "base_dist", None), Distribution):
+        _check_parameters(argument, value.base_dist)
     if isinstance(value, Uniform) and not bool(jnp.all(value.low < value.high)):
         raise DeclarationError(
             argument,
@@ -147,7 +164,7 @@ def _depends(constraint: object) -> bool:
 
 def _as_leaves(distribution: Distribution) -> Distribution:
     """Parameters as arrays, so that new values of them do not retrace."""
-    return jax.tree.map(jnp.asarray, distribution)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), distribution)
 
 
 def _check_shape(path: str, distribution: Distribution, leaf: Array) -> None:

@@ -1,6 +1,7 @@
 """Named temperatures. One convention: `beta` multiplies the summed energy `E = ∫ loss dμ`."""
 
 import math
+import numbers
 
 import equinox as eqx
 
@@ -16,6 +17,15 @@ class Temperature(eqx.Module):
     """
 
     per_mean: float
+
+    def __check_init__(self):
+        if not isinstance(self.per_mean, numbers.Real) or isinstance(self.per_mean, bool):
+            raise DeclarationError(
+                "per_mean",
+                got=repr(self.per_mean),
+                expected="a number",
+                mend="use bayes(n), watanabe(n), log_count(log_n) or loss_gap(gap)",
+            )
 
     def beta(self, mass: float) -> float:
         """The factor of the summed energy over a measure of this mass."""
@@ -38,6 +48,13 @@ def watanabe(n: float) -> Temperature:
 
 def log_count(log_n: float) -> Temperature:
     """e^log_n times the mean loss: for bare inverse temperatures of population losses."""
+    if not isinstance(log_n, numbers.Real) or not -700 <= log_n <= 700:
+        raise DeclarationError(
+            "log_n",
+            got=repr(log_n),
+            expected="a number between -700 and 700",
+            mend="pass the natural logarithm of the count, e.g. math.log(10_000)",
+        )
     return Temperature(math.exp(log_n))
 
 
@@ -47,7 +64,7 @@ def loss_gap(gap: float) -> Temperature:
 
 
 def _count(value: float) -> float:
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+    if not (isinstance(value, numbers.Real) and math.isfinite(value) and value > 0):
         raise DeclarationError(
             "temperature", got=repr(value), expected="a positive number", mend="pass e.g. 10_000"
         )

@@ -1,5 +1,8 @@
 """Draws along a ladder of temperatures."""
 
+import dataclasses
+from typing import Literal
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,15 +10,19 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs, UnitPotential, check_betas, lower_units
-from ..core import DeclarationError, Status
+from ..core import DeclarationError, Status, mean_estimate
 from ._kernel import AbstractKernel
 from ._ladder import check_ladder, first_ladder, refine, round_trips
 from ._loop import loop
 from ._nuts import NUTS
+from ._random_walk import RandomWalk
 from ._replica import ReplicaExchange
-from ._sample import check_run, starts
+from ._sample import FIELDS, check_run, starts
+from ._smc import TemperedSMC
 from ._trace import Bridges, Trace, judge, raise_for
 from ._unit_moves import UnitMoves
+
+Route = Literal["replica_exchange", "smc"]
 
 
 def anneal(
@@ -24,9 +31,10 @@ def anneal(
     kernel: AbstractKernel | None = None,
     *,
     key: PRNGKeyArray,
+    by: Route = "replica_exchange",
     chains: int = 4,
-    warmup: int = 100,
-    draws: int = 100,
+    warmup: int = 200,
+    draws: int = 200,
     thin: int = 1,
     spacing: float | None = None,
     least_swap: float = 0.15,
@@ -34,79 +42,134 @@ def anneal(
     throw: bool = True,
     progress: bool = False,
 ) -> Trace:
-    """Replica exchange over a ladder from the prior (beta = 0) through all `betas`.
+    """Draw along a ladder from the prior (beta = 0) through all `betas`.
 
     The ladder is chosen automatically: the requested betas, `beta = 0`, fillers at most `spacing`
-    apart in log beta, and more wherever neighbours swap less often than `least_swap`. Where the
+    apart in log beta, and more wherever neighbours overlap less than `least_swap`. Where the
     readout of exchangeable units is integrated out, the units move one at a time by rank-two
-    updates in a graded basis; else the kernel is `NUTS`.
+    updates in a graded basis; else the kernel is `NUTS` (`RandomWalk` for SMC).
+
+    **Arguments**
+
+    - `by`: `"replica_exchange"` runs all levels at once and lets neighbours swap; `chains` ladders,
+      half of them started cold. `"smc"` carries `chains` populations of `draws` particles from the
+      prior to the coldest level, with `thin` moves a level, then back again.
+    - `warmup`, `draws`, `thin`: as in `sample` (warm-up has no part in SMC).
+    - `keep`: whether to keep the draws of the weights. `throw`: raise if the run failed.
 
     **Returns** a `Trace` with axes `[beta, chain, draw]` for the requested betas in the order
     given; the whole ladder is in `trace.bridges` and serves the free energy.
 
-    **Raises** `DeclarationError` for wrong arguments; `RunError` if the ladder lags (no replica
-    made a round trip from the coldest level to the prior and back, or chains that started cold
-    disagree with those that started hot) or a chain failed, unless `throw=False`.
+    **Raises** `DeclarationError` for wrong arguments; `RunError`, unless `throw=False`, if a chain
+    failed or the ladder lags: chains that started cold disagree with those that started hot (split
+    r_hat of the energy above 1.05), no replica of any chain made a round trip from the coldest
+    level to the prior and back, or for SMC the forward and the reverse pass disagree.
     """
     requested = check_ladder(betas)
     check_run(gibbs, kernel or NUTS(), chains, warmup, draws, thin)
     check_betas("betas", jnp.asarray(requested), gibbs.masses)
     _check_spacing(spacing, least_swap)
+    _check_route(by, kernel)
     gibbs = lower_units(gibbs, float(requested.max()))
     if kernel is None:
-        kernel = UnitMoves() if isinstance(gibbs.potential, UnitPotential) else NUTS()
+        kernel = _default_kernel(gibbs, by)
     if spacing is None:
         smooth = isinstance(gibbs.potential, UnitPotential)
         spacing = 4.0 if smooth else 4 / float(np.sqrt(1 + gibbs.dim / 4))
-    key_ladder, key_start, key_run = jax.random.split(key, 3)
+    key_ladder, key_run = jax.random.split(key)
     ladder = first_ladder(gibbs, requested, spacing, key_ladder)
+    run = _exchange if by == "replica_exchange" else _populations
     for attempt in range(4):
         levels = gibbs.at(ladder)
-        start = starts(levels, None, jax.random.fold_in(key_start, attempt), chains)
-        dynamics = ReplicaExchange(levels, kernel, keep)
-        run_key = jax.random.fold_in(key_run, attempt)
-        _, records = loop(
-            dynamics, start, run_key, warmup=warmup, draws=draws, thin=thin, progress=progress
+        keys = jax.random.split(jax.random.fold_in(key_run, attempt))
+        outcome = run(
+            levels, kernel, keys, chains, keep, warmup=warmup, draws=draws, thin=thin, bar=progress
         )
-        swap_rate = np.asarray(jnp.mean(records["swap"], axis=(0, 2)))
-        finer = refine(ladder, swap_rate, least_swap)
+        finer = refine(ladder, np.asarray(outcome.bridges.swap_rate), least_swap)
         if len(finer) == len(ladder):
             break
         ladder = finer
-    return _trace(levels, requested, records, swap_rate, throw)
+    raise_for(outcome.status, throw)
+    return _requested(outcome, requested)
 
 
-def _trace(levels: Gibbs, requested, records, swap_rate, throw: bool) -> Trace:
-    ladder = np.asarray(levels.beta)
+def _default_kernel(gibbs: Gibbs, by: Route) -> AbstractKernel:
+    if isinstance(gibbs.potential, UnitPotential):
+        return UnitMoves()
+    return NUTS() if by == "replica_exchange" else RandomWalk()
+
+
+def _exchange(levels, kernel, keys, chains, keep, *, warmup, draws, thin, bar) -> Trace:
+    start = starts(levels, None, keys[0], chains)
+    dynamics = ReplicaExchange(levels, kernel, keep)
+    _, records = loop(dynamics, start, keys[1], warmup=warmup, draws=draws, thin=thin, progress=bar)
     trips = round_trips(records.pop("who"))
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 2), records)
-    index = tuple(int(np.argmin(np.abs(ladder - beta))) for beta in requested)
-    status = judge(
-        records["energy"], jnp.isfinite(records["energy"]), records["divergent"]
-    )
-    if status == Status.successful and len(ladder) > 2 and not bool(jnp.all(trips >= 1)):
+    status = judge(records["energy"], records["divergent"], 1.05)
+    if status == Status.successful and float(jnp.sum(trips)) < 1:
         status = Status.lagging
-    if status == Status.not_mixed:
-        status = Status.lagging
+    swap_rate = jnp.mean(records["swap"], axis=(1, 2))
+    return _whole(levels, records, records["up"], records["down"], swap_rate, trips, status)
+
+
+def _populations(levels, kernel, keys, chains, keep, *, warmup, draws, thin, bar) -> Trace:
+    """A forward and a reverse pass; the forward one is kept."""
+    count = levels.beta.shape[0]
+    one = levels.at(levels.beta[0])
+    start = starts(one, None, keys[0], chains * draws)
+    start = jax.tree.map(lambda x: x.reshape(chains, draws, *x.shape[1:]), start)
+    key_forward, key_reverse = jax.random.split(keys[1])
+    forward = TemperedSMC(levels, kernel, thin, True)
+    _, records = loop(forward, start, key_forward, warmup=0, draws=count, thin=1, progress=bar)
+    cold = jax.tree.map(lambda leaf: leaf[-1], records["w"])
+    reverse = TemperedSMC(levels.at(levels.beta[::-1]), kernel, thin, True)
+    _, back = loop(reverse, cold, key_reverse, warmup=0, draws=count, thin=1, progress=bar)
+    if not keep:
+        records.pop("w")
+    up, down = records.pop("to_next")[:-1], records.pop("to_last")[1:]
+    status = judge(records["energy"], records["divergent"], 1.1)
+    if status in (Status.successful, Status.lagging):
+        status = _agreement(records["energy"], back["energy"][::-1])
+    overlap = jnp.mean(jnp.exp(jnp.minimum(0.0, down - up)), axis=(1, 2))
+    return _whole(levels, records, up, down, overlap, jnp.zeros(chains), status)
+
+
+def _agreement(forward: Array, reverse: Array) -> Status:
+    """Whether the mean energies of the two passes agree within four standard errors."""
+    there, back = mean_estimate(forward), mean_estimate(reverse)
+    error = jnp.hypot(there.standard_error, back.standard_error)
+    apart = jnp.abs(there.value - back.value) > 4 * error + 1e-12 * jnp.abs(there.value)
+    return Status.lagging if bool(jnp.any(apart)) else Status.successful
+
+
+def _whole(levels, records, up, down, swap_rate, trips, status) -> Trace:
     bridges = Bridges(
         levels.beta,
         records["energy"],
         records["energy_variance"],
-        records["up"],
-        records["down"],
-        jnp.asarray(swap_rate),
+        up,
+        down,
+        swap_rate,
         trips,
-        index,
+        tuple(range(levels.beta.shape[0])),
     )
-    raise_for(status, throw)
+    if status == Status.not_mixed:
+        status = Status.lagging
+    kept = [records[name] for name in FIELDS]
+    return Trace(levels, *kept, records.get("w"), status, bridges)
+
+
+def _requested(trace: Trace, betas: np.ndarray) -> Trace:
+    """The requested levels of a whole ladder."""
+    ladder = np.asarray(trace.betas)
+    index = tuple(int(np.argmin(np.abs(ladder - beta))) for beta in betas)
     rows = jnp.asarray(index)
-    picked = {name: jax.tree.map(lambda leaf: leaf[rows], records[name]) for name in _KEPT}
-    w = jax.tree.map(lambda leaf: leaf[rows], records["w"]) if "w" in records else None
-    at = eqx.tree_at(lambda g: g.beta, levels, levels.beta[rows])
-    return Trace(at, *(picked[name] for name in _KEPT), w, status, bridges)
-
-
-_KEPT = ("energy", "energy_variance", "acceptance", "divergent")
+    bridges = dataclasses.replace(trace.bridges, requested=index)
+    names = FIELDS if trace.w is None else (*FIELDS, "w")
+    picked = {n: jax.tree.map(lambda leaf: leaf[rows], getattr(trace, n)) for n in names}
+    gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, trace.betas[rows])
+    kept = [picked[name] for name in FIELDS]
+    return Trace(gibbs, *kept, picked.get("w"), trace.status, bridges)
 
 
 def _check_spacing(spacing: object, least_swap: object) -> None:
@@ -120,4 +183,18 @@ def _check_spacing(spacing: object, least_swap: object) -> None:
     if not (isinstance(least_swap, int | float) and 0 <= least_swap < 1):
         raise DeclarationError(
             "least_swap", got=repr(least_swap), expected="a number in [0, 1)", mend="pass e.g. 0.15"
+        )
+
+
+def _check_route(by: object, kernel: AbstractKernel | None) -> None:
+    if by not in ("replica_exchange", "smc"):
+        raise DeclarationError(
+            "by", got=repr(by), expected="'replica_exchange' or 'smc'", mend="choose one"
+        )
+    if by == "smc" and isinstance(kernel, NUTS):
+        raise DeclarationError(
+            "kernel",
+            got="NUTS for SMC",
+            expected="a kernel that a population can tune",
+            mend="use bx.RandomWalk() or bx.MALA(), or by='replica_exchange'",
         )

@@ -61,12 +61,14 @@ def loop(
     with bar:
         while begin < warm_rows:
             # warm-up runs in pieces of the same length as the draws, so that one program serves
-            state, record = _advance(dynamics, state, key_run, begin * thin, rows, thin, warmup)
+            first = jnp.asarray(begin * thin)
+            state, record = _advance(dynamics, state, key_run, first, rows, thin, warmup)
             begin += rows
             bar.update(rows)
         done = 0
         while done < draws:
-            state, record = _advance(dynamics, state, key_run, begin * thin, rows, thin, warmup)
+            first = jnp.asarray(begin * thin)
+            state, record = _advance(dynamics, state, key_run, first, rows, thin, warmup)
             records.append(record)
             begin += rows
             done += rows

@@ -37,9 +37,7 @@ class RandomWalk(AbstractKernel):
     def step(self, gibbs, state, key, gain, warmup):
         key_noise, key_accept = jax.random.split(key)
         noise = noise_like(state.w, key_noise)
-        proposal = jax.tree.map(
-            lambda w, s, e: w + s * e, state.w, state.tuning.scales(), noise
-        )
+        proposal = jax.tree.map(lambda w, s, e: w + s * e, state.w, state.tuning.scales(), noise)
         log_prob = gibbs.log_prob(proposal)
         probability, accept = metropolis(log_prob - state.log_prob, key_accept)
         w, log_prob = choose(accept, (proposal, log_prob), (state.w, state.log_prob))

@@ -14,7 +14,7 @@ class ReplicaExchange(AbstractDynamics):
     """Chains at the levels `gibbs.beta` (rising), axes `[level, chain]`; neighbours swap places.
 
     A swap of levels k and k+1 is accepted with probability `min(1, exp(-ΔU_up - ΔU_down))`
-    (Swendsen & Wang 1986; Hukushima & Nemoto 1996), even and odd pairs in turn. In the first fifth
+    (Swendsen & Wang 1986; Hukushima & Nemoto 1996), even and odd pairs in turn. In the first tenth
     of the warm-up every second chain runs at the coldest level everywhere: half of the chains then
     start cold and half hot, so that a ladder that has not equilibrated shows as a disagreement of
     chains.
@@ -45,7 +45,7 @@ class ReplicaExchange(AbstractDynamics):
         states, _, flow = state
         key_move, key_swap = jax.random.split(key)
         levels, chains = flow["who"].shape
-        quench = (time < warmup // 5) & (jnp.arange(chains) % 2 == 1)
+        quench = (time < warmup // 10) & (jnp.arange(chains) % 2 == 1)
         betas = jnp.where(quench[None, :], self.gibbs.beta[-1], self.gibbs.beta[:, None])
 
         def one(beta, state, key):

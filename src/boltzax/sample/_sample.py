@@ -1,6 +1,5 @@
 """Draws of a Gibbs measure at one or many fixed temperatures."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
@@ -54,8 +53,7 @@ def sample(
     )
     axis = gibbs.beta.ndim + 1
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), records)
-    finite = jnp.isfinite(records["energy"])
-    status = judge(records["energy"], finite, records["divergent"])
+    status = judge(records["energy"], records["divergent"], 1.1)
     raise_for(status, throw)
     return Trace(gibbs, *(records[name] for name in FIELDS), records.get("w"), status)
 
@@ -68,16 +66,16 @@ def starts(gibbs: Gibbs, start: Weights | None, key: PRNGKeyArray, chains: int) 
     shape = (*gibbs.beta.shape, chains)
     if start is None:
         dummy = jnp.zeros(shape)
-        return jax.jit(lambda k: over_chains(lambda b, _, k: gibbs.sample_prior(k), gibbs.beta, dummy, k))(
-            key
-        )
+        return jax.jit(
+            lambda k: over_chains(lambda b, _, k: gibbs.sample_prior(k), gibbs.beta, dummy, k)
+        )(key)
     expected = jax.eval_shape(gibbs.sample_prior, key)
     got = {path: jnp.shape(leaf) for path, leaf in start.items()}
     if got != {path: leaf.shape for path, leaf in expected.items()}:
         raise DeclarationError(
             "start",
             got=str(got),
-            expected=f"coordinates {({k: v.shape for k, v in expected.items()})}",
+            expected=f"coordinates { ({k: v.shape for k, v in expected.items()}) }",
             mend="pass gibbs.position(model), or leave it out",
         )
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), start)

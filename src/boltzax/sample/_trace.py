@@ -49,9 +49,7 @@ class Trace(eqx.Module):
         a fixed one), so that `fn` sees draws of the full posterior.
         """
         keys = jax.random.split(jax.random.key(0) if key is None else key, self.energy.shape)
-        betas = jnp.broadcast_to(
-            self.betas.reshape(self.betas.shape + (1, 1)), self.energy.shape
-        )
+        betas = jnp.broadcast_to(self.betas.reshape(self.betas.shape + (1, 1)), self.energy.shape)
 
         def one(w, key, beta):
             gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, beta)
@@ -94,19 +92,16 @@ class Bridges(eqx.Module):
     requested: tuple[int, ...] = eqx.field(static=True)
 
 
-def judge(energy: Array, log_prior_finite: Array, divergent: Array) -> Status:
-    """The status that the draws themselves show."""
-    if not bool(jnp.all(jnp.isfinite(energy))) or not bool(jnp.all(log_prior_finite)):
+def judge(energy: Array, divergent: Array, r_hat: float) -> Status:
+    """The status that the draws themselves show; chains mix if the energy's r_hat is below."""
+    if not bool(jnp.all(jnp.isfinite(energy))):
         return Status.non_finite
     if float(jnp.mean(divergent)) > 0.01:
         return Status.divergent
     estimate = mean_estimate(energy)
-    chains = energy.shape[-2]
-    mixed = np.asarray(estimate.r_hat) <= 1.1
-    enough = np.asarray(estimate.ess) >= 4 * chains
-    if not bool(np.all(mixed & enough)):
-        return Status.not_mixed
-    return Status.successful
+    mixed = np.asarray(estimate.r_hat) <= r_hat
+    enough = np.asarray(estimate.ess) >= 4 * energy.shape[-2]
+    return Status.successful if bool(np.all(mixed & enough)) else Status.not_mixed
 
 
 def raise_for(status: Status, throw: bool) -> None:

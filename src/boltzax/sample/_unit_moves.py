@@ -44,7 +44,7 @@ class UnitMoves(AbstractKernel):
 
     def step(self, gibbs, state, key, gain, warmup):
         key_sweep, key_scale = jax.random.split(key)
-        potential, path = gibbs.potential, gibbs.potential.path
+        path = gibbs.potential.path
         shape = state.w[path].shape
         z = state.w[path].reshape(-1)
         z, accepted = _sweep(gibbs, key_sweep, z, jnp.exp(state.log_step))

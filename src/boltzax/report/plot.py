@@ -1,0 +1,12 @@
+"""Figures: `boltzax.plot.learning_coefficient` and its kin.
+
+Each function draws into one matplotlib `Axes` and gives it back; without `ax` it makes a figure of
+its own. None shows anything or touches pyplot's state: `ax.figure.savefig(...)` saves.
+"""
+
+from ._curves import estimate as estimate
+from ._curves import free_energy as free_energy
+from ._curves import learning_coefficient as learning_coefficient
+from ._runs import ladder as ladder
+from ._runs import trace as trace
+from ._spectra import spectrum as spectrum

@@ -1,0 +1,122 @@
+"""Tempered sequential Monte Carlo, forward from the prior or in reverse."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..compile import Gibbs
+from ._dynamics import AbstractDynamics, read, set_beta
+from ._kernel import AbstractKernel
+
+TUNING = 4
+"""Steps a level whose only use is to tune the kernel; their places are thrown away."""
+
+
+class TemperedSMC(AbstractDynamics):
+    """Populations carried along a ladder: reweight, resample, move (Del Moral et al. 2006).
+
+    Axes `[chain, particle]`: each chain is an independent run. At every level the particles are
+    resampled systematically by `exp(-ΔU)`, the kernel is tuned by the whole population on trial
+    steps, and `moves` steps with that fixed tuning follow, so that each leaves the level invariant.
+    Resampling keeps siblings next to each other, so that the autocorrelation along the particle
+    axis sees the genealogy, and with it the error bar. `gibbs.beta` is the ladder in the order in
+    which it is travelled.
+    """
+
+    gibbs: Gibbs
+    kernel: AbstractKernel
+    moves: int = eqx.field(static=True)
+    keep: bool = eqx.field(static=True)
+
+    def init(self, start, key, warmup):
+        def one(w, key):
+            return self.kernel.init(set_beta(self.gibbs, self.gibbs.beta[0]), w, key, warmup)
+
+        shape = jax.tree.leaves(start)[0].shape[:2]
+        states = jax.vmap(jax.vmap(one))(start, jax.random.split(key, shape))
+        zero = jnp.zeros(shape)
+        return states, (zero, zero.astype(bool)), jnp.zeros((), int)
+
+    def step(self, state, key, gain, time, warmup):
+        states, _, _ = state
+        last = self.gibbs.beta.shape[0] - 1
+        level = jnp.minimum(time, last)
+        gibbs = set_beta(self.gibbs, self.gibbs.beta[level])
+        before = self.gibbs.beta[jnp.maximum(level - 1, 0)]
+        key_resample, key_tune, key_move = jax.random.split(key, 3)
+        w = jax.vmap(jax.vmap(self.kernel.position))(states)
+        work = self._difference(w, before, gibbs.beta)
+        chains = work.shape[0]
+        source = jax.vmap(_systematic)(jax.random.split(key_resample, chains), -work)
+        w = jax.tree.map(lambda x: jax.vmap(lambda a, i: a[i])(x, source), w)
+        states = self._place(gibbs, states, w)
+        states = self._tuned(gibbs, states, w, key_tune, warmup)
+        states, move = self._walk(gibbs, states, key_move, warmup)
+        return states, move, level
+
+    def record(self, state):
+        states, (acceptance, divergent), level = state
+        betas = self.gibbs.beta
+        w = jax.vmap(jax.vmap(self.kernel.position))(states)
+        gibbs = set_beta(self.gibbs, betas[level])
+        kept = jax.vmap(jax.vmap(lambda w: read(gibbs, w, self.keep)))(w)
+        after = betas[jnp.minimum(level + 1, betas.shape[0] - 1)]
+        before = betas[jnp.maximum(level - 1, 0)]
+        kept |= {"acceptance": acceptance, "divergent": divergent}
+        return kept | {
+            "to_next": self._difference(w, betas[level], after),
+            "to_last": self._difference(w, betas[level], before),
+        }
+
+    def _difference(self, w, here, there) -> Float[Array, "chain particle"]:
+        """`U(w, there) - U(w, here)`."""
+
+        def one(w):
+            return self.gibbs.potential_at(w, there) - self.gibbs.potential_at(w, here)
+
+        return jax.vmap(jax.vmap(one))(w)
+
+    def _place(self, gibbs, states, w):
+        return jax.vmap(jax.vmap(lambda s, w: self.kernel.moved(gibbs, s, w)))(states, w)
+
+    def _tuned(self, gibbs, states, w, key, warmup):
+        """Tune on trial steps from `w`, pool the tuning over the population, return to `w`."""
+
+        def trial(states, i):
+            keys = jax.random.split(jax.random.fold_in(key, i), states_shape)
+            gain = 0.5 / (1.0 + i)
+            moved, _ = jax.vmap(jax.vmap(lambda s, k: self.kernel.step(gibbs, s, k, gain, warmup)))(
+                states, keys
+            )
+            pooled = jax.tree.map(
+                lambda x: jnp.broadcast_to(jnp.mean(x, axis=1, keepdims=True), x.shape), moved
+            )
+            return self._place(gibbs, pooled, w), None
+
+        states_shape = jax.tree.leaves(w)[0].shape[:2]
+        return jax.lax.scan(trial, states, jnp.arange(TUNING))[0]
+
+    def _walk(self, gibbs, states, key, warmup):
+        shape = jax.tree.leaves(states)[0].shape[:2]
+
+        def one(states, i):
+            keys = jax.random.split(jax.random.fold_in(key, i), shape)
+            advance = jax.vmap(
+                jax.vmap(lambda s, k: self.kernel.step(gibbs, s, k, jnp.zeros(()), warmup))
+            )
+            states, move = advance(states, keys)
+            return states, move
+
+        states, moves = jax.lax.scan(one, states, jnp.arange(self.moves))
+        return states, (jnp.mean(moves.acceptance, 0), jnp.any(moves.divergent, 0))
+
+
+def _systematic(key: Array, log_weights: Float[Array, " particle"]) -> Array:
+    """Systematic resampling: indices, in order."""
+    count = log_weights.shape[0]
+    bad = ~jnp.isfinite(log_weights)
+    log_weights = jnp.where(bad, -jnp.inf, log_weights)
+    cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
+    places = (jax.random.uniform(key) + jnp.arange(count)) / count
+    return jnp.clip(jnp.searchsorted(cumulative, places * cumulative[-1]), 0, count - 1)

@@ -1,0 +1,209 @@
+"""Figures: what is drawn is what was measured, nothing is shown, nothing is kept."""
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import boltzax as bx
+from boltzax import theory
+
+FUNCTIONS = {
+    "learning_coefficient": lambda run, ax: bx.plot.learning_coefficient(run, ax=ax),
+    "free_energy": lambda run, ax: bx.plot.free_energy(run, ax=ax),
+    "trace": lambda run, ax: bx.plot.trace(run, ax=ax),
+    "ladder": lambda run, ax: bx.plot.ladder(run, ax=ax),
+    "spectrum": lambda run, ax: bx.plot.spectrum(_decaying(-2.0), ax=ax),
+    "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
+}
+
+
+def _estimate(value, error=0.02) -> bx.Estimate:
+    value = jnp.asarray(value, float)
+    return bx.Estimate(
+        value, jnp.full(value.shape, error), jnp.full(value.shape, 99.0), jnp.ones(value.shape)
+    )
+
+
+def _decaying(slope: float, axis=np.sqrt) -> bx.Estimate:
+    value = jnp.asarray(np.exp(slope * axis(np.arange(1, 40))))
+    return bx.Estimate(value, 0.1 * value, jnp.full(39, 99.0), jnp.ones(39))
+
+
+def _labels(ax) -> list[str]:
+    return ax.get_legend_handles_labels()[1]
+
+
+def _line(ax, start: str):
+    (found,) = [line for line in ax.get_lines() if line.get_label().startswith(start)]
+    return np.asarray(found.get_xdata()), np.asarray(found.get_ydata())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_draws_into_the_axes_it_is_given_or_its_own(name, curve):
+    given = Figure().add_subplot()
+    assert FUNCTIONS[name](curve, given) is given and given.has_data()
+    own = FUNCTIONS[name](curve, None)
+    assert isinstance(own, Axes) and own.has_data()
+    own.figure.canvas.draw()
+    assert (own.get_xlabel() and own.get_ylabel()) or name == "estimate"
+    assert plt.get_fignums() == []
+
+
+def test_every_public_figure_is_tested_here():
+    public = {name for name in dir(bx.plot) if not name.startswith("_")}
+    assert {name for name in public if callable(getattr(bx.plot, name))} == set(FUNCTIONS)
+
+
+def test_the_curve_is_the_estimate(curve):
+    ax = bx.plot.learning_coefficient(curve)
+    x, y = _line(ax, "measured")
+    np.testing.assert_allclose(x, [0, 2, 4, 6], atol=1e-12)
+    np.testing.assert_allclose(y, bx.learning_coefficient(curve).value)
+
+
+def test_temperatures_in_any_order(make):
+    ax = bx.plot.learning_coefficient(make(np.array([50.0, 0.0, 2.0])))
+    np.testing.assert_allclose(_line(ax, "measured")[0], np.log([2.0, 50.0]))
+
+
+def test_an_estimate_needs_its_places(curve):
+    values = bx.learning_coefficient(curve)
+    with pytest.raises(bx.DeclarationError, match="log_n"):
+        bx.plot.learning_coefficient(values)
+    with pytest.raises(bx.DeclarationError, match="shape"):
+        bx.plot.learning_coefficient(values, log_n=[1.0, 2.0])
+    ax = bx.plot.learning_coefficient(values, log_n=[0.0, 1.0, 2.0, 3.0])
+    np.testing.assert_allclose(_line(ax, "measured")[0], [0, 1, 2, 3])
+
+
+def test_overlays_are_optional_and_labelled(curve):
+    assert _labels(bx.plot.learning_coefficient(curve)) == ["measured, 95% band"]
+    log_squares = 2 * theory.tanh_hermite_log_magnitude(range(1, 99, 2), 1.0)
+    ax = bx.plot.learning_coefficient(
+        curve,
+        bound=log_squares,
+        ansatz=True,
+        limit=theory.tanh_network(16),
+        plateau=8.0,
+        mark_turn=True,
+    )
+    text = " | ".join(_labels(ax))
+    for part in ("modes resolved", "Ansatz", "limit", "1/\\log n", "plateau 8", "turn"):
+        assert part in text
+
+
+def test_the_bound_counts_modes():
+    log_n = np.array([0.0, 4.0, 8.0])
+    squares = np.exp(-np.array([1.0, 3.0, 5.0, 20.0]))
+    ax = bx.plot.learning_coefficient(
+        _estimate([0.1, 0.2, 0.3]), log_n=log_n, bound=np.log(squares)
+    )
+    x, y = _line(ax, "half the modes")
+    n = np.exp(x)[:, None]
+    np.testing.assert_allclose(y, 0.5 * np.sum(n * squares / (1 + n * squares), axis=1))
+
+
+def test_the_ansatz_is_found_where_it_holds():
+    x = np.arange(0.0, 20.0, 2.0)
+    ax = bx.plot.learning_coefficient(_estimate(0.07 * x**2), log_n=x, ansatz=True)
+    at, y = _line(ax, "Ansatz")
+    np.testing.assert_allclose(y, 0.07 * at**2, rtol=1e-6, atol=1e-12)
+    assert "0.07" in " ".join(_labels(ax))
+
+
+def test_the_turn_is_bracketed():
+    x = np.array([0.0, 10.0, 20.0, 30.0, 40.0, 50.0])
+    value = [1.0, 3.0, 5.0, 5.01, 4.0, 3.0]
+    ax = bx.plot.learning_coefficient(_estimate(value), log_n=x, mark_turn=True)
+    (text,) = [label for label in _labels(ax) if label.startswith("turn")]
+    assert "(10, 40)" in text  # 20 and 30 cannot be told apart
+    sharp = bx.plot.learning_coefficient(_estimate(value, 1e-4), log_n=x, mark_turn=True)
+    assert "(20, 40)" in " ".join(_labels(sharp))
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [1.0, 2.0, 1.99]])
+def test_no_turn_is_claimed_at_an_end(value):
+    ax = bx.plot.learning_coefficient(_estimate(value), log_n=[0.0, 1.0, 2.0], mark_turn=True)
+    assert not any(label.startswith("turn") for label in _labels(ax))
+    assert any("no turn" in label for label in _labels(ax))
+
+
+def test_a_far_plateau_does_not_squash_the_data():
+    curve = _estimate([1.0, 2.0, 3.0])
+    far = bx.plot.learning_coefficient(curve, log_n=[0.0, 1.0, 2.0], plateau=64)
+    assert far.get_ylim()[1] < 5 and "above the frame" in " ".join(_labels(far))
+    near = bx.plot.learning_coefficient(curve, log_n=[0.0, 1.0, 2.0], plateau=6)
+    assert near.get_ylim()[1] > 6
+
+
+def test_the_axis_of_a_dataset_is_its_number_of_data(single):
+    data = bx.Empirical((np.ones((50, 1)), np.ones(50)))
+    net = bx.models.TwoLayer(width=3)
+    gibbs = bx.compile(bx.SquaredError(net, data), bx.Normal()).at(jnp.array([1.0, 2.0]))
+    fields = (jnp.ones((2, 4, 60)),) * 3
+    run = bx.Trace(gibbs, *fields, jnp.zeros((2, 4, 60), bool), None, bx.Status.successful)
+    ax = bx.plot.learning_coefficient(run)
+    np.testing.assert_allclose(_line(ax, "measured")[0], np.log([50.0, 100.0]))
+    assert "mass" in ax.get_xlabel()
+
+
+@pytest.mark.parametrize(
+    "against, axis", [("sqrt", np.sqrt), ("linear", lambda k: k), ("log", np.log)]
+)
+def test_the_slope_goes_through_a_spectrum_that_has_it(against, axis):
+    ax = bx.plot.spectrum(_decaying(-0.9, axis), np.arange(1, 40), against=against, slope=-0.9)
+    x, y = _line(ax, "theory")
+    np.testing.assert_allclose(y, np.exp(-0.9 * axis(np.arange(1, 40))), rtol=1e-9)
+    np.testing.assert_allclose(x, axis(np.arange(1, 40)))
+
+
+def test_modes_that_are_round_off_are_left_out():
+    value = np.exp(-np.arange(20.0))
+    value[1::2] = 1e-33
+    ax = bx.plot.spectrum(_estimate(value, 0.0), against="linear")
+    assert len(ax.containers[0].lines[0].get_xdata()) == 10
+
+
+def test_a_logarithmic_spectrum_is_the_same_picture():
+    plain = _decaying(-2.0)
+    logs = bx.Estimate(jnp.log(plain.value), 0.1 * jnp.ones(39), plain.ess, plain.r_hat)
+    for squares, log in ((plain, False), (logs, True)):
+        ax = bx.plot.spectrum(squares, np.arange(1, 40), log=log)
+        drawn = ax.containers[0].lines[0].get_ydata()
+        np.testing.assert_allclose(drawn, plain.value, rtol=1e-9)
+
+
+def test_wrong_spectra_are_refused():
+    with pytest.raises(bx.DeclarationError, match="against"):
+        bx.plot.spectrum(_decaying(-1.0), against="squared")
+    with pytest.raises(bx.DeclarationError, match="degree"):
+        bx.plot.spectrum(_decaying(-1.0), np.arange(3))
+
+
+def test_both_free_energies_are_drawn(curve):
+    ax = bx.plot.free_energy(curve)
+    _, y = _line(ax, "Bennett")
+    np.testing.assert_allclose(y, bx.free_energy(curve, "bar").value)
+    drawn = ax.containers[0].lines[0].get_ydata()
+    np.testing.assert_allclose(drawn, bx.free_energy(curve, "integration").value)
+
+
+def test_one_line_a_chain(curve):
+    ax = bx.plot.trace(curve, level=1)
+    assert len(ax.get_lines()) == curve.energy.shape[1]
+    np.testing.assert_allclose(ax.get_lines()[2].get_ydata(), curve.energy[1, 2])
+    with pytest.raises(bx.DeclarationError, match="level"):
+        bx.plot.trace(curve, level=4)
+
+
+def test_one_bar_a_pair_of_levels(curve, single):
+    ax = bx.plot.ladder(curve)
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], curve.bridges.swap_rate)
+    edges = [bar.get_x() + bar.get_width() for bar in ax.patches]
+    np.testing.assert_allclose(edges, np.log(curve.bridges.betas[1:]), atol=1e-9)
+    assert "2, 1, 3, 1" in ax.get_title(loc="left")
+    with pytest.raises(bx.DeclarationError, match="ladder"):
+        bx.plot.ladder(single)

@@ -1,0 +1,104 @@
+"""`to_xarray`: the layout, the numbers, and that ArviZ reads it."""
+
+import warnings
+
+import jax
+import numpy as np
+import pytest
+
+import boltzax as bx
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)
+    import arviz as az
+
+
+@pytest.fixture(scope="module")
+def tree(curve):
+    return bx.to_xarray(curve)
+
+
+def test_chain_and_draw_come_first_and_beta_after(tree, curve):
+    posterior, statistics = tree["posterior"], tree["sample_stats"]
+    chains, draws, betas = curve.energy.shape[1], curve.energy.shape[2], curve.energy.shape[0]
+    assert posterior["embedding"].dims[:3] == ("chain", "draw", "beta")
+    assert posterior["embedding"].shape == (chains, draws, betas, 3, 1)
+    assert posterior["readout"].shape == (chains, draws, betas, 3)
+    for name in ("energy", "energy_variance", "acceptance_rate", "diverging"):
+        assert statistics[name].dims == ("chain", "draw", "beta")
+    np.testing.assert_array_equal(statistics["beta"], curve.betas)
+
+
+def test_every_number_lies_where_it_belongs(tree, curve):
+    energy = tree["sample_stats"]["energy"]
+    assert energy.values[2, 5, 1] == curve.energy[1, 2, 5]
+    embedding = tree["posterior"]["embedding"].values[2, 5, 1]
+    one = jax.tree.map(lambda leaf: leaf[1, 2, 5], curve.w)
+    np.testing.assert_allclose(embedding, curve.gibbs.constrain(one)["embedding"], rtol=1e-12)
+
+
+def test_weights_are_in_the_models_coordinates(tree):
+    assert np.all(np.abs(tree["posterior"]["embedding"]) < 1)
+
+
+def test_an_integrated_readout_is_drawn_from_its_law(curve):
+    first = bx.to_xarray(curve, jax.random.key(1))["posterior"]["readout"].values
+    again = bx.to_xarray(curve, jax.random.key(1))["posterior"]["readout"].values
+    other = bx.to_xarray(curve, jax.random.key(2))["posterior"]["readout"].values
+    np.testing.assert_array_equal(first, again)
+    assert not np.any(first == other)
+    # the more data, the narrower: the target is zero
+    spread = first.std(axis=(0, 1, 3))
+    assert np.all(np.diff(spread) < 0) and 0.2 < spread[0] < 1.1
+
+
+def test_frozen_and_tied_weights_are_left_out(make, single):
+    net = bx.models.TwoLayer(width=3, bias=True, key=jax.random.key(0))
+    energy = bx.SquaredError(net, bx.GaussianMeasure(), target=bx.zero)
+    gibbs = bx.compile(energy, prior=bx.Independent({"*": bx.Normal()}), chart=bx.Freeze("bias"))
+    shape = single.energy.shape
+    w = {"embedding": np.zeros((*shape, 3, 1))}
+    assert set(w) == set(gibbs.sample_prior(jax.random.key(0)))
+    fields = (single.energy, single.energy_variance, single.acceptance, single.divergent)
+    run = bx.Trace(gibbs, *fields, w, single.status)
+    assert set(bx.to_xarray(run)["posterior"].data_vars) == {"embedding", "readout"}
+
+
+def test_a_single_temperature_has_no_beta_axis(single):
+    tree = bx.to_xarray(single)
+    assert tree["sample_stats"]["energy"].dims == ("chain", "draw")
+    assert float(tree["sample_stats"]["beta"]) == 8.0
+    assert "ladder" not in tree
+
+
+def test_energies_alone(make):
+    tree = bx.to_xarray(make(keep=False))
+    assert set(tree.children) == {"sample_stats", "ladder"}
+
+
+def test_the_ladder_is_there(tree, curve):
+    ladder = tree["ladder"]
+    np.testing.assert_array_equal(ladder["level"], curve.bridges.betas)
+    assert ladder["energy"].dims == ("chain", "draw", "level")
+    np.testing.assert_array_equal(
+        ladder["energy"].isel(level=slice(1, None)), tree["sample_stats"]["energy"]
+    )
+    assert ladder["swap_rate"].shape == (len(curve.bridges.betas) - 1,)
+
+
+def test_attributes_say_what_it_is(tree, curve):
+    assert tree.attrs["status"] == bx.Status[bx.Status.successful]
+    assert tree.attrs["gibbs"] == repr(curve.gibbs)
+    assert tree.attrs["inference_library"] == "boltzax"
+
+
+def test_arviz_reads_it(tree, curve):
+    data = az.InferenceData.from_datatree(tree)
+    assert {"posterior", "sample_stats"} <= set(data.groups())
+    table = az.summary(data, var_names=["embedding"])
+    assert len(table) == 4 * 3 and {"ess_bulk", "r_hat"} <= set(table.columns)
+    ess = az.ess(data.sample_stats, var_names=["energy"], method="mean")["energy"]
+    assert ess.dims == ("beta",)
+    mean = az.summary(data.sample_stats, var_names=["energy"], kind="stats", round_to=12)["mean"]
+    ours = bx.learning_coefficient(curve).value
+    np.testing.assert_allclose(mean * np.asarray(curve.betas), ours, rtol=1e-6)
