@@ -42,7 +42,7 @@ AFFINE = {
     "gathered by the datum": lambda w, x: w[(x > 0).astype(int)],
     "jitted": jitted,
     "jitted activation of the datum": lambda w, x: w * jax.nn.gelu(x) + jax.nn.relu(x),
-    "rematerialised": lambda w, x: jax.checkpoint(lambda w: w @ w.at[:].set(1.0))(W) + w,
+    "rematerialised": lambda w, x: jax.checkpoint(lambda u: 3 * u * x)(w),
     "custom derivative": lambda w, x: slanted(w) * x,
     "mapped": lambda w, x: jax.vmap(lambda u: u * x + 1)(w),
     "mean": lambda w, x: jnp.mean(w) * x,
@@ -120,7 +120,7 @@ def split(fn, weights=W, datum=DATUM):
 
 SPLITS = {
     "linear in the datum": (lambda b, w, x: w[:2] @ x + w[2], 2),
-    "polynomial features": (lambda b, w, x: w[0] + w[1] * x[0] ** 2 + w[2] * x[0] * x[1], 2),
+    "polynomial features": (lambda b, w, x: w[0] + w[1] * x[0] ** 2 + w[2] * (x[0] * x[1]), 2),
     "frozen shift": (lambda b, w, x: w[:2] @ jnp.tanh(x + b["shift"]), 2),
     "deep linear": (lambda b, w, x: w[0] * (w[1:] @ x), 2),
     "nonlinear in the weights": (lambda b, w, x: jnp.sin(w[:2]) @ x + w[2] ** 2, 2),

@@ -25,7 +25,7 @@ class GaussianMeasure(AbstractMeasure):
     `mean` and `scale` are numbers or vectors (dim,), and leaves. `rule` picks the quadrature, and
     `order` its size; x = mean + scale z, with nodes z:
 
-    - "hermite" (default up to dim 3): `order` Gauss-Hermite nodes an axis; exact for polynomials
+    - "hermite" (default in dim 2 and 3): `order` Gauss-Hermite nodes an axis; exact for polynomials
       of degree 2 order - 1 in each coordinate. Default 128, 32, 16 nodes an axis in dim 1, 2, 3.
       For f with poles at height a (in z) the error falls as exp(-2a sqrt(order)).
     - "trapezoid" (dim <= 3): `order` equidistant nodes an axis on |z| <= 9.5 (left out: 2e-21 of
@@ -103,7 +103,8 @@ def standard_nodes(rule: str, dim: int, order: int, seed: int) -> tuple[np.ndarr
     if rule == "hermite":
         return tensor(gauss_hermite(order), dim)
     if rule == "trapezoid":
-        z = np.linspace(-9.5, 9.5, order)
+        edge = (np.pi**2 * order) ** (1 / 3)
+        z = np.linspace(-edge, edge, order)
         weights = scipy.stats.norm.pdf(z)
         return tensor((z, weights / weights.sum()), dim)
     if rule == "sparse":
@@ -129,7 +130,8 @@ def _vector(argument: str, value: object, dim: int) -> Array:
 
 
 def _rule(rule: str | None, dim: int) -> str:
-    chosen = ("hermite" if dim <= 3 else "sobol") if rule is None else rule
+    default = "trapezoid" if dim == 1 else "hermite" if dim <= 3 else "sobol"
+    chosen = default if rule is None else rule
     allowed = RULES if dim <= 3 else RULES[2:]
     if chosen not in allowed:
         raise DeclarationError(
@@ -143,7 +145,7 @@ def _rule(rule: str | None, dim: int) -> str:
 
 def _order(rule: str, order: int | None, dim: int) -> int:
     if order is None:
-        tables = {"hermite": (128, 32, 16), "trapezoid": (128, 64, 40)}
+        tables = {"hermite": (128, 32, 16), "trapezoid": (192, 64, 40)}
         return tables[rule][dim - 1] if rule in tables else {"sparse": 4, "sobol": 4096}[rule]
     order = check_count("order", order)
     if rule == "sobol" and order & (order - 1):

@@ -71,6 +71,7 @@ def anneal(
     _check_spacing(spacing, least_swap)
     _check_route(by, kernel)
     gibbs = lower_units(gibbs, float(requested.max()))
+    _check_precision(gibbs, requested)
     if kernel is None:
         kernel = _default_kernel(gibbs, by)
     if spacing is None:
@@ -183,6 +184,22 @@ def _check_spacing(spacing: object, least_swap: object) -> None:
     if not (isinstance(least_swap, int | float) and 0 <= least_swap < 1):
         raise DeclarationError(
             "least_swap", got=repr(least_swap), expected="a number in [0, 1)", mend="pass e.g. 0.15"
+        )
+
+
+FLOAT64_BETA = 1e28
+"""Above this beta (times mass) features must be right to relative precision: a graded basis."""
+
+
+def _check_precision(gibbs: Gibbs, betas: np.ndarray) -> None:
+    largest = float(betas.max()) * max(float(mass) for mass in gibbs.masses)
+    if largest > FLOAT64_BETA and not isinstance(gibbs.potential, UnitPotential):
+        raise DeclarationError(
+            "betas",
+            got=f"beta times mass = {largest:.3g}",
+            expected=f"at most {FLOAT64_BETA:.0e} for energies evaluated in float64",
+            mend="lower beta; only exchangeable scalar units (at least 8) with an analytic "
+            "activation, the target zero and a Gaussian readout reach further, in a graded basis",
         )
 
 

@@ -15,7 +15,14 @@ CHUNKS = 20
 
 @eqx.filter_jit
 def _start(dynamics: AbstractDynamics, start: PyTree, key: PRNGKeyArray, warmup: int) -> PyTree:
-    return dynamics.init(start, key, warmup)
+    state = dynamics.init(start, key, warmup)
+    # the loop's own results are never weakly typed: an initial state that is would compile it twice
+    return jax.tree.map(_strong, state)
+
+
+def _strong(leaf):
+    plain = eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.lax.convert_element_type(leaf, leaf.dtype) if plain else leaf
 
 
 @eqx.filter_jit

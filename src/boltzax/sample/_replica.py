@@ -69,9 +69,12 @@ class ReplicaExchange(AbstractDynamics):
     def _swap(self, states, flow, key, time):
         betas = self.gibbs.beta
         w = jax.vmap(jax.vmap(self.kernel.position))(states)
-        own = self._potential(w, betas)
-        up = self._potential(_drop_last(w), betas[1:]) - own[:-1]
-        down = own[1:] - self._potential(_drop_first(w), betas[:-1])
+        # one program for the three potentials: here, one level colder, one level hotter
+        places = jax.tree.map(lambda x: jnp.concatenate([x, x[:-1], x[1:]]), w)
+        value = self._potential(places, jnp.concatenate([betas, betas[1:], betas[:-1]]))
+        levels = betas.shape[0]
+        own, colder, hotter = jnp.split(value, [levels, 2 * levels - 1])
+        up, down = colder - own[:-1], own[1:] - hotter
         log_ratio = down - up
         probability = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
         pairs, chains = log_ratio.shape
@@ -100,14 +103,6 @@ class ReplicaExchange(AbstractDynamics):
             return self.kernel.moved(set_beta(self.gibbs, beta), *pair)
 
         return over_chains(one, self.gibbs.beta, (states, w), None)
-
-
-def _drop_last(tree):
-    return jax.tree.map(lambda leaf: leaf[:-1], tree)
-
-
-def _drop_first(tree):
-    return jax.tree.map(lambda leaf: leaf[1:], tree)
 
 
 def _expand(index: Array, leaf: Array) -> Array:

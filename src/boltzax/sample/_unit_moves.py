@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,7 +21,7 @@ class UnitMovesState(NamedTuple):
 
 
 class UnitMoves(AbstractKernel):
-    """A sweep of Metropolis moves over the units, one at a time, then one move of their scale.
+    """`sweeps` passes of Metropolis moves over the units, one at a time, and of their scale.
 
     With the readout integrated out, exchanging one unit's features `v -> v'` changes
     `N = Λ + Σ v vᵀ` by rank two, so a move costs the square of the number of modes and a sweep
@@ -30,6 +31,7 @@ class UnitMoves(AbstractKernel):
     """
 
     target_acceptance: float = 0.4
+    sweeps: int = eqx.field(default=4, static=True)
 
     def init(self, gibbs, w, key, warmup):
         if not isinstance(gibbs.potential, UnitPotential):
@@ -43,12 +45,18 @@ class UnitMoves(AbstractKernel):
         return UnitMovesState(w, spread, jnp.log(jnp.asarray(0.1)))
 
     def step(self, gibbs, state, key, gain, warmup):
-        key_sweep, key_scale = jax.random.split(key)
         path = gibbs.potential.path
         shape = state.w[path].shape
-        z = state.w[path].reshape(-1)
-        z, accepted = _sweep(gibbs, key_sweep, z, jnp.exp(state.log_step))
-        z, stretched = _scale(gibbs, key_scale, z, jnp.exp(state.log_stretch))
+
+        def once(z, key):
+            key_sweep, key_scale = jax.random.split(key)
+            z, accepted = _sweep(gibbs, key_sweep, z, jnp.exp(state.log_step))
+            z, stretched = _scale(gibbs, key_scale, z, jnp.exp(state.log_stretch))
+            return z, (accepted, stretched)
+
+        keys = jax.random.split(key, self.sweeps)
+        z, rates = jax.lax.scan(once, state.w[path].reshape(-1), keys)
+        accepted, stretched = jnp.mean(rates[0]), jnp.mean(rates[1])
         spread = 0.5 * jnp.log(jnp.mean(z**2) + 1e-300)
         log_step = state.log_step + jnp.minimum(2 * gain, 1.0) * (spread - state.log_step)
         log_stretch = state.log_stretch + 2 * gain * (stretched - self.target_acceptance)
@@ -122,6 +130,7 @@ def _scale(gibbs: Gibbs, key: Array, z: Array, stretch: Array) -> tuple[Array, A
         u = potential.value(potential.state(_units(gibbs, z), gibbs.beta))
         return jnp.sum(_log_prior(gibbs, z)) - u
 
-    log_ratio = log_prob(proposal) - log_prob(z) + z.size * e
+    here, there = jax.vmap(log_prob)(jnp.stack([z, proposal]))
+    log_ratio = there - here + z.size * e
     probability, accept = metropolis(log_ratio, key_accept)
     return jnp.where(accept, proposal, z), probability

@@ -1,0 +1,24 @@
+"""For tests, ours and yours: hypothesis strategies, laws, and what every kernel must pass."""
+
+from ._conformance import check_kernel as check_kernel
+from ._laws import check_energy_scale as check_energy_scale
+from ._laws import check_energy_sum as check_energy_sum
+from ._laws import check_measure_sum as check_measure_sum
+from ._laws import check_relabelling as check_relabelling
+from ._laws import check_thermodynamics as check_thermodynamics
+from ._measures import bases as bases
+from ._measures import empiricals as empiricals
+from ._measures import gaussians as gaussians
+from ._measures import intervals as intervals
+from ._measures import keys as keys
+from ._measures import measures as measures
+from ._measures import numbers as numbers
+from ._measures import positive as positive
+from ._measures import seeds as seeds
+from ._measures import signed_measures as signed_measures
+from ._strategies import charts as charts
+from ._strategies import energies as energies
+from ._strategies import gibbs_measures as gibbs_measures
+from ._strategies import models as models
+from ._strategies import priors as priors
+from ._strategies import widths as widths

@@ -1,0 +1,139 @@
+"""What every Markov kernel must pass."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from boltzax.compile import Gibbs, compile
+from boltzax.core import Estimate, mean_estimate
+from boltzax.declare import Empirical, Function, Independent, Normal, SquaredError
+from boltzax.sample import AbstractKernel, sample
+
+THRESHOLD = 5.0
+"""Standard errors beyond which a moment is called wrong."""
+
+BETA = 3.0
+
+
+@functools.cache
+def gaussian_target() -> tuple[Gibbs, np.ndarray, np.ndarray]:
+    """A Gaussian of two coordinates at β = 3, with its mean and its standard deviations.
+
+    Prior `w ~ N(0, 1)`, energy `½ Σ_i k_i (w_i - c_i)²`: precision `1 + β k`, mean `β k c/(1+βk)`.
+    """
+    stiffness, centre = np.array([1.0, 4.0]), np.array([1.0, -0.5])
+    data = Empirical((np.eye(2), centre), stiffness)
+    energy = SquaredError(Function(jnp.dot, jnp.zeros(2)), data)
+    prior = Independent({"*": Normal(0.0, 1.0)})
+    gibbs = compile(energy, prior, beta=BETA, integral="nodes", marginalise=False)
+    precision = 1 + BETA * stiffness
+    return gibbs, BETA * stiffness * centre / precision, precision**-0.5
+
+
+def check_kernel(
+    kernel: AbstractKernel,
+    *,
+    key: PRNGKeyArray,
+    chains: int = 4,
+    warmup: int = 400,
+    draws: int = 2000,
+) -> None:
+    """Raise `AssertionError` unless a kernel does what a kernel must.
+
+    - It samples a Gaussian of two coordinates at β = 3: two means and two variances, each within
+      5 standard errors of autocorrelated means. A right kernel fails one of the four by chance
+      once in 400 000 runs if the errors are normal, some ten times as often with the few hundred
+      effective draws of a slow kernel; and the answer for one `key` never changes. A moment that
+      is wrong by a tenth of its standard deviation is found with near certainty.
+    - It has at least 200 effective draws, so that there is something to judge.
+    - The structure, shapes and dtypes of its state never change.
+    - A step is pure: the same arguments give the same state.
+    - `moved` puts the chain where it is told and keeps the structure.
+    - At gain 0 a step changes nothing but the place: a chain that is put back walks on as if the
+      steps at gain 0 had not been.
+    """
+    gibbs, mean, deviation = gaussian_target()
+    _check_steps(kernel, gibbs, key)
+    trace = sample(
+        gibbs, kernel, key=key, chains=chains, warmup=warmup, draws=draws, throw=False
+    )
+    assert trace.w is not None
+    (w,) = (np.asarray(leaf) for leaf in trace.w.values())
+    assert np.all(np.isfinite(w)), "draws that are not finite"
+    assert np.all((trace.acceptance >= 0) & (trace.acceptance <= 1 + 1e-12)), "acceptance"
+    x = (np.moveaxis(w, -1, 0) - mean[:, None, None]) / deviation[:, None, None]
+    _check_moment("mean", mean_estimate(jnp.asarray(x)), 0.0)
+    _check_moment("variance", mean_estimate(jnp.asarray(x**2)), 1.0)
+
+
+def _check_moment(name: str, estimate: Estimate, truth: float) -> None:
+    z = np.asarray(estimate.z_score(truth))
+    assert np.all(np.asarray(estimate.ess) >= 200), f"{name}: only {estimate.ess} effective draws"
+    assert np.all(np.abs(z) < THRESHOLD), (
+        f"{name}: {np.asarray(estimate.value)} instead of {truth}, {z} standard errors away"
+    )
+
+
+def _check_steps(kernel: AbstractKernel, gibbs: Gibbs, key: PRNGKeyArray) -> None:
+    warmup = 10
+    key_place, key_init, key_step, key_other = jax.random.split(key, 4)
+    w = gibbs.sample_prior(key_place)
+    state = eqx.filter_jit(kernel.init)(gibbs, w, key_init, warmup)
+    assert _equal(kernel.position(state), w), "`init` does not start where it is told"
+
+    @eqx.filter_jit
+    def step(kernel, state, key, gain):
+        return kernel.step(gibbs, state, key, gain, warmup)
+
+    shape = _shape(state)
+    for number in range(warmup + 2):
+        gain = jnp.asarray(0.5 if number < warmup else 0.0)
+        state, move = step(kernel, state, jax.random.fold_in(key_step, number), gain)
+        assert _shape(state) == shape, "a step changed the structure of the state"
+        assert move.acceptance.shape == () and move.divergent.shape == (), "what a step reports"
+    again = [step(kernel, state, key_other, jnp.zeros(())) for _ in range(2)]
+    assert _equal(*again), "a step is not a function of its arguments"
+    moved = _moved(kernel, gibbs, state, w)
+    assert _shape(moved) == shape, "`moved` changed the structure of the state"
+    assert _equal(kernel.position(moved), w), "`moved` does not move there"
+    _check_tuning(kernel, gibbs, state, step, key_other, w)
+
+
+@eqx.filter_jit
+def _moved(kernel, gibbs, state, w):
+    return kernel.moved(gibbs, state, w)
+
+
+def _check_tuning(kernel, gibbs, state, step, key, w) -> None:
+    """After steps at gain 0 a chain put back must walk as if they had not been."""
+    walked = state
+    for number in range(5):
+        walked, _ = step(kernel, walked, jax.random.fold_in(key, number), jnp.zeros(()))
+    fresh, after = (_moved(kernel, gibbs, s, w) for s in (state, walked))
+    for number in range(3):
+        same = jax.random.fold_in(key, 100 + number)
+        fresh, _ = step(kernel, fresh, same, jnp.zeros(()))
+        after, _ = step(kernel, after, same, jnp.zeros(()))
+        near = jax.tree.map(
+            lambda a, b: np.allclose(a, b, rtol=1e-9), *map(kernel.position, (fresh, after))
+        )
+        assert all(jax.tree.leaves(near)), "a step at gain 0 changed the tuning"
+
+
+def _shape(tree) -> tuple:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
+
+
+def _equal(first, second) -> bool:
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return all(bool(jnp.array_equal(_data(a), _data(b))) for a, b in pairs)
+
+
+def _data(leaf):
+    typed_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if typed_key else leaf

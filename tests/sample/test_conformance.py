@@ -1,0 +1,136 @@
+"""Every kernel conforms, and the check refuses kernels with planted mistakes."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import boltzax as bx
+from boltzax.sample import AbstractKernel, Move
+from boltzax.testing import check_kernel
+
+KEY = jax.random.key(7)
+
+
+@pytest.mark.parametrize(
+    "kernel, options",
+    [
+        (bx.RandomWalk(), {}),
+        (bx.MALA(), {}),
+        (bx.NUTS(), {"draws": 500, "warmup": 200}),
+    ],
+    ids=["random walk", "mala", "nuts"],
+)
+def test_kernel_conforms(kernel, options):
+    check_kernel(kernel, key=KEY, **options)
+
+
+class State(NamedTuple):
+    w: dict
+    log_step: jax.Array
+
+
+class Langevin(AbstractKernel):
+    """Metropolis-adjusted Langevin, right unless a mistake is named."""
+
+    mistake: str | None = eqx.field(static=True)
+
+    def init(self, gibbs, w, key, warmup):
+        if self.mistake == "starts elsewhere":
+            w = jax.tree.map(lambda x: x + 1, w)
+        return State(w, jnp.log(jnp.asarray(0.3)))
+
+    def step(self, gibbs, state, key, gain, warmup):
+        if self.mistake == "temperature ignored":
+            gibbs = gibbs.at(1.0)
+        if self.mistake == "prior forgotten":
+            gibbs = eqx.tree_at(lambda g: g.coordinates.priors, gibbs, wide(gibbs))
+        size = jnp.exp(state.log_step) * (0.02 if self.mistake == "hardly moves" else 1.0)
+        slope = jax.grad(gibbs.log_prob)
+        ((path, w),) = state.w.items()
+        noise_key, accept_key = jax.random.split(key)
+        noise = jax.random.normal(noise_key, w.shape)
+        loud = 1.15 if self.mistake == "noise too loud" else 1.0
+
+        def mean(w):
+            return w + 0.5 * size**2 * slope({path: w})[path]
+
+        new = mean(w) + loud * size * noise
+        ratio = gibbs.log_prob({path: new}) - gibbs.log_prob({path: w})
+        back = jnp.sum((w - mean(new)) ** 2) - jnp.sum((new - mean(w)) ** 2)
+        ratio = ratio - 0.5 * back / size**2 * (0.0 if self.mistake == "no reverse move" else 1.0)
+        probability = jnp.exp(jnp.minimum(ratio, 0.0))
+        accept = jax.random.uniform(accept_key) < probability
+        if self.mistake in ("no Metropolis test", "noise too loud"):
+            accept = jnp.array(True)
+        w = jnp.where(accept, new, w)
+        gain = 0.3 if self.mistake == "tunes for ever" else gain
+        gain = 0.0 if self.mistake == "noise too loud" else gain
+        log_step = state.log_step + gain * (probability - 0.6)
+        if self.mistake == "another dtype":
+            log_step = log_step.astype(jnp.float32)
+        if self.mistake == "another shape":
+            log_step = jnp.full(2, log_step)
+        if self.mistake == "reports a vector":
+            probability = probability * jnp.ones(2)
+        return State({path: w}, log_step), Move(probability, jnp.array(False))
+
+    def position(self, state):
+        return state.w
+
+    def moved(self, gibbs, state, w):
+        return state if self.mistake == "does not go where told" else state._replace(w=w)
+
+
+def wide(gibbs):
+    return {path: bx.Normal(0.0, 10.0) for path in gibbs.coordinates.priors}
+
+
+def test_the_kernel_of_the_planted_mistakes_is_right():
+    check_kernel(Langevin(None), key=KEY)
+
+
+STATISTICAL = {
+    "temperature ignored": "mean",
+    "prior forgotten": "mean|variance",
+    "no Metropolis test": "mean|variance|finite",
+    "noise too loud": "variance",
+    "no reverse move": "variance",
+    "hardly moves": "effective draws",
+}
+STRUCTURAL = {
+    "starts elsewhere": "does not start",
+    "tunes for ever": "gain 0",
+    "another dtype": "structure",
+    "another shape": "structure",
+    "reports a vector": "reports",
+    "does not go where told": "does not move",
+}
+
+
+@pytest.mark.parametrize("mistake", [*STATISTICAL, *STRUCTURAL])
+def test_a_planted_mistake_is_found(mistake):
+    complaint = (STATISTICAL | STRUCTURAL)[mistake]
+    with pytest.raises(AssertionError, match=complaint):
+        check_kernel(Langevin(mistake), key=KEY, warmup=50 if mistake == "hardly moves" else 400)
+
+
+def test_false_alarms_are_rare():
+    """The z-scores that the check looks at are of order one over many keys."""
+    from boltzax.core import mean_estimate
+    from boltzax.testing import _conformance as conformance
+
+    gibbs, mean, deviation = conformance.gaussian_target()
+    trace = bx.sample(
+        gibbs.at(jnp.full(12, conformance.BETA)), bx.MALA(), key=KEY, warmup=300, draws=1500
+    )
+    (w,) = trace.w.values()
+    x = jnp.moveaxis((w - mean) / deviation, -1, 0)
+    scores = np.concatenate(
+        [np.ravel(mean_estimate(x).z_score(0.0)), np.ravel(mean_estimate(x**2).z_score(1.0))]
+    )
+    assert np.max(np.abs(scores)) < 4
+    assert 0.6 < np.sqrt(np.mean(scores**2)) < 1.4
