@@ -6,12 +6,10 @@
 needs hypothesis) are imported when first used.
 """
 
-import importlib
-from typing import Any
-
 from . import models as models
 from . import temperature as temperature
 from . import theory as theory
+from ._lazy import __getattr__ as __getattr__
 from .compile import Gibbs as Gibbs
 from .compile import compile as compile
 from .core import DeclarationError as DeclarationError
@@ -60,12 +58,3 @@ from .sample import Trace as Trace
 from .sample import UnitMoves as UnitMoves
 from .sample import anneal as anneal
 from .sample import sample as sample
-
-_LAZY = {"plot": "report", "to_xarray": "report", "testing": "testing"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'boltzax' has no attribute {name!r}")
-    module = importlib.import_module(f".{_LAZY[name]}", __name__)
-    return module if name == "testing" else getattr(module, name)

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from ..core import DeclarationError, weights_of
@@ -50,7 +51,7 @@ def check_terms(energy: object) -> tuple[tuple[Array | float, AbstractTerm], ...
 
 
 def _check_factor(factor: Array | float, term: AbstractTerm) -> None:
-    if isinstance(factor, jax.core.Tracer):
+    if isinstance(factor, Tracer):
         return
     if not math.isfinite(float(factor)) or float(factor) < 0:
         raise DeclarationError(
@@ -72,7 +73,7 @@ def _check_mass(term: AbstractDataTerm) -> None:
             mend="signed measures are perturbations: differentiate along mu + h * (nu - mu) "
             "instead of sampling them",
         )
-    if isinstance(measure.mass, jax.core.Tracer):
+    if isinstance(measure.mass, Tracer):
         return
     mass = float(measure.mass)
     if not (math.isfinite(mass) and mass > 0):
@@ -156,15 +157,16 @@ def _check_prediction(term: SquaredError | CrossEntropy) -> None:
 
 def _check_no_broadcast(term: AbstractDataTerm, x: PyTree, f) -> None:
     embedding = getattr(term.model, "embedding", None)
-    if getattr(embedding, "ndim", 0) == 2 and hasattr(x, "shape"):
-        if x.shape != (embedding.shape[1],):
-            raise DeclarationError(
-                "model",
-                got=f"dim = {embedding.shape[1]}",
-                expected=f"the dimension of the measure: data of shape {x.shape}",
-                mend=f"declare the model with dim={x.shape[0] if x.shape else 1}, with data of "
-                "shape (dim,) each",
-            )
+    if embedding is None or getattr(embedding, "ndim", 0) != 2 or not hasattr(x, "shape"):
+        return
+    if x.shape != (embedding.shape[1],):
+        raise DeclarationError(
+            "model",
+            got=f"dim = {embedding.shape[1]}",
+            expected=f"the dimension of the measure: data of shape {x.shape}",
+            mend=f"declare the model with dim={x.shape[0] if x.shape else 1}, with data of "
+            "shape (dim,) each",
+        )
 
 
 def _check_target(term: SquaredError | CrossEntropy, f, y) -> None:
@@ -202,7 +204,7 @@ def _check_labels(term: CrossEntropy, classes: tuple[int, ...]) -> None:
     if term.target is not None:
         return
     labels = term.measure.nodes()[0][1]
-    if isinstance(labels, jax.core.Tracer):
+    if isinstance(labels, Tracer):
         return
     labels = np.asarray(labels)
     top = classes[0] - 1 if classes and np.issubdtype(labels.dtype, np.integer) else 1
@@ -260,7 +262,7 @@ def _check_leaf(path: str, leaf: Array, kind) -> None:
             expected="at least one entry",
             mend="remove empty leaves from the model",
         )
-    if not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+    if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
         raise DeclarationError(
             f"model.{path}",
             got="a NaN or infinite weight",
@@ -307,7 +309,7 @@ def check_number(argument: str, value: object) -> Array:
 
 def check_betas(argument: str, betas: Array, masses) -> None:
     """Finite, non-negative, and resolved by the precision in use."""
-    if isinstance(betas, jax.core.Tracer):
+    if isinstance(betas, Tracer):
         return
     if not bool(jnp.all(jnp.isfinite(betas))):
         raise DeclarationError(

@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array
 
 from ..core import DeclarationError, weights_of
@@ -20,6 +21,7 @@ from ..declare import (
     Temperature,
     check_chart,
     check_distribution,
+    in_support,
 )
 from ._check import check_beta, check_terms, check_weights
 from ._coordinates import Coordinates, coordinates
@@ -119,7 +121,7 @@ def _subsampled(term: AbstractDataTerm) -> bool:
 def _has_negative(term: AbstractDataTerm) -> bool:
     """Whether the rule has negative weights (a sparse one may), which have no square roots."""
     _, weights = term.measure.nodes()
-    return not isinstance(weights, jax.core.Tracer) and bool(jnp.any(weights < 0))
+    return not isinstance(weights, Tracer) and bool(jnp.any(weights < 0))
 
 
 def _check_lowered(integral: str, parts: tuple[AbstractLowered, ...]) -> None:
@@ -197,7 +199,7 @@ def _check_choices(integral: object, modes: object, marginalise: object) -> None
 
 def _check_centre(lowered: Coordinates, centre: dict[str, Array]) -> None:
     for path, prior in lowered.priors.items():
-        if not bool(jnp.all(prior.support(centre[path]))):
+        if not bool(jnp.all(in_support(prior, centre[path]))):
             raise DeclarationError(
                 f"Localisation.{path}",
                 got="a centre outside the prior's support",

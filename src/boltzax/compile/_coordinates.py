@@ -58,7 +58,7 @@ class Coordinates(eqx.Module):
             shape = self.base[path].shape
             batch = shape[: len(shape) - prior.event_dim]
             draw = prior.expand(batch).sample(k)
-            weights[path] = draw.astype(self.base[path].dtype)
+            weights[path] = jnp.asarray(draw, self.base[path].dtype)
         return self.unconstrain(weights)
 
     def _constrain(self, path: str, value: Array) -> Array:

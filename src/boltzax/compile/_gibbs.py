@@ -3,9 +3,11 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, weights_of, with_weights
+from ..declare import in_support
 from ._check import check_betas, check_number
 from ._coordinates import Coordinates, Weights
 from ._potential import AbstractPotential, Moments
@@ -91,8 +93,8 @@ class Gibbs(eqx.Module):
                 mend="pass a model of the declared structure",
             )
         for path, prior in self.coordinates.priors.items():
-            inside = prior.support(given[path])
-            if not isinstance(inside, jax.core.Tracer) and not bool(jnp.all(inside)):
+            inside = in_support(prior, given[path])
+            if not isinstance(inside, Tracer) and not bool(jnp.all(inside)):
                 raise DeclarationError(
                     f"model.{path}",
                     got="weights outside the prior's support",
@@ -132,7 +134,7 @@ class Gibbs(eqx.Module):
             and path not in getattr(self.potential, "readout", {})
         ]
         lines = [f"Gibbs measure over {self.dim} coordinates: {names}"]
-        if not isinstance(self.beta, jax.core.Tracer) and jnp.ndim(self.beta) == 0:
+        if not isinstance(self.beta, Tracer) and jnp.ndim(self.beta) == 0:
             lines.append(f"beta = {float(self.beta):.6g}")
         lines += list(self.potential.notes())
         if self.reason:

@@ -61,7 +61,7 @@ def _polynomials(count: int, nodes: np.ndarray, odd: bool) -> np.ndarray:
     return np.stack([legendre.Legendre.basis(d)(nodes) * np.sqrt(2 * d + 1) for d in degrees])
 
 
-def _design(family: Family, scale: float, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _design(family: Family, scale: float, count: int) -> tuple[np.ndarray, np.ndarray, arb_mat]:
     """Gauss nodes and weights of U(-1, 1) (the positive half if odd), and the family there."""
     nodes, weights = legendre.leggauss(2 * count)
     if family.odd:

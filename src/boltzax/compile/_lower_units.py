@@ -7,12 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..declare import CircleMeasure, GaussianMeasure, IntervalMeasure, Normal, SquaredError, Uniform
+from ..declare import (
+    AbstractUnitModel,
+    CircleMeasure,
+    GaussianMeasure,
+    IntervalMeasure,
+    Normal,
+    SquaredError,
+    Uniform,
+)
 from ._extended import UnsupportedError, circle_rule, gaussian_rule, interval_rule
 from ._gibbs import Gibbs
 from ._graded import Family, frame, grade
 from ._marginal import MarginalPotential
-from ._residual import BasisResidual
+from ._residual import BasisResidual, NodeResidual
 from ._units import UnitPotential
 
 MOST_MODES = 64
@@ -35,10 +43,10 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     potential = gibbs.potential
     if not isinstance(potential, MarginalPotential) or potential.units is None:
         return gibbs
-    term = potential.residuals[0].term
+    term = _term(potential)
     deviation = _deviation(potential)
     units = len(jax.tree.leaves(potential.units.unit_weights())[0])
-    if deviation is None or units < LEAST_UNITS or not _applies(potential, term):
+    if deviation is None or units < LEAST_UNITS or not _applies(potential.units, term):
         return gibbs
     (path,) = potential.units.unit_weights()
     extent = _extent(gibbs, path)
@@ -103,6 +111,12 @@ def _ratio(modes: int) -> float:
     return float(np.clip(np.exp(17.4 / (2 * max(2 * modes - 1, 1))), 1.25, 3.0))
 
 
+def _term(potential: MarginalPotential) -> SquaredError:
+    residual = potential.residuals[0]
+    assert isinstance(residual, NodeResidual | BasisResidual)
+    return residual.term
+
+
 def _deviation(potential: MarginalPotential) -> float | None:
     """The readout's prior sd times the root of the energy's factor (β τ² is what counts)."""
     prior = potential.readout["readout"]
@@ -110,14 +124,15 @@ def _deviation(potential: MarginalPotential) -> float | None:
     if np.any(loc != 0) or np.any(scale != scale.flat[0]):
         return None
     (residual,) = potential.residuals
-    in_basis = isinstance(residual, BasisResidual)  # its first function is one
-    root_weights = residual.basis[0] if in_basis else residual.scale
+    assert isinstance(residual, NodeResidual | BasisResidual)
+    # the first function of a basis is one
+    root_weights = residual.basis[0] if isinstance(residual, BasisResidual) else residual.scale
     factor = float(jnp.sum(root_weights**2) / residual.term.measure.mass)
     return float(scale.flat[0]) * math.sqrt(factor)
 
 
-def _applies(potential: MarginalPotential, term: SquaredError) -> bool:
-    weights = potential.units.unit_weights()
+def _applies(units: AbstractUnitModel, term: SquaredError) -> bool:
+    weights = units.unit_weights()
     scalar = len(weights) == 1 and all(leaf.shape[1:] == (1,) for leaf in weights.values())
     if not scalar or term.target is None:
         return False

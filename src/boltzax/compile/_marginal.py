@@ -70,7 +70,7 @@ class MarginalPotential(AbstractPotential):
     """The free energy left once the weights `readout`, linear in the model, are integrated out."""
 
     residuals: tuple[AbstractResidual, ...]
-    readout: dict[str, Distribution]
+    readout: dict[str, Normal]
     units: AbstractUnitModel | None
 
     def linear_gaussian(self, weights: dict[str, Array]) -> LinearGaussian:
@@ -99,7 +99,7 @@ class MarginalPotential(AbstractPotential):
         for path, prior in self.readout.items():
             leaf = weights[path]
             part = drawn[start : start + leaf.size].reshape(leaf.shape)
-            filled[path] = prior.loc + prior.scale * part
+            filled[path] = jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * part
             start += leaf.size
         return weights | filled
 
@@ -147,7 +147,7 @@ def marginal_potential(
             f"integrating out {', '.join(chosen)} would cost a factorisation of {rows} x {size} "
             "at every step; pass marginalise=True to do so"
         )
-    readout = {path: priors[path] for path in chosen}
+    readout = {path: priors[path] for path in chosen if isinstance(priors[path], Normal)}
     return MarginalPotential(residuals, readout, _units(residuals, readout, priors, fixed)), ""
 
 

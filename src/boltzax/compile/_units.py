@@ -20,7 +20,7 @@ FLOOR = 1e-12
 
 
 class UnitState(NamedTuple):
-    """Units in a frame: features `[unit, mode]`, Λ `[mode]`, `W = (Λ + VᵀV)⁻¹`, log det of `1/W`."""
+    """Units in a frame: features `[unit, mode]`, Λ `[mode]`, `W = (Λ + VᵀV)⁻¹`, log det of 1/W."""
 
     frame: Int[Array, ""]
     features: Float[Array, "unit mode"]

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 from numpyro import diagnostics
 
@@ -52,7 +53,7 @@ class Estimate(eqx.Module):
         return self.value - half, self.value + half
 
     def __repr__(self) -> str:
-        if isinstance(self.value, jax.core.Tracer) or not isinstance(self.value, jax.Array):
+        if isinstance(self.value, Tracer) or not isinstance(self.value, jax.Array):
             return f"Estimate(shape={getattr(self.value, 'shape', None)})"
         if self.value.ndim == 0:
             return (

@@ -16,7 +16,12 @@ def path_name(path: tuple) -> str:
 def weights_of(model: PyTree) -> dict[str, Any]:
     """The inexact-array leaves of a pytree by path, in tree order."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(model)
-    return {path_name(path): leaf for path, leaf in leaves if eqx.is_inexact_array_like(leaf)}
+    return {path_name(path): leaf for path, leaf in leaves if _is_weight(leaf)}
+
+
+def _is_weight(leaf: Any) -> bool:
+    # `eqx.is_inexact_array_like` fails on the tracers of jax 0.10
+    return eqx.is_inexact_array(leaf) or isinstance(leaf, float | complex)
 
 
 def with_weights(model: PyTree, weights: dict[str, Array]) -> PyTree:

@@ -24,10 +24,10 @@ from ._energy import zero as zero
 from ._gaussian import GaussianMeasure as GaussianMeasure
 from ._interval import IntervalMeasure as IntervalMeasure
 from ._measure import AbstractMeasure as AbstractMeasure
+from ._models import MLP as MLP
 from ._models import AbstractUnitModel as AbstractUnitModel
 from ._models import DeepLinear as DeepLinear
 from ._models import Function as Function
-from ._models import MLP as MLP
 from ._models import Polynomial as Polynomial
 from ._models import TwoLayer as TwoLayer
 from ._prior import Cauchy as Cauchy
@@ -43,6 +43,7 @@ from ._prior import TruncatedNormal as TruncatedNormal
 from ._prior import Uniform as Uniform
 from ._prior import biject_to as biject_to
 from ._prior import check_distribution as check_distribution
+from ._prior import in_support as in_support
 from ._temperature import Temperature as Temperature
 from ._temperature import bayes as bayes
 from ._temperature import log_count as log_count

@@ -189,7 +189,7 @@ class Tie(AbstractChart):
                 expected="one leaf",
                 mend="tie leaf by leaf",
             )
-        return found[0]
+        return next(iter(found))
 
 
 class Composed(AbstractChart):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, weights_of
@@ -179,7 +180,7 @@ class Localisation(AbstractTerm):
     def __init__(self, model: PyTree, strength: float | Array):
         self.model = model
         self.strength = _real("strength", strength, "pass e.g. strength=1.0")
-        traced = isinstance(self.strength, jax.core.Tracer)
+        traced = isinstance(self.strength, Tracer)
         if not traced and not 0 <= float(self.strength) < float("inf"):
             raise DeclarationError(
                 "strength",

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-import scipy.stats
 from jaxtyping import Array, Float, PyTree
 
 from boltzax.core import DeclarationError, typed
@@ -100,7 +99,7 @@ class HermiteBasis(AbstractBasis):
         margin = min(strip / 2, 6 / radii[-1])
         half = math.ceil(9.5 / min(2 * np.pi * margin / 37, 2 * np.pi / (radii[-1] + 25)))
         nodes = np.linspace(-9.5, 9.5, 2 * half + 1)
-        density = scipy.stats.norm.pdf(nodes) * (nodes[1] - nodes[0])
+        density = np.exp(-(nodes**2) / 2) * ((nodes[1] - nodes[0]) / math.sqrt(2 * math.pi))
         turns = 10 * math.ceil(radii[-1]) + 32
         angles = (np.arange(turns) + 0.5) * (np.pi / turns)
 

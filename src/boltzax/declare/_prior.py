@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array
 from numpyro.distributions import Cauchy as Cauchy
 from numpyro.distributions import Distribution as Distribution
@@ -125,7 +126,7 @@ def check_distribution(argument: str, value: object) -> None:
             mend="weights are real: choose a continuous distribution",
         )
     for leaf in jax.tree.leaves(value):
-        if not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+        if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
             raise DeclarationError(
                 argument,
                 got="a parameter that is NaN or infinite",
@@ -138,7 +139,7 @@ def check_distribution(argument: str, value: object) -> None:
 def _check_parameters(argument: str, value: Distribution) -> None:
     for name, constraint in value.arg_constraints.items():
         parameter = getattr(value, name, None)
-        if parameter is None or isinstance(parameter, jax.core.Tracer) or _depends(constraint):
+        if parameter is None or isinstance(parameter, Tracer) or _depends(constraint):
             continue
         if not bool(jnp.all(constraint(parameter))):
             raise DeclarationError(
@@ -147,15 +148,25 @@ def _check_parameters(argument: str, value: Distribution) -> None:
                 expected=f"{name} in {constraint}",
                 mend=f"choose {name} so that the distribution exists",
             )
-    if isinstance(getattr(value, "base_dist", None), Distribution):
-        _check_parameters(argument, value.base_dist)
-    if isinstance(value, Uniform) and not bool(jnp.all(value.low < value.high)):
+    base = getattr(value, "base_dist", None)
+    if isinstance(base, Distribution):
+        _check_parameters(argument, base)
+    if isinstance(value, Uniform) and not bool(
+        jnp.all(jnp.asarray(value.low) < jnp.asarray(value.high))
+    ):
         raise DeclarationError(
             argument,
             got=f"Uniform({value.low}, {value.high})",
             expected="low < high",
             mend="swap the bounds or widen them",
         )
+
+
+def in_support(prior: Distribution, value: Array) -> Array:
+    """Which entries of a value the prior allows."""
+    support = prior.support
+    assert support is not None
+    return jnp.asarray(support(value))
 
 
 def _depends(constraint: object) -> bool:

@@ -73,7 +73,8 @@ def bar_series(bridges: Bridges) -> Float[Array, "level chain draw"]:
     delta = (0.5 * (low + high)).reshape(pairs, 1, 1)
     forward, backward = _fermi(up - delta), _fermi(delta - down)
     slope = (forward * (1 - forward) + backward * (1 - backward)).mean(axis=(1, 2), keepdims=True)
-    moves = (backward - forward) / slope
+    # levels that do not overlap have a slope of zero: their error is then huge, not missing
+    moves = (backward - forward) / np.maximum(slope, 1e-12)
     steps = delta + moves
     zero = np.zeros((1, *up.shape[1:]))
     series = np.concatenate([zero, np.cumsum(steps, axis=0)])

@@ -10,7 +10,7 @@ from ..sample import Trace
 
 def _column(betas: Array) -> Array:
     """Betas with axes for chain and draw."""
-    return betas.reshape(betas.shape + (1, 1))
+    return betas.reshape((*betas.shape, 1, 1))
 
 
 def learning_coefficient(

@@ -1,8 +1,7 @@
 """Empty axes in the house style. The only importer of matplotlib.
 
-Its quirk: a `Figure` made without pyplot is closed and shown by nobody. That is meant: these
-functions keep no state. In a notebook that has imported pyplot, `ax.figure` as the last line of a
-cell shows the picture.
+Its quirk: a `Figure` made without pyplot is shown and closed by nobody. That is meant, for these
+functions keep no state; in a notebook, pass axes of `pyplot.subplots()`, which shows its figures.
 """
 
 from matplotlib.axes import Axes as Axes

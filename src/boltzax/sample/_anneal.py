@@ -86,17 +86,17 @@ def anneal(
         outcome = run(
             levels, kernel, keys, chains, keep, warmup=warmup, draws=draws, thin=thin, bar=progress
         )
-        finer = refine(ladder, np.asarray(outcome.bridges.swap_rate), least_swap)
+        finer = refine(ladder, _swap_rate(outcome), least_swap)
         if len(finer) == len(ladder):
             break
         ladder = finer
-    raise_for(outcome.status, throw)
+    raise_for(outcome, throw)
     return _requested(outcome, requested)
 
 
 def _default_kernel(gibbs: Gibbs, by: Route) -> AbstractKernel:
     if isinstance(gibbs.potential, UnitPotential):
-        return UnitMoves()
+        return UnitMoves(sweeps=4 if by == "replica_exchange" else 1)
     return NUTS() if by == "replica_exchange" else RandomWalk()
 
 
@@ -158,6 +158,11 @@ def _whole(levels, records, up, down, swap_rate, trips, status) -> Trace:
         status = Status.lagging
     kept = [records[name] for name in FIELDS]
     return Trace(levels, *kept, records.get("w"), status, bridges)
+
+
+def _swap_rate(trace: Trace) -> np.ndarray:
+    assert trace.bridges is not None
+    return np.asarray(trace.bridges.swap_rate)
 
 
 def _requested(trace: Trace, betas: np.ndarray) -> Trace:

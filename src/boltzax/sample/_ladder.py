@@ -1,5 +1,7 @@
 """Ladders of inverse temperatures."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,7 @@ def fill(betas: np.ndarray, spacing: float) -> np.ndarray:
     betas = np.unique(betas)
     positive = betas[betas > 0]
     parts = [betas[:1], positive[:1]]
-    for low, high in zip(positive[:-1], positive[1:], strict=True):
+    for low, high in itertools.pairwise(positive):
         count = int(np.ceil(np.log(high / low) / spacing - 1e-9))
         inner = np.exp(np.linspace(np.log(low), np.log(high), max(count, 1) + 1))
         parts.append(np.append(inner[1:-1], high))
@@ -63,7 +65,7 @@ def check_ladder(betas: object) -> np.ndarray:
     return array
 
 
-def round_trips(who: Array) -> np.ndarray:
+def round_trips(who: Array) -> Array:
     """Journeys coldest-hottest-coldest completed by replicas, by chain.
 
     `who[draw, level, chain]` is the replica found at each level.

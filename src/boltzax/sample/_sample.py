@@ -54,8 +54,10 @@ def sample(
     axis = gibbs.beta.ndim + 1
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), records)
     status = judge(records["energy"], records["divergent"], 1.1)
-    raise_for(status, throw)
-    return Trace(gibbs, *(records[name] for name in FIELDS), records.get("w"), status)
+    kept = [records[name] for name in FIELDS]
+    trace = Trace(gibbs, *kept, records.get("w"), status)
+    raise_for(trace, throw)
+    return trace
 
 
 FIELDS = ("energy", "energy_variance", "acceptance", "divergent")

@@ -9,7 +9,7 @@ from ..compile import Gibbs
 from ._dynamics import AbstractDynamics, read, set_beta
 from ._kernel import AbstractKernel
 
-TUNING = 4
+TUNING = 2
 """Steps a level whose only use is to tune the kernel; their places are thrown away."""
 
 

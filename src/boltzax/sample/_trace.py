@@ -49,7 +49,7 @@ class Trace(eqx.Module):
         a fixed one), so that `fn` sees draws of the full posterior.
         """
         keys = jax.random.split(jax.random.key(0) if key is None else key, self.energy.shape)
-        betas = jnp.broadcast_to(self.betas.reshape(self.betas.shape + (1, 1)), self.energy.shape)
+        betas = jnp.broadcast_to(self.betas.reshape((*self.betas.shape, 1, 1)), self.energy.shape)
 
         def one(w, key, beta):
             gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, beta)
@@ -104,7 +104,25 @@ def judge(energy: Array, divergent: Array, r_hat: float) -> Status:
     return Status.successful if bool(np.all(mixed & enough)) else Status.not_mixed
 
 
-def raise_for(status: Status, throw: bool) -> None:
-    """Raise `RunError` for a failed run, unless the user takes it as it is."""
-    if throw and status != Status.successful:
-        raise RunError(f"{Status[status]} (Pass throw=False to get the result as it is.)")
+def raise_for(trace: Trace, throw: bool) -> None:
+    """Raise `RunError` for a failed run, with the evidence, unless the user takes it as it is."""
+    if throw and trace.status != Status.successful:
+        raise RunError(
+            f"{Status[trace.status]}\nEvidence: {evidence(trace)}. "
+            "(Pass throw=False to get the result as it is.)"
+        )
+
+
+def evidence(trace: Trace) -> str:
+    """What a status is judged by."""
+    energy = trace.energy if trace.bridges is None else trace.bridges.energy
+    estimate = mean_estimate(energy)
+    worst, least = float(jnp.max(estimate.r_hat)), float(jnp.min(estimate.ess))
+    said = f"largest r_hat of the energy {worst:.3f}, smallest ess {least:.0f}"
+    divergent = float(jnp.mean(trace.divergent))
+    said += f", divergent trajectories {100 * divergent:.1f}%"
+    if trace.bridges is not None:
+        trips, swaps = trace.bridges.round_trips, trace.bridges.swap_rate
+        said += f", round trips {float(jnp.sum(trips)):.0f}, smallest swap rate "
+        said += f"{float(jnp.min(swaps)):.2f}"
+    return said

@@ -45,7 +45,7 @@ class UnitMoves(AbstractKernel):
         return UnitMovesState(w, spread, jnp.log(jnp.asarray(0.1)))
 
     def step(self, gibbs, state, key, gain, warmup):
-        path = gibbs.potential.path
+        path = _potential(gibbs).path
         shape = state.w[path].shape
 
         def once(z, key):
@@ -70,23 +70,28 @@ class UnitMoves(AbstractKernel):
         return state._replace(w=w)
 
 
+def _potential(gibbs: Gibbs) -> UnitPotential:
+    assert isinstance(gibbs.potential, UnitPotential)
+    return gibbs.potential
+
+
 def _units(gibbs: Gibbs, z: Array) -> Array:
     """Units in the model's coordinates."""
-    path = gibbs.potential.path
+    path = _potential(gibbs).path
     shape = gibbs.coordinates.base[path].shape
     return gibbs.constrain({path: z.reshape(shape)})[path].reshape(-1)
 
 
 def _log_prior(gibbs: Gibbs, z: Array) -> Float[Array, " unit"]:
     """Log prior of each unit, from that of all with one replaced: units are independent."""
-    path = gibbs.potential.path
+    path = _potential(gibbs).path
     shape = gibbs.coordinates.base[path].shape
     return gibbs.coordinates.log_prior_entries(path, z.reshape(shape)).reshape(-1)
 
 
 def _sweep(gibbs: Gibbs, key: Array, z: Array, step: Array) -> tuple[Array, Array]:
     """One pass over the units."""
-    potential = gibbs.potential
+    potential = _potential(gibbs)
     state = potential.state(_units(gibbs, z), gibbs.beta)
     keys = jax.random.split(key, 5)
     noise = jax.random.normal(keys[0], z.shape)
@@ -126,7 +131,7 @@ def _scale(gibbs: Gibbs, key: Array, z: Array, stretch: Array) -> tuple[Array, A
     proposal = z * jnp.exp(e)
 
     def log_prob(z):
-        potential = gibbs.potential
+        potential = _potential(gibbs)
         u = potential.value(potential.state(_units(gibbs, z), gibbs.beta))
         return jnp.sum(_log_prior(gibbs, z)) - u
 

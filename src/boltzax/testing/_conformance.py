@@ -58,9 +58,7 @@ def check_kernel(
     """
     gibbs, mean, deviation = gaussian_target()
     _check_steps(kernel, gibbs, key)
-    trace = sample(
-        gibbs, kernel, key=key, chains=chains, warmup=warmup, draws=draws, throw=False
-    )
+    trace = sample(gibbs, kernel, key=key, chains=chains, warmup=warmup, draws=draws, throw=False)
     assert trace.w is not None
     (w,) = (np.asarray(leaf) for leaf in trace.w.values())
     assert np.all(np.isfinite(w)), "draws that are not finite"
@@ -111,10 +109,10 @@ def _moved(kernel, gibbs, state, w):
 def _check_tuning(kernel, gibbs, state, step, key, w) -> None:
     """After steps at gain 0 a chain put back must walk as if they had not been."""
     walked = state
-    for number in range(5):
+    for number in range(20):
         walked, _ = step(kernel, walked, jax.random.fold_in(key, number), jnp.zeros(()))
     fresh, after = (_moved(kernel, gibbs, s, w) for s in (state, walked))
-    for number in range(3):
+    for number in range(20):
         same = jax.random.fold_in(key, 100 + number)
         fresh, _ = step(kernel, fresh, same, jnp.zeros(()))
         after, _ = step(kernel, after, same, jnp.zeros(()))

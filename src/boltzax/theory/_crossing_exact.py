@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import root_scalar
 from scipy.special import digamma, gammaln, loggamma
 
 from boltzax.core import DeclarationError
@@ -76,6 +75,7 @@ def _invert(
     moment: Callable[[Any], Any], slope: Callable[[float], float], least: float, log_n: float
 ) -> tuple[float, float, float]:
     """(log Z, learning coefficient, error) at one n."""
+    from scipy.optimize import root_scalar  # slow to import, and used here alone
 
     def derivative(s: float) -> float:
         return float(digamma(s)) - log_n + slope(s)

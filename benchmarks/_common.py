@@ -1,0 +1,35 @@
+"""What every benchmark shares: a JSON file, and times of compiled functions taken in turns."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+
+def save(results: dict, path: Path | None) -> None:
+    """Write results as JSON."""
+    if path is not None:
+        path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def seconds(calls: dict[str, Callable], rounds: int, least: float = 0.02) -> dict[str, float]:
+    """Least seconds of each call over `rounds`, in turns, so that all feel the same load.
+
+    The first call of each is a warm-up; a call is repeated until a round takes `least` seconds.
+    """
+    repeats = {}
+    for name, call in calls.items():
+        jax.block_until_ready(call())
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        repeats[name] = max(1, round(least / (time.perf_counter() - began)))
+    times = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            for _ in range(repeats[name]):
+                jax.block_until_ready(call())
+            times[name].append((time.perf_counter() - began) / repeats[name])
+    return {name: min(each) for name, each in times.items()}

@@ -1,0 +1,14 @@
+"""Names of the top level that are imported when first used: they need heavy libraries."""
+
+import importlib
+from typing import Any
+
+_HOME = {"plot": "report", "to_xarray": "report", "testing": "testing"}
+
+
+def __getattr__(name: str) -> Any:
+    """The module-level `__getattr__` of boltzax (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'boltzax' has no attribute {name!r}")
+    module = importlib.import_module(f".{_HOME[name]}", __package__)
+    return module if name == "testing" else getattr(module, name)

@@ -1,0 +1,138 @@
+"""Observables against closed forms, from draws made by hand or of exact systems."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax.observe._free_energy import bar_series, integration_series
+from boltzax.sample import Bridges, Trace
+
+KEY = jax.random.key(5)
+MU = 0.7
+
+
+def gaussian(beta: float = 1.0) -> bx.Gibbs:
+    """`E = ½ μ w²`, prior N(0, 1)."""
+    model = bx.models.Function(lambda w, x: jnp.sqrt(MU) * w, jnp.zeros(()))
+    energy = bx.SquaredError(model, bx.GaussianMeasure(1), target=bx.zero)
+    return bx.compile(energy, bx.Normal(), beta=beta)
+
+
+def independent(betas, draws=2000, key=KEY) -> tuple[Trace, np.ndarray]:
+    """A ladder of independent exact draws."""
+    shape = (len(betas), 4, draws)
+    w = jax.random.normal(key, shape) / jnp.sqrt(1 + MU * jnp.asarray(betas)[:, None, None])
+    energy = 0.5 * MU * w**2
+    steps = jnp.diff(jnp.asarray(betas))[:, None, None]
+    zero = jnp.zeros(shape)
+    bridges = Bridges(
+        jnp.asarray(betas), energy, zero, steps * energy[:-1], steps * energy[1:],
+        jnp.ones(len(betas) - 1), jnp.ones(4), tuple(range(len(betas))),
+    )  # fmt: skip
+    gibbs = gaussian().at(jnp.asarray(betas))
+    status = bx.Status.successful
+    trace = Trace(gibbs, energy, zero, zero, zero.astype(bool), {"params": w}, status, bridges)
+    return trace, np.asarray(betas)
+
+
+@pytest.mark.parametrize("method", ["bar", "integration"])
+def test_free_energies_are_exact_and_their_errors_honest(method):
+    """Over 40 repetitions the z-scores have mean 0 and standard deviation 1.
+
+    False-alarm rate per level: 1e-3 for the mean (3.3 s.e.) and for the spread (chi-squared).
+    """
+    scores = []
+    for seed in range(40):
+        trace, betas = independent([0.0, 0.5, 2.0, 6.0, 20.0], 300, jax.random.key(seed))
+        exact = 0.5 * np.log1p(MU * betas)
+        scores.append(np.asarray(bx.free_energy(trace, method).z_score(exact))[1:])
+    assert np.all(np.abs(np.mean(scores, axis=0)) < 3.3 / np.sqrt(40))
+    assert np.all((np.std(scores, axis=0) > 0.65) & (np.std(scores, axis=0) < 1.38))
+
+
+@given(st.lists(st.floats(0.1, 2.0), min_size=2, max_size=4))
+def test_integration_is_exact_for_a_constant_energy(steps):
+    """A law of the rule: `⟨E⟩ = c` gives `F = c β`, whatever the ladder."""
+    betas = np.concatenate([[0.0], np.cumsum(steps)])
+    energy = np.full((len(betas), 2, 8), 1.3)
+    zero = np.zeros_like(energy)
+    bridges = Bridges(
+        jnp.asarray(betas), jnp.asarray(energy), jnp.asarray(zero), jnp.asarray(zero[:-1]),
+        jnp.asarray(zero[:-1]), jnp.ones(len(steps)), jnp.ones(2), tuple(range(len(betas))),
+    )  # fmt: skip
+    series = np.asarray(integration_series(bridges)).mean(axis=(1, 2))
+    # exact in the first interval; in log beta the integrand is c e^t, of fourth order
+    assert series[1] == pytest.approx(1.3 * betas[1])
+    h = np.diff(np.log(betas[1:]))
+    bound = 1.3 * betas[2:] * h**5 / 500
+    assert np.all(np.abs(series[2:] - 1.3 * betas[2:]) <= np.cumsum(bound) + 1e-12)
+
+
+def test_free_energy_slope_is_the_mean_energy():
+    """`∂F/∂log β = λ̂`, by differences of an exact ladder."""
+    betas = np.exp(np.array([1.0, 1.05]))
+    trace, _ = independent([0.0, 0.8, *betas], draws=4000)
+    rise = np.diff(np.asarray(bar_series(trace.bridges)), axis=0)[-1]
+    middle = bx.learning_coefficient(trace).value[2:].mean()
+    estimate = bx.mean_estimate(jnp.asarray(rise) / 0.05)
+    assert abs(float(estimate.z_score(middle))) < 4
+
+
+def test_wbic_reads_the_energy_at_its_temperature():
+    n = 1000
+    trace = bx.sample(
+        gaussian(bx.temperature.watanabe(n).beta(1.0)), bx.RandomWalk(), key=KEY, draws=400, thin=5
+    )
+    load = n / np.log(n) * MU
+    exact = n * 0.5 * MU / (1 + load)
+    assert abs(float(bx.wbic(trace, n).z_score(exact))) < 4
+
+
+def test_local_coefficient_subtracts_the_energy_at_the_reference():
+    trace, _ = independent([0.0, 4.0])
+    shifted = bx.models.Function(trace.gibbs.declared.fn, jnp.asarray(0.3))
+    local = bx.learning_coefficient(trace, shifted)
+    world = bx.learning_coefficient(trace)
+    expected = world.value - jnp.array([0.0, 4.0]) * 0.5 * MU * 0.3**2
+    np.testing.assert_allclose(local.value, expected, rtol=1e-10)
+
+
+def net(width=6) -> bx.Gibbs:
+    energy = bx.SquaredError(bx.models.TwoLayer(width), bx.GaussianMeasure(1), target=bx.zero)
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Uniform(-1, 1))
+    return bx.compile(energy, prior, beta=np.exp(6.0))
+
+
+@pytest.fixture(scope="module")
+def marginal():
+    return bx.sample(net(), bx.RandomWalk(), key=KEY, draws=400, thin=8)
+
+
+def test_plain_and_rao_blackwell_forms_agree_and_the_second_is_sharper(marginal):
+    sharp = bx.learning_coefficient(marginal)
+    plain = bx.learning_coefficient(marginal, plain=True, key=jax.random.key(1))
+    apart = float(plain.value - sharp.value) / float(plain.standard_error)
+    assert abs(apart) < 4
+    assert float(sharp.standard_error) < float(plain.standard_error)
+
+
+def test_spectrum_sums_to_the_energy(marginal):
+    """Parseval over draws: `½ Σ_k ⟨c_k²⟩ = ⟨E⟩`."""
+    spectrum = bx.spectrum(marginal, bx.GaussianMeasure(1), 60, key=jax.random.key(1))
+    plain = bx.learning_coefficient(marginal, plain=True, key=jax.random.key(1))
+    beta = float(marginal.betas)
+    np.testing.assert_allclose(0.5 * beta * spectrum.value.sum(), plain.value, rtol=1e-6)
+    assert np.all(np.asarray(spectrum.value[::2]) < 1e-20)
+
+
+def test_heat_capacity_of_a_marginal_measure_counts_the_conditional_variance(marginal):
+    plain = marginal.evaluate(marginal.gibbs.energy_of, jax.random.key(1))
+    direct = float(marginal.betas) ** 2 * float(jnp.var(plain))
+    estimate = bx.heat_capacity(marginal)
+    spread = bx.mean_estimate(float(marginal.betas) ** 2 * (plain - plain.mean()) ** 2)
+    error = np.hypot(float(estimate.standard_error), float(spread.standard_error))
+    assert abs(float(estimate.value) - direct) < 4 * error

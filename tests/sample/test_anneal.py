@@ -1,0 +1,182 @@
+"""Ladders: right on exact cases, honest about lagging, and compiled once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import boltzax as bx
+from boltzax.sample import AbstractKernel, Move
+
+KEY = jax.random.key(11)
+EIGENVALUES = np.array([1.0, 0.3, 0.01])
+
+
+def quadratic(factor: float = 1.0) -> bx.Gibbs:
+    """`E = ½ Σ μ_i w_i²` under N(0, I): exact at every beta."""
+    roots = jnp.sqrt(jnp.asarray(EIGENVALUES)) * factor
+    model = bx.models.Function(
+        lambda w, x: w["w"] * w["roots"], {"w": jnp.zeros(3), "roots": roots}
+    )
+    energy = bx.SquaredError(model, bx.GaussianMeasure(1), target=bx.zero)
+    prior = bx.Independent({"params['w']": bx.Normal()})
+    return bx.compile(energy, prior, chart=bx.Freeze("params['roots']"))
+
+
+@pytest.fixture(scope="module", params=["replica_exchange", "smc"])
+def ladder(request):
+    betas = np.exp([0.0, 3.0, 6.0])
+    more = {"draws": 300, "warmup": 200, "thin": 4}
+    return bx.anneal(quadratic(), betas, bx.RandomWalk(), key=KEY, by=request.param, **more)
+
+
+def test_learning_coefficient_and_heat_capacity_are_exact(ladder):
+    exact = bx.theory.quadratic_exact(EIGENVALUES, np.log(np.asarray(ladder.betas)))
+    # each |z| < 4: false-alarm rate 2e-4 for the three betas
+    assert np.all(np.abs(bx.learning_coefficient(ladder).z_score(exact.learning_coefficient)) < 4)
+    load = np.asarray(ladder.betas)[:, None] * EIGENVALUES
+    heat = 0.5 * np.sum((load / (1 + load)) ** 2, axis=-1)
+    assert np.all(np.abs(bx.heat_capacity(ladder).z_score(heat)) < 4)
+
+
+@pytest.mark.parametrize("method", ["bar", "integration"])
+def test_free_energy_is_exact_by_both_routes(ladder, method):
+    exact = bx.theory.quadratic_exact(EIGENVALUES, np.log(np.asarray(ladder.betas)))
+    free = bx.free_energy(ladder, method)
+    assert np.all(np.abs(free.z_score(-np.asarray(exact.log_partition))) < 4)
+    assert np.all(np.asarray(free.standard_error) < 0.2)
+
+
+def test_entropy_is_minus_the_relative_entropy(ladder):
+    load = np.asarray(ladder.betas)[:, None] * EIGENVALUES
+    exact = 0.5 * np.sum(load / (1 + load) - np.log1p(load), axis=-1)
+    assert np.all(np.abs(bx.entropy(ladder).z_score(exact)) < 4)
+
+
+def test_requested_betas_come_back_in_the_order_given(ladder):
+    betas = np.exp([6.0, 0.0])
+    again = bx.anneal(quadratic(), betas, bx.RandomWalk(), key=KEY, draws=60, throw=False)
+    np.testing.assert_allclose(np.asarray(again.betas), betas)
+    assert again.energy.shape[0] == 2
+    assert float(again.bridges.betas[0]) == 0.0
+
+
+class Frozen(AbstractKernel):
+    """A kernel that never moves: no ladder equilibrates with it."""
+
+    def init(self, gibbs, w, key, warmup):
+        return w
+
+    def step(self, gibbs, state, key, gain, warmup):
+        return state, Move(jnp.zeros(()), jnp.array(False))
+
+    def position(self, state):
+        return state
+
+    def moved(self, gibbs, state, w):
+        return w
+
+
+@pytest.mark.parametrize("by", ["replica_exchange", "smc"])
+def test_a_ladder_that_lags_is_flagged(by):
+    run = {"key": KEY, "by": by, "draws": 64, "warmup": 0, "least_swap": 0.0}
+    betas = np.exp([0.0, 4.0, 8.0, 12.0])
+    trace = bx.anneal(quadratic(), betas, Frozen(), throw=False, **run)
+    assert trace.status == bx.Status.lagging
+    with pytest.raises(bx.RunError, match="lags behind"):
+        bx.anneal(quadratic(), betas, Frozen(), **run)
+
+
+def test_a_gap_that_does_not_swap_gets_more_levels():
+    wide = bx.anneal(
+        quadratic(), [np.exp(9.0)], bx.RandomWalk(), key=KEY, spacing=9.0, draws=40, throw=False,
+        least_swap=0.0,
+    )  # fmt: skip
+    fine = bx.anneal(
+        quadratic(), [np.exp(9.0)], bx.RandomWalk(), key=KEY, spacing=9.0, draws=40, throw=False,
+        least_swap=0.5,
+    )  # fmt: skip
+    assert fine.bridges.betas.shape[0] > wide.bridges.betas.shape[0]
+    assert float(jnp.min(fine.bridges.swap_rate)) > float(jnp.min(wide.bridges.swap_rate))
+
+
+def test_units_one_at_a_time_agree_with_random_walk_and_quadrature():
+    net = bx.models.TwoLayer(8)
+    energy = bx.SquaredError(net, bx.GaussianMeasure(1), target=bx.zero)
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Uniform(-1, 1))
+    gibbs = bx.compile(energy, prior)
+    betas = np.exp([2.0, 8.0, 14.0])
+    units = bx.anneal(gibbs, betas, key=KEY, draws=150, warmup=60, throw=False)
+    walk = bx.anneal(
+        gibbs, betas, bx.RandomWalk(), key=KEY, draws=150, warmup=150, thin=10, throw=False
+    )
+    a, b = bx.learning_coefficient(units), bx.learning_coefficient(walk)
+    apart = np.abs(a.value - b.value) / np.hypot(a.standard_error, b.standard_error)
+    assert np.all(apart < 4)
+
+
+def test_two_tanh_units_match_quadrature():
+    net = bx.models.TwoLayer(2)
+    energy = bx.SquaredError(net, bx.GaussianMeasure(1), target=bx.zero)
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Uniform(-1, 1))
+    log_n = np.array([2.0, 10.0])
+    trace = bx.anneal(
+        bx.compile(energy, prior), np.exp(log_n), bx.RandomWalk(), key=KEY, chains=8, draws=300,
+        warmup=200, thin=8, throw=False,
+    )  # fmt: skip
+    exact = bx.theory.tanh_zero_exact(2, log_n)
+    z = bx.learning_coefficient(trace).z_score(np.asarray(exact.learning_coefficient))
+    assert np.all(np.abs(z) < 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", ["uniform", "normal"])
+@pytest.mark.parametrize("width", [1, 2])
+def test_the_narrow_nets_approach_their_limits(width, prior):
+    embedding = bx.Uniform(-1, 1) if prior == "uniform" else bx.Normal()
+    energy = bx.SquaredError(bx.models.TwoLayer(width), bx.GaussianMeasure(1), target=bx.zero)
+    gibbs = bx.compile(energy, bx.Independent(readout=bx.Normal(), embedding=embedding))
+    log_n = np.array([4.0, 12.0, 20.0])
+    trace = bx.anneal(
+        gibbs, np.exp(log_n), bx.RandomWalk(), key=KEY, chains=8, draws=600, warmup=400, thin=10,
+        throw=False,
+    )  # fmt: skip
+    exact = bx.theory.tanh_zero_exact(width, log_n, prior).learning_coefficient
+    assert np.all(np.abs(bx.learning_coefficient(trace).z_score(np.asarray(exact))) < 4)
+    far = bx.theory.tanh_zero_exact(width, np.array([60.0]), prior)
+    limit = bx.theory.tanh_network(width)
+    assert abs(float(far.learning_coefficient[0]) - float(limit.at(60.0))) < 0.02
+
+
+# Replica exchange by another implementation, two samplers agreeing to log n = 60; standard errors
+# below .004 (H = 128) and of the size of the last digit (H = 16).
+CURVES = {
+    16: {0: 0.3715, 8: 1.1096, 16: 2.0127, 24: 2.6174, 30: 2.2605, 40: 2.0393, 60: 1.9907},
+    128: {0: 0.5217, 4: 0.9455, 12: 1.8923, 24: 3.4428, 40: 5.6688, 60: 8.5827},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [16, 128])
+def test_learning_zero_meets_the_independent_curve(width):
+    energy = bx.SquaredError(bx.models.TwoLayer(width), bx.GaussianMeasure(1), target=bx.zero)
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Uniform(-1, 1))
+    curve = CURVES[width]
+    betas = np.exp(np.array(list(curve), float))
+    trace = bx.anneal(bx.compile(energy, prior), betas, key=KEY, draws=200)
+    estimate = bx.learning_coefficient(trace)
+    error = np.hypot(np.asarray(estimate.standard_error), 0.002)
+    assert np.all(np.abs(np.asarray(estimate.value) - np.array(list(curve.values()))) < 4 * error)
+
+
+@pytest.mark.slow
+def test_nuts_on_all_weights_agrees_with_the_marginalised_run():
+    energy = bx.SquaredError(bx.models.TwoLayer(16), bx.GaussianMeasure(1), target=bx.zero)
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Uniform(-1, 1))
+    betas = jnp.exp(jnp.array([2.0, 6.0]))
+    plain = bx.compile(energy, prior, marginalise=False)
+    nuts = bx.sample(plain.at(betas), key=KEY, draws=1000, warmup=500, throw=False)
+    units = bx.anneal(bx.compile(energy, prior), betas, key=KEY)
+    a, b = bx.learning_coefficient(nuts), bx.learning_coefficient(units)
+    apart = np.abs(a.value - b.value) / np.hypot(a.standard_error, b.standard_error)
+    assert np.all(apart < 4)

@@ -1,0 +1,107 @@
+"""Runs: reproducible, compiled once, and honest about failure."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import boltzax as bx
+
+KEY = jax.random.key(3)
+
+
+def regression(x, y, beta=1.0) -> bx.Gibbs:
+    model = bx.models.Function(lambda w, x: jnp.sum(w * x), jnp.zeros(2))
+    return bx.compile(bx.SquaredError(model, bx.Empirical((x, y))), bx.Normal(), beta=beta)
+
+
+def data(key, n=50):
+    x = jax.random.normal(key, (n, 2))
+    return x, x @ jnp.array([1.0, -0.5]) + jax.random.normal(key, (n,))
+
+
+def exact(x, y, beta=1.0):
+    precision = jnp.eye(2) + beta * x.T @ x
+    covariance = jnp.linalg.inv(precision)
+    return covariance @ (beta * x.T @ y), covariance
+
+
+@pytest.mark.parametrize("kernel", [bx.RandomWalk(), bx.MALA()], ids=["walk", "mala"])
+def test_posterior_mean_of_a_conjugate_regression(kernel):
+    x, y = data(jax.random.key(0))
+    trace = bx.sample(regression(x, y), kernel, key=KEY, draws=600, thin=6)
+    mean, covariance = exact(x, y)
+    draws = jnp.moveaxis(trace.weights["params"], -1, 0)
+    estimate = bx.mean_estimate(draws)
+    assert np.all(np.abs(estimate.z_score(mean)) < 4)
+    spread = bx.mean_estimate((draws - mean[:, None, None]) ** 2)
+    assert np.all(np.abs(spread.z_score(jnp.diagonal(covariance))) < 4)
+
+
+def test_many_betas_run_at_once_and_agree_with_one_at_a_time():
+    x, y = data(jax.random.key(0))
+    gibbs = regression(x, y)
+    betas = jnp.array([0.1, 1.0, 10.0])
+    trace = bx.sample(gibbs.at(betas), bx.RandomWalk(), key=KEY, draws=400, thin=6)
+    assert trace.energy.shape == (3, 4, 400)
+    for k, beta in enumerate(betas):
+        mean, covariance = exact(x, y, beta)
+        energy = 0.5 * jnp.sum((x @ mean - y) ** 2) + 0.5 * jnp.trace(x @ covariance @ x.T)
+        assert abs(float(bx.mean_estimate(trace.energy)[k].z_score(energy))) < 4
+
+
+def test_a_run_repeats_and_does_not_depend_on_the_progress_bar():
+    x, y = data(jax.random.key(0))
+    one = bx.sample(regression(x, y), bx.RandomWalk(), key=KEY, draws=50, warmup=50)
+    two = bx.sample(regression(x, y), bx.RandomWalk(), key=KEY, draws=50, warmup=50, progress=True)
+    np.testing.assert_array_equal(one.energy, two.energy)
+
+
+def test_new_data_do_not_retrace():
+    traced = []
+
+    def fn(w, x):
+        traced.append(1)
+        return jnp.sum(w * x)
+
+    def run(key):
+        x, y = data(key)
+        model = bx.models.Function(fn, jnp.zeros(2))
+        energy = bx.SquaredError(model, bx.Empirical((x, y)))
+        gibbs = bx.compile(energy, bx.Normal(), integral="declared")
+        before = len(traced)
+        trace = bx.sample(gibbs, bx.RandomWalk(), key=KEY, draws=20, warmup=20, throw=False)
+        return len(traced) - before, trace
+
+    first, one = run(jax.random.key(0))
+    second, two = run(jax.random.key(1))
+    assert first > 0 and second == 0
+    assert not np.allclose(one.energy, two.energy)
+
+
+def test_a_chain_that_is_not_finite_is_said_so_and_never_dropped():
+    def loss(model, datum):
+        return jnp.log(model.weight[0] - 100.0) * jnp.ones(())
+
+    energy = bx.PerDatum(bx.models.Polynomial((1,)), bx.GaussianMeasure(1), loss)
+    gibbs = bx.compile(energy, bx.Normal())
+    trace = bx.sample(gibbs, bx.RandomWalk(), key=KEY, draws=20, warmup=20, throw=False)
+    assert trace.status == bx.Status.non_finite
+    assert not np.isfinite(float(bx.learning_coefficient(trace).value))
+    with pytest.raises(bx.RunError, match="non-finite"):
+        bx.sample(gibbs, bx.RandomWalk(), key=KEY, draws=20, warmup=20)
+
+
+def test_a_chain_that_has_not_mixed_is_said_so():
+    x, y = data(jax.random.key(0))
+    slow = bx.RandomWalk(step_size=1e-4)
+    trace = bx.sample(regression(x, y), slow, key=KEY, draws=20, warmup=0, throw=False)
+    assert trace.status == bx.Status.not_mixed
+
+
+def test_float32_runs_too():
+    with jax.enable_x64(False):
+        x, y = data(jax.random.key(0))
+        trace = bx.sample(regression(x, y), bx.RandomWalk(), key=KEY, draws=100, thin=6)
+        assert trace.energy.dtype == jnp.float32
+        assert np.isfinite(float(bx.learning_coefficient(trace).value))
