@@ -8,7 +8,7 @@ import numpy as np
 
 
 def plain(value):
-    """Arrays and numbers as JSON; a number that is not finite is an error."""
+    """Arrays and numbers as JSON; a number that is not finite becomes null."""
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -19,9 +19,7 @@ def plain(value):
     if array.ndim:
         return [plain(each) for each in array]
     number = array.item()
-    if isinstance(number, float) and not math.isfinite(number):
-        raise ValueError("a result is not finite")
-    return number
+    return None if isinstance(number, float) and not math.isfinite(number) else number
 
 
 def save(results: dict, path: Path | None) -> None:

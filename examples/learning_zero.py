@@ -42,7 +42,7 @@ class Options:
     quick: bool = False
     """Fewer points and draws."""
     full: bool = False
-    """Log n up to 118, past the turn, with more draws."""
+    """Log n up to 102, past the turn, with more draws."""
     json: Path | None = None
     """Where to write the results."""
     figure: Path | None = None
@@ -69,8 +69,8 @@ def main(options: Options) -> None:
         budget = {"warmup": 60, "draws": 50, "spacing": 6.0}
     if options.full:
         log_n = np.concatenate([np.arange(0.0, 60.0, 6.0), np.arange(60.0, 76.0, 2.0)])
-        log_n = np.concatenate([log_n, [76, 80, 85, 90, 96, 102, 110, 118]])
-        budget = {"warmup": 150, "draws": 300, "spacing": 3.0}
+        log_n = np.concatenate([log_n, [76, 80, 85, 90, 96, 102]])
+        budget = {"warmup": 100, "draws": 160, "spacing": 6.0}
     gibbs = declare(
         options.width, options.embedding_prior, options.embedding_scale, options.activation
     )

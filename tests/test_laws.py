@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
@@ -29,8 +29,10 @@ from boltzax.testing import (
 )
 from boltzax.theory import exact_free_energy, quadratic_exact
 
-few = settings(max_examples=3)
-slow = settings(max_examples=2)
+# Every example is a compilation: few of them, and no shrinking, which takes minutes.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+few = settings(max_examples=3, phases=PHASES)
+fewer = settings(max_examples=2, phases=PHASES)
 KEY = jax.random.key(0)
 
 
@@ -122,7 +124,7 @@ def product_net(a, b):
     return bx.models.Function(lambda p, x: p[0] * jnp.tanh(p[1] * x[0]), jnp.array([a, b]))
 
 
-@slow
+@fewer
 @given(gaussians(), st.floats(0.1, 3.0), st.sampled_from(["normal", "uniform"]))
 def test_free_energy_rises_and_is_concave(measure, beta, kind):
     """A singular model of two weights, by quadrature."""
@@ -135,7 +137,7 @@ def test_free_energy_rises_and_is_concave(measure, beta, kind):
     check_thermodynamics(gibbs, beta * np.array([0.5, 4.0]), bounds)
 
 
-@slow
+@fewer
 @given(empiricals(), st.floats(0.1, 3.0), st.floats(0.5, 2.0))
 def test_free_energy_with_the_readout_integrated_out(data, beta, scale):
     """One weight is left; its potential is the free energy of the other, and the law the same."""
@@ -185,7 +187,7 @@ def regression(seed, free):
     return gibbs, truth[:free], eigenvalues
 
 
-@slow
+@fewer
 @given(seeds, st.sampled_from([1, 2]))
 def test_a_regular_model_counts_its_free_weights(seed, free):
     """λ̂ -> k/2 with all but k weights frozen; at any n the closed form of a Gaussian integral."""

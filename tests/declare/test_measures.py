@@ -112,7 +112,7 @@ def gaussian_moment(k, mean, scale):
 
 
 def test_gauss_hermite_is_exact_to_degree_2_order_minus_1_and_no_further():
-    mu = GaussianMeasure(mean=0.7, scale=1.3, order=5)
+    mu = GaussianMeasure(mean=0.7, scale=1.3, order=5, rule="hermite")
     for k in range(10):
         value = mu.integrate(lambda x, k=k: x[0] ** k)
         np.testing.assert_allclose(value, gaussian_moment(k, 0.7, 1.3), rtol=1e-12)

@@ -106,9 +106,9 @@ def _ratio(modes: int) -> float:
     """How far apart two scales may be when so many modes are resolved.
 
     A frame c times too wide is conditioned as `c^(2 (2 modes - 1))`; half the ratio away from the
-    nearest frame this costs at most four digits.
+    nearest frame this costs at most three digits.
     """
-    return float(np.clip(np.exp(17.4 / (2 * max(2 * modes - 1, 1))), 1.25, 3.0))
+    return float(np.clip(np.exp(12 / (2 * max(2 * modes - 1, 1))), 1.12, 3.0))
 
 
 def _term(potential: MarginalPotential) -> SquaredError:

@@ -48,7 +48,7 @@ class UnitPotential(AbstractPotential):
 
     def frame_of(self, b: Float[Array, " unit"]) -> Int[Array, ""]:
         """The frame whose design spread is nearest to that of the units."""
-        wanted = 0.5 * jnp.log(jnp.mean(b**2) + 1e-300) + jnp.log(1.85)
+        wanted = 0.5 * jnp.log(jnp.mean(b**2) + 1e-300) + jnp.log(1.8)
         return jnp.argmin(jnp.abs(jnp.log(self.scale) - wanted))
 
     def features(
@@ -97,14 +97,15 @@ class UnitPotential(AbstractPotential):
         state = self.state(weights[self.path][:, 0], beta)
         beta = jnp.maximum(beta, FLOOR)
         root = jnp.sqrt(state.ridge)
-        shrunk = state.inverse * root[:, None] * root  # I - (SW) in symmetric form
+        shrunk = state.inverse * root[:, None] * root  # Λ W in symmetric form
         gram = state.features.T @ state.features
-        energy = 0.5 * jnp.sum(gram * state.inverse) / beta
-        kept = jnp.eye(len(root)) - shrunk
         product = gram @ state.inverse
-        tiny = 0.5 * jnp.sum(product * product.T)
-        large = 0.5 * jnp.sum(kept**2)
-        variance = jnp.where(beta < 1.0, tiny, large) / beta**2
+        # S W = 1 - Λ W: the right side is exact where modes are resolved, the left where they are not
+        hot, cold = jnp.trace(product), jnp.sum(1 - jnp.diagonal(shrunk))
+        hot_square = jnp.sum(product * product.T)
+        cold_square = jnp.sum((jnp.eye(len(root)) - shrunk) ** 2)
+        energy = 0.5 * jnp.where(beta < 1.0, hot, cold) / beta
+        variance = 0.5 * jnp.where(beta < 1.0, hot_square, cold_square) / beta**2
         return Moments(self.value(state), energy, variance)
 
     def estimate(self, weights, beta, key):
