@@ -100,7 +100,7 @@ class UnitPotential(AbstractPotential):
         shrunk = state.inverse * root[:, None] * root  # Λ W in symmetric form
         gram = state.features.T @ state.features
         product = gram @ state.inverse
-        # S W = 1 - Λ W: the right side is exact where modes are resolved, the left where they are not
+        # S W = 1 - Λ W: the right side is exact for resolved modes, the left for the others
         hot, cold = jnp.trace(product), jnp.sum(1 - jnp.diagonal(shrunk))
         hot_square = jnp.sum(product * product.T)
         cold_square = jnp.sum((jnp.eye(len(root)) - shrunk) ** 2)
