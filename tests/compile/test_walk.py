@@ -148,8 +148,10 @@ def test_a_split_puts_the_function_together_again(name):
         lambda b, w, x: (w[:2] @ x) ** 2,
         lambda b, w, x: jnp.where(x[0] > w[0], w[1], w[2]),
         lambda b, w, x: w[0] * x[0] / (w[1] + x[1]),
+        lambda b, w, x: jnp.where(x[0] > 0, w[0], w[1]),
+        lambda b, w, x: w[(x[0] > 0).astype(int)],
     ],
-    ids=["tanh", "square", "threshold", "ratio"],
+    ids=["tanh", "square", "threshold", "ratio", "chosen by the datum", "gathered by the datum"],
 )
 def test_a_split_knows_what_is_not_affine(fn):
     assert not split(fn).is_affine

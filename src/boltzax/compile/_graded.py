@@ -17,6 +17,7 @@ import numpy as np
 from numpy.polynomial import chebyshev, legendre
 
 from ._extended import (
+    UnsupportedError,
     arb_mat,
     extended,
     logs,
@@ -31,7 +32,7 @@ from ._extended import (
 BITS = 320
 """Working precision to begin with: 96 decimal digits, enough for σ_j down to 1e-45."""
 
-MOST_BITS = 2560
+MOST_BITS = 1280
 
 
 class Frame(NamedTuple):
@@ -103,7 +104,7 @@ def grade(family: Family, scale: float, modes: int) -> Graded:
                 power, tail = powers(members, functions, weights)
                 return Graded(functions, diagonal, log_sigma, power, tail, bits)
         bits *= 2
-    raise AssertionError("a family whose features cannot be told apart at any precision")
+    raise UnsupportedError("moments of the family vanish, or cannot be told apart")
 
 
 def frame(

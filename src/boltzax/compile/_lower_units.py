@@ -57,10 +57,13 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     if family is None:
         return gibbs
     log_load = float(np.log(max(beta, 1.0) * units * deviation**2))
-    modes = _modes(family, reach, log_load)
-    if modes is None:
+    try:
+        modes = _modes(family, reach, log_load)
+        if modes is None:
+            return gibbs
+        graded = _scales(family, widest, modes, units, log_load)
+    except UnsupportedError:
         return gibbs
-    graded = _scales(family, widest, modes, units, log_load)
     frames = [frame(family, each, scale, top, modes) for scale, each in graded.items()]
     lowered = UnitPotential(
         jnp.asarray(np.concatenate([f.coefficients for f in frames])),
