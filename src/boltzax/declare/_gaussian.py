@@ -102,7 +102,7 @@ def standard_nodes(rule: str, dim: int, order: int, seed: int) -> tuple[np.ndarr
     if rule == "hermite":
         return tensor(gauss_hermite(order), dim)
     if rule == "trapezoid":
-        edge = (np.pi**2 * order) ** (1 / 3)
+        edge = max(9.5, (np.pi**2 * order) ** (1 / 3))
         z = np.linspace(-edge, edge, order)
         weights = np.exp(-(z**2) / 2)
         return tensor((z, weights / weights.sum()), dim)

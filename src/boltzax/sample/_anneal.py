@@ -127,7 +127,7 @@ def _populations(levels, kernel, keys, chains, keep, *, warmup, draws, thin, bar
     _, back = loop(reverse, cold, key_reverse, warmup=0, draws=count, thin=1, progress=bar)
     if not keep:
         records.pop("w")
-    up, down = records.pop("to_next")[:-1], records.pop("to_last")[1:]
+    up, down = records.pop("to_next")[:-1], -records.pop("to_last")[1:]
     status = judge(records["energy"], records["divergent"], 1.1)
     if status in (Status.successful, Status.lagging):
         status = _agreement(records["energy"], back["energy"][::-1])
