@@ -201,9 +201,8 @@ def _check_target(term: SquaredError | CrossEntropy, f, y) -> None:
 
 
 def _check_labels(term: CrossEntropy, classes: tuple[int, ...]) -> None:
-    if term.target is not None:
-        return
-    labels = term.measure.nodes()[0][1]
+    data = term.measure.nodes()[0]
+    labels = data[1] if term.target is None else jax.vmap(term.target)(data)
     if isinstance(labels, Tracer):
         return
     labels = np.asarray(labels)

@@ -151,13 +151,6 @@ def interval_rule(low: float, high: float, nodes: int) -> tuple[list, list]:
     return [(middle + half * x).mid() for x, _ in pairs], [(w / 2).mid() for _, w in pairs]
 
 
-def circle_rule(nodes: int) -> tuple[list, list]:
-    """Trapezoid rule of the uniform probability on [0, 2π), `2 nodes` points."""
-    count = 2 * nodes
-    x = [(2 * arb.pi() * k / count).mid() for k in range(count)]
-    return x, [(arb(1) / count).mid()] * count
-
-
 def matrix(rows: np.ndarray) -> arb_mat:
     """A float matrix in extended precision."""
     return arb_mat(*rows.shape, [arb(float(x)) for x in rows.ravel()])
@@ -195,6 +188,11 @@ def to_float(values: arb_mat, scales: list[arb]) -> np.ndarray:
     return np.array(
         [[float(values[i, j] * inverse[j]) for j in range(columns)] for i in range(rows)]
     )
+
+
+def largest(values: arb_mat) -> arb:
+    """The largest absolute entry."""
+    return max(abs(entry.mid()) for row in values.tolist() for entry in row)
 
 
 def logs(values: list[arb]) -> np.ndarray:

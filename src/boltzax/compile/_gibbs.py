@@ -136,6 +136,9 @@ class Gibbs(eqx.Module):
         lines = [f"Gibbs measure over {self.dim} coordinates: {names}"]
         if not isinstance(self.beta, Tracer) and jnp.ndim(self.beta) == 0:
             lines.append(f"beta = {float(self.beta):.6g}")
+        elif not isinstance(self.beta, Tracer):
+            low, high = float(jnp.min(self.beta)), float(jnp.max(self.beta))
+            lines.append(f"{jnp.size(self.beta)} values of beta from {low:.6g} to {high:.6g}")
         lines += list(self.potential.notes())
         if self.reason:
             lines.append(f"nothing integrated out: {self.reason}")

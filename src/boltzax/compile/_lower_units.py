@@ -9,14 +9,21 @@ import numpy as np
 
 from ..declare import (
     AbstractUnitModel,
-    CircleMeasure,
     GaussianMeasure,
     IntervalMeasure,
     Normal,
     SquaredError,
     Uniform,
 )
-from ._extended import UnsupportedError, circle_rule, gaussian_rule, interval_rule
+from ._extended import (
+    UnsupportedError,
+    extended,
+    gaussian_rule,
+    interval_rule,
+    largest,
+    precision,
+    table,
+)
 from ._gibbs import Gibbs
 from ._graded import Family, frame, grade
 from ._marginal import MarginalPotential
@@ -34,7 +41,7 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     """The same measure with graded features, good up to `beta`; unchanged where that is not known.
 
     It applies to a marginalised readout over exchangeable units with one scalar weight each, a
-    Gaussian, interval or circle measure, the target zero, a readout prior of mean 0 and one
+    Gaussian or interval measure, the target zero, a readout prior of mean 0 and one
     variance, and an activation that is analytic (its `σ_j` fall fast enough).
 
     The scales run from the prior's down to where the free energy of confining all units,
@@ -53,11 +60,11 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     if extent is None:
         return gibbs
     top, reach, widest = extent
-    family = _family(term, reach, 20 + round(np.log10(max(beta, 1.0))))
-    if family is None:
-        return gibbs
     log_load = float(np.log(max(beta, 1.0) * units * deviation**2))
     try:
+        family = _family(term, reach, 12 + max(0, round(log_load / np.log(10))))
+        if family is None:
+            return gibbs
         modes = _modes(family, reach, log_load)
         if modes is None:
             return gibbs
@@ -178,23 +185,27 @@ def _signs(b: float, x: float = 0.7):
 
 
 def _rule(term: SquaredError, fn, top: float, odd: bool, even: bool, digits: int):
-    """The measure's quadrature, refined until the sizes of the features no longer move."""
+    """The measure's quadrature, refined until overlaps of features move in no digit asked for.
+
+    `σ_j²` falls below any absolute error of the overlaps `⟨φ_b, φ_b'⟩`: with a rule exact to 32
+    digits, features at n = 1e30 are those of another measure, one on a grid.
+    """
     make = _maker(term, digits)
     if make is None:
         return None
-    factor = jnp.asarray(term.measure.mass)
+    factor = float(term.measure.mass)
+    probe = np.array([1.0, 0.7, -1.0]) * top
     nodes, before = 64, None
-    while nodes <= MOST_NODES:
-        points, weights = make(nodes)
-        rule = (points, [w * float(factor) for w in weights])
-        rule = _folded(*rule) if even and _symmetric(points, weights) else rule
-        try:
-            now = grade(Family(fn, rule, odd), top, 20).log_sigma
-        except UnsupportedError:
-            return None
-        if np.all(np.isfinite(now)) and before is not None and np.allclose(now, before, atol=1e-7):
-            return rule
-        before, nodes = now, 2 * nodes
+    with precision(round(digits / np.log10(2)) + 64):
+        while nodes <= MOST_NODES:
+            points, weights = make(nodes)
+            rule = (points, [w * factor for w in weights])
+            rule = _folded(*rule) if even and _symmetric(points, weights) else rule
+            now = table(extended(fn, 2), probe, rule)
+            now = now * now.transpose()
+            if before is not None and largest(now - before) < 10.0**-digits * largest(now):
+                return rule
+            before, nodes = now, 2 * nodes
     return None
 
 
@@ -221,6 +232,4 @@ def _maker(term: SquaredError, digits: int):
     if isinstance(measure, IntervalMeasure):
         low, high = float(measure.low), float(measure.high)
         return lambda nodes: interval_rule(low, high, nodes)
-    if isinstance(measure, CircleMeasure):
-        return circle_rule
     return None

@@ -111,7 +111,7 @@ class MarginalPotential(AbstractPotential):
         lines = [part.note() for part in self.residuals]
         lines.append(f"{names}: linear with a Gaussian prior, integrated out in closed form")
         if self.units is not None:
-            lines.append("units are exchangeable: single-unit moves by rank-one updates")
+            lines.append("units are exchangeable: single-unit moves by rank-two updates")
         return tuple(lines)
 
 

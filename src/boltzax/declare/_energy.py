@@ -25,7 +25,7 @@ class AbstractEnergy(eqx.Module):
     def terms(self) -> tuple[tuple[Array | float, "AbstractTerm"], ...]:
         """The energy as a linear combination of elementary terms."""
 
-    def __add__(self, other: "AbstractEnergy") -> "SumEnergy":
+    def __add__(self, other: object) -> "SumEnergy":
         if not isinstance(other, AbstractEnergy):
             raise DeclarationError(
                 "energy",
@@ -34,6 +34,10 @@ class AbstractEnergy(eqx.Module):
                 mend="add energies to energies; use `factor * energy` to scale",
             )
         return SumEnergy((self, other))
+
+    def __radd__(self, other: object) -> "AbstractEnergy":
+        # the builtin `sum` starts from 0
+        return self if isinstance(other, int) and other == 0 else self + other
 
     def __mul__(self, factor: float | Array) -> "ScaledEnergy":
         return ScaledEnergy(factor, self)

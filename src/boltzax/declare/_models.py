@@ -34,6 +34,21 @@ def _callable(argument: str, value: object) -> None:
         )
 
 
+def _split(key: PRNGKeyArray | None, count: int) -> list[PRNGKeyArray | None]:
+    """So many keys, or Nones."""
+    if key is None:
+        return [None] * count
+    try:
+        return list(jax.random.split(key, count))
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(
+            "key",
+            got=repr(key),
+            expected="a random key of jax, or None for zeros",
+            mend="pass key=jax.random.key(0)",
+        ) from error
+
+
 def _start(key: PRNGKeyArray | None, shape: tuple[int, ...], scale: float) -> Array:
     """Zeros without a key, else N(0, scale²)."""
     return jnp.zeros(shape) if key is None else scale * jax.random.normal(key, shape)
@@ -91,7 +106,7 @@ class TwoLayer(AbstractUnitModel):
                 expected="'standard', 'mean_field' or 'ntk'",
                 mend="choose one of the three",
             )
-        keys = (None, None, None) if key is None else jax.random.split(key, 3)
+        keys = _split(key, 3)
         plain = scaling == "standard"
         self.readout = _start(keys[0], (width,), 1 / math.sqrt(width) if plain else 1.0)
         self.embedding = _start(keys[1], (width, dim), 1 / math.sqrt(dim) if plain else 1.0)
@@ -239,6 +254,6 @@ def _widths(widths: tuple[int, ...]) -> None:
 
 def _matrices(widths: tuple[int, ...], key: PRNGKeyArray | None) -> tuple[Array, ...]:
     depth = len(widths) - 1
-    keys = [None] * depth if key is None else list(jax.random.split(key, depth))
+    keys = _split(key, depth)
     shapes = zip(keys, widths[1:], widths[:-1], strict=True)
     return tuple(_start(k, (out, into), 1 / math.sqrt(into)) for k, out, into in shapes)

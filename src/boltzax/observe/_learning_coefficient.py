@@ -50,6 +50,13 @@ def wbic(trace: Trace, n: int) -> Estimate:
     It estimates the free energy at beta = n up to `O(sqrt(log n))`. `L` is the mean loss, `n` the
     number of data. Raises `DeclarationError` if the trace was not drawn at `temperature.watanabe`.
     """
+    if not n > 1:
+        raise DeclarationError(
+            "n",
+            got=repr(n),
+            expected="a number of data above 1 (log n divides)",
+            mend="pass the number of data that the mean loss is over",
+        )
     mass = trace.gibbs.masses[0]
     wanted = n / np.log(n) / float(mass)
     if not np.allclose(np.asarray(trace.betas), wanted, rtol=1e-6):

@@ -1,11 +1,11 @@
 """Empty axes in the house style. The only importer of matplotlib.
 
-Its quirk: a `Figure` made without pyplot is shown and closed by nobody. That is meant, for these
-functions keep no state; in a notebook, pass axes of `pyplot.subplots()`, which shows its figures.
+Its quirk: pyplot keeps every figure it made until it is closed. That is what lets a notebook show
+a figure that nobody asked for by name; a script that draws hundreds passes its own axes.
 """
 
+from matplotlib import pyplot
 from matplotlib.axes import Axes as Axes
-from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, PURPLE, RED = "#1f6fb4", "#d9661f", "#2a8f5b", "#7b4fa3", "#b3263a"
 GREY = "0.40"
@@ -13,9 +13,9 @@ CYCLE = (BLUE, ORANGE, GREEN, PURPLE, "#b8912a", "#c04f7b", "#4a9aa5", "0.35")
 
 
 def axes_of(ax: Axes | None, *, size: tuple[float, float] = (6.4, 4.0)) -> Axes:
-    """The given axes, or those of a new figure, without the upper and right frame."""
+    """The given axes, or those of a new figure of pyplot, without the upper and right frame."""
     if ax is None:
-        ax = Figure(figsize=size, layout="constrained").add_subplot()
+        _, ax = pyplot.subplots(figsize=size, layout="constrained")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -72,11 +72,13 @@ def starts(gibbs: Gibbs, start: Weights | None, key: PRNGKeyArray, chains: int) 
             lambda k: over_chains(lambda b, _, k: gibbs.sample_prior(k), gibbs.beta, dummy, k)
         )(key)
     expected = jax.eval_shape(gibbs.sample_prior, key)
-    got = {path: jnp.shape(leaf) for path, leaf in start.items()}
+    got = start
+    if isinstance(start, dict):
+        got = {path: jnp.shape(leaf) for path, leaf in start.items()}
     if got != {path: leaf.shape for path, leaf in expected.items()}:
         raise DeclarationError(
             "start",
-            got=str(got),
+            got=f"{got!r:.200}",
             expected=f"coordinates { ({k: v.shape for k, v in expected.items()}) }",
             mend="pass gibbs.position(model), or leave it out",
         )

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, RunError, Status, mean_estimate
+from ..core import DeclarationError, RunError, Status, mean_estimate, weights_of
 
 
 class Trace(eqx.Module):
@@ -39,8 +39,11 @@ class Trace(eqx.Module):
 
     @property
     def weights(self) -> dict[str, Array]:
-        """All weights of the model at each draw, by path, in the model's own coordinates."""
-        return self._map(self.gibbs.constrain)
+        """All weights of the model at each draw, by path, in the model's own coordinates.
+
+        Weights that were integrated out are drawn from their conditional law, as in `evaluate`.
+        """
+        return self.evaluate(weights_of)
 
     def evaluate(self, fn: Callable, key: PRNGKeyArray | None = None) -> PyTree:
         """`fn(model)` at every draw, with leading axes `[*beta, chain, draw]`.
@@ -48,16 +51,6 @@ class Trace(eqx.Module):
         Weights that were integrated out are drawn from their conditional law with `key` (default:
         a fixed one), so that `fn` sees draws of the full posterior.
         """
-        keys = jax.random.split(jax.random.key(0) if key is None else key, self.energy.shape)
-        betas = jnp.broadcast_to(self.betas.reshape((*self.betas.shape, 1, 1)), self.energy.shape)
-
-        def one(w, key, beta):
-            gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, beta)
-            return fn(gibbs.complete(w, key))
-
-        return self._map(one, keys, betas)
-
-    def _map(self, fn: Callable, *more: Array) -> PyTree:
         if self.w is None:
             raise DeclarationError(
                 "trace",
@@ -66,10 +59,16 @@ class Trace(eqx.Module):
                 mend="run with keep=True",
             )
         shape = self.energy.shape
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), (self.w, *more))
-        out = eqx.filter_jit(lambda flat: jax.lax.map(lambda each: fn(*each), flat, batch_size=64))(
-            flat
-        )
+        keys = jax.random.split(jax.random.key(0) if key is None else key, shape)
+        betas = jnp.broadcast_to(self.betas.reshape((*self.betas.shape, 1, 1)), shape)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), (self.w, keys, betas))
+
+        def one(each):
+            w, key, beta = each
+            gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, beta)
+            return fn(gibbs.complete(w, key))
+
+        out = eqx.filter_jit(lambda flat: jax.lax.map(one, flat, batch_size=64))(flat)
         return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
 
 
