@@ -63,7 +63,12 @@ def _polynomials(count: int, nodes: np.ndarray, odd: bool) -> np.ndarray:
 
 
 def _design(family: Family, scale: float, count: int) -> tuple[np.ndarray, np.ndarray, arb_mat]:
-    """Gauss nodes and weights of U(-1, 1) (the positive half if odd), and the family there."""
+    """Gauss nodes and weights of U(-1, 1) (the positive half if odd), and the family there.
+
+    Twice as many as `count` functions need: fewer are interpolated by the functions, and then what
+    these leave of the family looks smaller than it is.
+    """
+    count = 2 * count
     nodes, weights = legendre.leggauss(2 * count)
     if family.odd:
         nodes, weights = nodes[count:], 2 * weights[count:]

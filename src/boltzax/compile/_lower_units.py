@@ -34,6 +34,10 @@ MOST_MODES = 64
 MOST_NODES = 4096
 REMAINDER = 1e-5
 SLACK = 16.0
+RATIO = 1.7
+"""How far apart two scales are. In a frame c times too wide the k-th feature adds `c^{-2k}` to the
+ones before, against roundings of 1e-16."""
+
 LEAST_UNITS = 8
 
 
@@ -108,17 +112,8 @@ def _scales(family: Family, widest: float, modes: int, units: int, log_load: flo
         graded[scale] = grade(family, scale, modes)
         load = log_load + graded[scale].log_power
         costs.append(units * np.log(widest / scale) + 0.5 * np.sum(np.logaddexp(0.0, load)))
-        scale /= _ratio(int(np.sum(load > 0)))
+        scale /= RATIO
     return graded
-
-
-def _ratio(modes: int) -> float:
-    """How far apart two scales may be when so many modes are resolved.
-
-    A frame c times too wide is conditioned as `c^(2 (2 modes - 1))`; half the ratio away from the
-    nearest frame this costs at most three digits.
-    """
-    return float(np.clip(np.exp(12 / (2 * max(2 * modes - 1, 1))), 1.12, 3.0))
 
 
 def _term(potential: MarginalPotential) -> SquaredError:
@@ -153,7 +148,7 @@ def _applies(units: AbstractUnitModel, term: SquaredError) -> bool:
 def _extent(gibbs: Gibbs, path: str) -> tuple[float, float, float] | None:
     """Largest |b| of the tables, largest |b| that the posterior visits, widest scale.
 
-    For a uniform prior all three are its bound; for a normal one 6.5, 4 and 2 deviations.
+    For a uniform prior all three are its bound; for a normal one 6.5, 4 and 3 deviations.
     """
     prior = gibbs.coordinates.priors[path]
     if isinstance(prior, Uniform):
@@ -161,7 +156,7 @@ def _extent(gibbs: Gibbs, path: str) -> tuple[float, float, float] | None:
         return top, top, top
     if isinstance(prior, Normal):
         loc, scale = float(np.max(np.abs(prior.loc))), float(np.max(prior.scale))
-        return loc + 6.5 * scale, loc + 4 * scale, 2 * float(np.hypot(loc, scale))
+        return loc + 6.5 * scale, loc + 4 * scale, loc + 3 * scale
     return None
 
 

@@ -1,9 +1,11 @@
 """The marginal potential of exchangeable units in a graded basis: small, and exact at any beta.
 
 With `C = diag(σ) V`, `V = [v(b_1) ... v(b_H)]` and `Λ = 1/(β τ² σ²)` (τ the readout's prior sd),
-`log det(I + β τ² C Cᵀ) = log det(Λ + V Vᵀ) - Σ log Λ`. The matrix `Λ + V Vᵀ` has the size of the
-number of modes and is well conditioned where the frame's scale matches the spread of `b`; each
-state picks the frame of its own spread. Replacing one unit is a rank-two update of its inverse.
+`log det(I + β τ² C Cᵀ) = log det(Λ + V Vᵀ) - Σ log Λ`. The matrix `Λ + V Vᵀ` is never formed: units
+that keep away from zero, or a frame wider than the units, make it singular to working precision
+while the determinant is well determined. The columns of `[Vᵀ; √Λ]` are orthogonalised instead, in
+the order of the modes, `Λ + V Vᵀ = Rᵀ R`: a rounding error of column k is felt only where `R_kk` is
+small against that column, and there `√Λ_k` bounds it from below.
 """
 
 from typing import NamedTuple
@@ -20,13 +22,16 @@ FLOOR = 1e-12
 
 
 class UnitState(NamedTuple):
-    """Units in a frame: features `[unit, mode]`, Λ `[mode]`, `W = (Λ + VᵀV)⁻¹`, log det of 1/W."""
+    """`U`, and features in coordinates where `Λ + V Vᵀ` is the identity, `R⁻ᵀ v(b)`.
 
-    frame: Int[Array, ""]
-    features: Float[Array, "unit mode"]
-    ridge: Float[Array, " mode"]
-    inverse: Float[Array, "mode mode"]
-    log_det: Float[Array, ""]
+    Of the units `[unit, mode]`, of the modes' ridge `[mode, mode]`, and of any other units asked
+    for. (The first two together are an orthogonal basis: `Vᵀ R⁻¹` above `√Λ R⁻¹`.)
+    """
+
+    value: Float[Array, ""]
+    units: Float[Array, "unit mode"]
+    ridge: Float[Array, "mode mode"]
+    others: Float[Array, "other mode"]
 
 
 class UnitPotential(AbstractPotential):
@@ -47,9 +52,9 @@ class UnitPotential(AbstractPotential):
     plain: AbstractPotential
 
     def frame_of(self, b: Float[Array, " unit"]) -> Int[Array, ""]:
-        """The frame whose design spread is nearest to that of the units."""
-        wanted = 0.5 * jnp.log(jnp.mean(b**2) + 1e-300) + jnp.log(1.8)
-        return jnp.argmin(jnp.abs(jnp.log(self.scale) - wanted))
+        """The narrowest frame that holds all units."""
+        top = jnp.max(jnp.abs(b))
+        return jnp.argmin(jnp.where(self.scale >= 0.95 * top, self.scale, jnp.inf))
 
     def features(
         self, b: Float[Array, " unit"], frame: Int[Array, ""]
@@ -75,38 +80,33 @@ class UnitPotential(AbstractPotential):
         return jax.lax.optimization_barrier(total * factor)
 
     def state(
-        self, b: Float[Array, " unit"], beta: Float[Array, ""], frame: Int[Array, ""] | None = None
+        self,
+        b: Float[Array, " unit"],
+        beta: Float[Array, ""],
+        others: Float[Array, " other"] | None = None,
     ) -> UnitState:
-        """Features and factorised moment matrix of the units."""
-        frame = self.frame_of(b) if frame is None else frame
-        v = self.features(b, frame)
-        log_ridge = -jnp.log(jnp.maximum(beta, FLOOR) * self.deviation**2)
-        ridge = jnp.exp(log_ridge - 2 * self.log_sigma[frame])
-        inverse, log_det = invert(v.T @ v + jnp.diag(ridge))
-        return UnitState(frame, v, ridge, inverse, log_det)
-
-    def value(self, state: UnitState) -> Float[Array, ""]:
-        """`U` of a state."""
-        return 0.5 * (state.log_det - jnp.sum(jnp.log(state.ridge)))
+        """The potential of units `b`, and theirs and other units' features seen from there."""
+        frame, count, modes = self.frame_of(b), b.shape[0], self.log_sigma.shape[1]
+        log_root = -0.5 * jnp.log(jnp.maximum(beta, FLOOR) * self.deviation**2)
+        log_root = log_root - self.log_sigma[frame]
+        every = b if others is None else jnp.concatenate([b, others])
+        rows = self.features(every, frame)
+        rows = jnp.concatenate([rows[:count], jnp.diag(jnp.exp(log_root)), rows[count:]])
+        rows, log_norms = orthogonalise(rows, count + modes)
+        value = jnp.sum(log_norms - log_root)
+        return UnitState(value, *jnp.split(rows, [count, count + modes]))
 
     def __call__(self, weights, beta):
-        return self.value(self.state(weights[self.path][:, 0], beta))
+        return self.state(weights[self.path][:, 0], beta).value
 
     def moments(self, weights, beta):
         # energy ½ tr(S W)/β and variance ½ tr((S W)²)/β², with S = V Vᵀ and W = (Λ + S)⁻¹
         state = self.state(weights[self.path][:, 0], beta)
         beta = jnp.maximum(beta, FLOOR)
-        root = jnp.sqrt(state.ridge)
-        shrunk = state.inverse * root[:, None] * root  # Λ W in symmetric form
-        gram = state.features.T @ state.features
-        product = gram @ state.inverse
-        # S W = 1 - Λ W: the right side is exact for resolved modes, the left for the others
-        hot, cold = jnp.trace(product), jnp.sum(1 - jnp.diagonal(shrunk))
-        hot_square = jnp.sum(product * product.T)
-        cold_square = jnp.sum((jnp.eye(len(root)) - shrunk) ** 2)
-        energy = 0.5 * jnp.where(beta < 1.0, hot, cold) / beta
-        variance = 0.5 * jnp.where(beta < 1.0, hot_square, cold_square) / beta**2
-        return Moments(self.value(state), energy, variance)
+        share = state.units.T @ state.units
+        energy = 0.5 * jnp.trace(share) / beta
+        variance = 0.5 * jnp.sum(share**2) / beta**2
+        return Moments(state.value, energy, variance)
 
     def estimate(self, weights, beta, key):
         return self(weights, beta)
@@ -127,24 +127,27 @@ class UnitPotential(AbstractPotential):
         )
 
 
-def invert(
-    matrix: Float[Array, "mode mode"],
-) -> tuple[Float[Array, "mode mode"], Float[Array, ""]]:
-    """Inverse and log-determinant of a positive matrix by symmetric pivots (the sweep operator).
+def orthogonalise(
+    rows: Float[Array, "row mode"], active: int
+) -> tuple[Float[Array, "row mode"], Float[Array, " mode"]]:
+    """Gram-Schmidt on the columns, in their order, by the inner product of the `active` first rows.
 
-    Plain array operations, so that thousands of small matrices run as one fused loop; batched
-    LAPACK calls block inside XLA's thread pool and can lock up with several host devices.
+    Returns all rows in the new coordinates, and the logarithms of the lengths `R_kk` of the
+    columns when their turn came (modified Gram-Schmidt: Björck 1967). Plain array operations, so
+    that thousands of small matrices run as one fused loop; batched LAPACK calls block inside XLA's
+    thread pool and can lock up with several host devices.
     """
-    index = jnp.arange(matrix.shape[0])
+    index = jnp.arange(rows.shape[1])
+    counts = (jnp.arange(rows.shape[0]) < active)[:, None]
 
-    def pivot(k, carry):
-        a, log_det = carry
-        column = jax.lax.dynamic_index_in_dim(a, k, 1, keepdims=False)
-        p = jax.lax.dynamic_index_in_dim(column, k, 0, keepdims=False)
-        here = index == k
-        u, p = jax.lax.optimization_barrier((jnp.where(here, -1.0, column), p))
-        cleared = jnp.where(here[:, None] | here[None, :], 0.0, a)
-        return cleared - u[:, None] * (u / p)[None, :], log_det + jnp.log(p)
+    def column(k, carry):
+        rows, log_norms = carry
+        own = jax.lax.dynamic_slice_in_dim(rows, k, 1, 1)
+        seen = jnp.where(counts, own, 0.0)
+        norm = jnp.sqrt(jnp.sum(seen**2))
+        along = jnp.where(index > k, jnp.sum(seen * rows, 0) / norm, 0.0)
+        unit, along = jax.lax.optimization_barrier((own / norm, along))
+        rows = jnp.where(index == k, unit, rows - unit * along)
+        return rows, jnp.where(index == k, jnp.log(norm), log_norms)
 
-    swept, log_det = jax.lax.fori_loop(0, len(index), pivot, (matrix, jnp.zeros((), matrix.dtype)))
-    return -swept, log_det
+    return jax.lax.fori_loop(0, len(index), column, (rows, jnp.zeros_like(rows[0])))

@@ -92,15 +92,14 @@ def _log_prior(gibbs: Gibbs, z: Array) -> Float[Array, " unit"]:
 def _sweep(gibbs: Gibbs, key: Array, z: Array, step: Array) -> tuple[Array, Array]:
     """One pass over the units."""
     potential = _potential(gibbs)
-    state = potential.state(_units(gibbs, z), gibbs.beta)
-    keys = jax.random.split(key, 5)
+    keys = jax.random.split(key, 4)
     noise = jax.random.normal(keys[0], z.shape)
     size = step * jnp.exp(jax.random.uniform(keys[1], z.shape, minval=-2.5, maxval=0.7))
     additive = jax.random.uniform(keys[2], z.shape) < 0.75
     proposal = jnp.where(additive, z + size * noise, z * jnp.exp(noise))
     jacobian = jnp.where(additive, 0.0, noise)
     proposal, jacobian = jax.lax.optimization_barrier((proposal, jacobian))
-    features = potential.features(_units(gibbs, proposal), state.frame)
+    state = potential.state(_units(gibbs, z), gibbs.beta, _units(gibbs, proposal))
     threshold = _log_prior(gibbs, proposal) - _log_prior(gibbs, z) + jacobian
     threshold = threshold - jnp.log(jax.random.uniform(keys[3], z.shape))
     threshold = jax.lax.optimization_barrier(threshold)
@@ -120,7 +119,8 @@ def _sweep(gibbs: Gibbs, key: Array, z: Array, step: Array) -> tuple[Array, Arra
         inverse = inverse + left[:, None] * w[None, :, 0] + right[:, None] * w[None, :, 1]
         return inverse, accept
 
-    _, accept = jax.lax.scan(one, state.inverse, (state.features, features, threshold))
+    identity = jnp.eye(state.units.shape[1])
+    _, accept = jax.lax.scan(one, identity, (state.units, state.others, threshold))
     return jnp.where(accept, proposal, z), jnp.mean(accept.astype(z.dtype))
 
 
@@ -132,7 +132,7 @@ def _scale(gibbs: Gibbs, key: Array, z: Array, stretch: Array) -> tuple[Array, A
 
     def log_prob(z):
         potential = _potential(gibbs)
-        u = potential.value(potential.state(_units(gibbs, z), gibbs.beta))
+        u = potential.state(_units(gibbs, z), gibbs.beta).value
         return jnp.sum(_log_prior(gibbs, z)) - u
 
     here, there = jax.vmap(log_prob)(jnp.stack([z, proposal]))
