@@ -1,7 +1,8 @@
 """Learning zero: the learning coefficient of a two-layer net whose target is the zero function.
 
 `f(x) = Σ_h a_h act(b_h x)`, `x ~ N(0, 1)`, target 0, `E = ½ E f²`: the curve `λ̂(log n)` with its
-bounds, its limit and its turn.
+bounds, its limit and its turn. `--full` goes past the turn, where the posterior falls apart into
+phases that no chain crosses between: each is run by itself, and weighed by its free energy.
 """
 
 import time
@@ -42,7 +43,7 @@ class Options:
     quick: bool = False
     """Fewer points and draws."""
     full: bool = False
-    """Log n up to 102, past the turn, with more draws."""
+    """Log n up to 118, past the turn, phase by phase (uniform prior, odd activation)."""
     json: Path | None = None
     """Where to write the results."""
     figure: Path | None = None
@@ -51,37 +52,68 @@ class Options:
     """Show a progress bar."""
 
 
-def declare(width: int, prior: str, scale: float, activation: str) -> bx.Gibbs:
+CUT = 0.3
+"""Two phases: all |b| above this part of the prior's bound (a shell about zero), or not."""
+
+
+def declare(width: int, activation: str, embedding: bx.Uniform | bx.Normal) -> bx.Gibbs:
     """The experiment."""
     net = bx.models.TwoLayer(width, ACTIVATIONS[activation])
     energy = bx.SquaredError(net, bx.GaussianMeasure(1), target=bx.zero)
-    embedding = bx.Uniform(-scale, scale) if prior == "uniform" else bx.Normal(0.0, scale)
     return bx.compile(energy, bx.Independent(readout=bx.Normal(), embedding=embedding))
+
+
+def shell(options: Options, **run) -> bx.Phase:
+    """All units above the cut. The activation is odd, so that signs of b do not matter."""
+    top = options.embedding_scale
+    gibbs = declare(options.width, options.activation, bx.Uniform(CUT * top, top))
+    return bx.Phase(bx.anneal(gibbs, **run), options.width * np.log(1 - CUT))
+
+
+def rest(options: Options, **run) -> bx.Phase:
+    """Some units below the cut: the first one is kept there, and stands for any of the k such."""
+    top = options.embedding_scale
+    bound = np.full((options.width, 1), top)
+    bound[0] = CUT * top
+    gibbs = declare(options.width, options.activation, bx.Uniform(-bound, bound))
+    trace = bx.anneal(gibbs, keep=True, **run)
+    share = trace.evaluate(lambda net: 1 / jnp.sum(jnp.abs(net.embedding) < CUT * top))
+    return bx.Phase(trace, np.log(options.width * CUT), share)
 
 
 def main(options: Options) -> None:
     """Run the ladder, print a table, write what was asked for."""
     began = time.time()
+    prior = bx.Normal if options.embedding_prior == "normal" else lambda _, s: bx.Uniform(-s, s)
+    gibbs = declare(options.width, options.activation, prior(0.0, options.embedding_scale))
+    print(gibbs)
     log_n, budget = np.asarray(options.log_n), {"warmup": 120, "draws": 150}
     if options.quick:
         default = options.log_n == Options().log_n
         log_n = np.arange(0.0, 61.0, 6.0) if default else log_n
         budget = {"warmup": 60, "draws": 50, "spacing": 6.0}
     if options.full:
-        log_n = np.concatenate([np.arange(0.0, 60.0, 6.0), np.arange(60.0, 76.0, 2.0)])
-        log_n = np.concatenate([log_n, [76, 80, 85, 90, 96, 102]])
-        budget = {"warmup": 100, "draws": 160, "spacing": 6.0}
-    gibbs = declare(
-        options.width, options.embedding_prior, options.embedding_scale, options.activation
-    )
-    print(gibbs)
+        log_n = np.concatenate([np.arange(0.0, 60.0, 6.0), np.arange(60.0, 94.0, 2.0)])
+        log_n = np.concatenate([log_n, [98.0, 102.0, 110.0, 118.0]])
+        budget = {"warmup": 150, "draws": 250, "spacing": 6.0}
     key = jax.random.key(options.seed)
-    trace = bx.anneal(
-        gibbs, np.exp(log_n), key=key, progress=options.progress, throw=False, **budget
-    )
-    curve, energy = bx.learning_coefficient(trace), bx.free_energy(trace)
-    columns = {
-        "log_n": log_n,
+    run = {"betas": np.exp(log_n), "progress": options.progress, "throw": False} | budget
+    columns: dict = {"log_n": log_n}
+    if options.full:
+        keys = jax.random.split(key)
+        parts = [shell(options, key=keys[0], **run), rest(options, key=keys[1], **run)]
+        traces = {name: part.trace for name, part in zip(("shell", "rest"), parts, strict=True)}
+        whole = bx.phases(parts)
+        curve, energy = whole.learning_coefficient, whole.free_energy
+        columns["shell_probability"] = whole.probability[0].value
+        columns["shell_probability_error"] = whole.probability[0].standard_error
+        for i, name in enumerate(traces):
+            columns[f"{name}_learning_coefficient"] = whole.learning_coefficients[i].value
+            columns[f"{name}_error"] = whole.learning_coefficients[i].standard_error
+    else:
+        traces = {"run": bx.anneal(gibbs, key=key, **run)}
+        curve, energy = bx.learning_coefficient(traces["run"]), bx.free_energy(traces["run"])
+    columns |= {
         "learning_coefficient": curve.value,
         "standard_error": curve.standard_error,
         "ess": curve.ess,
@@ -90,20 +122,22 @@ def main(options: Options) -> None:
         "free_energy_error": energy.standard_error,
     }
     print(table(columns))
-    print(f"status: {bx.Status[trace.status]}")
+    status = "; ".join(f"{name}: {bx.Status[t.status]}" for name, t in traces.items())
+    print(status)
     seconds = time.time() - began
     print(f"{seconds:.1f} s")
-    save(columns | {"seconds": seconds, "status": bx.Status[trace.status]}, options.json)
+    save(columns | {"seconds": seconds, "status": status}, options.json)
     if options.figure is not None:
-        draw(options, trace)
+        draw(options, log_n, curve)
 
 
-def draw(options: Options, trace: bx.Trace) -> None:
+def draw(options: Options, log_n: np.ndarray, curve: bx.Estimate) -> None:
     """The curve with everything that theory says of it."""
     tanh = options.activation == "tanh"
     limit = bx.theory.tanh_network(options.width) if tanh else None
     ax = bx.plot.learning_coefficient(
-        trace,
+        curve,
+        log_n=log_n,
         bound=modes(options) if tanh and options.embedding_prior == "uniform" else None,
         ansatz=True,
         limit=limit,

@@ -43,12 +43,14 @@ from .declare import Tie as Tie
 from .declare import TruncatedNormal as TruncatedNormal
 from .declare import Uniform as Uniform
 from .declare import zero as zero
+from .observe import Phase as Phase
 from .observe import effective_dimension as effective_dimension
 from .observe import effective_parameters as effective_parameters
 from .observe import entropy as entropy
 from .observe import free_energy as free_energy
 from .observe import heat_capacity as heat_capacity
 from .observe import learning_coefficient as learning_coefficient
+from .observe import phases as phases
 from .observe import spectrum as spectrum
 from .observe import wbic as wbic
 from .sample import MALA as MALA

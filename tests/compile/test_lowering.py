@@ -1,8 +1,10 @@
 """What was lowered says the same as what was declared."""
 
 import functools
+import math
 
 import equinox as eqx
+import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -358,6 +360,65 @@ def test_tables_of_units_agree_with_the_marginal(name):
 
     for table, marginal in zip(moments(units), moments(plain), strict=True):
         np.testing.assert_allclose(table, marginal, rtol=1e-3, atol=1e-10)
+
+
+# Units that a double-precision Gram matrix cannot tell apart: spread out, near zero, in shells away
+# from zero, on two scales
+PLACES = {
+    "spread": np.linspace(-0.97, 0.99, 24),
+    "near zero": 0.12 * np.linspace(-0.97, 0.99, 24),
+    "shell": np.linspace(0.45, 0.97, 24),
+    "two scales": np.concatenate([np.linspace(0.5, 0.9, 6), 0.1 * np.linspace(-1, 0.9, 18)]),
+    "thin shell": 0.7 + 0.1 * np.linspace(-1, 0.9, 24),
+}
+
+
+@functools.cache
+def cold_units():
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Uniform(-1, 1))
+    energy = bx.SquaredError(bx.models.TwoLayer(24), FINE, bx.zero)
+    return lower_units(bx.compile(energy, prior), math.exp(82)).potential
+
+
+@pytest.mark.parametrize("places", PLACES)
+def test_units_are_exact_where_doubles_run_out(places):
+    """`U`, `β ∂U/∂β` and its slope at log β up to 82, against 200 digits of plain Gram matrix."""
+    potential = cold_units()
+    assert isinstance(potential, UnitPotential)
+    b = PLACES[places]
+    gram = _gram_of_tanh(b)
+    for log_beta in (40.0, 66.0, 74.0, 82.0):
+        beta = math.exp(log_beta)
+        found = potential.moments({"embedding": jnp.asarray(b)[:, None]}, jnp.asarray(beta))
+        value, heat, variance = _exact_moments(gram, beta)
+        np.testing.assert_allclose(found.potential, value, atol=3e-5)
+        np.testing.assert_allclose(beta * found.energy, heat, atol=3e-5)
+        np.testing.assert_allclose(beta**2 * found.energy_variance, variance, atol=3e-5)
+
+
+def _gram_of_tanh(b):
+    """`⟨tanh(b x), tanh(b' x)⟩` under N(0, 1), trapezoid rule of 700 points in 200 digits."""
+    with flint.ctx.workprec(680):
+        arb = flint.arb
+        x = [arb(21) * (2 * k + 1) / 700 for k in range(350)]
+        weights = [(-(t * t) / 2).exp() for t in x]
+        total = sum(weights, arb(0))
+        rows = [[(arb(float(each)) * t).tanh() for t in x] for each in b]
+        left = flint.arb_mat(
+            [[v * w / total for v, w in zip(r, weights, strict=True)] for r in rows]
+        )
+        return left * flint.arb_mat(rows).transpose()
+
+
+def _exact_moments(gram, beta):
+    """½ log det(1 + βΦ), ½ tr s, ½ tr s² with s = βΦ (1 + βΦ)⁻¹."""
+    with flint.ctx.workprec(680):
+        size = gram.nrows()
+        one = flint.arb_mat(size, size, [int(i == j) for i in range(size) for j in range(size)])
+        shifted = one + flint.arb(beta) * gram
+        share = one - shifted.inv()
+        heat = share.trace() / 2
+        return float(shifted.det().log() / 2), float(heat), float((share * share).trace() / 2)
 
 
 ZEROS = {"readout": jnp.zeros(12)}

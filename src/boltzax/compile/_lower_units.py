@@ -34,7 +34,7 @@ MOST_MODES = 64
 MOST_NODES = 4096
 REMAINDER = 1e-5
 SLACK = 16.0
-RATIO = 1.7
+RATIO = 2.5
 """How far apart two scales are. In a frame c times too wide the k-th feature adds `c^{-2k}` to the
 ones before, against roundings of 1e-16."""
 

@@ -7,4 +7,7 @@ from ._learning_coefficient import effective_dimension as effective_dimension
 from ._learning_coefficient import heat_capacity as heat_capacity
 from ._learning_coefficient import learning_coefficient as learning_coefficient
 from ._learning_coefficient import wbic as wbic
+from ._phases import Phase as Phase
+from ._phases import Phases as Phases
+from ._phases import phases as phases
 from ._spectrum import spectrum as spectrum

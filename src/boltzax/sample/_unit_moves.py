@@ -13,11 +13,11 @@ from ._kernel import AbstractKernel, Move, metropolis
 
 
 class UnitMovesState(NamedTuple):
-    """Place, and the logarithms of the tuned step of a unit and of the global scale move."""
+    """Place, and the logarithms of the tuned steps: of a unit, of the global scale and power."""
 
     w: Weights
     log_step: Float[Array, ""]
-    log_stretch: Float[Array, ""]
+    log_stretch: Float[Array, "2"]
 
 
 class UnitMoves(AbstractKernel):
@@ -26,8 +26,9 @@ class UnitMoves(AbstractKernel):
     With the readout integrated out, exchanging one unit's features `v -> v'` changes
     `N = Λ + Σ v vᵀ` by rank two, so a move costs the square of the number of modes and a sweep
     visits every unit (matrix determinant lemma and Sherman-Morrison-Woodbury). A proposal is
-    `z + step * N(0, 1)` over two and a half octaves of steps, or `z exp(N(0, 1))`; the scale move
-    is `z -> z exp(s N(0, 1))` for all units together, in unconstrained coordinates `z`.
+    `z + step * N(0, 1)` over two and a half octaves of steps, or `z exp(N(0, 1))`. Two moves take
+    all units together, in unconstrained coordinates `z`: one shifts all `log|z|` (a scale), one
+    stretches them about their mean (a power: it gathers the units into a shell about zero).
     """
 
     target_acceptance: float = 0.4
@@ -42,21 +43,22 @@ class UnitMoves(AbstractKernel):
                 mend="use bx.NUTS(), bx.MALA() or bx.RandomWalk() for this measure",
             )
         spread = 0.5 * jnp.log(jnp.mean(w[gibbs.potential.path] ** 2) + 1e-300)
-        return UnitMovesState(w, spread, jnp.log(jnp.asarray(0.1)))
+        return UnitMovesState(w, spread, jnp.log(jnp.full(2, 0.1)))
 
     def step(self, gibbs, state, key, gain, warmup):
         path = _potential(gibbs).path
         shape = state.w[path].shape
 
         def once(z, key):
-            key_sweep, key_scale = jax.random.split(key)
-            z, accepted = _sweep(gibbs, key_sweep, z, jnp.exp(state.log_step))
-            z, stretched = _scale(gibbs, key_scale, z, jnp.exp(state.log_stretch))
-            return z, (accepted, stretched)
+            key_sweep, *keys = jax.random.split(key, 3)
+            z, u, accepted = _sweep(gibbs, key_sweep, z, jnp.exp(state.log_step))
+            z, u, scaled = _together(gibbs, keys[0], z, u, jnp.exp(state.log_stretch), power=False)
+            z, _, bent = _together(gibbs, keys[1], z, u, jnp.exp(state.log_stretch), power=True)
+            return z, (accepted, jnp.stack([scaled, bent]))
 
         keys = jax.random.split(key, self.sweeps)
         z, rates = jax.lax.scan(once, state.w[path].reshape(-1), keys)
-        accepted, stretched = jnp.mean(rates[0]), jnp.mean(rates[1])
+        accepted, stretched = jnp.mean(rates[0]), jnp.mean(rates[1], 0)
         spread = 0.5 * jnp.log(jnp.mean(z**2) + 1e-300)
         log_step = state.log_step + jnp.minimum(2 * gain, 1.0) * (spread - state.log_step)
         log_stretch = state.log_stretch + 2 * gain * (stretched - self.target_acceptance)
@@ -89,8 +91,8 @@ def _log_prior(gibbs: Gibbs, z: Array) -> Float[Array, " unit"]:
     return gibbs.coordinates.log_prior_entries(path, z.reshape(shape)).reshape(-1)
 
 
-def _sweep(gibbs: Gibbs, key: Array, z: Array, step: Array) -> tuple[Array, Array]:
-    """One pass over the units."""
+def _sweep(gibbs: Gibbs, key: Array, z: Array, step: Array) -> tuple[Array, Array, Array]:
+    """One pass over the units: their places, the potential there, how many moved."""
     potential = _potential(gibbs)
     keys = jax.random.split(key, 4)
     noise = jax.random.normal(keys[0], z.shape)
@@ -117,25 +119,27 @@ def _sweep(gibbs: Gibbs, key: Array, z: Array, step: Array) -> tuple[Array, Arra
         right = ((a - 1) * w[:, 1] - c * w[:, 0]) * f
         left, right = jax.lax.optimization_barrier((left, right))
         inverse = inverse + left[:, None] * w[None, :, 0] + right[:, None] * w[None, :, 1]
-        return inverse, accept
+        return inverse, (accept, jnp.where(accept, 0.5 * jnp.log(ratio), 0.0))
 
     identity = jnp.eye(state.units.shape[1])
-    _, accept = jax.lax.scan(one, identity, (state.units, state.others, threshold))
-    return jnp.where(accept, proposal, z), jnp.mean(accept.astype(z.dtype))
+    _, (accept, rise) = jax.lax.scan(one, identity, (state.units, state.others, threshold))
+    moved = jnp.where(accept, proposal, z)
+    return moved, state.value + jnp.sum(rise), jnp.mean(accept.astype(z.dtype))
 
 
-def _scale(gibbs: Gibbs, key: Array, z: Array, stretch: Array) -> tuple[Array, Array]:
-    """Move the scale of all units together."""
+def _together(
+    gibbs: Gibbs, key: Array, z: Array, u: Array, steps: Array, *, power: bool
+) -> tuple[Array, Array, Array]:
+    """Shift `log|z|` of all units, or stretch it about its mean; `u` is the potential at `z`."""
     key_size, key_accept = jax.random.split(key)
-    e = stretch * jax.random.normal(key_size)
-    proposal = z * jnp.exp(e)
-
-    def log_prob(z):
-        potential = _potential(gibbs)
-        u = potential.state(_units(gibbs, z), gibbs.beta).value
-        return jnp.sum(_log_prior(gibbs, z)) - u
-
-    here, there = jax.vmap(log_prob)(jnp.stack([z, proposal]))
-    log_ratio = there - here + z.size * e
-    probability, accept = metropolis(log_ratio, key_accept)
-    return jnp.where(accept, proposal, z), probability
+    e = steps[int(power)] * jax.random.normal(key_size)
+    logs = jnp.log(jnp.abs(z) + 1e-300)
+    centre = jnp.mean(logs)
+    shift = jnp.expm1(e) * (logs - centre) if power else jnp.full_like(z, e)
+    # d log|z'| / d log|z| is exp(e) but along the mean, which stays
+    log_jacobian = jnp.sum(shift) + (z.size - 1) * e if power else jnp.sum(shift)
+    proposal = z * jnp.exp(shift)
+    there = _potential(gibbs).state(_units(gibbs, proposal), gibbs.beta).value
+    log_prior = jnp.sum(_log_prior(gibbs, proposal) - _log_prior(gibbs, z))
+    probability, accept = metropolis(log_prior - there + u + log_jacobian, key_accept)
+    return jnp.where(accept, proposal, z), jnp.where(accept, there, u), probability

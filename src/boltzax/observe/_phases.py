@@ -1,0 +1,145 @@
+"""Phases: regions of the weights, and which of them the posterior is in."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core import DeclarationError, Estimate, mean_estimate
+from ..sample import Trace
+from ._free_energy import bar_series
+
+
+class Phase(eqx.Module):
+    """A region of the weights, by a run along a ladder that was kept to it.
+
+    - `trace`: from `anneal`, with the prior restricted to the region (and normalised there).
+    - `log_mass`: logarithm of the region's mass under the prior of the whole.
+    - `share`: for each draw, axes `[beta, chain, draw]`, the part of it that counts: 1 (the
+      default) if the run's prior is the region, the indicator of a smaller region, or `1/k` where
+      a restriction of one unit stands for `k` equivalent ones.
+    """
+
+    trace: Trace
+    log_mass: Float[Array, ""]
+    share: Float[Array, "beta chain draw"]
+
+    def __init__(self, trace: Trace, log_mass: float | Array = 0.0, share: Array | None = None):
+        if not isinstance(trace, Trace) or trace.bridges is None:
+            raise DeclarationError(
+                "trace",
+                got=type(trace).__name__ + " without a ladder",
+                expected="a run along a ladder from the region's own prior",
+                mend="use bx.anneal on the measure with the restricted prior",
+            )
+        share = jnp.ones_like(trace.energy) if share is None else jnp.asarray(share, float)
+        if share.shape != trace.energy.shape or not bool(jnp.all(share >= 0)):
+            raise DeclarationError(
+                "share",
+                got=f"shape {share.shape}",
+                expected=f"non-negative numbers, one a draw: shape {trace.energy.shape}",
+                mend="compute it by trace.evaluate(fn) from the model at each draw",
+            )
+        if not bool(jnp.all(jnp.any(share > 0, axis=(-2, -1)))):
+            raise DeclarationError(
+                "share",
+                got="a beta at which no draw counts",
+                expected="draws in the region at every beta",
+                mend="restrict the prior of the run to the region",
+            )
+        self.trace, self.share = trace, share
+        self.log_mass = jnp.asarray(log_mass, float)
+
+
+class Phases(eqx.Module):
+    """What `phases` returns; axes `[phase, beta]` for the parts, `[beta]` for the whole."""
+
+    probability: Estimate
+    free_energies: Estimate
+    learning_coefficients: Estimate
+    free_energy: Estimate
+    learning_coefficient: Estimate
+
+
+def phases(parts: Sequence[Phase]) -> Phases:
+    """Free energy and learning coefficient of a whole from those of disjoint regions `A_i`.
+
+    `F_i = F_trace - log(mass) - log⟨share⟩`, `F = -log Σ_i exp(-F_i)`, the posterior probability
+    of a phase `p_i = exp(F - F_i)`, and `λ̂ = Σ_i p_i λ̂_i` as `λ̂ = ∂F/∂log β` (Watanabe 2009, §7.6
+    on phase transitions of the posterior). Where a ladder cannot cross between two phases (a
+    first-order transition), each is run by itself and the free energies say which one counts.
+
+    For any regions, disjoint or not, `F ≤ F_i`: a run of the whole whose free energy lies above
+    that of a region has missed the region.
+
+    Errors: runs are independent, and each run's `λ̂_i` and `F_i` are followed as one series, to
+    first order in the shares: where `ess` is below some tens, an error bar means little. Raises
+    `DeclarationError` for parts at different betas.
+    """
+    betas = [np.asarray(part.trace.betas) for part in parts]
+    if not betas or any(b.shape != betas[0].shape or np.any(b != betas[0]) for b in betas):
+        raise DeclarationError(
+            "parts",
+            got=f"{len(betas)} runs at betas {[b.shape for b in betas]}",
+            expected="at least one run, all at the same betas",
+            mend="run every region along the same betas",
+        )
+    energies, coefficients = zip(*(_series(part) for part in parts), strict=True)
+    own = _stack([_own(part, series) for part, series in zip(parts, energies, strict=True)])
+    slopes = _stack([_own(part, series) for part, series in zip(parts, coefficients, strict=True)])
+    low = jnp.min(own.value, axis=0)
+    whole = low - jnp.log(jnp.sum(jnp.exp(low - own.value), axis=0))
+    p = jnp.exp(whole - own.value)
+    mean = jnp.sum(p * slopes.value, axis=0)
+    weight = p[:, :, None, None]
+    free = [_centred(series) for series in energies]
+    slope = [_centred(series) for series in coefficients]
+    excess = (slopes.value - mean)[:, :, None, None]
+    runs = range(len(parts))
+    probability = [
+        _total(p[i], [weight[i] * (weight[j] - (i == j)) * free[j] for j in runs]) for i in runs
+    ]
+    free_energy = _total(whole, [weight[j] * free[j] for j in runs])
+    moves = [weight[j] * (slope[j] - excess[j] * free[j]) for j in runs]
+    return Phases(_stack(probability), own, slopes, free_energy, _total(mean, moves))
+
+
+def _series(part: Phase) -> tuple[Array, Array]:
+    """Series whose means are `F_i` and `λ̂_i` and whose spreads are their errors."""
+    trace, bridges = part.trace, part.trace.bridges
+    assert bridges is not None
+    mean = jnp.mean(part.share, axis=(-2, -1), keepdims=True)
+    share = part.share / mean
+    betas = trace.betas[:, None, None]
+    free = bar_series(bridges)[jnp.asarray(bridges.requested)]
+    free = free - part.log_mass - jnp.log(mean) - (share - 1)
+    heat = betas * trace.energy
+    slope = jnp.mean(share * heat, axis=(-2, -1), keepdims=True)
+    return free, slope + share * (heat - slope)
+
+
+def _own(part: Phase, series: Array) -> Estimate:
+    """The mean of a series; no more draws are effective than the shares leave (Kish 1965)."""
+    estimate = mean_estimate(series)
+    total, squares = (jnp.sum(part.share**power, axis=(-2, -1)) for power in (1, 2))
+    ess = jnp.minimum(estimate.ess, total**2 / squares)
+    return Estimate(estimate.value, estimate.standard_error, ess, estimate.r_hat)
+
+
+def _centred(series: Array) -> Array:
+    return series - jnp.mean(series, axis=(-2, -1), keepdims=True)
+
+
+def _total(value: Array, moves: Sequence[Array]) -> Estimate:
+    """A value whose error is that of a sum over independent runs."""
+    parts = [mean_estimate(move) for move in moves]
+    error = jnp.sqrt(sum(part.standard_error**2 for part in parts))
+    ess = jnp.min(jnp.stack([part.ess for part in parts]), axis=0)
+    return Estimate(value, error, ess, jnp.max(jnp.stack([e.r_hat for e in parts]), axis=0))
+
+
+def _stack(estimates: Sequence[Estimate]) -> Estimate:
+    fields = ("value", "standard_error", "ess", "r_hat")
+    return Estimate(*(jnp.stack([getattr(e, name) for e in estimates]) for name in fields))

@@ -1,0 +1,122 @@
+"""Phases: what disjoint regions add up to, against closed forms and against the whole."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+
+LOG_N = np.array([1.0, 3.0, 5.0])
+BETAS = np.exp(LOG_N)
+
+
+@functools.cache
+def run(low: float, high: float, seed: int) -> bx.Trace:
+    """`E = ½ w²`, `w ~ U(low, high)`."""
+    model = bx.models.Polynomial((1,))
+    gibbs = bx.compile(
+        bx.SquaredError(model, bx.GaussianMeasure(1, order=2), bx.zero), bx.Uniform(low, high)
+    )
+    return bx.anneal(
+        gibbs, BETAS, bx.RandomWalk(), key=jax.random.key(seed), draws=500, thin=4, keep=True
+    )
+
+
+def exact(low: float, high: float, beta: float) -> tuple[float, float]:
+    """`∫ exp(-β w²/2) dw / 2` over the interval (the prior is U(-1, 1)), and `⟨β w²/2⟩`."""
+    root = math.sqrt(beta)
+    z = math.sqrt(math.pi / 2) / root / 2
+    z *= math.erf(high * root / math.sqrt(2)) - math.erf(low * root / math.sqrt(2))
+    edge = (high * math.exp(-beta * high**2 / 2) - low * math.exp(-beta * low**2 / 2)) / 2
+    return z, 0.5 - 0.5 * edge / z
+
+
+def test_two_regions_give_the_closed_forms_of_the_whole():
+    cut = 0.25
+    parts = [
+        bx.Phase(run(-1.0, cut, 0), math.log((1 + cut) / 2)),
+        bx.Phase(run(cut, 1.0, 1), math.log((1 - cut) / 2)),
+    ]
+    result = bx.phases(parts)
+    left, right, whole = (
+        np.array([exact(a, b, beta) for beta in BETAS])
+        for a, b in ((-1.0, cut), (cut, 1.0), (-1.0, 1.0))
+    )
+    # 15 numbers: |z| < 4 is exceeded by chance once in a thousand
+    for estimate, truth in (
+        (result.free_energy, -np.log(whole[:, 0])),
+        (result.learning_coefficient, whole[:, 1]),
+        (result.probability[0], left[:, 0] / whole[:, 0]),
+        (result.probability[1], right[:, 0] / whole[:, 0]),
+        (result.free_energies[1], -np.log(right[:, 0])),
+    ):
+        assert np.all(np.abs(np.asarray(estimate.z_score(truth))) < 4), (estimate, truth)
+        assert np.all(np.asarray(estimate.standard_error) < 0.1)
+
+
+def test_a_share_of_the_draws_is_a_region():
+    """The region w > 0.25 as the draws of the whole that lie there."""
+    whole = run(-1.0, 1.0, 2)
+    inside = whole.evaluate(lambda model: (model.weight[0] > 0.25).astype(float))
+    part = bx.phases([bx.Phase(whole, share=inside)])
+    for k, beta in enumerate(BETAS[:2]):
+        z, coefficient = exact(0.25, 1.0, beta)
+        assert abs(float(part.free_energy[k].z_score(-math.log(z)))) < 4
+        assert abs(float(part.learning_coefficient[k].z_score(coefficient))) < 4
+    # at the last beta hardly a draw lies there, and that is said
+    assert float(part.free_energies.ess[0, -1]) == float(jnp.sum(inside[-1])) < 20
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.floats(0.05, 0.9), min_size=1, max_size=3), st.floats(-2.0, 2.0))
+def test_shares_that_add_to_one_give_the_whole(shares, log_mass):
+    """However the draws are shared out; and a mass common to all shifts F and nothing else."""
+    whole = run(-1.0, 1.0, 2)
+    key = jax.random.key(0)
+    rest = jnp.ones_like(whole.energy)
+    parts = []
+    for i, share in enumerate(shares):
+        own = rest * share * jax.random.uniform(jax.random.fold_in(key, i), rest.shape)
+        parts, rest = [*parts, bx.Phase(whole, log_mass, own)], rest - own
+    result = bx.phases([*parts, bx.Phase(whole, log_mass, rest)])
+    np.testing.assert_allclose(
+        result.free_energy.value, bx.free_energy(whole).value - log_mass, rtol=1e-10, atol=1e-10
+    )
+    np.testing.assert_allclose(
+        result.learning_coefficient.value, bx.learning_coefficient(whole).value, rtol=1e-10
+    )
+    np.testing.assert_allclose(jnp.sum(result.probability.value, axis=0), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("argument", "make"),
+    [
+        (
+            "trace",
+            lambda t: bx.Phase(
+                bx.sample(
+                    t.gibbs.at(1.0),
+                    bx.RandomWalk(),
+                    throw=False,
+                    key=jax.random.key(0),
+                    warmup=4,
+                    draws=4,
+                )
+            ),
+        ),
+        ("share", lambda t: bx.Phase(t, share=jnp.ones(3))),
+        ("share", lambda t: bx.Phase(t, share=-jnp.ones_like(t.energy))),
+        ("share", lambda t: bx.Phase(t, share=jnp.zeros_like(t.energy))),
+        ("parts", lambda t: bx.phases([])),
+    ],
+)
+def test_mistakes(argument, make):
+    with pytest.raises(bx.DeclarationError) as error:
+        make(run(-1.0, 1.0, 2))
+    assert error.value.argument == argument
