@@ -99,17 +99,27 @@ def main(options: Options) -> None:
     key = jax.random.key(options.seed)
     run = {"betas": np.exp(log_n), "progress": options.progress, "throw": False} | budget
     columns: dict = {"log_n": log_n}
+    phases: dict[str, bx.Estimate] = {}
     if options.full:
         keys = jax.random.split(key)
         parts = [shell(options, key=keys[0], **run), rest(options, key=keys[1], **run)]
-        traces = {name: part.trace for name, part in zip(("shell", "rest"), parts, strict=True)}
+        names = ("all |b| above the cut", "the others")
+        traces = {name: part.trace for name, part in zip(names, parts, strict=True)}
         whole = bx.phases(parts)
         curve, energy = whole.learning_coefficient, whole.free_energy
-        columns["shell_probability"] = whole.probability[0].value
-        columns["shell_probability_error"] = whole.probability[0].standard_error
-        for i, name in enumerate(traces):
-            columns[f"{name}_learning_coefficient"] = whole.learning_coefficients[i].value
-            columns[f"{name}_error"] = whole.learning_coefficients[i].standard_error
+        phases = {name: whole.learning_coefficients[i] for i, name in enumerate(names)}
+        columns |= {
+            "shell_probability": whole.probability[0].value,
+            "shell_probability_error": whole.probability[0].standard_error,
+            "shell_learning_coefficient": whole.learning_coefficients[0].value,
+            "shell_error": whole.learning_coefficients[0].standard_error,
+            "shell_free_energy": whole.free_energies[0].value,
+            "shell_free_energy_error": whole.free_energies[0].standard_error,
+            "rest_learning_coefficient": whole.learning_coefficients[1].value,
+            "rest_error": whole.learning_coefficients[1].standard_error,
+            "rest_free_energy": whole.free_energies[1].value,
+            "rest_free_energy_error": whole.free_energies[1].standard_error,
+        }
     else:
         traces = {"run": bx.anneal(gibbs, key=key, **run)}
         curve, energy = bx.learning_coefficient(traces["run"]), bx.free_energy(traces["run"])
@@ -128,10 +138,12 @@ def main(options: Options) -> None:
     print(f"{seconds:.1f} s")
     save(columns | {"seconds": seconds, "status": status}, options.json)
     if options.figure is not None:
-        draw(options, log_n, curve)
+        draw(options, log_n, curve, phases)
 
 
-def draw(options: Options, log_n: np.ndarray, curve: bx.Estimate) -> None:
+def draw(
+    options: Options, log_n: np.ndarray, curve: bx.Estimate, phases: dict[str, bx.Estimate]
+) -> None:
     """The curve with everything that theory says of it."""
     tanh = options.activation == "tanh"
     limit = bx.theory.tanh_network(options.width) if tanh else None
@@ -144,6 +156,9 @@ def draw(options: Options, log_n: np.ndarray, curve: bx.Estimate) -> None:
         plateau=options.width / 2,
         mark_turn=True,
     )
+    for color, (name, estimate) in zip(("#d9661f", "#7b4fa3"), phases.items(), strict=False):
+        bx.plot.estimate(log_n, estimate, ax=ax, color=color, marker="", label=f"phase: {name}")
+    ax.legend(frameon=False, fontsize="small")
     ax.set_title(f"Learning zero, H = {options.width}", loc="left")
     ax.figure.savefig(options.figure, dpi=160)
 

@@ -271,6 +271,8 @@ def test_what_the_measure_says_of_itself():
         "frozen: bias",
     ):
         assert part in text
+    ladder = bx.compile(bx.SquaredError(net, DATA), prior).at(jnp.array([1.0, 10.0]))
+    assert "2 values of beta from 1 to 10" in repr(ladder)
 
 
 # --- new numbers do not retrace -------------------------------------------------------------------

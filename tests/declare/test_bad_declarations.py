@@ -333,6 +333,20 @@ WRONG = [
         "start",
         lambda: run(gibbs(), bx.RandomWalk(), start={"readout": jnp.ones(3)}),
     ),
+    ("start that is no dictionary", "start", lambda: run(gibbs(), bx.RandomWalk(), start=0.0)),
+    ("key by text", "key", lambda: bx.models.TwoLayer(3, key="a")),
+    ("key of a deep net by text", "key", lambda: bx.models.DeepLinear((1, 1), key="a")),
+    (
+        "target beyond the classes",
+        "target",
+        lambda: bx.compile(
+            bx.CrossEntropy(
+                bx.models.MLP((1, 3), key=KEY), bx.GaussianMeasure(1), lambda x: jnp.asarray(3)
+            ),
+            PRIOR,
+        ),
+    ),
+    ("WBIC of one datum", "n", lambda: bx.wbic(trace(), 1)),
     ("acceptance above one", "target_acceptance", lambda: bx.MALA(target_acceptance=1.5)),
     ("tree without depth", "max_tree_depth", lambda: bx.NUTS(max_tree_depth=0)),
     ("unit moves without units", "kernel", lambda: run(gibbs(), bx.UnitMoves())),

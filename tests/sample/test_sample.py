@@ -38,6 +38,22 @@ def test_posterior_mean_of_a_conjugate_regression(kernel):
     assert np.all(np.abs(spread.z_score(jnp.diagonal(covariance))) < 4)
 
 
+def test_weights_that_were_integrated_out_are_drawn():
+    """Given the data, `a x tanh(1)` with b frozen at 1: the readout's law is a Gaussian's."""
+    x, y = data(jax.random.key(0))
+    net = bx.models.TwoLayer(1, lambda t: t, dim=2)
+    energy = sum([0.5 * bx.SquaredError(net, bx.Empirical((x, y))) for _ in range(2)])
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Normal(1.0, 1e-4))
+    trace = bx.sample(bx.compile(energy, prior), bx.RandomWalk(), key=KEY, draws=300, thin=4)
+    feature = jnp.sum(x, axis=1)
+    variance = 1 / (1 + feature @ feature)
+    a = trace.weights["readout"][..., 0]
+    # 2 of |z| < 4: false-alarm rate 1.3e-4
+    assert abs(float(bx.mean_estimate(a).z_score(variance * feature @ y))) < 4
+    spread = bx.mean_estimate((a - variance * feature @ y) ** 2)
+    assert abs(float(spread.z_score(variance))) < 4
+
+
 def test_many_betas_run_at_once_and_agree_with_one_at_a_time():
     x, y = data(jax.random.key(0))
     gibbs = regression(x, y)

@@ -25,7 +25,7 @@ from ._extended import (
     table,
 )
 from ._gibbs import Gibbs
-from ._graded import Family, frame, grade
+from ._graded import Family, Frame, frame, grade
 from ._marginal import MarginalPotential
 from ._residual import BasisResidual, NodeResidual
 from ._units import UnitPotential
@@ -34,11 +34,10 @@ MOST_MODES = 64
 MOST_NODES = 4096
 REMAINDER = 1e-5
 SLACK = 16.0
+MARGIN = 3
 RATIO = 2.5
 """How far apart two scales are. In a frame c times too wide the k-th feature adds `c^{-2k}` to the
 ones before, against roundings of 1e-16."""
-
-LEAST_UNITS = 8
 
 
 def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
@@ -57,7 +56,7 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     term = _term(potential)
     deviation = _deviation(potential)
     units = len(jax.tree.leaves(potential.units.unit_weights())[0])
-    if deviation is None or units < LEAST_UNITS or not _applies(potential.units, term):
+    if deviation is None or not _applies(potential.units, term):
         return gibbs
     (path,) = potential.units.unit_weights()
     extent = _extent(gibbs, path)
@@ -72,13 +71,12 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
         modes = _modes(family, reach, log_load)
         if modes is None:
             return gibbs
-        graded = _scales(family, widest, modes, units, log_load)
+        frames = _frames(family, widest, top, modes, units, log_load)
     except UnsupportedError:
         return gibbs
-    frames = [frame(family, each, scale, top, modes) for scale, each in graded.items()]
     lowered = UnitPotential(
-        jnp.asarray(np.concatenate([f.coefficients for f in frames])),
-        jnp.asarray(np.stack([f.log_sigma for f in frames])),
+        jnp.asarray(np.concatenate([_padded(f.coefficients, modes) for f in frames])),
+        jnp.asarray(np.stack([_padded(f.log_sigma, modes) for f in frames])),
         jnp.asarray(np.array([f.scale for f in frames])),
         jnp.asarray(np.arcsinh(top / np.array([f.scale for f in frames]))),
         jnp.asarray(deviation),
@@ -105,15 +103,31 @@ def _modes(family: Family, reach: float, log_load: float) -> int | None:
     return None
 
 
-def _scales(family: Family, widest: float, modes: int, units: int, log_load: float):
-    """Graded bases at the scales that the posterior visits."""
-    graded, costs, scale = {}, [], widest
+def _frames(
+    family: Family, widest: float, top: float, modes: int, units: int, log_load: float
+) -> list[Frame]:
+    """Frames at the scales that the posterior visits.
+
+    A frame has the modes that units `RATIO**MARGIN` times beyond it need: single-unit moves that
+    start in it propose such places, and must be told what they cost.
+    """
+    frames, costs, scale, needed = [], [], widest, [modes]
     while not costs or costs[-1] <= min(costs) + SLACK:
-        graded[scale] = grade(family, scale, modes)
-        load = log_load + graded[scale].log_power
+        modes = needed[max(0, len(needed) - 1 - MARGIN)]
+        graded = grade(family, scale, modes)
+        load = log_load + graded.log_power
         costs.append(units * np.log(widest / scale) + 0.5 * np.sum(np.logaddexp(0.0, load)))
+        enough = log_load + graded.log_tail < np.log(REMAINDER)
+        needed.append(max(2, int(np.argmax(enough))) if enough.any() else modes)
+        frames.append(frame(family, graded, scale, top, modes))
         scale /= RATIO
-    return graded
+    return frames
+
+
+def _padded(values: np.ndarray, modes: int) -> np.ndarray:
+    """Modes that a frame does without: no unit has a feature there."""
+    more = [(0, 0)] * (values.ndim - 1) + [(0, modes - values.shape[-1])]
+    return np.pad(values, more)
 
 
 def _term(potential: MarginalPotential) -> SquaredError:

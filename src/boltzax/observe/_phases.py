@@ -67,9 +67,10 @@ def phases(parts: Sequence[Phase]) -> Phases:
     """Free energy and learning coefficient of a whole from those of disjoint regions `A_i`.
 
     `F_i = F_trace - log(mass) - log⟨share⟩`, `F = -log Σ_i exp(-F_i)`, the posterior probability
-    of a phase `p_i = exp(F - F_i)`, and `λ̂ = Σ_i p_i λ̂_i` as `λ̂ = ∂F/∂log β` (Watanabe 2009, §7.6
-    on phase transitions of the posterior). Where a ladder cannot cross between two phases (a
-    first-order transition), each is run by itself and the free energies say which one counts.
+    of a phase `p_i = exp(F - F_i)`, and `λ̂ = Σ_i p_i λ̂_i` as `λ̂ = ∂F/∂log β` (on phase
+    transitions of the posterior: Watanabe 2018, Mathematical Theory of Bayesian Statistics, ch. 9).
+    Where no ladder crosses between two phases (a first-order transition), each is run by itself
+    and the free energies say which one counts.
 
     For any regions, disjoint or not, `F ≤ F_i`: a run of the whole whose free energy lies above
     that of a region has missed the region.

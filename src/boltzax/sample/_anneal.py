@@ -203,7 +203,7 @@ def _check_precision(gibbs: Gibbs, betas: np.ndarray) -> None:
             "betas",
             got=f"beta times mass = {largest:.3g}",
             expected=f"at most {FLOAT64_BETA:.0e} for energies evaluated in float64",
-            mend="lower beta; only exchangeable scalar units (at least 8) with an analytic "
+            mend="lower beta; only exchangeable scalar units with an analytic "
             "activation, the target zero and a Gaussian readout reach further, in a graded basis",
         )
 
