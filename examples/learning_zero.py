@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from _cli import save, table
+from _phases import two_phases
 
 import boltzax as bx
 
@@ -43,7 +44,7 @@ class Options:
     quick: bool = False
     """Fewer points and draws."""
     full: bool = False
-    """Log n up to 118, past the turn, phase by phase (uniform prior, odd activation)."""
+    """Log n up to 118, past both turns, phase by phase (uniform prior, odd activation)."""
     json: Path | None = None
     """Where to write the results."""
     figure: Path | None = None
@@ -52,33 +53,11 @@ class Options:
     """Show a progress bar."""
 
 
-CUT = 0.3
-"""Two phases: all |b| above this part of the prior's bound (a shell about zero), or not."""
-
-
 def declare(width: int, activation: str, embedding: bx.Uniform | bx.Normal) -> bx.Gibbs:
     """The experiment."""
     net = bx.models.TwoLayer(width, ACTIVATIONS[activation])
     energy = bx.SquaredError(net, bx.GaussianMeasure(1), target=bx.zero)
     return bx.compile(energy, bx.Independent(readout=bx.Normal(), embedding=embedding))
-
-
-def shell(options: Options, **run) -> bx.Phase:
-    """All units above the cut. The activation is odd, so that signs of b do not matter."""
-    top = options.embedding_scale
-    gibbs = declare(options.width, options.activation, bx.Uniform(CUT * top, top))
-    return bx.Phase(bx.anneal(gibbs, **run), options.width * np.log(1 - CUT))
-
-
-def rest(options: Options, **run) -> bx.Phase:
-    """Some units below the cut: the first one is kept there, and stands for any of the k such."""
-    top = options.embedding_scale
-    bound = np.full((options.width, 1), top)
-    bound[0] = CUT * top
-    gibbs = declare(options.width, options.activation, bx.Uniform(-bound, bound))
-    trace = bx.anneal(gibbs, keep=True, **run)
-    share = trace.evaluate(lambda net: 1 / jnp.sum(jnp.abs(net.embedding) < CUT * top))
-    return bx.Phase(trace, np.log(options.width * CUT), share)
 
 
 def main(options: Options) -> None:
@@ -97,33 +76,20 @@ def main(options: Options) -> None:
         log_n = np.concatenate([log_n, [98.0, 102.0, 110.0, 118.0]])
         budget = {"warmup": 150, "draws": 250, "spacing": 6.0}
     key = jax.random.key(options.seed)
-    run = {"betas": np.exp(log_n), "progress": options.progress, "throw": False} | budget
-    columns: dict = {"log_n": log_n}
-    phases: dict[str, bx.Estimate] = {}
+    run = {"progress": options.progress, "throw": False} | budget
     if options.full:
-        keys = jax.random.split(key)
-        parts = [shell(options, key=keys[0], **run), rest(options, key=keys[1], **run)]
-        names = ("all |b| above the cut", "the others")
-        traces = {name: part.trace for name, part in zip(names, parts, strict=True)}
-        whole = bx.phases(parts)
-        curve, energy = whole.learning_coefficient, whole.free_energy
-        phases = {name: whole.learning_coefficients[i] for i, name in enumerate(names)}
-        columns |= {
-            "shell_probability": whole.probability[0].value,
-            "shell_probability_error": whole.probability[0].standard_error,
-            "shell_learning_coefficient": whole.learning_coefficients[0].value,
-            "shell_error": whole.learning_coefficients[0].standard_error,
-            "shell_free_energy": whole.free_energies[0].value,
-            "shell_free_energy_error": whole.free_energies[0].standard_error,
-            "rest_learning_coefficient": whole.learning_coefficients[1].value,
-            "rest_error": whole.learning_coefficients[1].standard_error,
-            "rest_free_energy": whole.free_energies[1].value,
-            "rest_free_energy_error": whole.free_energies[1].standard_error,
-        }
+
+        def measure(embedding: bx.Uniform) -> bx.Gibbs:
+            return declare(options.width, options.activation, embedding)
+
+        full = two_phases(measure, options.width, options.embedding_scale, log_n, key, run)
+        curve, energy, status, phases = full.curve, full.free_energy, full.status, full.phases
     else:
-        traces = {"run": bx.anneal(gibbs, key=key, **run)}
-        curve, energy = bx.learning_coefficient(traces["run"]), bx.free_energy(traces["run"])
-    columns |= {
+        trace = bx.anneal(gibbs, np.exp(log_n), key=key, **run)
+        curve, energy = bx.learning_coefficient(trace), bx.free_energy(trace)
+        status, phases = str(bx.Status[trace.status]), {}
+    columns = {
+        "log_n": log_n,
         "learning_coefficient": curve.value,
         "standard_error": curve.standard_error,
         "ess": curve.ess,
@@ -132,18 +98,19 @@ def main(options: Options) -> None:
         "free_energy_error": energy.standard_error,
     }
     print(table(columns))
-    status = "; ".join(f"{name}: {bx.Status[t.status]}" for name, t in traces.items())
-    print(status)
+    for name, phase in phases.items():
+        print(name)
+        print(table(phase))
+    print(f"status: {status}")
     seconds = time.time() - began
     print(f"{seconds:.1f} s")
-    save(columns | {"seconds": seconds, "status": status}, options.json)
+    rest = {"seconds": seconds, "status": status} | ({"phases": phases} if phases else {})
+    save(columns | rest, options.json)
     if options.figure is not None:
         draw(options, log_n, curve, phases)
 
 
-def draw(
-    options: Options, log_n: np.ndarray, curve: bx.Estimate, phases: dict[str, bx.Estimate]
-) -> None:
+def draw(options: Options, log_n: np.ndarray, curve: bx.Estimate, phases: dict[str, dict]) -> None:
     """The curve with everything that theory says of it."""
     tanh = options.activation == "tanh"
     limit = bx.theory.tanh_network(options.width) if tanh else None
@@ -156,8 +123,10 @@ def draw(
         plateau=options.width / 2,
         mark_turn=True,
     )
-    for color, (name, estimate) in zip(("#d9661f", "#7b4fa3"), phases.items(), strict=False):
-        bx.plot.estimate(log_n, estimate, ax=ax, color=color, marker="", label=f"phase: {name}")
+    for color, (name, phase) in zip(("#d9661f", "#7b4fa3"), phases.items(), strict=False):
+        value, error = phase["learning_coefficient"], phase["standard_error"]
+        label = {"label": f"phase: {name}", "color": color, "lw": 1, "elinewidth": 1}
+        ax.errorbar(phase["log_n"], value, 1.96 * np.asarray(error), zorder=0, **label)
     ax.legend(frameon=False, fontsize="small")
     ax.set_title(f"Learning zero, H = {options.width}", loc="left")
     ax.figure.savefig(options.figure, dpi=160)

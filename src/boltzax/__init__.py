@@ -44,6 +44,7 @@ from .declare import TruncatedNormal as TruncatedNormal
 from .declare import Uniform as Uniform
 from .declare import zero as zero
 from .observe import Phase as Phase
+from .observe import Phases as Phases
 from .observe import effective_dimension as effective_dimension
 from .observe import effective_parameters as effective_parameters
 from .observe import entropy as entropy

@@ -52,6 +52,10 @@ class Phase(eqx.Module):
         self.trace, self.share = trace, share
         self.log_mass = jnp.asarray(log_mass, float)
 
+    def __getitem__(self, rows: slice) -> "Phase":
+        """The region at some of its betas."""
+        return Phase(self.trace[rows], self.log_mass, self.share[rows])
+
 
 class Phases(eqx.Module):
     """What `phases` returns; axes `[phase, beta]` for the parts, `[beta]` for the whole."""

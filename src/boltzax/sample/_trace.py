@@ -1,5 +1,6 @@
 """The result of a run."""
 
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -36,6 +37,26 @@ class Trace(eqx.Module):
     def betas(self) -> Float[Array, "*beta"]:
         """Inverse temperatures of the draws."""
         return self.gibbs.beta
+
+    def __getitem__(self, rows: slice) -> "Trace":
+        """The run at some of its betas; the ladder below them stays whole."""
+        if not isinstance(rows, slice) or self.betas.ndim != 1:
+            raise DeclarationError(
+                "trace[...]",
+                got=repr(rows) if self.betas.ndim == 1 else "one beta",
+                expected="a slice of a run at several betas",
+                mend="write e.g. trace[2:]",
+            )
+        numbers = (self.energy, self.energy_variance, self.acceptance, self.divergent, self.w)
+        bridges = self.bridges
+        if bridges is not None:
+            bridges = dataclasses.replace(bridges, requested=bridges.requested[rows])
+        return Trace(
+            self.gibbs.at(self.betas[rows]),
+            *jax.tree.map(lambda leaf: leaf[rows], numbers),
+            self.status,
+            bridges,
+        )
 
     @property
     def weights(self) -> dict[str, Array]:
