@@ -175,16 +175,17 @@ def test_learning_zero_meets_the_independent_curve(width):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [2, 4, 16])
 def test_nuts_on_all_weights_agrees_with_the_marginalised_run(width):
-    betas = np.exp([2.0, 8.0, 14.0, 20.0])
+    """At log n = 20 the ridges of the full posterior are too sharp for it, and that is said."""
     plain = learning_zero(width, marginalise=False)
-    nuts = bx.anneal(plain, betas, bx.NUTS(max_tree_depth=6), key=KEY, draws=400, throw=False)
-    units = bx.anneal(learning_zero(width), betas, key=KEY)
+    kernel = bx.NUTS(max_tree_depth=6)
+    run = {"key": KEY, "warmup": 400, "draws": 400, "throw": False}
+    nuts = bx.anneal(plain, np.exp([2.0, 8.0, 14.0]), kernel, **run)
+    units = bx.anneal(learning_zero(width), np.exp([2.0, 8.0, 14.0]), key=KEY)
     a, b = bx.learning_coefficient(nuts), bx.learning_coefficient(units)
-    # where plain NUTS says that it has mixed; it must have, at the two hotter ones
-    mixed = np.asarray(a.r_hat) < 1.05
-    assert mixed[:2].all()
     apart = np.abs(a.value - b.value) / np.hypot(a.standard_error, b.standard_error)
-    assert np.all(apart[mixed] < 4)
+    assert np.all(apart < 4), (a, b)
+    cold = bx.anneal(plain, np.exp([20.0]), kernel, **run)
+    assert cold.status != bx.Status.successful
 
 
 @pytest.mark.slow
