@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -68,3 +69,10 @@ def single() -> Trace:
 def make():
     """The builder itself, for other runs."""
     return built
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """pyplot keeps the figures that were made without axes."""
+    yield
+    plt.close("all")
