@@ -64,10 +64,10 @@ def _inner(eqn) -> ClosedJaxpr | None:
         return None
     for key in _CALLS:
         inner = eqn.params.get(key)
+        if isinstance(inner, ClosedJaxpr):  # from jax 0.12 on every Jaxpr is one
+            return inner
         if isinstance(inner, Jaxpr):
             return ClosedJaxpr(inner, ())
-        if isinstance(inner, ClosedJaxpr):
-            return inner
     return None
 
 
