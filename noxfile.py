@@ -102,7 +102,7 @@ def lowest(session: nox.Session) -> None:
         *("uv", "pip", "compile", "pyproject.toml", "--extra", "examples", "--extra", "testing"),
         *("--resolution", "lowest-direct", "--python-version", "3.11", "--output-file", oldest),
     )
-    session.install("-e", ".[examples,testing]", "-c", oldest, "pytest", "pytest-xdist")
+    session.install("-e", ".[examples,testing]", "-c", oldest, "pytest", "pytest-xdist", "arviz")
     session.run("pytest", *session.posargs)
 
 
