@@ -44,7 +44,7 @@ class Options:
     quick: bool = False
     """Fewer points and draws."""
     full: bool = False
-    """Log n up to 118, past both turns, phase by phase (uniform prior, odd activation)."""
+    """Log n up to 118; phase by phase if the prior is uniform and the activation odd."""
     json: Path | None = None
     """Where to write the results."""
     figure: Path | None = None
@@ -77,7 +77,8 @@ def main(options: Options) -> None:
         budget = {"warmup": 150, "draws": 250, "spacing": 6.0}
     key = jax.random.key(options.seed)
     run = {"progress": options.progress, "throw": False} | budget
-    if options.full:
+    odd = options.activation != "sigmoid"
+    if options.full and odd and options.embedding_prior == "uniform":
 
         def measure(embedding: bx.Uniform) -> bx.Gibbs:
             return declare(options.width, options.activation, embedding)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -146,5 +147,4 @@ def _total(value: Array, moves: Sequence[Array]) -> Estimate:
 
 
 def _stack(estimates: Sequence[Estimate]) -> Estimate:
-    fields = ("value", "standard_error", "ess", "r_hat")
-    return Estimate(*(jnp.stack([getattr(e, name) for e in estimates]) for name in fields))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *estimates)
