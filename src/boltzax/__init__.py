@@ -50,9 +50,11 @@ from .observe import effective_parameters as effective_parameters
 from .observe import entropy as entropy
 from .observe import free_energy as free_energy
 from .observe import heat_capacity as heat_capacity
+from .observe import influence as influence
 from .observe import learning_coefficient as learning_coefficient
 from .observe import phases as phases
 from .observe import spectrum as spectrum
+from .observe import susceptibility as susceptibility
 from .observe import wbic as wbic
 from .sample import MALA as MALA
 from .sample import NUTS as NUTS

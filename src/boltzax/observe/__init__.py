@@ -3,6 +3,7 @@
 from ._free_energy import effective_parameters as effective_parameters
 from ._free_energy import entropy as entropy
 from ._free_energy import free_energy as free_energy
+from ._influence import influence as influence
 from ._learning_coefficient import effective_dimension as effective_dimension
 from ._learning_coefficient import heat_capacity as heat_capacity
 from ._learning_coefficient import learning_coefficient as learning_coefficient
@@ -11,3 +12,4 @@ from ._phases import Phase as Phase
 from ._phases import Phases as Phases
 from ._phases import phases as phases
 from ._spectrum import spectrum as spectrum
+from ._susceptibility import susceptibility as susceptibility

@@ -1,0 +1,199 @@
+"""Covariances of many functions of the weights, streamed over the draws.
+
+Two sweeps: means (and spreads) of every function by merging batches of draws, then the products of
+what is centred. No more is held than one batch of draws times two blocks of functions, and six
+matrices of block by block.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ..compile import Gibbs, Weights
+from ..core import Estimate
+
+PIECES = 32
+"""Pieces of all chains together (or more) whose means give the error."""
+
+
+class Plan(eqx.Module):
+    """Which draws belong together: half chains, pieces of these, batches that fit into memory.
+
+    `index` counts through `[chain, draw]`; `real` is False where a batch was filled up.
+    """
+
+    index: Int[Array, "half piece batch draw"]
+    real: Bool[Array, "half piece batch draw"]
+
+
+def plan(chains: int, draws: int, chunk: int) -> Plan:
+    """Two halves a chain, each in pieces of (nearly) equal length, at least `PIECES` in all.
+
+    A piece has at least four draws, so that short runs have fewer pieces, but never less than one
+    a half.
+    """
+    pieces = max(1, min(-(-PIECES // (2 * chains)), draws // 8))
+    parts = np.array_split(np.arange(draws), 2 * pieces)
+    longest = len(parts[0])
+    size = min(chunk, longest)
+    batches = -(-longest // size)
+    index = np.zeros((chains, 2 * pieces, batches * size), dtype=np.int32)
+    real = np.zeros(index.shape, dtype=bool)
+    for i, part in enumerate(parts):
+        index[:, i, : len(part)] = part + draws * np.arange(chains)[:, None]
+        real[:, i, : len(part)] = True
+    shape = (2 * chains, pieces, batches, size)
+    return Plan(jnp.asarray(index.reshape(shape)), jnp.asarray(real.reshape(shape)))
+
+
+class Draws(eqx.Module):
+    """Draws at one beta, chains end to end; `keys` complete weights that were integrated out."""
+
+    gibbs: Gibbs
+    w: Weights
+    keys: PRNGKeyArray
+    plan: Plan
+
+    def values(self, index: Array, real: Array, functions: tuple) -> list[Float[Array, "draw n"]]:
+        """Each of the functions at some draws; 0 where the batch was filled up."""
+
+        def one(i):
+            w = jax.tree.map(lambda leaf: leaf[i], self.w)
+            model = self.gibbs.complete(w, self.keys[i])
+            return [function(model) for function in functions]
+
+        return [jnp.where(real[:, None], each, 0.0) for each in jax.vmap(one)(index)]
+
+
+class Spread(eqx.Module):
+    """Mean and standard deviation (with n - 1) of each function over all draws."""
+
+    mean: Float[Array, " n"]
+    deviation: Float[Array, " n"]
+
+
+@eqx.filter_jit
+def spread(draws: Draws, function) -> Spread:
+    """Batches merged as in Chan, Golub & LeVeque 1983, Am. Stat. 37:242: no large sums cancel."""
+
+    def merge(carry, batch):
+        count, mean, squares = carry
+        index, real = batch
+        (values,) = draws.values(index, real, (function,))
+        new = jnp.sum(real)
+        own = jnp.sum(values, axis=0) / jnp.maximum(new, 1)
+        within = jnp.sum(jnp.where(real[:, None], values - own, 0.0) ** 2, axis=0)
+        total = count + new
+        share = new / jnp.maximum(total, 1)
+        squares = squares + within + count * share * (own - mean) ** 2
+        return (total, mean + share * (own - mean), squares), None
+
+    batches = (_merged(draws.plan.index, 3), _merged(draws.plan.real, 3))
+    (values,) = jax.eval_shape(
+        lambda index, real: draws.values(index, real, (function,)), *(x[0] for x in batches)
+    )
+    nought = jnp.zeros(values.shape[1:], values.dtype)
+    start = (jnp.zeros((), int), nought, nought)
+    (count, mean, squares), _ = jax.lax.scan(merge, start, batches)
+    return Spread(mean, jnp.sqrt(squares / jnp.maximum(count - 1, 1)))
+
+
+def covariance(draws: Draws, rows, columns, row: Spread, column: Spread) -> Estimate:
+    """`Cov(a_i, b_j)` over all draws, `[rows, columns]`, with its error (see `influence`)."""
+    ones = (
+        Spread(row.mean, jnp.ones_like(row.mean)),
+        Spread(column.mean, jnp.ones_like(column.mean)),
+    )
+    return _estimate(*_sweep(draws, rows, columns, *ones, None), False)
+
+
+def correlation(draws: Draws, rows, columns, row: Spread, column: Spread) -> Estimate:
+    """`Corr(a_i, b_j)`; its error is that of `uv - ρ(u² + v²)/2`, u and v standardised."""
+    count = int(draws.plan.real.sum())
+    mean, *_ = _sweep(draws, rows, columns, row, column, None)
+    rho = mean * (count / max(count - 1, 1))
+    moves = _estimate(*_sweep(draws, rows, columns, row, column, rho), True)
+    return eqx.tree_at(lambda e: e.value, moves, jnp.where(jnp.isnan(moves.value), jnp.nan, rho))
+
+
+@eqx.filter_jit
+def _sweep(draws, rows, columns, row, column, rho):
+    """Mean of the products, their squares summed, and spreads of the means of pieces and halves.
+
+    Products are `a b` of the centred and scaled functions, less `rho (a² + b²)/2` if rho is given.
+    The spreads are `Σ n (mean - whole mean)²`, by West's update (1979, Comm. ACM 22:532).
+    """
+
+    def batch(carry, at):
+        a, b = draws.values(*at, (rows, columns))
+        real = at[1][:, None]
+        a = jnp.where(real, (a - row.mean) / row.deviation, 0.0)
+        b = jnp.where(real, (b - column.mean) / column.deviation, 0.0)
+        sums, squares = _product(a, b), _product(a**2, b**2)
+        if rho is not None:
+            a2, b2 = (jnp.sum(x**2, axis=0) for x in (a, b))
+            a4, b4 = (jnp.sum(x**4, axis=0) for x in (a, b))
+            sums = sums - 0.5 * rho * (a2[:, None] + b2)
+            fourth = a4[:, None] + b4 + 2 * squares
+            crossed = _product(a**3, b) + _product(a, b**3)
+            squares = squares - rho * crossed + 0.25 * rho**2 * fourth
+        return (carry[0] + jnp.sum(at[1]), carry[1] + sums, carry[2] + squares), None
+
+    def piece(carry, at):
+        pieces, half = carry
+        new, _ = jax.lax.scan(batch, (jnp.zeros((), int), zero, zero), at)
+        half = jax.tree.map(jnp.add, half, new)
+        return (_west(pieces, new[0], new[1]), half), None
+
+    def half(carry, at):
+        pieces, halves, squares = carry
+        start = (pieces, (jnp.zeros((), int), zero, zero))
+        (pieces, new), _ = jax.lax.scan(piece, start, at)
+        return (pieces, _west(halves, new[0], new[1]), squares + new[2]), None
+
+    zero = jnp.zeros((row.mean.size, column.mean.size), row.mean.dtype)
+    empty = (jnp.zeros((), int), zero, zero)
+    at = (draws.plan.index, draws.plan.real)
+    (pieces, halves, squares), _ = jax.lax.scan(half, (empty, empty, zero), at)
+    counts = jnp.asarray(draws.plan.real.shape[:2])
+    return pieces[1], squares, pieces[2], halves[2], pieces[0], counts
+
+
+def _estimate(mean, squares, pieces, halves, n, counts, standardised) -> Estimate:
+    """Value, error by the means of pieces, ess and split r_hat by those of halves."""
+    halves_count, pieces_count = counts[0], counts[0] * counts[1]
+    factor = n / jnp.maximum(n - 1, 1)
+    variance = (squares - n * mean**2) / jnp.maximum(n - 1, 1)
+    error2 = pieces / (n * (pieces_count - 1))
+    within = (squares - halves - n * mean**2) / jnp.maximum(n - halves_count, 1)
+    length = n / halves_count
+    between = halves / (length * (halves_count - 1))
+    scale = jnp.maximum(squares / n, 1.0 * standardised)
+    still = variance <= 100 * jnp.finfo(mean.dtype).eps * scale
+    finite = jnp.isfinite(variance) & jnp.isfinite(mean)
+    ess = jnp.where(still, n, jnp.clip(variance / error2, 1.0, n))
+    r_hat = jnp.where(still, 1.0, jnp.sqrt((length - 1) / length + between / within))
+    return Estimate(
+        jnp.where(finite, mean * factor, jnp.nan),
+        jnp.where(finite, jnp.where(still, 0.0, jnp.sqrt(error2)) * factor, jnp.nan),
+        jnp.where(finite, ess, 0.0),
+        jnp.where(finite, r_hat, jnp.inf),
+    )
+
+
+def _west(carry, count, sums):
+    """Weighted mean and `Σ n (mean - whole mean)²` with one more group in it."""
+    before, mean, spread = carry
+    total = before + count
+    apart = sums / count - mean
+    return total, mean + apart * (count / total), spread + apart**2 * (before * count / total)
+
+
+def _product(a: Float[Array, "draw n"], b: Float[Array, "draw m"]) -> Float[Array, "n m"]:
+    return jnp.matmul(a.T, b, precision="highest")
+
+
+def _merged(array, axes: int):
+    return array.reshape(-1, *array.shape[axes:])

@@ -1,0 +1,199 @@
+"""Bayesian influence functions: the response to the weight of each datum."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..core import DeclarationError, Estimate, weights_of, with_weights
+from ..declare import AbstractDataTerm, AbstractEnergy
+from ..sample import Trace
+from ._comoments import Draws, correlation, covariance, plan, spread
+from ._susceptibility import Values, check_energy, check_observable
+
+
+def influence(
+    trace: Trace,
+    energy: AbstractEnergy,
+    query: AbstractEnergy | Callable | None = None,
+    *,
+    total: bool = False,
+    normalised: bool = False,
+    batch_size: int | None = None,
+    chunk: int = 64,
+    key: PRNGKeyArray | None = None,
+) -> PyTree[Estimate]:
+    """`∂⟨ℓ_i⟩/∂μ_j = -β Cov(ℓ_i, ℓ_j)`, `μ_j` the weight of datum j; `[*beta, query, datum]`.
+
+    With `E = Σ_j μ_j ℓ_j` over the nodes of the measure, `ℓ` is the loss of one datum as β
+    multiplies it: the factors of the energy are in it, the weight is not. So adding the datum once
+    more changes `⟨ℓ_i⟩` by the entry, to first order; removing one of weight 1 by minus the entry;
+    and `Σ_j μ_j` of a row is the response to all of the energy. A datum of weight 0 may stand among
+    the others: its column is the response to adding it.
+
+    **Arguments**
+
+    - `energy`: whose data are perturbed, one column each, in the order of its terms and nodes.
+      Terms that are no integrals over data have no columns.
+    - `query`: what responds. None: the loss of the same data (a symmetric matrix); an energy: the
+      losses of its data; a function of the model: any array or pytree of arrays, with result
+      `[*beta, *shape, datum]`.
+    - `total`: sum over the columns with their weights, i.e. the response to the whole energy,
+      without the matrix; the last axis is gone.
+    - `normalised`: `-Corr` instead, in [-1, 1] for β > 0; NaN for a loss that does not vary.
+    - `batch_size`: data at a time, for rows and for columns; all, if not given. It bounds memory
+      and does not change the result. Losses are computed anew for each pair of blocks.
+    - `chunk`: draws at a time.
+    - `key`: for weights that were integrated out, which are drawn again, as in `trace.evaluate`.
+
+    Errors are those of batch means: the spread of the means of 32 or more pieces of chains that
+    are long against the autocorrelation time, about the mean of all. A piece of b draws with
+    autocorrelation time τ makes the squared error too small by a fraction of about τ/b, so have an
+    `ess` of some hundreds; the error's own error is an eighth of it. `r_hat` compares half chains.
+    Each entry costs two evaluations of each loss (four if normalised) in every draw.
+
+    Bayesian influence: Kreer et al. 2025, arXiv:2509.26544. Batch means: Geyer 1992, Stat. Sci.
+    7:473; pooled over chains: Argon and Andradóttir 2006, Nav. Res. Logist. 53:289.
+
+    **Raises** `DeclarationError` for a trace without draws or with fewer than 4 a chain, an energy
+    without data or of another model, and a loss that is not a scalar.
+    """
+    _check_trace(trace)
+    _check_sizes(batch_size, chunk)
+    columns = _blocks(trace, "energy", energy, batch_size)
+    rows, function = columns, None
+    symmetric = query is None and not total
+    if isinstance(query, AbstractEnergy):
+        rows = _blocks(trace, "query", query, batch_size)
+    elif query is not None:
+        function = check_observable(trace, "query", query)
+        rows = [Flat(function)]
+    if total:
+        columns = [Flat(Values(energy))]
+    compare = correlation if normalised else covariance
+    results = []
+    for draws in _levels(trace, chunk, key):
+        row = [spread(draws, block) for block in rows]
+        column = row if symmetric else [spread(draws, block) for block in columns]
+        matrix = _matrix(compare, draws, rows, columns, row, column, symmetric)
+        results.append(matrix.scaled(-1.0 if normalised else -draws.gibbs.beta))
+    shape = trace.betas.shape
+    whole = jax.tree.map(lambda *each: jnp.stack(each).reshape(*shape, *each[0].shape), *results)
+    whole = whole[..., 0] if total else whole
+    return whole if function is None else _unflat(trace, function, whole, len(shape))
+
+
+class Losses(eqx.Module):
+    """The losses of some data, as β multiplies them."""
+
+    factor: Array | float
+    term: AbstractDataTerm
+    points: PyTree
+
+    def __call__(self, model: PyTree) -> Float[Array, " datum"]:
+        here = with_weights(self.term.model, weights_of(model))
+        return self.factor * jax.vmap(lambda z: self.term.loss(here, z))(self.points)
+
+
+class Flat(eqx.Module):
+    """All numbers that a function gives, end to end."""
+
+    function: Callable
+
+    def __call__(self, model: PyTree) -> Float[Array, " number"]:
+        leaves = jax.tree.leaves(self.function(model))
+        return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+
+
+def _matrix(compare, draws, rows, columns, row, column, symmetric) -> Estimate:
+    """The matrix from its blocks; those below the diagonal of a symmetric one are transposed."""
+    blocks: list[list[Estimate]] = []
+    for i, a in enumerate(rows):
+        blocks.append([])
+        for j, b in enumerate(columns):
+            if symmetric and j < i:
+                block = jax.tree.map(jnp.transpose, blocks[j][i])
+            else:
+                block = compare(draws, a, b, row[i], column[j])
+            blocks[-1].append(block)
+    lines = [jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *line) for line in blocks]
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *lines)
+
+
+def _blocks(trace: Trace, argument: str, energy: object, size: int | None) -> list[Losses]:
+    """The data of an energy, some at a time."""
+    check_energy(trace, argument, energy)
+    assert isinstance(energy, AbstractEnergy)
+    blocks = []
+    for factor, term in energy.terms():
+        if not isinstance(term, AbstractDataTerm):
+            continue
+        points, weights = term.measure.nodes()
+        first = Losses(factor, term, jax.tree.map(lambda x: x[:1], points))
+        shape = eqx.filter_eval_shape(first, trace.gibbs.declared).shape
+        if shape != (1,):
+            raise DeclarationError(
+                argument,
+                got=f"a loss of shape {shape[1:]} for one datum",
+                expected="a scalar loss",
+                mend="sum over the outputs of one datum",
+            )
+        count = weights.shape[0]
+        step = size or count
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            blocks.append(Losses(factor, term, jax.tree.map(lambda x, s=part: x[s], points)))
+    if not blocks:
+        raise DeclarationError(
+            argument,
+            got="an energy without data",
+            expected="at least one integral over a measure",
+            mend="pass the declared SquaredError, CrossEntropy or PerDatum",
+        )
+    return blocks
+
+
+def _levels(trace: Trace, chunk: int, key: PRNGKeyArray | None):
+    """The draws at each beta, completed with the keys that `trace.evaluate` uses."""
+    *_, chains, count = trace.energy.shape
+    keys = jax.random.split(jax.random.key(0) if key is None else key, trace.energy.shape)
+    lead = trace.betas.ndim
+    flat = jax.tree.map(lambda x: x.reshape(-1, chains * count, *x.shape[lead + 2 :]), trace.w)
+    for i, beta in enumerate(trace.betas.reshape(-1)):
+        gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, beta)
+        w = jax.tree.map(lambda leaf, i=i: leaf[i], flat)
+        each = keys.reshape(-1, chains * count)[i]
+        yield Draws(gibbs, w, each, plan(chains, count, chunk))
+
+
+def _unflat(trace: Trace, function: Callable, whole: Estimate, axis: int) -> PyTree[Estimate]:
+    """The rows in the shape in which the function gives them."""
+    shapes, structure = jax.tree.flatten(eqx.filter_eval_shape(function, trace.gibbs.declared))
+    parts, start = [], 0
+    for shape in shapes:
+        here = (slice(None),) * axis + (slice(start, start + shape.size),)
+        part = whole[here]
+        lead, rest = part.shape[:axis], part.shape[axis + 1 :]
+        parts.append(jax.tree.map(lambda x, s=(*lead, *shape.shape, *rest): x.reshape(s), part))
+        start += shape.size
+    return jax.tree.unflatten(structure, parts)
+
+
+def _check_trace(trace: Trace) -> None:
+    if trace.w is None or trace.energy.shape[-1] < 4:
+        raise DeclarationError(
+            "trace",
+            got="a trace without draws" if trace.w is None else f"{trace.energy.shape[-1]} draws",
+            expected="the draws of the weights, at least 4 a chain",
+            mend="run with keep=True",
+        )
+
+
+def _check_sizes(batch_size: object, chunk: object) -> None:
+    for name, value in (("batch_size", 1 if batch_size is None else batch_size), ("chunk", chunk)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise DeclarationError(
+                name, got=repr(value), expected="a positive integer", mend=f"pass e.g. {name}=64"
+            )
