@@ -74,7 +74,7 @@ class Frozen(AbstractKernel):
     def position(self, state):
         return state
 
-    def moved(self, gibbs, state, w):
+    def moved(self, gibbs, state, w, key):
         return w
 
 

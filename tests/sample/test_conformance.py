@@ -81,7 +81,7 @@ class Langevin(AbstractKernel):
     def position(self, state):
         return state.w
 
-    def moved(self, gibbs, state, w):
+    def moved(self, gibbs, state, w, key):
         return state if self.mistake == "does not go where told" else state._replace(w=w)
 
 

@@ -1,12 +1,29 @@
 """Samplers: draws of a Gibbs measure, at fixed temperatures or along a ladder."""
 
 from ._anneal import anneal as anneal
+from ._dynamics import Chains as Chains
+from ._hmc import HMC as HMC
 from ._kernel import AbstractKernel as AbstractKernel
 from ._kernel import Move as Move
+from ._loop import AbstractCheckpoints as AbstractCheckpoints
+from ._loop import AbstractSink as AbstractSink
+from ._loop import loop as loop
 from ._mala import MALA as MALA
 from ._nuts import NUTS as NUTS
+from ._placement import Placement as Placement
+from ._precondition import AbstractPreconditioner as AbstractPreconditioner
+from ._precondition import Identity as Identity
+from ._precondition import RMSprop as RMSprop
+from ._precondition import Variance as Variance
 from ._random_walk import RandomWalk as RandomWalk
+from ._reduce import AbstractReduction as AbstractReduction
+from ._reduce import Mean as Mean
 from ._sample import sample as sample
+from ._sgld import SGLD as SGLD
+from ._sgld import AdamSGLD as AdamSGLD
+from ._sgld import RMSpropSGLD as RMSpropSGLD
 from ._trace import Bridges as Bridges
 from ._trace import Trace as Trace
+from ._underdamped import SGNHT as SGNHT
+from ._underdamped import Underdamped as Underdamped
 from ._unit_moves import UnitMoves as UnitMoves

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs
-from ._kernel import AbstractKernel
+from ._kernel import AbstractKernel, Move
+from ._reduce import AbstractReduction
 
 
 class AbstractDynamics(eqx.Module):
@@ -25,8 +26,11 @@ class AbstractDynamics(eqx.Module):
         """One step of every chain."""
 
     @abc.abstractmethod
-    def record(self, state: PyTree) -> dict[str, PyTree]:
-        """What is kept of a state, by name."""
+    def record(self, state: PyTree, draw: Array) -> tuple[PyTree, dict[str, PyTree]]:
+        """What is kept of a state, by name, and the state with its running sums moved on.
+
+        `draw` numbers the records; it is negative during warm-up, which enters no sum.
+        """
 
 
 class Chains(AbstractDynamics):
@@ -35,30 +39,40 @@ class Chains(AbstractDynamics):
     gibbs: Gibbs
     kernel: AbstractKernel
     keep: bool = eqx.field(static=True)
+    reduce: dict[str, AbstractReduction] = eqx.field(default_factory=dict)
 
     def init(self, start, key, warmup):
         def one(beta, w, key):
-            return self.kernel.init(set_beta(self.gibbs, beta), w, key, warmup)
+            gibbs = set_beta(self.gibbs, beta)
+            state = self.kernel.init(gibbs, w, key, warmup)
+            return state, {name: each.init(gibbs, w) for name, each in self.reduce.items()}
 
-        states = self._over(one, start, key)
-        flags = jnp.zeros(self._shape(start))
-        return states, (flags, flags.astype(bool))
+        states, sums = self._over(one, start, key)
+        zeros = jnp.zeros(self._shape(start))
+        return states, Move(zeros, zeros.astype(bool), zeros), sums
 
     def step(self, state, key, gain, time, warmup):
-        def one(beta, state, key):
-            return self.kernel.step(set_beta(self.gibbs, beta), state, key, gain, warmup)
+        def one(beta, pair, key):
+            states, before = pair
+            gibbs = set_beta(self.gibbs, beta)
+            states, move = self.kernel.step(gibbs, states, key, gain, warmup)
+            return states, move._replace(gradients=before + move.gradients)
 
-        states, move = self._over(one, state[0], key)
-        return states, (move.acceptance, move.divergent)
+        states, moves, sums = state
+        states, moves = self._over(one, (states, moves.gradients), key)
+        return states, moves, sums
 
-    def record(self, state):
-        states, (acceptance, divergent) = state
+    def record(self, state, draw):
+        def one(beta, pair, _):
+            state, sums = pair
+            gibbs = set_beta(self.gibbs, beta)
+            w = self.kernel.position(state)
+            sums = {n: each.update(sums[n], gibbs, w, draw) for n, each in self.reduce.items()}
+            return sums, read(gibbs, w, self.keep)
 
-        def one(beta, state, _):
-            return read(set_beta(self.gibbs, beta), self.kernel.position(state), self.keep)
-
-        kept = self._over(one, states, None)
-        return kept | {"acceptance": acceptance, "divergent": divergent}
+        states, moves, sums = state
+        sums, kept = self._over(one, (states, sums), None)
+        return (states, moves, sums), kept | moves._asdict()
 
     def _shape(self, tree) -> tuple[int, ...]:
         return jax.tree.leaves(tree)[0].shape[: jnp.ndim(self.gibbs.beta) + 1]

@@ -13,10 +13,15 @@ from ..core import DeclarationError
 
 
 class Move(NamedTuple):
-    """What a step reports: acceptance probability, and whether its trajectory diverged."""
+    """What a step reports.
+
+    Acceptance probability (1 for a step without a Metropolis test), whether its trajectory
+    diverged, and how many gradients (of the log-density or of an estimate of it) it took.
+    """
 
     acceptance: Float[Array, ""]
     divergent: Bool[Array, ""]
+    gradients: Float[Array, ""] | float = 0.0
 
 
 class AbstractKernel(eqx.Module):
@@ -42,8 +47,11 @@ class AbstractKernel(eqx.Module):
         """Where the chain is."""
 
     @abc.abstractmethod
-    def moved(self, gibbs: Gibbs, state: PyTree, w: Weights) -> PyTree:
-        """The same state at another place (a swap of replicas), its tuning kept."""
+    def moved(self, gibbs: Gibbs, state: PyTree, w: Weights, key: PRNGKeyArray) -> PyTree:
+        """The same state at another place (a swap of replicas), its tuning kept.
+
+        Whatever else a state holds (momenta) is drawn anew with `key`.
+        """
 
 
 class Tuning(NamedTuple):

@@ -1,16 +1,46 @@
 """The one loop: warm up, draw, record. Every sampler runs in it."""
 
+import abc
+import math
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
 from ._dynamics import AbstractDynamics
 
 CHUNKS = 20
+
+
+class AbstractSink(abc.ABC):
+    """Where records go as they are made, instead of memory."""
+
+    @abc.abstractmethod
+    def write(self, first: int, records: PyTree, total: int) -> PyTree:
+        """Take the records of draws `first, first + 1, ...` of `total`; give back those to keep.
+
+        Leaves have the axes `[draw, *beta, chain, ...]`. After a resumed run the same draws can
+        come again: they are the same to the last bit.
+        """
+
+
+class AbstractCheckpoints(abc.ABC):
+    """Where a run is saved, and resumed from."""
+
+    @abc.abstractmethod
+    def restore(
+        self, dynamics: AbstractDynamics, settings: dict, state: PyTree
+    ) -> tuple[int, PyTree, list[PyTree]] | None:
+        """Rows done, state and kept records (a list of chunks) of the last good checkpoint."""
+
+    @abc.abstractmethod
+    def save(self, rows: int, state: PyTree, record: PyTree | None) -> None:
+        """Save the state after `rows` rows, and the records kept since the last call."""
 
 
 @eqx.filter_jit
@@ -25,9 +55,10 @@ def _strong(leaf):
     return jax.lax.convert_element_type(leaf, leaf.dtype) if plain else leaf
 
 
-@eqx.filter_jit
-def _advance(dynamics, state, key, begin, rows: int, thin: int, warmup: int):
-    """`rows` records, `thin` steps apart, from step `begin` on: one compile for a whole run."""
+@eqx.filter_jit(donate="all-except-first")
+def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int):
+    """`rows` records, `thin` steps apart, from row `begin` on: one compile for a whole run."""
+    dynamics, key, begin = fixed
 
     def step(state, time):
         progress = time.astype(float) / max(warmup, 1)
@@ -35,11 +66,11 @@ def _advance(dynamics, state, key, begin, rows: int, thin: int, warmup: int):
         gain = jnp.where(progress < 0.9, rate, 0.0) if warmup else jnp.zeros(())
         return dynamics.step(state, jax.random.fold_in(key, time), gain, time, warmup), None
 
-    def row(state, first):
-        state, _ = jax.lax.scan(step, state, first + jnp.arange(thin))
-        return state, dynamics.record(state)
+    def row(state, number):
+        state, _ = jax.lax.scan(step, state, number * thin + jnp.arange(thin))
+        return dynamics.record(state, number - warm_rows)
 
-    return jax.lax.scan(row, state, begin + thin * jnp.arange(rows))
+    return jax.lax.scan(row, state, begin + jnp.arange(rows))
 
 
 def loop(
@@ -52,35 +83,61 @@ def loop(
     thin: int,
     progress: bool,
     note: Callable[[PyTree], str] = lambda record: "",
+    rows: int | None = None,
+    stop: Callable[[PyTree], bool] | None = None,
+    sink: AbstractSink | None = None,
+    checkpoints: AbstractCheckpoints | None = None,
 ) -> tuple[PyTree, PyTree]:
-    """Run `warmup` steps, then `draws` records `thin` steps apart.
+    """Run `warmup` steps, then at most `draws` records `thin` steps apart.
 
     Gives the last state and the records, stacked along a leading draw axis. The records of the
     warm-up are thrown away: burn-in is never averaged in. Steps are numbered from the beginning
-    and keyed by their number, so a run does not depend on how it is cut into chunks.
+    and keyed by their number, so a run that was cut and resumed is the same to the last bit.
+
+    The run proceeds in chunks of `rows` records; after each, `stop(records so far)` can end it, and
+    it is saved if `checkpoints` are given.
     """
     key_start, key_run = jax.random.split(key)
+    rows = max(1, -(-draws // CHUNKS)) if rows is None else rows
+    # warm-up runs in pieces of the same length as the draws, so that one program serves
+    warm_rows = rows * math.ceil(math.ceil(warmup / thin) / rows)
+    total = warm_rows + draws
     state = _start(dynamics, start, key_start, warmup)
-    warm_rows = -(-warmup // thin)
-    rows = max(1, -(-draws // CHUNKS))
-    records, begin = [], 0
-    bar = tqdm(total=warm_rows + draws, disable=not progress, unit="draw", leave=False)
-    with bar:
-        while begin < warm_rows:
-            # warm-up runs in pieces of the same length as the draws, so that one program serves
-            first = jnp.asarray(begin * thin)
-            state, record = _advance(dynamics, state, key_run, first, rows, thin, warmup)
+    parts, begin = [], 0
+    if checkpoints is not None:
+        settings = {"warmup": warmup, "thin": thin, "rows": rows}
+        settings |= {"key": jax.random.key_data(key).tolist()}
+        saved = checkpoints.restore(dynamics, settings, state)
+        if saved is not None:
+            begin, state, parts = saved
+    with tqdm(total=total, initial=begin, disable=not progress, unit="draw", leave=False) as bar:
+        while begin < total and not (parts and stop is not None and stop(_stack(parts, draws))):
+            fixed = (dynamics, key_run, jnp.asarray(begin))
+            state, record = _advance(fixed, state, rows, thin, warmup, warm_rows)
+            kept = None
+            if begin >= warm_rows:
+                record = to_host(record)
+                kept = record if sink is None else sink.write(begin - warm_rows, record, draws)
+                parts.append(kept)
+                if progress:
+                    bar.set_postfix_str(note(record))
             begin += rows
+            if checkpoints is not None:
+                checkpoints.save(begin, state, kept)
             bar.update(rows)
-        done = 0
-        while done < draws:
-            first = jnp.asarray(begin * thin)
-            state, record = _advance(dynamics, state, key_run, first, rows, thin, warmup)
-            records.append(record)
-            begin += rows
-            done += rows
-            bar.update(rows)
-            if progress:
-                bar.set_postfix_str(note(record))
-    stacked = jax.tree.map(lambda *parts: jnp.concatenate(parts)[:draws], *records)
-    return state, stacked
+    return state, jax.tree.map(jnp.asarray, _stack(parts, draws))
+
+
+def to_host(tree: PyTree) -> PyTree:
+    """Arrays in the memory of the host, whole; those spread over processes are gathered."""
+
+    def one(leaf):
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        return np.asarray(leaf)
+
+    return jax.tree.map(one, tree)
+
+
+def _stack(parts: list[PyTree], draws: int) -> PyTree:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:draws], *parts)

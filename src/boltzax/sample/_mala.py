@@ -49,12 +49,12 @@ class MALA(AbstractKernel):
         probability, accept = metropolis(log_ratio, key_accept)
         state = choose(accept, new, state)
         tuning = state.tuning.update(state.w, probability, self.target_acceptance, gain)
-        return state._replace(tuning=tuning), Move(probability, jnp.array(False))
+        return state._replace(tuning=tuning), Move(probability, jnp.array(False), jnp.ones(()))
 
     def position(self, state):
         return state.w
 
-    def moved(self, gibbs, state, w):
+    def moved(self, gibbs, state, w, key):
         return self._state(gibbs, w, state.tuning)
 
     def _state(self, gibbs, w, tuning) -> MALAState:

@@ -48,12 +48,13 @@ class NUTS(AbstractKernel):
         _, advance = self._kernels(gibbs, state.z, key, warmup)
         with jax.numpy_dtype_promotion("standard"):
             state = advance(state._replace(rng_key=key), (gibbs,))
-        return state, Move(state.accept_prob, state.diverging)
+        gradients = jnp.asarray(state.num_steps, float)
+        return state, Move(state.accept_prob, state.diverging, gradients)
 
     def position(self, state):
         return state.z
 
-    def moved(self, gibbs, state, w):
+    def moved(self, gibbs, state, w, key):
         energy, gradient = jax.value_and_grad(_potential(gibbs))(w)
         return state._replace(z=w, potential_energy=energy, z_grad=gradient)
 

@@ -42,10 +42,11 @@ class RandomWalk(AbstractKernel):
         probability, accept = metropolis(log_prob - state.log_prob, key_accept)
         w, log_prob = choose(accept, (proposal, log_prob), (state.w, state.log_prob))
         tuning = state.tuning.update(w, probability, self.target_acceptance, gain)
-        return RandomWalkState(w, log_prob, tuning), Move(probability, jnp.array(False))
+        move = Move(probability, jnp.array(False))
+        return RandomWalkState(w, log_prob, tuning), move
 
     def position(self, state):
         return state.w
 
-    def moved(self, gibbs, state, w):
+    def moved(self, gibbs, state, w, key):
         return RandomWalkState(w, gibbs.log_prob(w), state.tuning)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ..compile import Gibbs
 from ._dynamics import AbstractDynamics, over_chains, read, set_beta
-from ._kernel import AbstractKernel, choose
+from ._kernel import AbstractKernel, Move, choose
 
 
 class ReplicaExchange(AbstractDynamics):
@@ -39,10 +39,10 @@ class ReplicaExchange(AbstractDynamics):
             "up": jnp.zeros((levels - 1, chains)),
             "down": jnp.zeros((levels - 1, chains)),
         }
-        return states, (zero, zero.astype(bool)), flow
+        return states, Move(zero, zero.astype(bool), zero), flow
 
     def step(self, state, key, gain, time, warmup):
-        states, _, flow = state
+        states, last, flow = state
         key_move, key_swap = jax.random.split(key)
         levels, chains = flow["who"].shape
         quench = (time < warmup // 10) & (jnp.arange(chains) % 2 == 1)
@@ -54,17 +54,18 @@ class ReplicaExchange(AbstractDynamics):
 
         keys = jax.random.split(key_move, (levels, chains))
         states, move = jax.vmap(jax.vmap(one))(betas, states, keys)
+        move = move._replace(gradients=last.gradients + move.gradients)
         states, flow = self._swap(states, flow, key_swap, time)
-        return states, (move.acceptance, move.divergent), flow
+        return states, move, flow
 
-    def record(self, state):
-        states, (acceptance, divergent), flow = state
+    def record(self, state, draw):
+        states, move, flow = state
 
         def one(beta, state, _):
             return read(set_beta(self.gibbs, beta), self.kernel.position(state), self.keep)
 
         kept = over_chains(one, self.gibbs.beta, states, None)
-        return kept | {"acceptance": acceptance, "divergent": divergent} | flow
+        return state, kept | move._asdict() | flow
 
     def _swap(self, states, flow, key, time):
         betas = self.gibbs.beta
@@ -86,7 +87,7 @@ class ReplicaExchange(AbstractDynamics):
         exchanged = jax.tree.map(
             lambda leaf: jnp.take_along_axis(leaf, _expand(source, leaf), axis=0), w
         )
-        moved = self._moved(states, exchanged)
+        moved = self._moved(states, exchanged, jax.random.fold_in(key, 1))
         swapped = source != index
         states = jax.vmap(jax.vmap(choose))(swapped, moved, states)
         who = jnp.take_along_axis(flow["who"], source, axis=0)
@@ -98,11 +99,11 @@ class ReplicaExchange(AbstractDynamics):
 
         return over_chains(one, betas, w, None)
 
-    def _moved(self, states, w):
-        def one(beta, pair, _):
-            return self.kernel.moved(set_beta(self.gibbs, beta), *pair)
+    def _moved(self, states, w, key):
+        def one(beta, pair, key):
+            return self.kernel.moved(set_beta(self.gibbs, beta), *pair, key)
 
-        return over_chains(one, self.gibbs.beta, (states, w), None)
+        return over_chains(one, self.gibbs.beta, (states, w), key)
 
 
 def _expand(index: Array, leaf: Array) -> Array:

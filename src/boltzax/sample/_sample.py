@@ -8,8 +8,10 @@ from ..compile import Gibbs, Weights
 from ..core import DeclarationError
 from ._dynamics import Chains, over_chains
 from ._kernel import AbstractKernel
-from ._loop import loop
+from ._loop import AbstractCheckpoints, AbstractSink, loop, to_host
 from ._nuts import NUTS
+from ._placement import Placement
+from ._reduce import AbstractReduction
 from ._trace import Trace, judge, raise_for
 
 
@@ -26,6 +28,10 @@ def sample(
     keep: bool = True,
     throw: bool = True,
     progress: bool = False,
+    reduce: dict[str, AbstractReduction] | None = None,
+    sink: AbstractSink | None = None,
+    checkpoints: AbstractCheckpoints | None = None,
+    placement: Placement | None = None,
 ) -> Trace:
     """Draw from `p(w) ∝ π(w) exp(-U(w, β))` with `chains` independent chains.
 
@@ -38,6 +44,11 @@ def sample(
       its own draw of the prior if not given.
     - `keep`: whether to keep the draws, or only their energies.
     - `throw`: raise `RunError` if the run failed; else look at `trace.status`.
+    - `reduce`: statistics to sum up inside the loop, `{"name": bx.Mean(fn, length)}`; their results
+      are `trace.reduced["name"]`.
+    - `sink`: where the draws go as they are made (`bx.ZarrSink`), instead of memory.
+    - `checkpoints`: where the run is saved, and resumed from (`bx.Checkpoints`).
+    - `placement`: devices for chains, data and weights (`bx.Placement`).
 
     **Returns** a `Trace` with axes `[*beta, chain, draw]`.
 
@@ -45,17 +56,24 @@ def sample(
     """
     kernel = NUTS() if kernel is None else kernel
     check_run(gibbs, kernel, chains, warmup, draws, thin)
+    reduce = check_reduce(reduce)
     key_start, key_run = jax.random.split(key)
     begin = starts(gibbs, start, key_start, chains)
-    dynamics = Chains(gibbs, kernel, keep)
-    _, records = loop(
-        dynamics, begin, key_run, warmup=warmup, draws=draws, thin=thin, progress=progress
-    )
+    if placement is not None:
+        gibbs, begin = placement.place(gibbs, begin)
+    dynamics = Chains(gibbs, kernel, keep, reduce)
+    state, records = loop(
+        dynamics, begin, key_run, warmup=warmup, draws=draws, thin=thin, progress=progress,
+        sink=sink, checkpoints=checkpoints,
+    )  # fmt: skip
     axis = gibbs.beta.ndim + 1
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), records)
     status = judge(records["energy"], records["divergent"], 1.1)
     kept = [records[name] for name in FIELDS]
-    trace = Trace(gibbs, *kept, records.get("w"), status)
+    sums = to_host(state[2])
+    reduced = {name: each.result(sums[name]) for name, each in reduce.items()}
+    gradients = records["gradients"]
+    trace = Trace(gibbs, *kept, records.get("w"), status, None, gradients, reduced)
     raise_for(trace, throw)
     return trace
 
@@ -110,3 +128,19 @@ def check_run(gibbs, kernel, chains, warmup, draws, thin) -> None:
                 expected=f"an integer of at least {bound}",
                 mend="pass e.g. chains=4, warmup=500, draws=1000, thin=1",
             )
+
+
+def check_reduce(reduce: object) -> dict[str, AbstractReduction]:
+    """A dictionary of reductions (an empty one for None)."""
+    good = isinstance(reduce, dict) and all(
+        isinstance(name, str) and isinstance(each, AbstractReduction)
+        for name, each in reduce.items()
+    )
+    if reduce is not None and not good:
+        raise DeclarationError(
+            "reduce",
+            got=f"{reduce!r:.80}",
+            expected="a dictionary from names to reductions",
+            mend="pass e.g. {'norm': bx.Mean(fn, length=draws // 32)}",
+        )
+    return dict(reduce) if isinstance(reduce, dict) else {}

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ..compile import Gibbs
 from ._dynamics import AbstractDynamics, read, set_beta
-from ._kernel import AbstractKernel
+from ._kernel import AbstractKernel, Move
 
 TUNING = 2
 """Steps a level whose only use is to tune the kernel; their places are thrown away."""
@@ -36,10 +36,10 @@ class TemperedSMC(AbstractDynamics):
         shape = jax.tree.leaves(start)[0].shape[:2]
         states = jax.vmap(jax.vmap(one))(start, jax.random.split(key, shape))
         zero = jnp.zeros(shape)
-        return states, (zero, zero.astype(bool)), jnp.zeros((), int)
+        return states, Move(zero, zero.astype(bool), zero), jnp.zeros((), int)
 
     def step(self, state, key, gain, time, warmup):
-        states, _, _ = state
+        states, before_move, _ = state
         last = self.gibbs.beta.shape[0] - 1
         level = jnp.minimum(time, last)
         gibbs = set_beta(self.gibbs, self.gibbs.beta[level])
@@ -50,24 +50,25 @@ class TemperedSMC(AbstractDynamics):
         chains = work.shape[0]
         source = jax.vmap(_systematic)(jax.random.split(key_resample, chains), -work)
         w = jax.tree.map(lambda x: jax.vmap(lambda a, i: a[i])(x, source), w)
-        states = self._place(gibbs, states, w)
+        states = self._place(gibbs, states, w, jax.random.fold_in(key_move, 1))
         states = self._tuned(gibbs, states, w, key_tune, warmup)
         states, move = self._walk(gibbs, states, key_move, warmup)
+        move = move._replace(gradients=before_move.gradients + move.gradients)
         return states, move, level
 
-    def record(self, state):
-        states, (acceptance, divergent), level = state
+    def record(self, state, draw):
+        states, move, level = state
         betas = self.gibbs.beta
         w = jax.vmap(jax.vmap(self.kernel.position))(states)
         gibbs = set_beta(self.gibbs, betas[level])
         kept = jax.vmap(jax.vmap(lambda w: read(gibbs, w, self.keep)))(w)
         after = betas[jnp.minimum(level + 1, betas.shape[0] - 1)]
         before = betas[jnp.maximum(level - 1, 0)]
-        kept |= {"acceptance": acceptance, "divergent": divergent}
-        return kept | {
+        work = {
             "to_next": self._difference(w, betas[level], after),
             "to_last": self._difference(w, betas[level], before),
         }
+        return state, kept | move._asdict() | work
 
     def _difference(self, w, here, there) -> Float[Array, "chain particle"]:
         """`U(w, there) - U(w, here)`."""
@@ -77,8 +78,10 @@ class TemperedSMC(AbstractDynamics):
 
         return jax.vmap(jax.vmap(one))(w)
 
-    def _place(self, gibbs, states, w):
-        return jax.vmap(jax.vmap(lambda s, w: self.kernel.moved(gibbs, s, w)))(states, w)
+    def _place(self, gibbs, states, w, key):
+        keys = jax.random.split(key, jax.tree.leaves(w)[0].shape[:2])
+        put = jax.vmap(jax.vmap(lambda s, w, k: self.kernel.moved(gibbs, s, w, k)))
+        return put(states, w, keys)
 
     def _tuned(self, gibbs, states, w, key, warmup):
         """Tune on trial steps from `w`, pool the tuning over the population, return to `w`."""
@@ -92,7 +95,7 @@ class TemperedSMC(AbstractDynamics):
             pooled = jax.tree.map(
                 lambda x: jnp.broadcast_to(jnp.mean(x, axis=1, keepdims=True), x.shape), moved
             )
-            return self._place(gibbs, pooled, w), None
+            return self._place(gibbs, pooled, w, jax.random.fold_in(key, TUNING + i)), None
 
         states_shape = jax.tree.leaves(w)[0].shape[:2]
         return jax.lax.scan(trial, states, jnp.arange(TUNING))[0]
@@ -109,7 +112,8 @@ class TemperedSMC(AbstractDynamics):
             return states, move
 
         states, moves = jax.lax.scan(one, states, jnp.arange(self.moves))
-        return states, (jnp.mean(moves.acceptance, 0), jnp.any(moves.divergent, 0))
+        gradients = jnp.sum(moves.gradients, 0)
+        return states, Move(jnp.mean(moves.acceptance, 0), jnp.any(moves.divergent, 0), gradients)
 
 
 def _systematic(key: Array, log_weights: Float[Array, " particle"]) -> Array:

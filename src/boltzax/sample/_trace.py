@@ -21,7 +21,9 @@ class Trace(eqx.Module):
     - `w`: the draws in unconstrained coordinates by path, `[*beta, chain, draw, *shape]`, or None;
     - `acceptance`, `divergent`: what the kernel reported;
     - `bridges`: for a ladder, what free-energy differences between neighbours need;
-    - `status`: what became of the run.
+    - `status`: what became of the run;
+    - `gradients`: how many gradients each chain had taken by each draw, warm-up included;
+    - `reduced`: results of the reductions that ran inside the loop, by name.
     """
 
     gibbs: Gibbs
@@ -32,6 +34,8 @@ class Trace(eqx.Module):
     w: Weights | None
     status: Status
     bridges: "Bridges | None" = None
+    gradients: Float[Array, "*beta chain draw"] | None = None
+    reduced: dict[str, PyTree] = eqx.field(default_factory=dict)
 
     @property
     def betas(self) -> Float[Array, "*beta"]:

@@ -68,7 +68,7 @@ class UnitMoves(AbstractKernel):
     def position(self, state):
         return state.w
 
-    def moved(self, gibbs, state, w):
+    def moved(self, gibbs, state, w, key):
         return state._replace(w=w)
 
 

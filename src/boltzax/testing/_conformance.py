@@ -95,15 +95,15 @@ def _check_steps(kernel: AbstractKernel, gibbs: Gibbs, key: PRNGKeyArray) -> Non
         assert move.acceptance.shape == () and move.divergent.shape == (), "what a step reports"
     again = [step(kernel, state, key_other, jnp.zeros(())) for _ in range(2)]
     assert _equal(*again), "a step is not a function of its arguments"
-    moved = _moved(kernel, gibbs, state, w)
+    moved = _moved(kernel, gibbs, state, w, key_other)
     assert _shape(moved) == shape, "`moved` changed the structure of the state"
     assert _equal(kernel.position(moved), w), "`moved` does not move there"
     _check_tuning(kernel, gibbs, state, step, key_other, w)
 
 
 @eqx.filter_jit
-def _moved(kernel, gibbs, state, w):
-    return kernel.moved(gibbs, state, w)
+def _moved(kernel, gibbs, state, w, key):
+    return kernel.moved(gibbs, state, w, key)
 
 
 def _check_tuning(kernel, gibbs, state, step, key, w) -> None:
@@ -111,7 +111,7 @@ def _check_tuning(kernel, gibbs, state, step, key, w) -> None:
     walked = state
     for number in range(20):
         walked, _ = step(kernel, walked, jax.random.fold_in(key, number), jnp.zeros(()))
-    fresh, after = (_moved(kernel, gibbs, s, w) for s in (state, walked))
+    fresh, after = (_moved(kernel, gibbs, s, w, key) for s in (state, walked))
     for number in range(20):
         same = jax.random.fold_in(key, 100 + number)
         fresh, _ = step(kernel, fresh, same, jnp.zeros(()))
@@ -133,5 +133,6 @@ def _equal(first, second) -> bool:
 
 
 def _data(leaf):
+    leaf = jnp.asarray(leaf)
     typed_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(leaf) if typed_key else leaf

@@ -1,0 +1,158 @@
+"""Preconditioners: how far one unit of noise goes in each coordinate."""
+
+import abc
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..compile import Weights
+from ._kernel import check_fraction
+
+
+class AbstractPreconditioner(eqx.Module):
+    """A diagonal metric, learned while `gain` is positive and fixed afterwards.
+
+    Once it is fixed, Langevin dynamics in the scaled coordinates `w / scale` has the same invariant
+    law, without the correction that a metric moving with `w` would need.
+    """
+
+    @abc.abstractmethod
+    def init(self, w: Weights) -> PyTree:
+        """What has been learned before the first step."""
+
+    @abc.abstractmethod
+    def learn(self, state: PyTree, w: Weights, gradient: Weights, gain: Float[Array, ""]) -> PyTree:
+        """Learn from a place and the gradient of the log-density there; nothing at gain 0."""
+
+    @abc.abstractmethod
+    def scales(self, state: PyTree, w: Weights) -> Weights:
+        """Scale of each coordinate, positive."""
+
+
+class Identity(AbstractPreconditioner):
+    """One scale for all coordinates: the root mean square spread of the draws. No memory."""
+
+    def init(self, w):
+        return jnp.ones(())
+
+    def learn(self, state, w, gradient, gain):
+        return state
+
+    def scales(self, state, w):
+        return jax.tree.map(jnp.ones_like, w)
+
+
+class Second(NamedTuple):
+    """A second moment, and how many steps are in it."""
+
+    moment: Weights
+    count: Float[Array, ""]
+
+
+class RMSprop(AbstractPreconditioner):
+    """`scale² ∝ 1 / (√v + floor)`, `v` a moving average of squared gradients.
+
+    The preconditioner of Li, Chen, Carlson & Carin 2016 (AAAI, arXiv:1512.07666, eq. 5), with `v`
+    fixed after warm-up (so that its term Γ vanishes), the floor in units of the mean of `√v`, and
+    the mean of `scale²` one, so that the step size keeps its meaning.
+    """
+
+    decay: float = 0.99
+    floor: float = 0.1
+
+    def __check_init__(self):
+        check_fraction("decay", self.decay)
+
+    def init(self, w):
+        return Second(jax.tree.map(jnp.zeros_like, w), jnp.zeros(()))
+
+    def learn(self, state, w, gradient, gain):
+        rate = jnp.where(gain > 0, 1 - self.decay, 0.0)
+        moment = jax.tree.map(lambda v, g: v + rate * (g**2 - v), state.moment, gradient)
+        return Second(moment, state.count + (gain > 0))
+
+    def scales(self, state, w):
+        # a moving average that began at 0 is short of 1 - decay^count, the same for all: no matter
+        root = jax.tree.map(jnp.sqrt, state.moment)
+        size = sum(leaf.size for leaf in jax.tree.leaves(root))
+        mean = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(root)) / size
+        some = mean > 0
+        safe = jnp.where(some, mean, 1.0)
+        metric = jax.tree.map(
+            lambda r: jnp.where(some, 1 / (r / safe + self.floor), jnp.ones_like(r)), root
+        )
+        total = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(metric)) / size
+        return jax.tree.map(lambda g: jnp.sqrt(g / total), metric)
+
+
+class Spread(NamedTuple):
+    """Running mean and variance of each coordinate."""
+
+    mean: Weights
+    variance: Weights
+    count: Float[Array, ""]
+
+
+class Variance(AbstractPreconditioner):
+    """`scale² = ` variance of each coordinate over the warm-up, in part shrunk to their mean.
+
+    The diagonal mass matrix of HMC. Weighs later draws more: draw t enters with weight
+    `~ 5/(t + 5)`, so that the way from the start is forgotten. `shrink` draws' worth of the mean
+    variance are mixed in.
+    """
+
+    shrink: float = 20.0
+
+    def init(self, w):
+        return Spread(w, jax.tree.map(jnp.zeros_like, w), jnp.zeros(()))
+
+    def learn(self, state, w, gradient, gain):
+        count = state.count + (gain > 0)
+        rate = jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)
+        mean = jax.tree.map(lambda m, x: m + rate * (x - m), state.mean, w)
+        variance = jax.tree.map(
+            lambda v, old, new, x: v + rate * ((x - old) * (x - new) - v),
+            state.variance,
+            state.mean,
+            mean,
+            w,
+        )
+        return Spread(mean, variance, count)
+
+    def scales(self, state, w):
+        leaves = jax.tree.leaves(state.variance)
+        mean = sum(jnp.sum(leaf) for leaf in leaves) / sum(leaf.size for leaf in leaves)
+        known = (state.count > 20) & (mean > 0)
+        safe = jnp.where(known, mean, 1.0)
+        share = self.shrink / (self.shrink + state.count)
+        return jax.tree.map(
+            lambda v: jnp.where(known, jnp.sqrt((1 - share) * v / safe + share), 1.0),
+            state.variance,
+        )
+
+
+class Reach(NamedTuple):
+    """How far from its start a chain is: mean square distance a scaled coordinate."""
+
+    origin: Weights
+    square: Float[Array, ""]
+    count: Float[Array, ""]
+
+    @staticmethod
+    def start(w: Weights) -> "Reach":
+        return Reach(w, jnp.zeros(()), jnp.zeros(()))
+
+    def learned(self, w: Weights, scales: Weights, gain: Float[Array, ""]) -> "Reach":
+        """One more place; later ones weigh more. Nothing at gain 0."""
+        terms = jax.tree.map(lambda w, o, s: jnp.sum(((w - o) / s) ** 2), w, self.origin, scales)
+        here = sum(jax.tree.leaves(terms)) / sum(leaf.size for leaf in w.values())
+        count = self.count + (gain > 0)
+        rate = jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)
+        return Reach(self.origin, self.square + rate * (here - self.square), count)
+
+    def root(self, least: Array) -> Array:
+        """Root mean square distance, at least `least`."""
+        return jnp.maximum(jnp.sqrt(self.square), least)

@@ -1,0 +1,92 @@
+"""Reductions: means and covariances that are summed up inside the loop, so that no draw is kept."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from ..compile import Gibbs, Weights
+from ..core import DeclarationError, Estimate, mean_estimate
+
+
+class AbstractReduction(eqx.Module):
+    """A statistic of the draws of one chain in constant memory. Written for one chain."""
+
+    @abc.abstractmethod
+    def init(self, gibbs: Gibbs, w: Weights) -> PyTree:
+        """The empty sums, of the shapes that a draw `w` gives."""
+
+    @abc.abstractmethod
+    def update(self, sums: PyTree, gibbs: Gibbs, w: Weights, draw: Array) -> PyTree:
+        """The sums with draw number `draw` in them; a negative number changes nothing."""
+
+    @abc.abstractmethod
+    def result(self, sums: PyTree) -> PyTree:
+        """The statistic, from sums with leading axes `[*beta, chain]`."""
+
+
+class Mean(AbstractReduction):
+    """`⟨fn(model)⟩`, any pytree of arrays, with an error bar; no draw is kept.
+
+    The draws of a chain are summed in `batches` consecutive pieces of `length` draws, and the error
+    is that of the mean of the autocorrelated series of batch means (batch means: Geyer 1992,
+    Statistical Science 7:473). Memory: `batches` copies of `fn`'s value a chain. Draws past
+    `batches * length` go into the last piece. With `bx.sample(..., reduce={"name": Mean(fn,
+    length)})` choose `length = draws / batches`.
+    """
+
+    fn: Callable = eqx.field(static=True)
+    length: int = eqx.field(static=True)
+    batches: int = eqx.field(static=True, default=32)
+
+    def __check_init__(self):
+        if not callable(self.fn):
+            raise DeclarationError(
+                "fn", got=repr(self.fn), expected="a function of the model", mend="pass a callable"
+            )
+        for argument, value, least in (("length", self.length, 1), ("batches", self.batches, 4)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise DeclarationError(
+                    argument,
+                    got=repr(value),
+                    expected=f"an integer of at least {least}",
+                    mend="pass length = draws / batches",
+                )
+
+    def init(self, gibbs, w):
+        value = jax.eval_shape(lambda w: self.fn(gibbs.model(w)), w)
+        count = jnp.zeros(self.batches)
+        kind = count.dtype
+        means = jax.tree.map(lambda x: jnp.zeros((self.batches, *x.shape), kind), value)
+        return count, means
+
+    def update(self, sums, gibbs, w, draw):
+        count, means = sums
+        batch = jnp.clip(draw // self.length, 0, self.batches - 1)
+        one = (draw >= 0).astype(count.dtype)
+        count = count.at[batch].add(one)
+        rate = one / jnp.maximum(count[batch], 1)
+
+        def move(mean, x):
+            # `where`, so that a value that is not finite during warm-up leaves no trace
+            step = jnp.where(draw >= 0, rate * (x - mean[batch]), 0.0)
+            return mean.at[batch].add(step)
+
+        return count, jax.tree.map(move, means, self.fn(gibbs.model(w)))
+
+    def result(self, sums) -> PyTree:
+        count, means = sums
+        axis = count.ndim - 1
+        filled = int(np.sum(np.asarray(count).reshape(-1, self.batches)[0] > 0))
+
+        def estimate(mean) -> Estimate:
+            series = jnp.moveaxis(
+                jnp.take(mean, jnp.arange(filled), axis), (axis - 1, axis), (-2, -1)
+            )
+            return mean_estimate(series)
+
+        return jax.tree.map(estimate, means)

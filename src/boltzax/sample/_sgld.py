@@ -1,0 +1,140 @@
+"""Stochastic gradient Langevin dynamics."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..compile import Weights
+from ._kernel import AbstractKernel, Move, check_fraction, choose, noise_like
+from ._precondition import AbstractPreconditioner, Identity, RMSprop
+from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, size, total
+
+
+class SGLDState(NamedTuple):
+    """Place, moving average of the gradient (None without momentum), tuning."""
+
+    w: Weights
+    average: Weights | None
+    count: Float[Array, ""]
+    step: StepSize
+    metric: PyTree
+
+
+class SGLD(AbstractKernel):
+    """`w + ½ ε G ĝ + √(ε G) N(0, I)`, `ĝ` the gradient of log p from a fresh minibatch.
+
+    Welling & Teh 2011 (ICML, eq. 4) at constant step, without a Metropolis test: the law is off by
+    `O(ε)`. `G = scale²` is the preconditioner's.
+
+    - `step_size`: `ε`. Chosen in warm-up if None, so that the discretisation error of the energy
+      has variance `error` a coordinate; then `scale * ε` is used, so that two runs that differ in
+      `scale` alone tell what the step does.
+    - `preconditioner`: `Identity()`, `RMSprop()`, `Variance()`.
+    - `momentum`: the drift is a moving average of gradients with this memory (0: the gradient
+      itself), as in Adam (Kingma & Ba 2015, with their correction of the start); the noise is not
+        averaged. `ε` is shortened by `1 - momentum`, for the average lags so many steps behind.
+
+    Minibatches belong to the measure: `Subsampled(Empirical(data), batch_size)`. Every step of
+    every chain draws its own; over all data the gradient is exact (the unadjusted Langevin
+    algorithm).
+    """
+
+    step_size: float | Array | None = None
+    preconditioner: AbstractPreconditioner = Identity()
+    momentum: float = 0.0
+    scale: float | Array = 1.0
+    error: float = 5e-4
+
+    order = 1
+
+    def __check_init__(self):
+        check_positive("step_size", self.step_size, none=True)
+        check_positive("scale", self.scale)
+        check_positive("error", self.error)
+        if self.momentum != 0.0:
+            check_fraction("momentum", self.momentum)
+
+    def init(self, gibbs, w, key, warmup):
+        guess = 1e-6 if self.step_size is None else self.step_size
+        step = StepSize(jnp.log(jnp.asarray(guess, float)))
+        average = None if self.momentum == 0.0 else jax.tree.map(jnp.zeros_like, w)
+        return SGLDState(w, average, jnp.zeros(()), step, self.preconditioner.init(w))
+
+    def step(self, gibbs, state, key, gain, warmup):
+        key_batch, key_noise = jax.random.split(key)
+        value, gradient = batch_gradient(gibbs, state.w, key_batch)
+        scales = self.preconditioner.scales(state.metric, state.w)
+        tuning = self.step_size is None
+        # the gradient's average lags 1/(1 - momentum) steps behind, and must not lag in time
+        root = jnp.exp(0.5 * state.step.log_step) * (1 - self.momentum) ** 0.5
+        root = root * jnp.where(gain > 0, 1.0, jnp.sqrt(jnp.asarray(self.scale)))
+        sigma = jax.tree.map(lambda s: (root * s).astype(s.dtype), scales)
+        average, count, drift = self._drift(state, gradient)
+        noise = noise_like(state.w, key_noise)
+        w = jax.tree.map(lambda w, s, g, e: w + s * (0.5 * s * g + e), state.w, sigma, drift, noise)
+        metric = self.preconditioner.learn(state.metric, state.w, gradient, gain)
+        new = SGLDState(w, average, count, state.step, metric)
+        if not tuning:
+            return new, Move(jnp.ones(()), jnp.array(False), 1.0)
+
+        def trial():
+            there, back = batch_gradient(gibbs, w, key_batch)
+            log_ratio = there - value + _asymmetry(state.w, w, gradient, back, sigma)
+            return log_ratio**2 / size(w)
+
+        error = jax.lax.cond(gain > 0, trial, lambda: jnp.zeros_like(value))
+        step = state.step.tuned(error, self.error, gain)
+        near = jnp.isfinite(error) & (error < FAR * self.error)
+        new = new._replace(w=choose(near | (gain == 0), w, state.w), step=step)
+        return new, Move(jnp.ones(()), jnp.array(False), 1.0 + (gain > 0))
+
+    def position(self, state):
+        return state.w
+
+    def moved(self, gibbs, state, w, key):
+        average = jax.tree.map(jnp.zeros_like, state.average)
+        return state._replace(w=w, average=average, count=jnp.zeros(()))
+
+    def _drift(self, state, gradient):
+        if state.average is None:
+            return None, state.count, gradient
+        b = self.momentum
+        average = jax.tree.map(lambda m, g: b * m + (1 - b) * g, state.average, gradient)
+        count = state.count + 1
+        correction = 1 - b**count
+        return average, count, jax.tree.map(lambda m: m / correction, average)
+
+
+def _asymmetry(old: Weights, new: Weights, at_old: Weights, at_new: Weights, sigma: Weights):
+    """Log-ratio of the densities of the proposals back and forth, of steps without momentum."""
+
+    def one(a, b, ga, gb, s):
+        back = ((a - b) / s - 0.5 * s * gb) ** 2
+        forth = ((b - a) / s - 0.5 * s * ga) ** 2
+        return -0.5 * (back - forth)
+
+    return total(jax.tree.map(one, old, new, at_old, at_new, sigma))
+
+
+def AdamSGLD(
+    step_size: float | Array | None = None,
+    *,
+    momentum: float = 0.9,
+    decay: float = 0.999,
+    scale: float | Array = 1.0,
+) -> SGLD:
+    """SGLD with Adam's preconditioner: `SGLD(preconditioner=RMSprop(decay), momentum=...)`.
+
+    Moving averages of gradients and of their squares as in Adam (Kingma & Ba 2015); see Kim, Song &
+    Liang 2022 (Statistical Papers, arXiv:2009.09535, Algorithm 2) for adaptive drifts in SGLD.
+    """
+    return SGLD(step_size, RMSprop(decay), momentum, scale)
+
+
+def RMSpropSGLD(
+    step_size: float | Array | None = None, *, decay: float = 0.99, scale: float | Array = 1.0
+) -> SGLD:
+    """SGLD with the preconditioner of RMSprop: `SGLD(preconditioner=RMSprop(decay))`."""
+    return SGLD(step_size, RMSprop(decay), 0.0, scale)

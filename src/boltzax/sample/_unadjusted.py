@@ -1,0 +1,64 @@
+"""What samplers without a Metropolis test share: the step size, and how it is chosen.
+
+A step is judged by the error that its discretisation makes in the energy, on the batch at hand: the
+logarithm of the Metropolis ratio that the same step would have, squared, per coordinate (as the
+energy error variance per dimension of Robnik & Seljak 2022, arXiv:2212.08549). Per coordinate,
+because the relative bias of an energy does not grow with the dimension, as a rejection rate would.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..compile import Gibbs, Weights
+from ..core import DeclarationError
+
+FAR = 1e4
+"""A trial step whose error is so many times the target is not taken during warm-up."""
+
+
+class StepSize(NamedTuple):
+    """Logarithm of the step."""
+
+    log_step: Float[Array, ""]
+
+    def tuned(self, error: Array, target: Array | float, gain: Array) -> "StepSize":
+        """A Robbins-Monro step towards `⟨error⟩ = target`; nothing at gain 0."""
+        move = jnp.clip(1 - error / target, -4.0, 1.0)
+        move = jnp.where(jnp.isfinite(error), move, -4.0)
+        return StepSize(self.log_step + gain * move)
+
+
+def batch_gradient(gibbs: Gibbs, w: Weights, key: Array) -> tuple[Array, Weights]:
+    """Log-density and its gradient, both from the minibatch of `key`."""
+    return jax.value_and_grad(gibbs.log_prob_estimate)(w, key)
+
+
+def total(tree) -> Float[Array, ""]:
+    """Sum of all entries."""
+    return sum((jnp.sum(leaf) for leaf in jax.tree.leaves(tree)), jnp.zeros(()))
+
+
+def size(w: Weights) -> int:
+    """Number of coordinates."""
+    return sum(leaf.size for leaf in jax.tree.leaves(w))
+
+
+def check_positive(argument: str, value: object, none: bool = False) -> None:
+    """One positive finite number (or None, where that is allowed)."""
+    if none and value is None:
+        return
+    try:
+        good = not isinstance(value, bool | str) and jnp.ndim(value) == 0
+        good = good and 0 < float(value) < float("inf")
+    except (TypeError, ValueError):
+        good = isinstance(value, jax.core.Tracer)
+    if not good:
+        raise DeclarationError(
+            argument,
+            got=repr(value),
+            expected="a positive number" + (", or None to have it chosen" if none else ""),
+            mend="leave it out" if none else "pass e.g. 1.0",
+        )

@@ -1,0 +1,183 @@
+"""Underdamped Langevin dynamics, and the same with a thermostat."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..compile import Gibbs, Weights
+from ._kernel import AbstractKernel, Move, choose, noise_like
+from ._precondition import AbstractPreconditioner, Identity, Reach, Variance
+from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, size, total
+
+
+class UnderdampedState(NamedTuple):
+    """Place, momentum in units of its thermal spread, gradient there, friction, tuning."""
+
+    w: Weights
+    u: Weights
+    gradient: Weights
+    friction: Float[Array, ""]
+    step: StepSize
+    metric: PyTree
+    reach: Reach
+
+
+class Underdamped(AbstractKernel):
+    """Underdamped Langevin dynamics by the BAOAB splitting.
+
+    `dw = s u dt`, `du = s ∇log p dt - γ u dt + √(2γ) dW` with the preconditioner's scales `s`
+    (Leimkuhler & Matthews 2013, Applied Mathematics Research eXpress 2013:34). Without minibatches
+    the law is off by `O(h²)`, and not at all for Gaussians; with them by `O(h)`. One gradient a
+    step.
+
+    - `step_size`: `h`. Chosen in warm-up if None, so that the energy error of a step has variance
+      `error` a coordinate; then `scale * h` is used.
+    - `friction`: `γ` in units of one over the time in which the momentum crosses the typical spread
+      of the draws.
+    """
+
+    step_size: float | Array | None = None
+    friction: float = 1.0
+    preconditioner: AbstractPreconditioner = Variance()
+    scale: float | Array = 1.0
+    error: float = 5e-4
+
+    order = 2
+
+    def __check_init__(self):
+        check_positive("step_size", self.step_size, none=True)
+        for argument in ("friction", "scale", "error"):
+            check_positive(argument, getattr(self, argument))
+
+    def init(self, gibbs, w, key, warmup):
+        return _init(self, gibbs, w, key)
+
+    def step(self, gibbs, state, key, gain, warmup):
+        return _step(self, gibbs, state, key, gain, thermostat=False)
+
+    def position(self, state):
+        return state.w
+
+    def moved(self, gibbs, state, w, key):
+        return _moved(gibbs, state, w, key)
+
+
+class SGNHT(AbstractKernel):
+    """The stochastic gradient Nosé-Hoover thermostat: a friction that measures the noise.
+
+    As `Underdamped`, with `dξ = (|u|²/d - 1) dt` in place of a fixed friction, `ξ` starting at
+    `friction` (Ding et al. 2014, NeurIPS, eq. 5; the symmetric splitting BADODAB of Leimkuhler &
+    Shang 2016, SIAM J. Sci. Comput. 38:A712). Noise of minibatches that is the same everywhere and
+    in all directions is absorbed by `ξ`.
+    """
+
+    step_size: float | Array | None = None
+    friction: float = 1.0
+    preconditioner: AbstractPreconditioner = Identity()
+    scale: float | Array = 1.0
+    error: float = 5e-4
+
+    order = 2
+
+    def __check_init__(self):
+        check_positive("step_size", self.step_size, none=True)
+        for argument in ("friction", "scale", "error"):
+            check_positive(argument, getattr(self, argument))
+
+    def init(self, gibbs, w, key, warmup):
+        return _init(self, gibbs, w, key)
+
+    def step(self, gibbs, state, key, gain, warmup):
+        return _step(self, gibbs, state, key, gain, thermostat=True)
+
+    def position(self, state):
+        return state.w
+
+    def moved(self, gibbs, state, w, key):
+        return _moved(gibbs, state, w, key)
+
+
+def _init(kernel, gibbs: Gibbs, w: Weights, key: PRNGKeyArray) -> UnderdampedState:
+    key_u, key_batch = jax.random.split(key)
+    guess = 1e-3 if kernel.step_size is None else kernel.step_size
+    step = StepSize(jnp.log(jnp.asarray(guess, float)))
+    _, gradient = batch_gradient(gibbs, w, key_batch)
+    metric = kernel.preconditioner.init(w)
+    friction = jnp.asarray(kernel.friction, float)
+    return UnderdampedState(
+        w, noise_like(w, key_u), gradient, friction, step, metric, Reach.start(w)
+    )
+
+
+def _moved(gibbs: Gibbs, state: UnderdampedState, w: Weights, key: PRNGKeyArray):
+    key_u, key_batch = jax.random.split(key)
+    _, gradient = batch_gradient(gibbs, w, key_batch)
+    return state._replace(w=w, u=noise_like(w, key_u), gradient=gradient)
+
+
+def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain, *, thermostat: bool):
+    """B A O A B, with D around O for the thermostat; in warm-up O is followed by a judged step."""
+    key_batch, key_noise = jax.random.split(key)
+    scales = kernel.preconditioner.scales(state.metric, state.w)
+    h = jnp.exp(state.step.log_step) * jnp.where(gain > 0, 1.0, jnp.asarray(kernel.scale))
+    sigma = jax.tree.map(lambda s: (h * s).astype(s.dtype), scales)
+    # time is counted in units in which a thermal momentum crosses the spread of the draws
+    unit = state.reach.root(least=10 * h)
+    half = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, state.u, sigma, state.gradient)
+    w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, state.w, sigma, half)
+    u, friction = _ornstein_uhlenbeck(kernel, state, half, key_noise, h / unit, thermostat)
+    w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, w, sigma, u)
+    value, gradient = batch_gradient(gibbs, w, key_batch)
+    u = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, u, sigma, gradient)
+    metric = kernel.preconditioner.learn(state.metric, w, gradient, gain)
+    reach = state.reach.learned(state.w, scales, gain)
+    new = UnderdampedState(w, u, gradient, friction, state.step, metric, reach)
+    move = Move(jnp.ones(()), jnp.array(False), 1.0)
+    if kernel.step_size is not None:
+        return new, move
+
+    def trial():
+        """The error of one leapfrog step from here, on this batch."""
+        kicked = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, u, sigma, gradient)
+        there = jax.tree.map(lambda w, s, u: w + s * u, w, sigma, kicked)
+        new_value, new_gradient = batch_gradient(gibbs, there, key_batch)
+        end = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, kicked, sigma, new_gradient)
+        heat = 0.5 * total(jax.tree.map(lambda a, b: b**2 - a**2, u, end))
+        return (new_value - value - heat) ** 2 / size(w)
+
+    error = jax.lax.cond(gain > 0, trial, lambda: jnp.zeros_like(value))
+    near = (jnp.isfinite(error) & (error < FAR * kernel.error)) | (gain == 0)
+    back = state._replace(u=jax.tree.map(jnp.negative, state.u), metric=metric, reach=reach)
+    new = choose(near, new, back)
+    step = state.step.tuned(error, kernel.error, gain)
+    new = new._replace(step=step)
+    return new, move._replace(gradients=1.0 + (gain > 0))
+
+
+def _ornstein_uhlenbeck(kernel, state, u: Weights, key, time, thermostat: bool):
+    """Exact decay and noise over `time`; with half steps of the thermostat on both sides."""
+    noise = noise_like(u, key)
+    if not thermostat:
+        keep = jnp.exp(-kernel.friction * time)
+        spread = jnp.sqrt(1 - keep**2)
+        mixed = jax.tree.map(lambda u, e: _cast(keep, u) * u + _cast(spread, u) * e, u, noise)
+        return mixed, state.friction
+    half = 0.5 * time
+    friction = state.friction + half * (_heat(u) - 1)
+    keep = jnp.exp(-friction * time)
+    small = jnp.abs(friction * time) < 1e-6
+    safe = jnp.where(small, 1.0, friction)
+    variance = jnp.where(small, 2 * time, -jnp.expm1(-2 * safe * time) / safe) * kernel.friction
+    spread = jnp.sqrt(variance)
+    mixed = jax.tree.map(lambda u, e: _cast(keep, u) * u + _cast(spread, u) * e, u, noise)
+    return mixed, friction + half * (_heat(mixed) - 1)
+
+
+def _heat(u: Weights) -> Array:
+    return total(jax.tree.map(jnp.square, u)) / size(u)
+
+
+def _cast(x: Array, like: Array) -> Array:
+    return x.astype(like.dtype)
