@@ -16,6 +16,7 @@ FUNCTIONS = {
     "trace": lambda run, ax: bx.plot.trace(run, ax=ax),
     "ladder": lambda run, ax: bx.plot.ladder(run, ax=ax),
     "spectrum": lambda run, ax: bx.plot.spectrum(_decaying(-2.0), ax=ax),
+    "influence": lambda run, ax: bx.plot.influence(_estimate([[1.0, 0.01], [0.01, -2.0]]), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
 
@@ -208,3 +209,16 @@ def test_one_bar_a_pair_of_levels(curve, single):
     assert "2, 1, 3, 1" in ax.get_title(loc="left")
     with pytest.raises(bx.DeclarationError, match="ladder"):
         bx.plot.ladder(single)
+
+
+def test_entries_of_an_influence_matrix_below_two_errors_are_hatched():
+    ax = bx.plot.influence(_estimate([[1.0, 0.03], [0.05, -2.0]]))
+    colours, hatched = ax.collections
+    np.testing.assert_allclose(colours.get_array().reshape(2, 2), [[1.0, 0.03], [0.05, -2.0]])
+    assert colours.get_clim() == (-2.0, 2.0)
+    assert hatched.get_hatch() == "////"
+    drawn = ~np.ma.getmaskarray(hatched.get_array()).reshape(2, 2)
+    np.testing.assert_array_equal(drawn, [[False, True], [False, False]])
+    with pytest.raises(bx.DeclarationError, match="matrix"):
+        bx.plot.influence(_estimate([1.0, 2.0]))
+    plt.close("all")

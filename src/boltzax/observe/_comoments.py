@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import Gibbs, Weights
@@ -102,11 +103,8 @@ def spread(draws: Draws, function) -> Spread:
 
 def covariance(draws: Draws, rows, columns, row: Spread, column: Spread) -> Estimate:
     """`Cov(a_i, b_j)` over all draws, `[rows, columns]`, with its error (see `influence`)."""
-    ones = (
-        Spread(row.mean, jnp.ones_like(row.mean)),
-        Spread(column.mean, jnp.ones_like(column.mean)),
-    )
-    return _estimate(*_sweep(draws, rows, columns, *ones, None), False)
+    plain = [Spread(each.mean, jnp.ones_like(each.mean)) for each in (row, column)]
+    return _estimate(draws.plan, _sweep(draws, rows, columns, *plain, None), False)
 
 
 def correlation(draws: Draws, rows, columns, row: Spread, column: Spread) -> Estimate:
@@ -114,7 +112,7 @@ def correlation(draws: Draws, rows, columns, row: Spread, column: Spread) -> Est
     count = int(draws.plan.real.sum())
     mean, *_ = _sweep(draws, rows, columns, row, column, None)
     rho = mean * (count / max(count - 1, 1))
-    moves = _estimate(*_sweep(draws, rows, columns, row, column, rho), True)
+    moves = _estimate(draws.plan, _sweep(draws, rows, columns, row, column, rho), True)
     return eqx.tree_at(lambda e: e.value, moves, jnp.where(jnp.isnan(moves.value), jnp.nan, rho))
 
 
@@ -157,16 +155,26 @@ def _sweep(draws, rows, columns, row, column, rho):
     empty = (jnp.zeros((), int), zero, zero)
     at = (draws.plan.index, draws.plan.real)
     (pieces, halves, squares), _ = jax.lax.scan(half, (empty, empty, zero), at)
-    counts = jnp.asarray(draws.plan.real.shape[:2])
-    return pieces[1], squares, pieces[2], halves[2], pieces[0], counts
+    return pieces[1], squares, pieces[2], halves[2], pieces[0]
 
 
-def _estimate(mean, squares, pieces, halves, n, counts, standardised) -> Estimate:
-    """Value, error by the means of pieces, ess and split r_hat by those of halves."""
-    halves_count, pieces_count = counts[0], counts[0] * counts[1]
+def _estimate(plan: Plan, sums, standardised: bool) -> Estimate:
+    """Value, ess, split r_hat of the halves, and the error by the means of the pieces.
+
+    Where the halves differ by more than the spread inside them explains (F test at 1e-3), as in
+    chains that do not mix, the error is by the means of the halves.
+    """
+    mean, squares, pieces, halves, n = sums
+    halves_count, each = plan.real.shape[:2]
+    pieces_count = halves_count * each
     factor = n / jnp.maximum(n - 1, 1)
     variance = (squares - n * mean**2) / jnp.maximum(n - 1, 1)
     error2 = pieces / (n * (pieces_count - 1))
+    if each > 1:
+        freedom = halves_count - 1, pieces_count - halves_count
+        bound = scipy.special.fdtri(*freedom, 0.999)
+        apart = halves * freedom[1] > bound * (pieces - halves) * freedom[0]
+        error2 = jnp.where(apart, halves / (n * freedom[0]), error2)
     within = (squares - halves - n * mean**2) / jnp.maximum(n - halves_count, 1)
     length = n / halves_count
     between = halves / (length * (halves_count - 1))

@@ -51,7 +51,8 @@ def influence(
     Errors are those of batch means: the spread of the means of 32 or more pieces of chains that
     are long against the autocorrelation time, about the mean of all. A piece of b draws with
     autocorrelation time τ makes the squared error too small by a fraction of about τ/b, so have an
-    `ess` of some hundreds; the error's own error is an eighth of it. `r_hat` compares half chains.
+    `ess` of some hundreds; the error's own error is an eighth of it. `r_hat` compares half chains;
+    where these disagree by more than the pieces explain, the error is by their means.
     Each entry costs two evaluations of each loss (four if normalised) in every draw.
 
     Bayesian influence: Kreer et al. 2025, arXiv:2509.26544. Batch means: Geyer 1992, Stat. Sci.

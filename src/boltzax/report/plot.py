@@ -7,6 +7,7 @@ its own. None shows anything or touches pyplot's state: `ax.figure.savefig(...)`
 from ._curves import estimate as estimate
 from ._curves import free_energy as free_energy
 from ._curves import learning_coefficient as learning_coefficient
+from ._influence import influence as influence
 from ._runs import ladder as ladder
 from ._runs import trace as trace
 from ._spectra import spectrum as spectrum
