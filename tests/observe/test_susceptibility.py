@@ -206,6 +206,23 @@ def test_linear_in_the_perturbation(a, b):
     np.testing.assert_allclose(both, a * response(first) + b * response(second), atol=1e-12)
 
 
+def test_a_constant_changes_nothing_not_even_the_error():
+    shifted = ENERGY + bx.PerDatum(NET, bx.Empirical(X), lambda model, x: jnp.array(30.0))
+    lifted = bx.PerDatum(
+        NET, ENERGY.energy.measure, lambda model, z: 30.0 + 0.5 * (model(z[0]) - z[1]) ** 2
+    )
+    bare = bx.SquaredError(NET, ENERGY.energy.measure)
+    for found, expected in (
+        (bx.susceptibility(FEW, ENERGY, shifted), bx.susceptibility(FEW, ENERGY, ENERGY)),
+        (bx.susceptibility(FEW, shifted, ENERGY), bx.susceptibility(FEW, ENERGY, ENERGY)),
+        (bx.influence(FEW, lifted), bx.influence(FEW, bare)),
+    ):
+        np.testing.assert_allclose(found.value, expected.value, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(
+            found.standard_error, expected.standard_error, rtol=1e-8, atol=1e-10
+        )
+
+
 @settings(max_examples=8)
 @given(st.integers(1, 7), st.integers(1, 50), st.booleans())
 def test_batches_change_nothing(batch_size, chunk, normalised):

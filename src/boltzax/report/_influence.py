@@ -42,9 +42,10 @@ def influence(
     shown = np.ma.masked_invalid(value)
     ax.set_facecolor("0.8")
     mesh = ax.pcolormesh(edges[1], edges[0], shown, cmap="RdBu_r", vmin=-top, vmax=top)
-    doubtful = np.ma.masked_where(~(np.abs(value) < sigmas * error), np.zeros(value.shape))
-    if doubtful.count():
-        ax.pcolor(edges[1], edges[0], doubtful, hatch="////", alpha=0.0, linewidth=0.0)
+    for i, row in enumerate(np.abs(value) < sigmas * error):
+        cells = [(j - 0.5, 1.0) for j in np.flatnonzero(row)]
+        style = {"facecolor": "none", "edgecolor": "0.6", "linewidth": 0.0, "hatch": "////"}
+        ax.broken_barh(cells, (i - 0.5, 1.0), **style)
     ax.invert_yaxis()
     ax.set(xlabel="datum", ylabel="query", aspect="equal")
     bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.85)
