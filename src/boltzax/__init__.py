@@ -2,8 +2,9 @@
 
     declare -> compile -> sample / anneal -> observe -> report
 
-`boltzax.plot`, `boltzax.to_xarray` (which need matplotlib and xarray) and `boltzax.testing` (which
-needs hypothesis) are imported when first used.
+`boltzax.plot`, `boltzax.to_xarray`, `boltzax.ZarrSink`, `boltzax.open_zarr`, `boltzax.load_trace`
+(which need matplotlib, xarray and zarr) and `boltzax.testing` (which needs hypothesis) are imported
+when first used.
 """
 
 from . import models as models
@@ -62,6 +63,7 @@ from .sample import NUTS as NUTS
 from .sample import SGLD as SGLD
 from .sample import SGNHT as SGNHT
 from .sample import AdamSGLD as AdamSGLD
+from .sample import Checkpoints as Checkpoints
 from .sample import Identity as Identity
 from .sample import Mean as Mean
 from .sample import Placement as Placement

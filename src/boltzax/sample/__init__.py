@@ -1,12 +1,18 @@
 """Samplers: draws of a Gibbs measure, at fixed temperatures or along a ladder."""
 
 from ._anneal import anneal as anneal
+from ._checkpoints import Checkpoints as Checkpoints
+from ._declaration import describe as describe
+from ._declaration import differences as differences
+from ._declaration import fingerprint as fingerprint
 from ._dynamics import Chains as Chains
 from ._hmc import HMC as HMC
 from ._kernel import AbstractKernel as AbstractKernel
 from ._kernel import Move as Move
 from ._loop import AbstractCheckpoints as AbstractCheckpoints
+from ._loop import AbstractSaver as AbstractSaver
 from ._loop import AbstractSink as AbstractSink
+from ._loop import Plan as Plan
 from ._loop import loop as loop
 from ._mala import MALA as MALA
 from ._nuts import NUTS as NUTS
@@ -24,6 +30,7 @@ from ._sgld import AdamSGLD as AdamSGLD
 from ._sgld import RMSpropSGLD as RMSpropSGLD
 from ._trace import Bridges as Bridges
 from ._trace import Trace as Trace
+from ._trace import judge as judge
 from ._underdamped import SGNHT as SGNHT
 from ._underdamped import Underdamped as Underdamped
 from ._unit_moves import UnitMoves as UnitMoves

@@ -1,6 +1,8 @@
 """The one loop: warm up, draw, record. Every sampler runs in it."""
 
 import abc
+import contextlib
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -17,30 +19,62 @@ from ._dynamics import AbstractDynamics
 CHUNKS = 20
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run is to do: all that its draws depend on, and how many of them are wanted.
+
+    `rows` is the number of records of a chunk; warm-up runs in chunks of the same length, so the
+    draws depend on it.
+    """
+
+    dynamics: AbstractDynamics
+    start: PyTree
+    key: PRNGKeyArray
+    warmup: int
+    thin: int
+    rows: int
+    draws: int
+    sink: "AbstractSink | None" = None
+
+    @property
+    def warm_rows(self) -> int:
+        """Rows of the warm-up: whole chunks, so that one program serves for both."""
+        return self.rows * math.ceil(math.ceil(self.warmup / self.thin) / self.rows)
+
+
 class AbstractSink(abc.ABC):
     """Where records go as they are made, instead of memory."""
 
     @abc.abstractmethod
-    def write(self, first: int, records: PyTree, total: int) -> PyTree:
-        """Take the records of draws `first, first + 1, ...` of `total`; give back those to keep.
+    def begin(self, plan: Plan, done: int) -> Callable[[int, PyTree], PyTree]:
+        """A function `write(first, records)` for a run of which `done` draws are there already.
 
-        Leaves have the axes `[draw, *beta, chain, ...]`. After a resumed run the same draws can
-        come again: they are the same to the last bit.
+        It takes the records of draws `first, first + 1, ...` and gives back those to keep. Leaves
+        have the axes `[draw, *beta, chain, ...]`; chunks are whole, so the last can go past
+        `plan.draws`. After a resumed run the same draws can come again: they are the same to the
+        last bit. Every process calls it, with the records of all.
         """
+
+
+class AbstractSaver(abc.ABC):
+    """One run under way: what it goes on from, and how it is saved."""
+
+    plan: Plan
+    """The plan, with the `rows` of the run that is resumed."""
+    resumed: tuple[int, PyTree, list[PyTree]] | None
+    """Rows done, state, and kept records (a list of chunks) of the last good checkpoint."""
+
+    @abc.abstractmethod
+    def save(self, rows: int, state: PyTree, record: PyTree | None) -> None:
+        """Save the state after `rows` rows, and the records kept since the last call."""
 
 
 class AbstractCheckpoints(abc.ABC):
     """Where a run is saved, and resumed from."""
 
     @abc.abstractmethod
-    def restore(
-        self, dynamics: AbstractDynamics, settings: dict, state: PyTree
-    ) -> tuple[int, PyTree, list[PyTree]] | None:
-        """Rows done, state and kept records (a list of chunks) of the last good checkpoint."""
-
-    @abc.abstractmethod
-    def save(self, rows: int, state: PyTree, record: PyTree | None) -> None:
-        """Save the state after `rows` rows, and the records kept since the last call."""
+    def open(self, plan: Plan, state: PyTree) -> contextlib.AbstractContextManager[AbstractSaver]:
+        """The saver of a run; `state` is the one it starts with."""
 
 
 @eqx.filter_jit
@@ -99,31 +133,33 @@ def loop(
     """
     key_start, key_run = jax.random.split(key)
     rows = max(1, -(-draws // CHUNKS)) if rows is None else rows
-    # warm-up runs in pieces of the same length as the draws, so that one program serves
-    warm_rows = rows * math.ceil(math.ceil(warmup / thin) / rows)
-    total = warm_rows + draws
+    plan = Plan(dynamics, start, key, warmup, thin, rows, draws, sink)
     state = _start(dynamics, start, key_start, warmup)
     parts, begin = [], 0
-    if checkpoints is not None:
-        settings = {"warmup": warmup, "thin": thin, "rows": rows}
-        settings |= {"key": jax.random.key_data(key).tolist()}
-        saved = checkpoints.restore(dynamics, settings, state)
-        if saved is not None:
-            begin, state, parts = saved
-    with tqdm(total=total, initial=begin, disable=not progress, unit="draw", leave=False) as bar:
+    with contextlib.ExitStack() as stack:
+        saver = None
+        if checkpoints is not None:
+            saver = stack.enter_context(checkpoints.open(plan, state))
+            plan = saver.plan
+            begin, state, parts = saver.resumed or (begin, state, parts)
+        rows, warm_rows = plan.rows, plan.warm_rows
+        total = warm_rows + draws
+        write = None if sink is None else sink.begin(plan, max(0, begin - warm_rows))
+        bar = tqdm(total=total, initial=begin, disable=not progress, unit="draw", leave=False)
+        stack.enter_context(bar)
         while begin < total and not (parts and stop is not None and stop(_stack(parts, draws))):
             fixed = (dynamics, key_run, jnp.asarray(begin))
             state, record = _advance(fixed, state, rows, thin, warmup, warm_rows)
             kept = None
             if begin >= warm_rows:
                 record = to_host(record)
-                kept = record if sink is None else sink.write(begin - warm_rows, record, draws)
+                kept = record if write is None else write(begin - warm_rows, record)
                 parts.append(kept)
                 if progress:
                     bar.set_postfix_str(note(record))
             begin += rows
-            if checkpoints is not None:
-                checkpoints.save(begin, state, kept)
+            if saver is not None:
+                saver.save(begin, state, kept)
             bar.update(rows)
     return state, jax.tree.map(jnp.asarray, _stack(parts, draws))
 

@@ -1,0 +1,406 @@
+"""Checkpoints of a run on orbax, and going on from them to the same last bit.
+
+    folder/lock                        who is running
+           records/FROM-TO-SHA256.npz  records of rows FROM to TO, each written once, kept for ever
+           states/ROWS/state           the ensemble after ROWS rows (orbax)
+                      /declaration.json
+                      /manifest.json   rows, sha256 of all files, and of the records up to here
+
+A checkpoint is there when its folder has its name: everything is written aside, synced and renamed.
+The only importer of orbax. Its quirks: it refuses arrays of size 0, and knows typed random keys in
+some versions only, so the state goes to it as a flat dictionary of arrays, keys as their bits.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import PyTree
+
+from ..core import DeclarationError, RunError
+from ._declaration import Fingerprint, differences, fingerprint
+from ._loop import AbstractCheckpoints, AbstractSaver, Plan
+from ._storage import (
+    aside,
+    disk_full,
+    locked,
+    publish,
+    read_tree,
+    remove,
+    sha256,
+    sweep,
+    write_tree,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints(AbstractCheckpoints):
+    """Save a run in a folder, and go on from there if it is begun again.
+
+    A run that was killed at any moment goes on from its last checkpoint when the same line is run
+    again, and gives the same draws to the last bit. With more `draws` it is extended.
+
+    - `folder`: one folder for each run. Several processes of one run share it.
+    - `every`: chunks (twentieths of a run) from one checkpoint to the next.
+    - `keep`: states that are kept. Records are written once and all kept.
+    - `fallback`: if the last checkpoint is damaged, go on from the last one that is not.
+
+    **Raises** `DeclarationError` if the folder holds a run of another declaration (it names the
+    differences), or is in use; `RunError` if what is in it was damaged, or cannot be written. A
+    change of versions or devices is a warning: the draws are then the same up to rounding.
+    """
+
+    folder: str | Path
+    every: int = 1
+    keep: int = 2
+    fallback: bool = False
+
+    def __post_init__(self):
+        for argument, value in (("every", self.every), ("keep", self.keep)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise DeclarationError(
+                    argument,
+                    got=repr(value),
+                    expected="an integer of at least 1",
+                    mend='pass e.g. Checkpoints("run", every=1, keep=2)',
+                )
+
+    @contextlib.contextmanager
+    def open(self, plan: Plan, state: PyTree) -> Iterator["Saver"]:
+        """The saver of a run; the folder is locked until it is done."""
+        _orbax()
+        folder = Path(self.folder).absolute()
+        with contextlib.ExitStack() as stack:
+
+            def begin():
+                for name in ("records", "states"):
+                    (folder / name).mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder))
+                for name in ("records", "states"):
+                    sweep(folder / name)
+
+            _on_first(begin)
+            saver = _saver(self, folder, plan, state)
+            yield saver
+            saver.finish()
+
+
+def _saver(given: Checkpoints, folder: Path, plan: Plan, state: PyTree) -> "Saver":
+    found = fingerprint(plan)
+    archive = Archive(folder)
+    _on_first(lambda: archive.mend(given.fallback))
+    steps = archive.steps()
+    if not steps:
+        return Saver(given, archive, plan, found, None)
+    rows = steps[-1]
+    saved = json.loads((archive.state(rows) / "declaration.json").read_text())
+    # a chunk's length follows from `draws`; a run that is extended keeps that of its beginning
+    plan = dataclasses.replace(plan, rows=saved["rows"])
+    found = found | {"rows": saved["rows"]}
+    _compare(folder, saved, found)
+    reached = rows - plan.warm_rows
+    if reached - plan.rows >= plan.draws:
+        raise DeclarationError(
+            "draws",
+            got=f"{plan.draws}, of a run that has reached {reached}",
+            expected="at least as many draws as were made",
+            mend=f"pass draws={reached} or more, and slice the trace",
+        )
+    return Saver(given, archive, plan, found, (rows, _read_state(archive, rows, state), _read(
+        archive, rows)))  # fmt: skip
+
+
+def _compare(folder: Path, saved: Fingerprint, found: Fingerprint) -> None:
+    lines, soft = differences(saved, found)
+    if lines:
+        more = [f"and {len(lines) - 8} more"] if len(lines) > 8 else []
+        versions = [f"(also: {'; '.join(soft)})"] if soft else []
+        shown = "\n    ".join(lines[:8] + more + versions)
+        raise DeclarationError(
+            "checkpoints",
+            got=f"{folder}, a run of another declaration:\n    {shown}",
+            expected="the declaration and the settings that the run was begun with",
+            mend="declare it as it was, or give a folder of its own",
+        )
+    if soft:
+        warnings.warn(
+            f"The run in {folder} was begun under other versions or devices ({'; '.join(soft)}): "
+            "its further draws are the same up to rounding only.",
+            stacklevel=2,
+        )
+
+
+class Archive:
+    """The files of a folder, and whether they are what was written."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.records = folder / "records"
+
+    def steps(self) -> list[int]:
+        """Rows of all states, sorted."""
+        return sorted(int(path.name) for path in (self.folder / "states").glob("[0-9]*"))
+
+    def state(self, rows: int) -> Path:
+        return self.folder / "states" / f"{rows:09d}"
+
+    def chunks(self) -> list[tuple[int, int, Path]]:
+        """First and last row and file of all chunks of records, sorted."""
+        named = ((path.name.split("-"), path) for path in self.records.glob("[0-9]*-*-*.npz"))
+        return sorted((int(name[0]), int(name[1]), path) for name, path in named)
+
+    def chain(self, rows: int) -> str:
+        """A hash over the names, which hold their sha256, of the chunks of the first rows."""
+        link = ""
+        for _, end, path in self.chunks():
+            if end <= rows:
+                link = linked(link, path)
+        return link
+
+    def complaints(self, rows: int) -> list[str]:
+        """What is wrong with a checkpoint, a line for each file."""
+        place = self.state(rows)
+        try:
+            sealed = json.loads((place / "manifest.json").read_text())
+            body = sealed["body"]
+            good = sealed["sha256"] == hashlib.sha256(json.dumps(body).encode()).hexdigest()
+        except (OSError, ValueError, KeyError, TypeError):
+            return [f"{self._name(place / 'manifest.json')} is missing or cannot be read"]
+        if not good:
+            return [f"{self._name(place / 'manifest.json')} is not what was written"]
+        found = [self._check(place / name, digest) for name, digest in body["files"].items()]
+        reached = body["first"]
+        for begin, end, path in self.chunks():
+            if end <= rows:
+                if begin != reached:
+                    found.append(f"records/ lacks the file of rows {reached} to {begin}")
+                found.append(self._check(path, path.stem.split("-")[2]))
+                reached = end
+        if reached != body["reached"]:
+            found.append(f"records/ lacks the file of rows {reached} to {body['reached']}")
+        found = [each for each in found if each]
+        if not found and self.chain(rows) != body["chain"]:
+            found = ["records/ has other files than those that were written"]
+        return found
+
+    def mend(self, fallback: bool) -> None:
+        """Check the last checkpoint; go back to the last good one if that is wanted.
+
+        Removes the records past the checkpoint: they come again.
+        """
+        steps = self.steps()
+        last = steps[-1] if steps else 0
+        beyond = [path for begin, _, path in self.chunks() if begin >= last]
+        # one save writes one chunk before its state: more than one means that a state has gone
+        wrong = self.complaints(last) if steps else []
+        name = f"The checkpoint of row {last}" if steps else "The last checkpoint"
+        if not wrong and len(beyond) > 1:
+            wrong = [
+                f"records/ has rows up to {self.chunks()[-1][1]}, states/ has none past {last}"
+            ]
+            name = "The last checkpoint"
+            good = [last] if steps else []
+        elif wrong:
+            good = [rows for rows in reversed(steps[:-1]) if not self.complaints(rows)][:1]
+        else:
+            good = [last] if steps else []
+        if wrong and not fallback:
+            where = f"The checkpoint of row {good[0]} is good" if good else "No other one is good"
+            then = "goes on from there" if good else "begins again"
+            raise RunError(
+                f"{name} in {self.folder} is damaged: {'; '.join(wrong[:3])}.\n{where}: "
+                f"Checkpoints({str(self.folder)!r}, fallback=True) {then}, and the draws past it "
+                "come again, the same to the last bit."
+            )
+        floor = good[0] if good else 0
+        for rows in steps:
+            if rows > floor:
+                remove(self.state(rows))
+        for begin, end, path in self.chunks():
+            if begin >= floor or end > floor:
+                path.unlink()
+
+    def _check(self, path: Path, digest: str) -> str:
+        if not path.is_file():
+            return f"{self._name(path)} is missing"
+        return "" if sha256(path) == digest else f"{self._name(path)} is not what was written"
+
+    def _name(self, path: Path) -> str:
+        name = str(path.relative_to(self.folder))
+        return name if len(name) < 60 else f"{name[:40]}...{name[-12:]}"
+
+
+def linked(link: str, path: Path) -> str:
+    """A chain of hashes with one file's name added."""
+    return hashlib.sha256((link + path.name).encode()).hexdigest()
+
+
+class Saver(AbstractSaver):
+    """A run under way in a folder."""
+
+    def __init__(
+        self, given: Checkpoints, archive: Archive, plan: Plan, found: Fingerprint, resumed: Any
+    ):
+        self.given, self.archive, self.plan = given, archive, plan
+        self.resumed = resumed
+        self.found = found
+        self.last = 0 if resumed is None else resumed[0]
+        chunks = archive.chunks()
+        self.first = chunks[0][0] if chunks else None
+        self.reached = chunks[-1][1] if chunks else None
+        self.link = archive.chain(self.last)
+        self.pending: list[PyTree] = []
+        self.latest: tuple[int, PyTree] | None = None
+
+    def save(self, rows: int, state: PyTree, record: PyTree | None) -> None:
+        if record is not None:
+            self.pending.append(record)
+        self.latest = rows, state
+        if (rows // self.plan.rows) % self.given.every == 0:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what is not written yet."""
+        if self.latest is None:
+            return
+        rows, state = self.latest
+        problem = None
+        try:
+            _on_first(lambda: self._records(rows))
+            self._state(rows, state)
+        except Exception as error:
+            problem = error
+        if problem is not None:
+            raise self._failed(rows, problem) from problem
+        self.last, self.pending, self.latest = rows, [], None
+
+    def _records(self, rows: int) -> None:
+        if not self.pending:
+            return
+        begin = rows - self.plan.rows * len(self.pending)
+        record = jax.tree.map(lambda *leaves: np.concatenate(leaves), *self.pending)
+        part = aside(self.archive.records / f"{begin:09d}-{rows:09d}.npz")
+        write_tree(part, record)
+        path = self.archive.records / f"{begin:09d}-{rows:09d}-{sha256(part)}.npz"
+        part.rename(aside(path))
+        publish(path)
+        self.first = begin if self.first is None else self.first
+        self.reached, self.link = rows, linked(self.link, path)
+
+    def _state(self, rows: int, state: PyTree) -> None:
+        place = self.archive.state(rows)
+        _on_first(lambda: aside(place).mkdir())
+        orbax, leaves = _orbax(), _leaves(state)
+        with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as writer:
+            writer.save(aside(place) / "state", args=orbax.args.StandardSave(leaves))
+        _on_first(lambda: self._seal(rows, place))
+
+    def _seal(self, rows: int, place: Path) -> None:
+        folder = aside(place)
+        (folder / "declaration.json").write_text(json.dumps(self.found, indent=1))
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        body = {
+            "rows": rows,
+            "files": {str(path.relative_to(folder)): sha256(path) for path in files},
+            "first": self.first,
+            "reached": self.reached,
+            "chain": self.link,
+        }
+        sealed = {"body": body, "sha256": hashlib.sha256(json.dumps(body).encode()).hexdigest()}
+        (folder / "manifest.json").write_text(json.dumps(sealed, indent=1))
+        publish(place)
+        for old in self.archive.steps()[: -self.given.keep]:
+            remove(self.archive.state(old))
+
+    def _failed(self, rows: int, error: Exception) -> RunError:
+        why = "the disk is full, or a limit on files is reached" if disk_full(error) else str(error)
+        kept = (
+            f"The checkpoint of row {self.last} is good" if self.last else "None was saved before"
+        )
+        return RunError(
+            f"The checkpoint of row {rows} in {self.archive.folder} could not be written: {why} "
+            f"({type(error).__name__}).\n{kept}: make room and run the same line again; the draws "
+            "past it come again, the same to the last bit."
+        )
+
+
+def _read(archive: Archive, rows: int) -> list[PyTree]:
+    return [read_tree(path) for _, end, path in archive.chunks() if end <= rows]
+
+
+def _read_state(archive: Archive, rows: int, state: PyTree) -> PyTree:
+    """The saved state in the structure, and on the devices, of a given one."""
+    orbax, leaves = _orbax(), _leaves(state)
+    want = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), leaves
+    )
+    try:
+        with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as reader:
+            got = reader.restore(
+                archive.state(rows) / "state", args=orbax.args.StandardRestore(want)
+            )
+    except Exception as error:
+        raise RunError(
+            f"The state of row {rows} in {archive.folder} is whole, but does not fit this run: "
+            f"{error}\nLikely cause: it was written by another version of a library."
+        ) from error
+    arrays, rest = eqx.partition(state, eqx.is_array)
+    names = iter(range(len(jax.tree.leaves(arrays))))
+
+    def one(leaf):
+        bits = got.get(str(next(names)), leaf)  # arrays of size 0 are not written
+        return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf)) if (
+            _is_key(leaf) and leaf.size) else bits  # fmt: skip
+
+    return eqx.combine(jax.tree.map(one, arrays), rest)
+
+
+def _leaves(state: PyTree) -> dict[str, jax.Array]:
+    """The arrays of a state that are not empty, by number; keys as their bits."""
+    leaves = enumerate(jax.tree.leaves(eqx.filter(state, eqx.is_array)))
+    bits = ((i, jax.random.key_data(x) if _is_key(x) else x) for i, x in leaves)
+    return {str(i): x for i, x in bits if x.size}
+
+
+def _is_key(leaf: jax.Array) -> bool:
+    return jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _on_first(act: Callable[[], None]) -> None:
+    """Let the first process do something; the others wait, and fail if it fails."""
+    if jax.process_count() == 1:
+        act()
+        return
+    problem = None
+    if jax.process_index() == 0:
+        try:
+            act()
+        except Exception as error:
+            problem = error
+    failed = multihost_utils.broadcast_one_to_all(np.asarray(problem is not None))
+    if problem is not None:
+        raise problem
+    if failed:
+        raise RunError("The first process could not read or write its checkpoints: see its error.")
+
+
+def _orbax() -> Any:
+    try:
+        import orbax.checkpoint
+    except ImportError as error:
+        raise DeclarationError(
+            "checkpoints",
+            got="no orbax-checkpoint",
+            expected="an installed orbax-checkpoint",
+            mend='run pip install "boltzax[storage]"',
+        ) from error
+    return orbax.checkpoint
