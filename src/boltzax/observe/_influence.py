@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, Estimate, weights_of, with_weights
@@ -74,16 +75,18 @@ def influence(
     if total:
         columns = [Flat(Values(energy))]
     compare = correlation if normalised else covariance
-    results = []
+    levels = []
     for draws in _levels(trace, chunk, key):
         row = [spread(draws, block) for block in rows]
         column = row if symmetric else [spread(draws, block) for block in columns]
         matrix = _matrix(compare, draws, rows, columns, row, column, symmetric)
-        results.append(matrix.scaled(-1.0 if normalised else -draws.gibbs.beta))
-    shape = trace.betas.shape
-    whole = jax.tree.map(lambda *each: jnp.stack(each).reshape(*shape, *each[0].shape), *results)
+        levels.append(matrix.scaled(-1.0 if normalised else -draws.gibbs.beta))
+    if trace.betas.ndim:
+        whole = jax.tree.map(lambda *each: jnp.stack(each), *levels)
+    else:
+        (whole,) = levels
     whole = whole[..., 0] if total else whole
-    return whole if function is None else _unflat(trace, function, whole, len(shape))
+    return whole if function is None else _unflat(trace, function, whole, trace.betas.ndim)
 
 
 class Losses(eqx.Module):
@@ -110,17 +113,19 @@ class Flat(eqx.Module):
 
 def _matrix(compare, draws, rows, columns, row, column, symmetric) -> Estimate:
     """The matrix from its blocks; those below the diagonal of a symmetric one are transposed."""
-    blocks: list[list[Estimate]] = []
+    ends = [np.cumsum([0, *(each.mean.size for each in side)]) for side in (row, column)]
+    parts = [np.empty((ends[0][-1], ends[1][-1]), row[0].mean.dtype) for _ in range(4)]
     for i, a in enumerate(rows):
-        blocks.append([])
         for j, b in enumerate(columns):
             if symmetric and j < i:
-                block = jax.tree.map(jnp.transpose, blocks[j][i])
-            else:
-                block = compare(draws, a, b, row[i], column[j])
-            blocks[-1].append(block)
-    lines = [jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *line) for line in blocks]
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *lines)
+                continue
+            block = jax.tree.leaves(compare(draws, a, b, row[i], column[j]))
+            here, there = slice(*ends[0][i : i + 2]), slice(*ends[1][j : j + 2])
+            for part, each in zip(parts, block, strict=True):
+                part[here, there] = each
+                if symmetric and j > i:
+                    part[there, here] = each.T
+    return Estimate(*map(jnp.asarray, parts))
 
 
 def _blocks(trace: Trace, argument: str, energy: object, size: int | None) -> list[Losses]:
