@@ -19,6 +19,8 @@ NET = bx.models.Function(lambda w, x: w @ x, jnp.zeros(DIM))
 ENERGY = bx.SquaredError(NET, bx.Empirical((X, Y))) * NOISE**-2
 GIBBS = bx.compile(ENERGY, bx.Normal(), beta=BETA, marginalise=False)
 REPEATS = 40
+LENGTH = {0.0: 1000, 0.8: 4000}
+"""Draws of a chain by its autocorrelation: some thousands effective, products being skewed."""
 
 
 def posterior(weights, y=Y):
@@ -69,13 +71,13 @@ def assert_honest(scores):
 @pytest.mark.parametrize("autocorrelation", [0.0, 0.8])
 def test_influence_is_the_exact_derivative_and_its_errors_are_honest(autocorrelation):
     exact = jax.jacobian(mean_losses)(jnp.ones(DATA))
-    runs = [regression(seed, autocorrelation) for seed in range(REPEATS)]
+    runs = [regression(seed, autocorrelation, LENGTH[autocorrelation]) for seed in range(REPEATS)]
     estimates = [bx.influence(run, ENERGY) for run in runs]
     assert_honest([estimate.z_score(exact) for estimate in estimates])
     # the ess of a product of two AR(1) series is (1 - ρ²)/(1 + ρ²) of the draws
     lowered = (1 - autocorrelation**2) / (1 + autocorrelation**2)
     typical = np.median([estimate.ess for estimate in estimates])
-    assert 0.7 * lowered < typical / 4000 < 1.4 * lowered
+    assert 0.7 * lowered < typical / (4 * LENGTH[autocorrelation]) < 1.4 * lowered
     assert np.max([estimate.r_hat for estimate in estimates]) < 1.05
 
 
@@ -84,10 +86,9 @@ def test_correlations_are_exact_and_their_errors_honest(autocorrelation):
     covariance = -jax.jacobian(mean_losses)(jnp.ones(DATA)) / BETA
     scale = jnp.sqrt(jnp.diagonal(covariance))
     exact = -covariance / scale / scale[:, None]
-    estimates = [
-        bx.influence(regression(100 + seed, autocorrelation), ENERGY, normalised=True)
-        for seed in range(REPEATS)
-    ]
+    draws = LENGTH[autocorrelation]
+    runs = [regression(100 + seed, autocorrelation, draws) for seed in range(REPEATS)]
+    estimates = [bx.influence(run, ENERGY, normalised=True) for run in runs]
     above = np.triu_indices(DATA, 1)
     assert_honest([estimate.z_score(exact)[above] for estimate in estimates])
     np.testing.assert_allclose(np.diagonal(estimates[0].value), -1.0)
@@ -112,7 +113,8 @@ def test_susceptibility_is_the_derivative_along_a_measure(autocorrelation):
         return {"mean": model.params, "square": jnp.outer(model.params, model.params)}
 
     # as many runs as there are betas, which are equal
-    runs = [regression(seed, autocorrelation).w["params"] for seed in range(REPEATS)]
+    draws = LENGTH[autocorrelation]
+    runs = [regression(s, autocorrelation, draws).w["params"] for s in range(REPEATS)]
     many = eqx.tree_at(lambda g: g.beta, GIBBS, jnp.full(REPEATS, BETA))
     found = bx.susceptibility(trace_of(many, {"params": jnp.stack(runs)}), observable, moved)
     assert_honest(found["mean"].z_score(exact["mean"]))
