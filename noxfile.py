@@ -100,9 +100,12 @@ def lowest(session: nox.Session) -> None:
     oldest = str(Path(session.create_tmp()) / "lowest.txt")
     session.run(
         *("uv", "pip", "compile", "pyproject.toml", "--extra", "examples", "--extra", "testing"),
+        *("--extra", "storage"),
         *("--resolution", "lowest-direct", "--python-version", "3.11", "--output-file", oldest),
     )
-    session.install("-e", ".[examples,testing]", "-c", oldest, "pytest", "pytest-xdist", "arviz")
+    session.install(
+        "-e", ".[examples,testing,storage]", "-c", oldest, "pytest", "pytest-xdist", "arviz"
+    )
     session.run("pytest", *session.posargs)
 
 

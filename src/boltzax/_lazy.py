@@ -3,7 +3,10 @@
 import importlib
 from typing import Any
 
-_HOME = {"plot": "report", "to_xarray": "report", "testing": "testing"}
+_HOME = {
+    **dict.fromkeys(("plot", "to_xarray", "ZarrSink", "open_zarr", "load_trace"), "report"),
+    "testing": "testing",
+}
 
 
 def __getattr__(name: str) -> Any:

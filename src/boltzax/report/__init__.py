@@ -2,3 +2,6 @@
 
 from . import plot as plot
 from ._xarray import to_xarray as to_xarray
+from ._zarr import ZarrSink as ZarrSink
+from ._zarr import load_trace as load_trace
+from ._zarr import open_zarr as open_zarr

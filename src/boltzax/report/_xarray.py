@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 from xarray import Dataset, DataTree
+from xarray import open_zarr as open_zarr
 
 from ..core import Status, path_name
 from ..sample import Trace

@@ -35,18 +35,21 @@ _PLAIN = (bool, int, float, complex, str, bytes, tuple, list, dict, frozenset, n
 
 
 def fingerprint(plan: Plan) -> Fingerprint:
-    """The fingerprint of a run: its declaration, settings, and the versions that make it."""
-    made = ("jax", "jaxlib", "numpyro", "boltzax")
-    found: Fingerprint = {f"{SOFT}{name}": _version(name) for name in made}
-    found[f"{SOFT}python"] = ".".join(platform.python_version_tuple()[:2])
-    found[f"{SOFT}devices"] = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-    found["dynamics"] = _name(type(plan.dynamics))
+    """The fingerprint of a run: its declaration, its settings, and what makes it."""
+    found = made_by() | {"dynamics": _name(type(plan.dynamics))}
     for field in dataclasses.fields(plan.dynamics):
         found |= describe(field.name, getattr(plan.dynamics, field.name))
     for name in ("start", "key", "warmup", "thin", "rows"):
         found |= describe(name, getattr(plan, name))
-    found["sink"] = None if plan.sink is None else _name(type(plan.sink))
-    return found
+    return found | {"sink": None if plan.sink is None else _name(type(plan.sink))}
+
+
+def made_by() -> Fingerprint:
+    """Versions and devices: what may differ between a run and its resumption."""
+    found: Fingerprint = {name: _version(name) for name in ("jax", "jaxlib", "numpyro", "boltzax")}
+    found["python"] = ".".join(platform.python_version_tuple()[:2])
+    found["devices"] = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    return {f"{SOFT}{name}": value for name, value in found.items()}
 
 
 def _version(name: str) -> str:
@@ -59,12 +62,6 @@ def _version(name: str) -> str:
 def describe(path: str, value: PyTree) -> Fingerprint:
     """The entries of one value, under names that begin with `path`."""
     return dict(_walk(path, value, ()))
-
-
-def digest(found: Fingerprint) -> str:
-    """sha256 of a fingerprint, without what may differ."""
-    hard = sorted((name, repr(_plain(x))) for name, x in found.items() if not name.startswith(SOFT))
-    return hashlib.sha256(repr(hard).encode()).hexdigest()
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> tuple[list[str], list[str]]:

@@ -45,6 +45,9 @@ class Plan:
 class AbstractSink(abc.ABC):
     """Where records go as they are made, instead of memory."""
 
+    memory: int
+    """Bytes of records that a chunk may have, at most."""
+
     @abc.abstractmethod
     def begin(self, plan: Plan, done: int) -> Callable[[int, PyTree], PyTree]:
         """A function `write(first, records)` for a run of which `done` draws are there already.
@@ -133,8 +136,10 @@ def loop(
     """
     key_start, key_run = jax.random.split(key)
     rows = max(1, -(-draws // CHUNKS)) if rows is None else rows
-    plan = Plan(dynamics, start, key, warmup, thin, rows, draws, sink)
     state = _start(dynamics, start, key_start, warmup)
+    if sink is not None:
+        rows = max(1, min(rows, sink.memory // _row_bytes(dynamics, state)))
+    plan = Plan(dynamics, start, key, warmup, thin, rows, draws, sink)
     parts, begin = [], 0
     with contextlib.ExitStack() as stack:
         saver = None
@@ -162,6 +167,11 @@ def loop(
                 saver.save(begin, state, kept)
             bar.update(rows)
     return state, jax.tree.map(jnp.asarray, _stack(parts, draws))
+
+
+def _row_bytes(dynamics: AbstractDynamics, state: PyTree) -> int:
+    record = eqx.filter_eval_shape(lambda d, s: d.record(s, jnp.zeros((), int))[1], dynamics, state)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(record))
 
 
 def to_host(tree: PyTree) -> PyTree:

@@ -1,0 +1,359 @@
+"""Draws that stream to a Zarr store as they are made. The only importer of zarr.
+
+The store is one group, laid out as xarray reads it: an array for each record, dimensions
+`chain, draw, *beta`. Its quirks: only whole chunks are written, each by one write, because a kill
+in the middle of a chunk that holds earlier draws would lose them; the array `written` marks the
+draws that are there, and is written last; zarr knows no bfloat16, which is stored as float32.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from ..compile import Gibbs
+from ..core import DeclarationError, RunError
+from ..sample import (
+    AbstractSink,
+    Chains,
+    Plan,
+    Trace,
+    describe,
+    differences,
+    fingerprint,
+    judge,
+    made_by,
+)
+from . import _xarray
+
+NAMES = {"acceptance": "acceptance_rate", "divergent": "diverging"}
+"""Names of ArviZ for records that have one."""
+LARGEST = 2**26
+"""Bytes of a chunk, beyond which the axes of a weight are split."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ZarrSink(AbstractSink):
+    """Write the draws to a Zarr store as they are made, and keep them out of memory.
+
+    `bx.sample(..., sink=bx.ZarrSink("run.zarr"))` gives a trace whose `w` is None; energies and
+    the like are in memory as well as in the store. With `checkpoints=` a run that was killed goes
+    on, and the store is that of an unbroken run.
+
+    - `path`: a folder, one for each run.
+    - `names`: what is stored, e.g. `("w", "energy")`; everything if None. The draws leave memory
+      even if they are not stored.
+    - `derive`: more to be stored, `{"name": fn}`: `fn(model)` at every draw, e.g. the loss of each
+      datum. Weights that were integrated out are drawn from their conditional law.
+    - `memory`: bytes of draws that are in memory at once, about; longer runs take more chunks.
+
+    **Raises** `DeclarationError` if the store is of another declaration, or `names` are unknown;
+    `RunError` if it lacks draws that a resumed run had made, or cannot be written.
+    """
+
+    path: str | Path
+    names: tuple[str, ...] | None = None
+    derive: dict[str, Callable[[PyTree], Any]] | None = None
+    memory: int = 2**28
+
+    def __post_init__(self):
+        if isinstance(self.memory, bool) or not isinstance(self.memory, int) or self.memory < 1:
+            raise DeclarationError(
+                "memory",
+                got=repr(self.memory),
+                expected="a number of bytes",
+                mend="pass e.g. 2**28",
+            )
+
+    def begin(self, plan: Plan, done: int) -> Callable[[int, PyTree], PyTree]:
+        """The writer of a run. Only the first process writes; all must call it."""
+        found = fingerprint(plan) | describe("names", self.names) | describe("derive", self.derive)
+        store = None
+        if jax.process_index() == 0:
+            store = _Store(Path(self.path).absolute(), plan, found, done)
+        derived = {name: _mapped(fn) for name, fn in (self.derive or {}).items()}
+
+        def write(first: int, records: PyTree) -> PyTree:
+            flat = _flat(records)
+            for name, fn in derived.items():
+                flat[name] = fn(plan.dynamics, first, records)
+            if store is not None:
+                store.write(first, self._chosen(flat), records["energy"].ndim - 2)
+            return {name: leaf for name, leaf in records.items() if name != "w"}
+
+        return write
+
+    def _chosen(self, flat: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self.names is None:
+            return flat
+        heads = {name: "w" if name.startswith("w.") else name for name in flat}
+        if unknown := set(self.names) - set(heads.values()):
+            raise DeclarationError(
+                "names",
+                got=f"{sorted(unknown)}",
+                expected=f"names among {sorted(set(heads.values()))}",
+                mend="leave names out to store everything",
+            )
+        return {name: leaf for name, leaf in flat.items() if heads[name] in self.names}
+
+
+def _flat(records: PyTree) -> dict[str, np.ndarray]:
+    """Records by name; the weights as `w.` and their path."""
+    flat = {}
+    for name, leaf in records.items():
+        if isinstance(leaf, dict):
+            flat |= {f"{name}.{path}": each for path, each in leaf.items()}
+        else:
+            flat[NAMES.get(name, name)] = leaf
+    return flat
+
+
+def _mapped(fn: Callable) -> Callable[[Chains, int, PyTree], np.ndarray]:
+    """`fn(model)` at every draw of a chunk; compiled once for all chunks."""
+
+    @eqx.filter_jit
+    def run(gibbs: Gibbs, w: PyTree, numbers: jax.Array):
+        shape = jax.tree.leaves(w)[0].shape[: gibbs.beta.ndim + 2]
+        keys = jax.vmap(
+            lambda draw: jax.random.split(jax.random.fold_in(jax.random.key(0), draw), shape[1:])
+        )(numbers)
+        betas = jnp.broadcast_to(gibbs.beta[..., None], shape)
+
+        def one(each):
+            w, key, beta = each
+            return fn(eqx.tree_at(lambda g: g.beta, gibbs, beta).complete(w, key))
+
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), (w, keys, betas))
+        out = jax.lax.map(one, flat, batch_size=64)
+        return out.reshape(*shape, *out.shape[1:])
+
+    def mapped(dynamics: Chains, first: int, records: PyTree) -> np.ndarray:
+        if not isinstance(dynamics, Chains) or "w" not in records:
+            raise DeclarationError(
+                "derive",
+                got="a run without draws",
+                expected="draws to evaluate functions at",
+                mend="leave out keep=False",
+            )
+        count = len(records["energy"])
+        return np.asarray(run(dynamics.gibbs, records["w"], first + jnp.arange(count)))
+
+    return mapped
+
+
+class _Store:
+    """One open store, of the first process."""
+
+    def __init__(self, path: Path, plan: Plan, found: dict, done: int):
+        self.path, self.plan = path, plan
+        self.length = plan.rows * -(-plan.draws // plan.rows)
+        gibbs = getattr(plan.dynamics, "gibbs", None)
+        if not isinstance(gibbs, Gibbs):
+            raise DeclarationError(
+                "sink",
+                got=f"a run of {type(plan.dynamics).__name__}",
+                expected="draws of a Gibbs measure",
+                mend="use it with bx.sample",
+            )
+        exists = path.exists() and any(path.iterdir())
+        if not exists:
+            self._lacks(done, 0)
+            about = {"declaration": found, "rows": plan.rows, "gibbs": repr(gibbs)}
+            about |= {"inference_library": "boltzax", "draws": plan.draws}
+            self.group = self._try(lambda: _zarr().create_group(path, attributes=about))
+            self._beta(gibbs.beta)
+            return
+        self.group = _group(path)
+        lines, _ = differences(dict(self.group.attrs["declaration"]), found)
+        if lines:
+            shown = "\n    ".join(lines[:8])
+            raise DeclarationError(
+                "sink",
+                got=f"{path}, the store of another declaration:\n    {shown}",
+                expected="the declaration and the settings that the store was begun with",
+                mend="give another path, or remove the store",
+            )
+        self._lacks(done, _written(self.group, done))
+        if self.group.attrs["draws"] != plan.draws:
+            self.group.attrs["draws"] = plan.draws
+
+    def write(self, first: int, flat: dict[str, np.ndarray], betas: int) -> None:
+        """Write the records of a chunk, each array by itself, and then that they are there."""
+        count = len(next(iter(flat.values())))
+        for name, leaf in flat.items():
+            leaf = leaf.astype(np.float32) if leaf.dtype.name == "bfloat16" else leaf
+            front = np.moveaxis(leaf, (1 + betas, 0), (0, 1))
+            middle = ["beta"] if betas == 1 else [f"beta_{i}" for i in range(betas)]
+            own = [f"{name}_dim_{i}" for i in range(front.ndim - betas - 2)]
+            self._put(name, ["chain", "draw", *middle, *own], front, 1, first)
+        self._put("written", ["draw"], np.ones(count, bool), 0, first)
+
+    def _put(self, name: str, dims: list[str], values: np.ndarray, axis: int, first: int) -> None:
+        shape = list(values.shape)
+        shape[axis] = self.length
+
+        def put():
+            if name not in self.group:
+                codecs = _zarr().codecs
+                self.group.create_array(
+                    name,
+                    shape=tuple(shape),
+                    dtype=values.dtype,
+                    chunks=_chunk(values, axis, self.plan.rows),
+                    # a checksum in every chunk: one that was damaged is refused when it is read
+                    compressors=[codecs.ZstdCodec(), codecs.Crc32cCodec()],
+                    fill_value=np.nan if values.dtype.kind == "f" else 0,
+                    dimension_names=dims,
+                )
+            array = self.group[name]
+            if array.shape[axis] < self.length:
+                array.resize(tuple(shape))
+            place = (slice(None),) * axis + (slice(first, first + values.shape[axis]),)
+            array[place] = values
+
+        self._try(put)
+
+    def _beta(self, beta: jax.Array) -> None:
+        if beta.ndim < 2:
+            self.group.create_array(
+                "beta",
+                shape=beta.shape,
+                dtype=np.asarray(beta).dtype,
+                chunks=beta.shape,
+                dimension_names=["beta"] * beta.ndim,
+            )[...] = np.asarray(beta)
+
+    def _lacks(self, done: int, there: int) -> None:
+        if there < done:
+            raise RunError(
+                f"The run had made {done} draws, but the store {self.path} has only the first "
+                f"{there}.\nPut the store back, or begin again with other folders for both."
+            )
+
+    def _try(self, act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except OSError as error:
+            raise RunError(
+                f"The store {self.path} could not be written: {error}.\nThe draws before are in "
+                "it: with checkpoints the run goes on from them once there is room."
+            ) from error
+
+
+def _chunk(values: np.ndarray, axis: int, rows: int) -> tuple[int, ...]:
+    """One chain and one write a chunk; the longest axes of a large weight are halved."""
+    sizes = [1 if i < axis else size for i, size in enumerate(values.shape)]
+    sizes[axis] = rows
+    while np.prod(sizes[axis + 1 :], dtype=float) * rows * values.itemsize > LARGEST:
+        longest = int(np.argmax(sizes[axis + 1 :])) + axis + 1
+        if sizes[longest] == 1:
+            break
+        sizes[longest] = -(-sizes[longest] // 2)
+    return tuple(sizes)
+
+
+def _written(group: Any, want: int) -> int:
+    """How many draws a store has from the first on, as far as `want`."""
+    if "written" not in group:
+        return 0
+    marks = np.asarray(group["written"][:])
+    there = int(np.argmin(marks)) if not marks.all() else len(marks)
+    rows = group.attrs["rows"]
+    for name, array in group.arrays():
+        if name not in ("beta", "written") and array.dtype.kind == "f":
+            pieces = array.nchunks // -(-array.shape[1] // rows)
+            there = min(there, array.nchunks_initialized // pieces * rows)
+    return min(there, want)
+
+
+def open_zarr(path: str | Path) -> _xarray.Dataset:
+    """The draws of a store as an xarray `Dataset`, read only where they are used.
+
+    Variables have the names and dimensions of `to_xarray`: `energy`, `energy_variance`,
+    `acceptance_rate`, `diverging` and so on over `chain, draw`, then `beta`. Coordinates of a
+    weight are `w.` and its path, unconstrained as in `trace.w`. Of a run under way, or one that was
+    cut short, it has the draws so far.
+
+    **Raises** `DeclarationError` if there is no store of boltzax.
+    """
+    group = _group(Path(path).absolute())
+    there = _written(group, group.attrs["draws"])  # the last chunk goes past them
+    data = _xarray.open_zarr(str(Path(path).absolute()), consolidated=False, chunks=None)
+    data = data.drop_vars("written", errors="ignore").isel(draw=slice(0, there))
+    places = {"chain": np.arange(data.sizes["chain"]), "draw": np.arange(there)}
+    data.attrs = {name: each for name, each in data.attrs.items() if name != "declaration"}
+    return data.assign_coords(places).set_coords([name for name in ["beta"] if name in data])
+
+
+def load_trace(path: str | Path, gibbs: Gibbs, draws: slice = slice(None)) -> Trace:
+    """The trace of a store, with its weights, or some of its draws; of `gibbs` that it is of.
+
+    **Raises** `DeclarationError` if the draws are of another Gibbs measure, or not in the store.
+    """
+    stored = dict(_group(Path(path).absolute()).attrs["declaration"])
+    own = {name: each for name, each in stored.items() if name.startswith(("gibbs", "made by "))}
+    lines, _ = differences(own, describe("gibbs", gibbs) | made_by())
+    if lines:
+        raise DeclarationError(
+            "gibbs",
+            got="another measure than that of the store:\n    " + "\n    ".join(lines[:8]),
+            expected="the measure that was sampled",
+            mend="compile the same declaration at the same beta",
+        )
+    data = open_zarr(path)
+    fields = {field.name for field in dataclasses.fields(Trace)} - {"gibbs", "w", "status"}
+    names = {NAMES.get(name, name): name for name in fields}
+    needed = {"energy", "energy_variance", "acceptance_rate", "diverging"}
+    if missing := needed - set(data):
+        raise DeclarationError(
+            "path",
+            got=f"a store without {sorted(missing)}",
+            expected="the records of a trace",
+            mend="leave out names in ZarrSink",
+        )
+    data = data.isel(draw=draws)
+    betas = gibbs.beta.ndim
+
+    def leaf(name: str) -> jax.Array:
+        return jnp.asarray(np.moveaxis(data[name].values, (0, 1), (betas, betas + 1)))
+
+    read = {field: leaf(name) for name, field in names.items() if name in data}
+    kinds = jax.eval_shape(gibbs.sample_prior, jax.random.key(0))
+    w = {path: leaf(f"w.{path}").astype(kind.dtype) for path, kind in kinds.items()
+         if f"w.{path}" in data}  # fmt: skip
+    status = judge(read["energy"], read["divergent"], 1.1)
+    return Trace(gibbs, w=w or None, status=status, **read)
+
+
+def _group(path: Path) -> Any:
+    try:
+        group = _zarr().open_group(path, mode="r+")
+        assert "declaration" in group.attrs
+    except (FileNotFoundError, AssertionError, ValueError) as error:
+        raise DeclarationError(
+            "path",
+            got=f"{path}, which holds no draws of boltzax",
+            expected="a store that bx.ZarrSink has written",
+            mend="give the path of the sink",
+        ) from error
+    return group
+
+
+def _zarr() -> Any:
+    try:
+        import zarr
+        import zarr.codecs
+    except ImportError as error:
+        raise DeclarationError(
+            "sink",
+            got="no zarr",
+            expected="an installed zarr",
+            mend='run pip install "boltzax[storage]"',
+        ) from error
+    return zarr
