@@ -5,6 +5,7 @@ from ._checkpoints import Checkpoints as Checkpoints
 from ._declaration import describe as describe
 from ._declaration import differences as differences
 from ._declaration import fingerprint as fingerprint
+from ._declaration import made_by as made_by
 from ._dynamics import Chains as Chains
 from ._hmc import HMC as HMC
 from ._kernel import AbstractKernel as AbstractKernel
