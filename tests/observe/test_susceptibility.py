@@ -311,6 +311,26 @@ def test_a_chain_apart_from_the_others_shows_in_r_hat_and_the_error():
     assert np.all(error > 0.5 * (np.sqrt(3) / 2) / np.sqrt(3))
 
 
+@pytest.mark.parametrize("normalised", [False, True])
+def test_ess_is_the_variance_of_the_products_over_the_squared_error(normalised):
+    """The streamed variance against that of the series `ab`, or `uv - ρ(u² + v²)/2` as written."""
+    losses = FEW.evaluate(lambda model: jax.vmap(lambda x, y: 0.5 * (model(x) - y) ** 2)(X, Y))
+    a = np.asarray(losses).reshape(-1, DATA) / NOISE**2
+    n, a = len(a), a - a.mean(axis=0)
+    if normalised:
+        a = a / a.std(axis=0, ddof=1)
+    series = a[:, :, None] * a[:, None]
+    if normalised:
+        rho = series.sum(axis=0) / (n - 1)
+        series = series - 0.5 * rho * (a[:, :, None] ** 2 + a[:, None] ** 2)
+    found = bx.influence(FEW, ENERGY, normalised=normalised)
+    error = np.asarray(found.standard_error) * (n - 1) / n / (1 if normalised else BETA)
+    expected = series.var(axis=0, ddof=1)
+    inside = (np.asarray(found.ess) < n - 1e-6) & (np.asarray(found.ess) > 1)
+    assert inside.sum() > DATA
+    np.testing.assert_allclose((found.ess * error**2)[inside], expected[inside], rtol=1e-8)
+
+
 def test_a_datum_that_says_nothing_has_no_influence():
     energy = bx.SquaredError(NET, bx.Empirical((X.at[2].set(0.0), Y)))
     found = bx.influence(FEW, energy)
