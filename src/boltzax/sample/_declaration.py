@@ -233,8 +233,8 @@ def _code(code: types.CodeType, doc: str | None = None) -> list:
             constants.append(_code(each))
         elif isinstance(each, frozenset):
             constants.append(sorted(map(repr, each)))
-        elif doc is None or each != doc:
-            constants.append(repr(each))
+        else:
+            constants.append(repr(None if doc is not None and each == doc else each))
     return [code.co_code.hex(), constants, code.co_names, code.co_varnames]
 
 
