@@ -177,7 +177,8 @@ def main(options: Options) -> None:
     """Kill, go on, compare, print, write what was asked for."""
     kills = min(options.kills, 3) if options.quick else options.kills
     chance = random.Random(options.seed)
-    table, runs, same, lost, inside = [], 0, 0, 0, 0
+    table: list[int] = []
+    runs = same = lost = inside = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         expected, chunk = undisturbed(Path(name) / "undisturbed", options.draws)
@@ -206,9 +207,10 @@ def main(options: Options) -> None:
             else:
                 unfinished = sum(1 for _ in folder.rglob("unfinished-*"))
                 inside += unfinished > 0
-                table.append((runs, int((resumed or ["0"])[0]), saved, unfinished > 0))
+                table.append(saved)
                 where = ", inside a save" if unfinished else ""
-                print(f"kill {len(table):2d}: run {runs}, from row {table[-1][1]:4d}, ", end="")
+                begun = resumed[0] if resumed else "none"  # killed before it got there
+                print(f"kill {len(table):2d}: run {runs}, from row {begun:>4}, ", end="")
                 print(f"saved up to {saved:4d}{where}", flush=True)
     results = {
         "kills": len(table),

@@ -4,6 +4,7 @@ import dataclasses
 import resource
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +72,26 @@ def test_what_is_stored_is_the_trace(tmp_path, beta):
     moved = np.moveaxis(plain.evaluate(loss), (len(axes), len(axes) + 1), (0, 1))
     np.testing.assert_allclose(data["loss"].values, moved, rtol=1e-12)
     assert data["w.params"].dims[-1] == "w.params_dim_0"
+
+
+def test_weights_that_were_integrated_out_are_drawn_anew_each_time(tmp_path):
+    """Chains that hardly move: what is seen to vary is the readout's conditional law."""
+    model = bx.models.TwoLayer(1)
+    model = eqx.tree_at(lambda m: m.embedding, model, jnp.ones((1, 1)))
+    energy = bx.SquaredError(model, bx.Empirical((X[:, :1], Y)))
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Normal())
+    measure = bx.compile(energy, prior)
+    sink = bx.ZarrSink(tmp_path / "s", derive={"readout": lambda model: model.readout[0]})
+    still = bx.RandomWalk(step_size=1e-9)
+    start = measure.position(model)
+    run = RUN | {"warmup": 0, "draws": 100, "start": start, "sink": sink}
+    bx.sample(measure, still, **run)
+    drawn = bx.open_zarr(tmp_path / "s")["readout"].values
+    assert len(np.unique(drawn)) == drawn.size == 300
+    features = jnp.tanh(X[:, 0])
+    precision = 1 + features @ features
+    standard = (drawn - features @ Y / precision) * jnp.sqrt(precision)
+    assert abs(standard.mean()) < 4 / 300**0.5 and abs(standard.var() - 1) < 4 * (2 / 300) ** 0.5
 
 
 def test_nothing_is_read_before_it_is_used(tmp_path):

@@ -417,6 +417,21 @@ def test_what_was_half_written_is_swept_away(tmp_path, finished):
     assert not list((tmp_path / "copy").rglob("unfinished-*"))
 
 
+def test_records_without_their_state_come_again(tmp_path, monkeypatch):
+    """Cut between the two, and gone on with saves at other rows."""
+    from boltzax.sample import _checkpoints
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoints.Saver, "_state", lambda self, rows, state: cut(rows))
+        with pytest.raises(bx.RunError, match="Cut"):
+            run(bx.Checkpoints(tmp_path, every=4))
+    assert [path.name[:20] for path in (tmp_path / "records").iterdir()] == ["000000003-000000012-"]
+    with pytest.raises(Cut):
+        run(Hooked(bx.Checkpoints(tmp_path), after=lambda rows: cut(rows) if rows == 6 else None))
+    for _ in range(2):
+        assert same(run(bx.Checkpoints(tmp_path)), run())
+
+
 def full(fill, empty, folder):
     """A run whose disk is full after three saves, and then is not."""
     whole = run()
