@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -518,3 +519,40 @@ def test_killed_processes_lose_nothing(tmp_path):
     assert result["kills"] == result["resumes"] == 3
     assert result["runs_bit_identical"] == result["runs"] >= 1
     assert result["rows_lost_past_the_last_checkpoint"] == 0
+
+
+TWO = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+number, port, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+jax.distributed.initialize(f"localhost:{port}", 2, number)
+import boltzax as bx
+model = bx.models.Function(lambda w, x: jnp.sum(jnp.tanh(w) * x), jnp.zeros(2))
+data = bx.Empirical((np.eye(2), np.ones(2)))
+gibbs = bx.compile(bx.SquaredError(model, data), bx.Normal())
+mesh = jax.make_mesh((2,), ("chain",), axis_types=(jax.sharding.AxisType.Auto,))
+run = {"key": jax.random.key(0), "warmup": 4, "throw": False, "placement": bx.Placement(mesh)}
+whole = bx.sample(gibbs, bx.RandomWalk(), draws=20, **run)
+for draws in (8, 20):
+    saved = {"checkpoints": bx.Checkpoints(folder + "/c"), "sink": bx.ZarrSink(folder + "/s")}
+    trace = bx.sample(gibbs, bx.RandomWalk(), draws=draws, **saved, **run)
+assert trace.w is None and np.array_equal(trace.energy, whole.energy)
+stored = bx.open_zarr(folder + "/s")["w.params"].values
+assert np.array_equal(stored, whole.w["params"])
+try:
+    bx.sample(gibbs.at(2.0), bx.RandomWalk(), draws=20, **run, checkpoints=saved["checkpoints"])
+except bx.DeclarationError as error:
+    assert "gibbs.beta: 1.0 -> 2.0" in str(error)
+else:
+    raise AssertionError
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_folder_and_a_store(tmp_path):
+    with socket.create_server(("localhost", 0)) as server:
+        port = str(server.getsockname()[1])
+    command = [sys.executable, "-c", TWO]
+    each = [subprocess.Popen([*command, str(i), port, str(tmp_path)]) for i in (0, 1)]
+    assert [process.wait(timeout=300) for process in each] == [0, 0]
