@@ -44,8 +44,11 @@ from .declare import Tie as Tie
 from .declare import TruncatedNormal as TruncatedNormal
 from .declare import Uniform as Uniform
 from .declare import zero as zero
+from .observe import Evidence as Evidence
+from .observe import LocalLearningCoefficient as LocalLearningCoefficient
 from .observe import Phase as Phase
 from .observe import Phases as Phases
+from .observe import Verdict as Verdict
 from .observe import effective_dimension as effective_dimension
 from .observe import effective_parameters as effective_parameters
 from .observe import entropy as entropy
@@ -53,6 +56,7 @@ from .observe import free_energy as free_energy
 from .observe import heat_capacity as heat_capacity
 from .observe import influence as influence
 from .observe import learning_coefficient as learning_coefficient
+from .observe import local_learning_coefficient as local_learning_coefficient
 from .observe import phases as phases
 from .observe import spectrum as spectrum
 from .observe import susceptibility as susceptibility

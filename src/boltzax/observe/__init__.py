@@ -8,8 +8,12 @@ from ._learning_coefficient import effective_dimension as effective_dimension
 from ._learning_coefficient import heat_capacity as heat_capacity
 from ._learning_coefficient import learning_coefficient as learning_coefficient
 from ._learning_coefficient import wbic as wbic
+from ._local import LocalLearningCoefficient as LocalLearningCoefficient
+from ._local import local_learning_coefficient as local_learning_coefficient
 from ._phases import Phase as Phase
 from ._phases import Phases as Phases
 from ._phases import phases as phases
 from ._spectrum import spectrum as spectrum
 from ._susceptibility import susceptibility as susceptibility
+from ._verdict import Evidence as Evidence
+from ._verdict import Verdict as Verdict

@@ -32,6 +32,7 @@ from ._sgld import RMSpropSGLD as RMSpropSGLD
 from ._trace import Bridges as Bridges
 from ._trace import Trace as Trace
 from ._trace import judge as judge
+from ._unadjusted import check_positive as check_positive
 from ._underdamped import SGNHT as SGNHT
 from ._underdamped import Underdamped as Underdamped
 from ._unit_moves import UnitMoves as UnitMoves

@@ -68,7 +68,7 @@ class Chains(AbstractDynamics):
             gibbs = set_beta(self.gibbs, beta)
             w = self.kernel.position(state)
             sums = {n: each.update(sums[n], gibbs, w, draw) for n, each in self.reduce.items()}
-            return sums, read(gibbs, w, self.keep)
+            return sums, read(gibbs, w, self.keep) | {"log_prior": gibbs.log_prior(w)}
 
         states, moves, sums = state
         sums, kept = self._over(one, (states, sums), None)

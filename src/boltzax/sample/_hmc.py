@@ -31,10 +31,15 @@ class HMC(AbstractKernel):
     Each trajectory lasts `trajectory` times a uniform number in (0.4, 1.6), in units of the typical
     spread of the draws (a quarter of a period is π/2), and takes at most `max_steps` gradients. The
     step is tuned to `target_acceptance` (0.65 to 0.8 is efficient: Beskos et al. 2013).
+
+    With `jitter` j > 0 each trajectory has its own step, shorter by a factor `10^(-j U)`, U uniform
+    in (0, 1): where the curvature of the posterior varies by decades, as it does along the branches
+    of a normal crossing, one step size is too long in some places and too short in others.
     """
 
     target_acceptance: float = 0.8
     trajectory: float = 1.6
+    jitter: float = 0.0
     max_steps: int = eqx.field(default=512, static=True)
     preconditioner: AbstractPreconditioner = Variance()
 
@@ -53,14 +58,15 @@ class HMC(AbstractKernel):
         return HMCState(w, log_prob, gradient, step, metric, Reach.start(w))
 
     def step(self, gibbs, state, key, gain, warmup):
-        key_u, key_length, key_accept = jax.random.split(key, 3)
+        key_u, key_length, key_accept, key_jitter = jax.random.split(key, 4)
         scales = self.preconditioner.scales(state.metric, state.w)
-        h = jnp.exp(state.step.log_step)
+        longest = jnp.exp(state.step.log_step)
+        h = longest * 10 ** (-self.jitter * jax.random.uniform(key_jitter))
         sigma = jax.tree.map(lambda s: (h * s).astype(s.dtype), scales)
         u = noise_like(state.w, key_u)
-        time = self.trajectory * state.reach.root(least=h)
+        time = self.trajectory * state.reach.root(least=longest)
         time = time * jax.random.uniform(key_length, minval=0.4, maxval=1.6)
-        count = jnp.clip(jnp.ceil(time / h), 1, self.max_steps)
+        count = jnp.clip(jnp.ceil(time / jnp.sqrt(longest * h)), 1, self.max_steps)
 
         def leapfrog(_, carry):
             w, u, _, gradient = carry
@@ -77,11 +83,15 @@ class HMC(AbstractKernel):
         probability, accept = metropolis(log_ratio, key_accept)
         new = state._replace(w=w, log_prob=log_prob, gradient=gradient)
         new = choose(accept, new, state)
-        log_step = state.step.log_step + 2 * gain * (probability - self.target_acceptance)
+        # up by `gain` where everything is accepted: the first step may be far too short
+        surplus = (probability - self.target_acceptance) / (1 - self.target_acceptance)
+        log_step = state.step.log_step + gain * surplus
         metric = self.preconditioner.learn(state.metric, new.w, new.gradient, gain)
         reach = state.reach.learned(new.w, scales, gain)
         new = new._replace(step=StepSize(log_step), metric=metric, reach=reach)
-        return new, Move(probability, log_ratio < -1000.0, count)
+        # a trajectory of one of the longer steps may diverge: a shorter one is tried soon
+        shortest = h < longest * 10 ** (-0.75 * self.jitter) if self.jitter > 0 else True
+        return new, Move(probability, shortest & ~(log_ratio > -1000.0), count)
 
     def position(self, state):
         return state.w
