@@ -121,7 +121,7 @@ def loop(
     progress: bool,
     note: Callable[[PyTree], str] = lambda record: "",
     rows: int | None = None,
-    stop: Callable[[PyTree], bool] | None = None,
+    stop: Callable[[list[PyTree]], bool] | None = None,
     sink: AbstractSink | None = None,
     checkpoints: AbstractCheckpoints | None = None,
 ) -> tuple[PyTree, PyTree]:
@@ -131,8 +131,8 @@ def loop(
     warm-up are thrown away: burn-in is never averaged in. Steps are numbered from the beginning
     and keyed by their number, so a run that was cut and resumed is the same to the last bit.
 
-    The run proceeds in chunks of `rows` records; after each, `stop(records so far)` can end it, and
-    it is saved if `checkpoints` are given.
+    The run proceeds in chunks of `rows` records; after each, `stop(chunks so far)` can end it, and it
+    is saved if `checkpoints` are given.
     """
     key_start, key_run = jax.random.split(key)
     rows = max(1, -(-draws // CHUNKS)) if rows is None else rows
@@ -152,7 +152,7 @@ def loop(
         write = None if sink is None else sink.begin(plan, max(0, begin - warm_rows))
         bar = tqdm(total=total, initial=begin, disable=not progress, unit="draw", leave=False)
         stack.enter_context(bar)
-        while begin < total and not (parts and stop is not None and stop(_stack(parts, draws))):
+        while begin < total and not (parts and stop is not None and stop(parts)):
             fixed = (dynamics, key_run, jnp.asarray(begin))
             state, record = _advance(fixed, state, rows, thin, warmup, warm_rows)
             kept = None
