@@ -167,7 +167,7 @@ def moment_residual(
     y = points[1] if term.target is None else jax.vmap(term.target)(x)
     out = jax.eval_shape(model, base, moving, first)
     width = int(np.prod(out.shape))
-    if split.size + 1 + width >= count or split.size == 0:
+    if split.size + 1 + width >= count:
         return None
     psi = np.asarray(jax.vmap(lambda x: split.features(base, x))(x))
     y = np.broadcast_to(np.asarray(y).reshape(count, -1), (count, width))

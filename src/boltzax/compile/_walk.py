@@ -142,7 +142,8 @@ class Split:
         values = self._values(base, None, datum)
         found: list = []
         self._run(self._closed, self._roles, values, found, None)
-        return jnp.concatenate([jnp.ravel(value) for _, value in found])
+        parts = [jnp.ravel(value) for _, value in found]
+        return jnp.concatenate(parts) if parts else jnp.zeros(0)
 
     def apply(self, base: PyTree, weights: PyTree, features: Array) -> PyTree:
         """The function's value from the features."""

@@ -244,6 +244,9 @@ def _halved(
     for level in range(4):
         scale = 0.5**level
         scaled = eqx.tree_at(lambda k: k.scale, kernel, jnp.asarray(scale))
+        if budget.checkpoints is not None:
+            own = budget.checkpoints.part(f"step_{scale:g}")
+            part = dataclasses.replace(part, checkpoints=own)
         runs.append(_run(gibbs, scaled, reference, jax.random.fold_in(key, level), part, thin))
         runs[-1] = dataclasses.replace(runs[-1], scale=scale)
         if not np.isfinite(float(runs[-1].estimate.value)):

@@ -74,6 +74,10 @@ class Checkpoints(AbstractCheckpoints):
                     mend='pass e.g. Checkpoints("run", every=1, keep=2)',
                 )
 
+    def part(self, name: str) -> "Checkpoints":
+        """Checkpoints in a folder of this folder, for one run of several."""
+        return dataclasses.replace(self, folder=Path(self.folder) / name)
+
     @contextlib.contextmanager
     def open(self, plan: Plan, state: PyTree) -> Iterator["Saver"]:
         """The saver of a run; the folder is locked until it is done."""

@@ -79,6 +79,10 @@ class AbstractCheckpoints(abc.ABC):
     def open(self, plan: Plan, state: PyTree) -> contextlib.AbstractContextManager[AbstractSaver]:
         """The saver of a run; `state` is the one it starts with."""
 
+    @abc.abstractmethod
+    def part(self, name: str) -> "AbstractCheckpoints":
+        """The same for one run of several, in a place of its own."""
+
 
 @eqx.filter_jit
 def _start(dynamics: AbstractDynamics, start: PyTree, key: PRNGKeyArray, warmup: int) -> PyTree:
