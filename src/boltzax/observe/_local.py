@@ -149,8 +149,8 @@ def local_learning_coefficient(
     evidence = Evidence(
         acceptance=float("nan") if hasattr(kernel, "scale") else last.acceptance,
         divergent=last.divergent,
-        r_hat=max(float(run.estimate.r_hat) for run in runs),
-        ess=min(float(run.estimate.ess) for run in runs),
+        r_hat=max(float(run.estimate.r_hat) for run in runs[-2:]),
+        ess=min(float(run.estimate.ess) for run in runs[-2:]),
         burn_in=last.burn_in,
         steps=tuple(run.scale for run in runs) if len(runs) > 1 else (),
         by_step=tuple(float(run.estimate.value) for run in runs) if len(runs) > 1 else (),

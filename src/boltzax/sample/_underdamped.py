@@ -34,8 +34,9 @@ class Underdamped(AbstractKernel):
 
     - `step_size`: `h`. Chosen in warm-up if None, so that the energy error of a step has variance
       `error` a coordinate; then `scale * h` is used.
-    - `friction`: `γ` in units of one over the time in which the momentum crosses the typical spread
-      of the draws.
+    - `friction`: least `γ`, in units of one over the time in which the momentum crosses the typical
+      spread of the draws. The noise of minibatches heats by an amount inverse to the friction: in
+      warm-up it is raised until the kinetic temperature is at most `1 + heating`.
     """
 
     step_size: float | Array | None = None
@@ -43,19 +44,23 @@ class Underdamped(AbstractKernel):
     preconditioner: AbstractPreconditioner = Variance()
     scale: float | Array = 1.0
     error: float = 5e-4
+    heating: float = 0.02
 
     order = 2
 
     def __check_init__(self):
         check_positive("step_size", self.step_size, none=True)
-        for argument in ("friction", "scale", "error"):
+        for argument in ("friction", "scale", "error", "heating"):
             check_positive(argument, getattr(self, argument))
 
     def init(self, gibbs, w, key, warmup):
         return _init(self, gibbs, w, key)
 
     def step(self, gibbs, state, key, gain, warmup):
-        return _step(self, gibbs, state, key, gain, thermostat=False)
+        state, move = _step(self, gibbs, state, key, gain, thermostat=False)
+        excess = jnp.clip(2 * (_heat(state.u) - 1 - self.heating), -1.0, 4.0)
+        friction = jnp.maximum(state.friction * jnp.exp(gain * excess), self.friction)
+        return state._replace(friction=friction), move
 
     def position(self, state):
         return state.w
@@ -160,7 +165,7 @@ def _ornstein_uhlenbeck(kernel, state, u: Weights, key, time, thermostat: bool):
     """Exact decay and noise over `time`; with half steps of the thermostat on both sides."""
     noise = noise_like(u, key)
     if not thermostat:
-        keep = jnp.exp(-kernel.friction * time)
+        keep = jnp.exp(-state.friction * time)
         spread = jnp.sqrt(1 - keep**2)
         mixed = jax.tree.map(lambda u, e: _cast(keep, u) * u + _cast(spread, u) * e, u, noise)
         return mixed, state.friction
