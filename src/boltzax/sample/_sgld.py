@@ -12,6 +12,10 @@ from ._precondition import AbstractPreconditioner, Identity, RMSprop
 from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, size, total
 
 
+HEATING = 0.02
+"""Variance that minibatches may add to a step, a coordinate, in units of the injected noise."""
+
+
 class SGLDState(NamedTuple):
     """Place, moving average of the gradient (None without momentum), tuning."""
 
@@ -29,8 +33,8 @@ class SGLD(AbstractKernel):
     `O(ε)`. `G = scale²` is the preconditioner's.
 
     - `step_size`: `ε`. Chosen in warm-up if None, so that the discretisation error of the energy
-      has variance `error` a coordinate; then `scale * ε` is used, so that two runs that differ in
-      `scale` alone tell what the step does.
+      has variance `error` a coordinate, and minibatches add at most 2% to the variance of a step;
+      then `scale * ε` is used, so that two runs that differ in `scale` alone tell what it does.
     - `preconditioner`: `Identity()`, `RMSprop()`, `Variance()`.
     - `momentum`: the drift is a moving average of gradients with this memory (0: the gradient
       itself), as in Adam (Kingma & Ba 2015, with their correction of the start); the noise is not
@@ -63,7 +67,7 @@ class SGLD(AbstractKernel):
         return SGLDState(w, average, jnp.zeros(()), step, self.preconditioner.init(w))
 
     def step(self, gibbs, state, key, gain, warmup):
-        key_batch, key_noise = jax.random.split(key)
+        key_batch, key_noise, key_other = jax.random.split(key, 3)
         value, gradient = batch_gradient(gibbs, state.w, key_batch)
         scales = self.preconditioner.scales(state.metric, state.w)
         tuning = self.step_size is None
@@ -82,13 +86,17 @@ class SGLD(AbstractKernel):
         def trial():
             there, back = batch_gradient(gibbs, w, key_batch)
             log_ratio = there - value + _asymmetry(state.w, w, gradient, back, sigma)
-            return log_ratio**2 / size(w)
+            _, other = batch_gradient(gibbs, state.w, key_other)
+            # variance that the noise of the batch adds to a step, in units of what is meant
+            added = jax.tree.map(lambda s, a, b: (s * (a - b)) ** 2 / 8, sigma, gradient, other)
+            heating = total(added) / size(w)
+            return jnp.maximum(log_ratio**2 / size(w), self.error * heating / HEATING)
 
         error = jax.lax.cond(gain > 0, trial, lambda: jnp.zeros_like(value))
         step = state.step.tuned(error, self.error, gain)
         near = jnp.isfinite(error) & (error < FAR * self.error)
         new = new._replace(w=choose(near | (gain == 0), w, state.w), step=step)
-        return new, Move(jnp.ones(()), jnp.array(False), 1.0 + (gain > 0))
+        return new, Move(jnp.ones(()), jnp.array(False), 1.0 + 2 * (gain > 0))
 
     def position(self, state):
         return state.w
