@@ -12,4 +12,5 @@ from ._potential import AbstractPotential as AbstractPotential
 from ._potential import EnergyPotential as EnergyPotential
 from ._potential import Moments as Moments
 from ._residual import AbstractResidual as AbstractResidual
+from ._residual import NodeResidual as NodeResidual
 from ._units import UnitPotential as UnitPotential

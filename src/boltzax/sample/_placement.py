@@ -1,13 +1,30 @@
 """Where the arrays of a run live: chains, data and weights over a mesh of devices."""
 
+import functools
+
 import equinox as eqx
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
-from ..compile import Gibbs, Weights
-from ..core import DeclarationError
+from ..compile import Gibbs, NodeResidual, Weights
+from ..core import DeclarationError, weights_of
+from ..declare import Empirical
+
+
+def _automatic(mesh: object) -> object:
+    """The same mesh with axes over which the compiler splits what depends on what was placed.
+
+    Those of `jax.make_mesh` are explicit: each operation of a model would have to say how.
+    """
+    if not isinstance(mesh, Mesh):
+        return mesh
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
+
+
+def _is_data(node: object) -> bool:
+    return isinstance(node, Empirical | NodeResidual)
 
 
 class Placement(eqx.Module):
@@ -24,7 +41,7 @@ class Placement(eqx.Module):
     The draws do not depend on the placement, up to the rounding of sums that are split.
     """
 
-    mesh: Mesh = eqx.field(static=True)
+    mesh: Mesh = eqx.field(static=True, converter=_automatic)
     chains: str | None = eqx.field(static=True, default="chain")
     data: str | None = eqx.field(static=True, default=None)
     weights: dict[str, PartitionSpec] | None = eqx.field(static=True, default=None)
@@ -49,46 +66,73 @@ class Placement(eqx.Module):
     def place(self, gibbs: Gibbs, start: Weights) -> tuple[Gibbs, Weights]:
         """The measure and the starts `[*beta, chain, ...]` on their devices.
 
+        Data are the arrays of every `Empirical` measure; where a squared loss has been lowered to
+        moments of the data there are none left to split.
+
         Raises `DeclarationError` if the chains, or the data, do not divide over their axis.
         """
+        own = self.weights or {}
+        self._check_paths(own, start)
         before = (None,) * gibbs.beta.ndim
-        shapes = self.weights or {}
 
         def spread(path: str, leaf: Array) -> Array:
             if self.chains is not None:
                 self._divides("chains", leaf.shape[gibbs.beta.ndim], self.chains)
-            own = shapes.get(path, PartitionSpec())
-            return self._put(leaf, PartitionSpec(*before, self.chains, *own))
+            return self._put(leaf, PartitionSpec(*before, self.chains, *own.get(path, ())))
 
         start = {path: spread(path, leaf) for path, leaf in start.items()}
-        arrays, rest = eqx.partition(gibbs, eqx.is_array)
-        sizes = self._data_sizes(gibbs)
+        declared = weights_of(gibbs.declared) | gibbs.coordinates.base
+        split = {id(leaf): own[path] for path, leaf in declared.items() if path in own}
+        return self._place(gibbs, split), start
 
-        def one(leaf: Array) -> Array:
-            split = self.data is not None and leaf.ndim > 0 and leaf.shape[0] in sizes
-            return self._put(leaf, PartitionSpec(self.data) if split else PartitionSpec())
+    def _place(self, gibbs: Gibbs, split: dict[int, PartitionSpec]) -> Gibbs:
+        """The measure with data by rows, weights as `split` says (by `id`), and all else whole."""
+        there: dict[tuple[int, PartitionSpec], Array] = {}
 
-        return eqx.combine(jax.tree.map(one, arrays), rest), start
+        def put(leaf, spec: PartitionSpec):
+            # data are there twice, as declared and as lowered: one array must stay one array
+            if (id(leaf), spec) not in there:
+                there[id(leaf), spec] = self._put(leaf, spec)
+            return there[id(leaf), spec]
 
-    def _data_sizes(self, gibbs: Gibbs) -> set[int]:
-        if self.data is None:
-            return set()
-        sizes = gibbs.potential.row_counts()
-        for size in sizes:
-            self._divides("data", size, self.data)
-        return sizes
+        def by_row(tree: PyTree) -> PyTree:
+            return jax.tree.map(lambda leaf: put(leaf, PartitionSpec(self.data)), tree)
+
+        def one(node):
+            if isinstance(node, Empirical) and self.data is not None:
+                self._divides("data", node.size, self.data)
+                return by_row(node)
+            if isinstance(node, NodeResidual) and self.data is not None:
+                term = jax.tree.map(one, node.term, is_leaf=_is_data)
+                even = len(node.scale) % self.mesh.shape[self.data] == 0
+                lay = by_row if even else functools.partial(jax.tree.map, one)
+                return NodeResidual(lay(node.rows), lay(node.scale), term)
+            return put(node, split.get(id(node), PartitionSpec())) if eqx.is_array(node) else node
+
+        return jax.tree.map(one, gibbs, is_leaf=_is_data)
+
+    def _check_paths(self, own: dict[str, PartitionSpec], start: Weights) -> None:
+        for path in own:
+            if path not in start:
+                raise DeclarationError(
+                    f"weights[{path!r}]",
+                    got="no such weights",
+                    expected=f"one of {list(start)}",
+                    mend="name the weights by their paths, as in trace.w",
+                )
 
     def _divides(self, argument: str, count: int, axis: str) -> None:
         devices = self.mesh.shape[axis]
         if count % devices:
+            fewer = count - count % devices
             raise DeclarationError(
                 argument,
                 got=f"{count} {argument} over {devices} devices (axis {axis!r})",
                 expected="a multiple of the number of devices",
-                mend=f"take {devices * -(-count // devices)}, or fewer devices",
+                mend=f"take {f'{fewer} or ' if fewer else ''}{fewer + devices}, or fewer devices",
             )
 
-    def _put(self, leaf: PyTree, spec: PartitionSpec) -> Array:
+    def _put(self, leaf: Array, spec: PartitionSpec) -> Array:
         sharding = NamedSharding(self.mesh, spec)
         if sharding.is_fully_addressable:
             return jax.device_put(leaf, sharding)

@@ -59,9 +59,10 @@ def sample(
     reduce = check_reduce(reduce)
     key_start, key_run = jax.random.split(key)
     begin = starts(gibbs, start, key_start, chains)
+    placed = gibbs
     if placement is not None:
-        gibbs, begin = placement.place(gibbs, begin)
-    dynamics = Chains(gibbs, kernel, keep, reduce)
+        placed, begin = placement.place(gibbs, begin)
+    dynamics = Chains(placed, kernel, keep, reduce)
     state, records = loop(
         dynamics, begin, key_run, warmup=warmup, draws=draws, thin=thin, progress=progress,
         sink=sink, checkpoints=checkpoints,
