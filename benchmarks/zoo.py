@@ -20,6 +20,7 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
+import equinox as eqx
 import numpy as np
 import tyro
 from _common import save
@@ -95,8 +96,6 @@ def measured(energy: bx.SquaredError, batch: int | None):
     data = getattr(energy, "measure", None)
     if batch is None or not isinstance(data, bx.Empirical):
         return energy
-    import equinox as eqx
-
     return eqx.tree_at(lambda e: e.measure, energy, bx.Subsampled(data, batch))
 
 

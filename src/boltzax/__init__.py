@@ -49,6 +49,7 @@ from .observe import LocalLearningCoefficient as LocalLearningCoefficient
 from .observe import Phase as Phase
 from .observe import Phases as Phases
 from .observe import Verdict as Verdict
+from .observe import coefficient_curve as coefficient_curve
 from .observe import effective_dimension as effective_dimension
 from .observe import effective_parameters as effective_parameters
 from .observe import entropy as entropy

@@ -1,5 +1,6 @@
 """Observables: functionals of a run, with honest error bars."""
 
+from ._curve import coefficient_curve as coefficient_curve
 from ._free_energy import effective_parameters as effective_parameters
 from ._free_energy import entropy as entropy
 from ._free_energy import free_energy as free_energy

@@ -33,12 +33,12 @@ def learning_coefficient(
 
     For a regular model of d parameters `λ̂ → d/2`; `λ̂ = β ∂F/∂β` for `E_ref = 0` (Watanabe 2009).
     """
-    offset = _reference(trace, reference)
+    offset = reference_energy(trace, reference)
     energy = trace.evaluate(trace.gibbs.energy_of, key) if plain else trace.energy
     return mean_estimate(_column(trace.betas) * (energy - offset))
 
 
-def _reference(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
+def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
     if isinstance(reference, int | float) or getattr(reference, "shape", None) == ():
         return jnp.asarray(reference, float)
     return trace.gibbs.energy_of(reference)

@@ -1,22 +1,19 @@
 """The local learning coefficient of a trained model, without tuning knobs."""
 
-import dataclasses
 import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, mean_estimate, weights_of
+from ..core import DeclarationError, Estimate, weights_of
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
     Independent,
     Normal,
-    Subsampled,
     Temperature,
 )
 from ..sample import (
@@ -24,23 +21,29 @@ from ..sample import (
     SGLD,
     AbstractCheckpoints,
     AbstractKernel,
-    Chains,
     Identity,
     Placement,
     Trace,
     Underdamped,
     check_positive,
-    judge,
-    loop,
 )
 from ._minimum import descend, gradient_chance
+from ._runs import (
+    LEAST,
+    WARMUP,
+    Budget,
+    Run,
+    extrapolated,
+    halved,
+    run_once,
+    step_order,
+    subsampled,
+    thinning,
+)
 from ._verdict import Evidence, Verdict
 
 LARGE = 100_000
 """Number of coordinates above which the default has no Metropolis test, whose step would shrink."""
-
-WARMUP, LEAST = 400, 300
-"""Trajectories of warm-up, and draws at the least, of samplers with a Metropolis test."""
 
 
 class LocalLearningCoefficient(eqx.Module):
@@ -106,8 +109,8 @@ def local_learning_coefficient(
       loss. A number is `beta` itself.
     - `localisation`: γ.
     - `kernel`: if None, HMC over all data with steps of all lengths; above 100,000 coordinates
-      underdamped Langevin; for a `Subsampled` measure SGLD. Step sizes, metrics, trajectory lengths, burn-in and the
-      number of draws are found by the run itself.
+      underdamped Langevin; for a `Subsampled` measure SGLD. Step sizes, metrics, trajectory
+      lengths, burn-in and the number of draws are found by the run itself.
     - `chains`: independent chains, each from `w*`.
     - `tolerance`: the run ends when the standard error is below this part of the value,
     - `max_gradients`: or when so many gradients were taken, over all chains.
@@ -134,12 +137,12 @@ def local_learning_coefficient(
         kernel = _default_kernel(energy, gibbs, budget)
     key_run, key_blocks = jax.random.split(key)
     reference = gibbs.energy_of(gibbs.declared)
-    order, thin = _order(energy, kernel), _thin(energy, kernel)
+    order, thin = step_order(energy, kernel), thinning(energy, kernel)
     if hasattr(kernel, "scale"):
-        runs = _halved(gibbs, kernel, reference, key_run, budget, order, thin)
+        runs = halved(gibbs, kernel, reference, key_run, budget, order, thin)
     else:
-        runs = [_run(gibbs, kernel, reference, key_run, budget, thin)]
-    estimate, biased = _extrapolated(runs, order)
+        runs = [run_once(gibbs, kernel, reference, key_run, budget, thin)]
+    estimate, biased = extrapolated(runs, order)
     last = runs[-1]
     minimum, gap = _gap(gibbs, reference)
     matters = gap > max(0.05 * abs(float(estimate.value)), 2 * float(estimate.standard_error))
@@ -166,35 +169,9 @@ def local_learning_coefficient(
     return LocalLearningCoefficient(estimate, verdict, evidence, last.trace, minimum)
 
 
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """How long to run, and how."""
-
-    chains: int
-    tolerance: float
-    max_gradients: int
-    progress: bool
-    checkpoints: AbstractCheckpoints | None
-    placement: Placement | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One run at one step size."""
-
-    scale: float
-    estimate: Estimate
-    trace: Trace
-    log_prior: Array
-    burn_in: int
-    acceptance: float
-    divergent: float
-    gradients: int
-
-
 def _localised(energy, temperature, localisation: float, chart) -> Gibbs:
     """The Gibbs measure of all weights, the localising Gaussian as its prior."""
-    probe = compile(energy, Normal(), chart=chart, marginalise=False)
+    probe = compile(energy, Normal(), beta=Temperature(1.0), chart=chart, marginalise=False)
     mass = float(probe.masses[0])
     if temperature is None:
         if mass <= math.e:
@@ -212,172 +189,12 @@ def _localised(energy, temperature, localisation: float, chart) -> Gibbs:
 
 
 def _default_kernel(energy: AbstractEnergy, gibbs: Gibbs, budget: Budget) -> AbstractKernel:
-    if _subsampled(energy):
+    if subsampled(energy):
         return SGLD()
     if gibbs.dim > LARGE:
         return Underdamped(preconditioner=Identity())
     longest = budget.max_gradients // (budget.chains * 2 * (WARMUP + LEAST))
     return HMC(jitter=1.5, max_steps=min(max(longest, 8), 256))
-
-
-def _subsampled(energy: AbstractEnergy) -> bool:
-    leaves = jax.tree.leaves(energy, is_leaf=lambda x: isinstance(x, Subsampled))
-    return any(isinstance(leaf, Subsampled) for leaf in leaves)
-
-
-def _order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
-    """The power of the step with which the law is off."""
-    return 1 if _subsampled(energy) else getattr(kernel, "order", 1)
-
-
-def _halved(
-    gibbs: Gibbs, kernel, reference: Array, key: PRNGKeyArray, budget: Budget, order: int, thin: int
-) -> list[Run]:
-    """Runs at ever shorter steps, until the last two agree well enough to extrapolate."""
-    part = dataclasses.replace(
-        budget,
-        max_gradients=budget.max_gradients // 4,
-        # the extrapolated value is noisier than each of the two
-        tolerance=budget.tolerance / (2.3 if order == 1 else 1.4),
-    )
-    runs: list[Run] = []
-    for level in range(4):
-        scale = 0.5**level
-        scaled = eqx.tree_at(lambda k: k.scale, kernel, jnp.asarray(scale))
-        if budget.checkpoints is not None:
-            own = budget.checkpoints.part(f"step_{scale:g}")
-            part = dataclasses.replace(part, checkpoints=own)
-        runs.append(_run(gibbs, scaled, reference, jax.random.fold_in(key, level), part, thin))
-        runs[-1] = dataclasses.replace(runs[-1], scale=scale)
-        if not np.isfinite(float(runs[-1].estimate.value)):
-            break
-        if level >= 1 and not _extrapolated(runs, order)[1]:
-            break
-    return runs
-
-
-def _extrapolated(runs: list[Run], order: int) -> tuple[Estimate, bool]:
-    """Value at step zero from the last two runs; whether that is too far to go.
-
-    `λ_0 = λ_2 + (λ_2 - λ_1)/(2^p - 1)` (Richardson). Too far is a correction that is seen (3 standard
-    errors) and above a twentieth of the value: such sequences have been found to go on falling.
-    """
-    if len(runs) == 1:
-        return runs[0].estimate, False
-    coarse, fine = (run.estimate for run in runs[-2:])
-    share = 1 / (2**order - 1)
-    correction = share * (fine.value - coarse.value)
-    value = fine.value + correction
-    noise = jnp.hypot((1 + share) * fine.standard_error, share * coarse.standard_error)
-    # half of what was extrapolated stands for the higher orders that were not
-    error = jnp.hypot(noise, 0.5 * correction)
-    apart = jnp.abs(fine.value - coarse.value)
-    seen = apart > 3 * jnp.hypot(fine.standard_error, coarse.standard_error)
-    far = bool(seen & (jnp.abs(correction) > 0.05 * jnp.abs(value)))
-    ess = jnp.minimum(fine.ess, coarse.ess)
-    return Estimate(value, error, ess, jnp.maximum(fine.r_hat, coarse.r_hat)), far
-
-
-def _run(
-    gibbs: Gibbs,
-    kernel: AbstractKernel,
-    reference: Array,
-    key: PRNGKeyArray,
-    budget: Budget,
-    thin: int,
-) -> Run:
-    """Draw until the error is small or the budget is spent; then leave out what still moved."""
-    rows = 25
-    warmup = WARMUP
-    if hasattr(kernel, "scale"):
-        warmup = min(1000, max(200, budget.max_gradients // (4 * budget.chains)))
-    most = max(LEAST, budget.max_gradients // (budget.chains * thin))
-    start = {
-        path: jnp.broadcast_to(leaf, (budget.chains, *leaf.shape))
-        for path, leaf in gibbs.position().items()
-    }
-    placed = gibbs
-    if budget.placement is not None:
-        placed, start = budget.placement.place(gibbs, start)
-    dynamics = Chains(placed, kernel, gibbs.dim * budget.chains <= KEPT)
-    looked = 0
-
-    def series(energy: Array | np.ndarray) -> np.ndarray:
-        """`β (E - E(w*))`, axes `[chain, draw]`."""
-        return float(gibbs.beta) * (np.asarray(energy, float).T - float(reference))
-
-    def stop(parts: list[PyTree]) -> bool:
-        nonlocal looked
-        drawn = rows * len(parts)
-        energy = np.concatenate([part["energy"] for part in parts])
-        spent = float(np.sum(parts[-1]["gradients"][-1]))
-        if not np.all(np.isfinite(energy)):
-            return True
-        if spent >= budget.max_gradients and drawn >= LEAST // 2:
-            return True
-        if drawn < max(LEAST, 1.25 * looked):
-            return False
-        looked = drawn
-        found = mean_estimate(jnp.asarray(_settled(series(energy))[1]))
-        settled = float(found.r_hat) < 1.01 and float(found.ess) > 100 * budget.chains
-        wanted = budget.tolerance * abs(float(found.value))
-        return settled and float(found.standard_error) < wanted
-
-    _, records = loop(
-        dynamics, start, key, warmup=warmup, draws=most, thin=thin, rows=rows, stop=stop,
-        progress=budget.progress, checkpoints=budget.checkpoints,
-    )  # fmt: skip
-    burn_in, kept = _settled(series(records["energy"]))
-    records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1)[:, burn_in:], records)
-    names = ("energy", "energy_variance", "acceptance", "divergent")
-    status = judge(records["energy"], records["divergent"], 1.1)
-    trace = Trace(
-        gibbs, *(records[n] for n in names), records.get("w"), status, None, records["gradients"]
-    )
-    return Run(
-        1.0,
-        mean_estimate(jnp.asarray(kept)),
-        trace,
-        records["log_prior"],
-        burn_in,
-        float(jnp.mean(records["acceptance"])),
-        float(jnp.mean(records["divergent"])),
-        int(jnp.sum(records["gradients"][:, -1])),
-    )
-
-
-KEPT = 40_000
-"""Draws are kept up to so many coordinates over all chains."""
-
-
-def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
-    """Draws a chain to leave out, and the rest: the first part must agree with the last half.
-
-    The first tenth, fifth, ... is left out as long as its mean is 3 standard errors from that of
-    the last half (after Geweke 1992).
-    """
-    length = series.shape[1]
-    if not np.all(np.isfinite(series)):
-        return 0, series
-    late = mean_estimate(jnp.asarray(series[:, length // 2 :]))
-    for cut in (0, 1, 2, 3, 4, 5):
-        begin = cut * length // 10
-        if cut == 5:
-            break
-        early = mean_estimate(jnp.asarray(series[:, begin : begin + max(length // 5, 4)]))
-        error = math.hypot(float(early.standard_error), float(late.standard_error))
-        if abs(float(early.value) - float(late.value)) <= 3 * error:
-            break
-    return begin, series[:, begin:]
-
-
-def _thin(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
-    """Steps a draw: where steps are cheap, the full energy of a draw takes a sixth of the time."""
-    if not hasattr(kernel, "scale"):
-        return 1
-    leaves = jax.tree.leaves(energy, is_leaf=lambda x: isinstance(x, Subsampled))
-    ratios = [x.empirical.size / x.batch_size for x in leaves if isinstance(x, Subsampled)]
-    return int(min(max(2 * max(ratios, default=1.0), 8), 1000))
 
 
 def _gap(gibbs: Gibbs, reference: Array) -> tuple[PyTree, float]:

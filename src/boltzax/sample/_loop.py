@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
@@ -85,8 +87,8 @@ class AbstractCheckpoints(abc.ABC):
 
 
 @eqx.filter_jit
-def _start(dynamics: AbstractDynamics, start: PyTree, key: PRNGKeyArray, warmup: int) -> PyTree:
-    state = dynamics.init(start, key, warmup)
+def _start(dynamics: AbstractDynamics, start: PyTree, key: PRNGKeyArray, warmup: int, split):
+    state = _laid(dynamics.init(start, key, warmup), split)
     # the loop's own results are never weakly typed: an initial state that is would compile it twice
     return jax.tree.map(_strong, state)
 
@@ -96,8 +98,35 @@ def _strong(leaf):
     return jax.lax.convert_element_type(leaf, leaf.dtype) if plain else leaf
 
 
+def _split(start: PyTree) -> tuple[tuple[int, ...], NamedSharding] | None:
+    """The first axes of all arrays of the start, if they are split over devices all alike."""
+    leaves = jax.tree.leaves(start)
+    shardings = [getattr(leaf, "sharding", None) for leaf in leaves]
+    if not all(isinstance(sharding, NamedSharding) for sharding in shardings):
+        return None
+    axes = zip(*[zip(leaf.shape, leaf.sharding.spec, strict=False) for leaf in leaves], strict=False)
+    same = [each[0] for each in itertools.takewhile(lambda each: len(set(each)) == 1, axes)]
+    while same and same[-1][1] is None:
+        same.pop()
+    shape, spec = tuple(size for size, _ in same), PartitionSpec(*(axis for _, axis in same))
+    return (shape, NamedSharding(shardings[0].mesh, spec)) if same else None
+
+
+def _laid(state: PyTree, split: tuple[tuple[int, ...], NamedSharding] | None) -> PyTree:
+    """The state split as the start is: laid out otherwise it would compile the loop twice."""
+    if split is None:
+        return state
+    shape, sharding = split
+
+    def one(leaf):
+        mine = eqx.is_array(leaf) and leaf.shape[: len(shape)] == shape
+        return jax.lax.with_sharding_constraint(leaf, sharding) if mine else leaf
+
+    return jax.tree.map(one, state)
+
+
 @eqx.filter_jit(donate="all-except-first")
-def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int):
+def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int, split=None):
     """`rows` records, `thin` steps apart, from row `begin` on: one compile for a whole run."""
     dynamics, key, begin = fixed
 
@@ -111,7 +140,8 @@ def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int):
         state, _ = jax.lax.scan(step, state, number * thin + jnp.arange(thin))
         return dynamics.record(state, number - warm_rows)
 
-    return jax.lax.scan(row, state, begin + jnp.arange(rows))
+    state, records = jax.lax.scan(row, state, begin + jnp.arange(rows))
+    return _laid(state, split), records
 
 
 def loop(
@@ -135,12 +165,13 @@ def loop(
     warm-up are thrown away: burn-in is never averaged in. Steps are numbered from the beginning
     and keyed by their number, so a run that was cut and resumed is the same to the last bit.
 
-    The run proceeds in chunks of `rows` records; after each, `stop(chunks so far)` can end it, and it
-    is saved if `checkpoints` are given.
+    The run proceeds in chunks of `rows` records; after each, `stop(chunks so far)` can end it, and
+    it is saved if `checkpoints` are given.
     """
     key_start, key_run = jax.random.split(key)
     rows = max(1, -(-draws // CHUNKS)) if rows is None else rows
-    state = _start(dynamics, start, key_start, warmup)
+    split = _split(start)
+    state = _start(dynamics, start, key_start, warmup, split)
     if sink is not None:
         rows = max(1, min(rows, sink.memory // _row_bytes(dynamics, state)))
     plan = Plan(dynamics, start, key, warmup, thin, rows, draws, sink)
@@ -158,7 +189,7 @@ def loop(
         stack.enter_context(bar)
         while begin < total and not (parts and stop is not None and stop(parts)):
             fixed = (dynamics, key_run, jnp.asarray(begin))
-            state, record = _advance(fixed, state, rows, thin, warmup, warm_rows)
+            state, record = _advance(fixed, state, rows, thin, warmup, warm_rows, split)
             kept = None
             if begin >= warm_rows:
                 record = to_host(record)

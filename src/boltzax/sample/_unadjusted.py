@@ -25,9 +25,9 @@ class StepSize(NamedTuple):
     log_step: Float[Array, ""]
 
     def tuned(self, error: Array, target: Array | float, gain: Array) -> "StepSize":
-        """A Robbins-Monro step towards `⟨error⟩ = target`; nothing at gain 0."""
-        move = jnp.clip(1 - error / target, -4.0, 1.0)
-        move = jnp.where(jnp.isfinite(error), move, -4.0)
+        """A Robbins-Monro step towards `⟨log error⟩ = log target`; nothing at gain 0."""
+        move = jnp.clip(0.3 * jnp.log(target / error), -3.0, 1.0)
+        move = jnp.where(jnp.isnan(move) | jnp.isinf(error), -3.0, move)
         return StepSize(self.log_step + gain * move)
 
 

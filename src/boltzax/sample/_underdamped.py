@@ -13,12 +13,19 @@ from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, size, to
 
 
 class UnderdampedState(NamedTuple):
-    """Place, momentum in units of its thermal spread, gradient there, friction, tuning."""
+    """Place, momentum in units of its thermal spread, gradient there; thermostat; tuning.
+
+    `thermostat` is the friction of the moment and `friction` its mean over the warm-up (SGNHT);
+    else it is None and `friction` is fixed after warm-up, from the `noise` of minibatches: the
+    variance of a scaled coordinate of the gradient.
+    """
 
     w: Weights
     u: Weights
     gradient: Weights
+    thermostat: Float[Array, ""] | None
     friction: Float[Array, ""]
+    noise: Float[Array, ""]
     step: StepSize
     metric: PyTree
     reach: Reach
@@ -36,14 +43,15 @@ class Underdamped(AbstractKernel):
       `error` a coordinate; then `scale * h` is used.
     - `friction`: least `γ`, in units of one over the time in which the momentum crosses the typical
       spread of the draws. The noise of minibatches heats by an amount inverse to the friction: in
-      warm-up it is raised until the kinetic temperature is at most `1 + heating`.
+      warm-up it is measured (by one more gradient a step), and the friction raised so that the
+      kinetic temperature is at most `1 + heating`.
     """
 
     step_size: float | Array | None = None
     friction: float = 1.0
     preconditioner: AbstractPreconditioner = Variance()
     scale: float | Array = 1.0
-    error: float = 5e-4
+    error: float = 1e-5
     heating: float = 0.02
 
     order = 2
@@ -54,13 +62,18 @@ class Underdamped(AbstractKernel):
             check_positive(argument, getattr(self, argument))
 
     def init(self, gibbs, w, key, warmup):
-        return _init(self, gibbs, w, key)
+        return _init(self, gibbs, w, key, thermostat=False)
 
     def step(self, gibbs, state, key, gain, warmup):
-        state, move = _step(self, gibbs, state, key, gain, thermostat=False)
-        excess = jnp.clip(2 * (_heat(state.u) - 1 - self.heating), -1.0, 4.0)
-        friction = jnp.maximum(state.friction * jnp.exp(gain * excess), self.friction)
-        return state._replace(friction=friction), move
+        key_step, key_noise = jax.random.split(key)
+        new, move = _step(self, gibbs, state, key_step, gain)
+        noise = _noise(self, gibbs, state, new, key_noise, gain)
+        # u² -> keep² (u² + h² noise) + 1 - keep² in a step, which is to be 1 + heating
+        h, unit = _times(new, 1.0)
+        least = unit / (2 * h) * jnp.log1p(h**2 * noise / self.heating)
+        friction = jnp.where(gain > 0, jnp.maximum(least, self.friction), state.friction)
+        new = new._replace(noise=noise, friction=friction)
+        return new, move._replace(gradients=move.gradients + (gain > 0))
 
     def position(self, state):
         return state.w
@@ -82,7 +95,7 @@ class SGNHT(AbstractKernel):
     friction: float = 1.0
     preconditioner: AbstractPreconditioner = Identity()
     scale: float | Array = 1.0
-    error: float = 5e-4
+    error: float = 1e-5
 
     order = 2
 
@@ -92,10 +105,13 @@ class SGNHT(AbstractKernel):
             check_positive(argument, getattr(self, argument))
 
     def init(self, gibbs, w, key, warmup):
-        return _init(self, gibbs, w, key)
+        return _init(self, gibbs, w, key, thermostat=True)
 
     def step(self, gibbs, state, key, gain, warmup):
-        return _step(self, gibbs, state, key, gain, thermostat=True)
+        new, move = _step(self, gibbs, state, key, gain)
+        rate = _rate(new.reach, gain)
+        friction = new.friction + rate * (new.thermostat - new.friction)
+        return new._replace(friction=friction), move
 
     def position(self, state):
         return state.w
@@ -104,7 +120,9 @@ class SGNHT(AbstractKernel):
         return _moved(gibbs, state, w, key)
 
 
-def _init(kernel, gibbs: Gibbs, w: Weights, key: PRNGKeyArray) -> UnderdampedState:
+def _init(
+    kernel, gibbs: Gibbs, w: Weights, key: PRNGKeyArray, *, thermostat: bool
+) -> UnderdampedState:
     key_u, key_batch = jax.random.split(key)
     guess = 1e-3 if kernel.step_size is None else kernel.step_size
     step = StepSize(jnp.log(jnp.asarray(guess, float)))
@@ -112,33 +130,70 @@ def _init(kernel, gibbs: Gibbs, w: Weights, key: PRNGKeyArray) -> UnderdampedSta
     metric = kernel.preconditioner.init(w)
     friction = jnp.asarray(kernel.friction, float)
     return UnderdampedState(
-        w, noise_like(w, key_u), gradient, friction, step, metric, Reach.start(w)
+        w,
+        noise_like(w, key_u),
+        gradient,
+        friction if thermostat else None,
+        friction,
+        jnp.zeros(()),
+        step,
+        metric,
+        Reach.start(w),
     )
 
 
 def _moved(gibbs: Gibbs, state: UnderdampedState, w: Weights, key: PRNGKeyArray):
-    key_u, key_batch = jax.random.split(key)
+    key_u, key_batch, key_thermostat = jax.random.split(key, 3)
     _, gradient = batch_gradient(gibbs, w, key_batch)
+    if state.thermostat is not None:
+        # its stationary law is normal with variance 1/d
+        spread = jax.random.normal(key_thermostat) / size(w) ** 0.5
+        state = state._replace(thermostat=state.friction + spread)
     return state._replace(w=w, u=noise_like(w, key_u), gradient=gradient)
 
 
-def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain, *, thermostat: bool):
+def _times(state: UnderdampedState, scale: Array | float) -> tuple[Array, Array]:
+    """Step, and the time in which a thermal momentum crosses the spread of the draws."""
+    h = jnp.exp(state.step.log_step) * jnp.asarray(scale)
+    return h, state.reach.root(least=10 * h)
+
+
+def _rate(reach: Reach, gain: Array) -> Array:
+    """Weight of the newest of a warm-up's values; later ones weigh more."""
+    return jnp.where(gain > 0, jnp.minimum(1.0, 5 / (reach.count + 4)), 0.0)
+
+
+def _noise(kernel, gibbs: Gibbs, old: UnderdampedState, new: UnderdampedState, key, gain) -> Array:
+    """Variance of a scaled coordinate of the gradient, from two batches at one place."""
+
+    def measured():
+        _, other = batch_gradient(gibbs, old.w, key)
+        scales = kernel.preconditioner.scales(old.metric, old.w)
+        apart = jax.tree.map(lambda s, a, b: (s * (a - b)) ** 2, scales, old.gradient, other)
+        noise = 0.5 * total(apart) / size(old.w)
+        return old.noise + _rate(new.reach, gain) * (noise - old.noise)
+
+    return jax.lax.cond(gain > 0, measured, lambda: old.noise)
+
+
+def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
     """B A O A B, with D around O for the thermostat; in warm-up O is followed by a judged step."""
     key_batch, key_noise = jax.random.split(key)
     scales = kernel.preconditioner.scales(state.metric, state.w)
-    h = jnp.exp(state.step.log_step) * jnp.where(gain > 0, 1.0, jnp.asarray(kernel.scale))
-    sigma = jax.tree.map(lambda s: (h * s).astype(s.dtype), scales)
     # time is counted in units in which a thermal momentum crosses the spread of the draws
-    unit = state.reach.root(least=10 * h)
+    h, unit = _times(state, jnp.where(gain > 0, 1.0, jnp.asarray(kernel.scale)))
+    sigma = jax.tree.map(lambda s: (h * s).astype(s.dtype), scales)
     half = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, state.u, sigma, state.gradient)
     w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, state.w, sigma, half)
-    u, friction = _ornstein_uhlenbeck(kernel, state, half, key_noise, h / unit, thermostat)
+    u, thermostat = _ornstein_uhlenbeck(kernel, state, half, key_noise, h / unit)
     w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, w, sigma, u)
     value, gradient = batch_gradient(gibbs, w, key_batch)
     u = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, u, sigma, gradient)
     metric = kernel.preconditioner.learn(state.metric, w, gradient, gain)
     reach = state.reach.learned(state.w, scales, gain)
-    new = UnderdampedState(w, u, gradient, friction, state.step, metric, reach)
+    new = state._replace(
+        w=w, u=u, gradient=gradient, thermostat=thermostat, metric=metric, reach=reach
+    )
     move = Move(jnp.ones(()), jnp.array(False), 1.0)
     if kernel.step_size is not None:
         return new, move
@@ -161,16 +216,16 @@ def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain, *, thermosta
     return new, move._replace(gradients=1.0 + (gain > 0))
 
 
-def _ornstein_uhlenbeck(kernel, state, u: Weights, key, time, thermostat: bool):
+def _ornstein_uhlenbeck(kernel, state, u: Weights, key, time):
     """Exact decay and noise over `time`; with half steps of the thermostat on both sides."""
     noise = noise_like(u, key)
-    if not thermostat:
+    if state.thermostat is None:
         keep = jnp.exp(-state.friction * time)
         spread = jnp.sqrt(1 - keep**2)
         mixed = jax.tree.map(lambda u, e: _cast(keep, u) * u + _cast(spread, u) * e, u, noise)
-        return mixed, state.friction
+        return mixed, None
     half = 0.5 * time
-    friction = state.friction + half * (_heat(u) - 1)
+    friction = state.thermostat + half * (_heat(u) - 1)
     keep = jnp.exp(-friction * time)
     small = jnp.abs(friction * time) < 1e-6
     safe = jnp.where(small, 1.0, friction)

@@ -1,0 +1,91 @@
+"""The learning coefficient over beta from draws at one beta, by reweighting."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from ..compile import Gibbs
+from ..core import DeclarationError, Estimate, mean_estimate
+from ..sample import Trace
+from ._learning_coefficient import reference_energy
+
+
+def coefficient_curve(
+    trace: Trace, betas: Array | np.ndarray | list[float], reference: PyTree | float = 0.0
+) -> Estimate:
+    """`λ̂(β') = β' (⟨E⟩_{β'} - E_ref)` at other temperatures from one run at β; shape `[beta]`.
+
+    Each draw counts with the weight `v = exp(U(w, β) - U(w, β'))` (importance sampling; Ferrenberg
+    & Swendsen 1988, PRL 61:2635). The standard error is that of the ratio of two autocorrelated
+    means, and `ess` is the number of draws that the weights leave, `(Σv)²/Σv²`, times the share
+    that autocorrelation leaves. Where fewer than 50 are left (β' is too far from β), the estimate
+    is NaN: there a run of its own is needed, or a ladder (`bx.anneal`).
+
+    **Arguments**: a run at one beta; the betas asked for (each the factor of the summed energy);
+    `reference`, a model w* or a number, as in `learning_coefficient`.
+
+    **Raises** `DeclarationError` for a run at several betas, for betas that are not positive, or if
+    weights were integrated out and the run kept no draws.
+    """
+    wanted = jnp.atleast_1d(jnp.asarray(betas, float))
+    if trace.betas.ndim:
+        raise DeclarationError(
+            "trace",
+            got=f"a run at {trace.betas.shape[0]} betas",
+            expected="a run at one beta",
+            mend="its learning coefficient is bx.learning_coefficient(trace)",
+        )
+    if wanted.ndim != 1 or not bool(jnp.all((wanted > 0) & jnp.isfinite(wanted))):
+        raise DeclarationError(
+            "betas",
+            got=f"{betas!r:.80}",
+            expected="positive numbers",
+            mend="pass e.g. trace.betas * jnp.linspace(0.5, 2.0, 16)",
+        )
+    offset = reference_energy(trace, reference)
+    rows = [_row(trace, beta, offset) for beta in wanted]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+
+def _row(trace: Trace, beta: Array, offset: Array) -> Estimate:
+    difference, energy = _moved(trace, beta)
+    v = jnp.exp(difference - jnp.max(difference))
+    v = v / jnp.mean(v)
+    mean = jnp.mean(v * energy)
+    plain = mean_estimate(v * (energy - mean))
+    left = float(jnp.mean(v) ** 2 / jnp.mean(v**2))
+    share = float(plain.ess) / energy.size
+    ess = left * share * energy.size
+    enough = ess >= 50
+    value = jnp.where(enough, beta * (mean - offset), jnp.nan)
+    error = jnp.where(enough, beta * plain.standard_error, jnp.nan)
+    return Estimate(value, error, jnp.asarray(ess), plain.r_hat)
+
+
+def _moved(trace: Trace, beta: Array) -> tuple[Array, Array]:
+    """`U(w, β) - U(w, β')` and the energy at β', axes `[chain, draw]`."""
+    if not bool(jnp.any(trace.energy_variance > 0)):
+        return (trace.betas - beta) * trace.energy, trace.energy
+    if trace.w is None:
+        raise DeclarationError(
+            "trace",
+            got="a run without draws, in which weights were integrated out",
+            expected="the draws, for the potential at other betas",
+            mend="run with keep=True",
+        )
+    return _potentials(trace.gibbs, trace.w, beta)
+
+
+@eqx.filter_jit
+def _potentials(gibbs: Gibbs, w: PyTree, beta: Array) -> tuple[Array, Array]:
+    def one(w):
+        there = eqx.tree_at(lambda g: g.beta, gibbs, beta).moments(w)
+        return gibbs.potential_at(w, gibbs.beta) - there.potential, there.energy
+
+    leaves = jax.tree.leaves(w)
+    shape = leaves[0].shape[:2]
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), w)
+    out = jax.lax.map(one, flat, batch_size=64)
+    return jax.tree.map(lambda x: x.reshape(shape), out)

@@ -1,0 +1,204 @@
+"""Runs whose length is found by the run itself, at one step size or at several."""
+
+import dataclasses
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from ..compile import Gibbs
+from ..core import Estimate, mean_estimate
+from ..declare import AbstractEnergy, Subsampled
+from ..sample import AbstractCheckpoints, AbstractKernel, Chains, Placement, Trace, judge, loop
+
+WARMUP, LEAST = 400, 300
+"""Trajectories of warm-up, and draws at the least, of samplers with a Metropolis test."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """How long to run, and how."""
+
+    chains: int
+    tolerance: float
+    max_gradients: int
+    progress: bool
+    checkpoints: AbstractCheckpoints | None
+    placement: Placement | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run at one step size."""
+
+    scale: float
+    estimate: Estimate
+    trace: Trace
+    log_prior: Array
+    burn_in: int
+    acceptance: float
+    divergent: float
+    gradients: int
+
+
+def subsampled(energy: AbstractEnergy) -> bool:
+    leaves = jax.tree.leaves(energy, is_leaf=lambda x: isinstance(x, Subsampled))
+    return any(isinstance(leaf, Subsampled) for leaf in leaves)
+
+
+def step_order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
+    """The power of the step with which the law is off."""
+    return 1 if subsampled(energy) else getattr(kernel, "order", 1)
+
+
+def halved(
+    gibbs: Gibbs, kernel, reference: Array, key: PRNGKeyArray, budget: Budget, order: int, thin: int
+) -> list[Run]:
+    """Runs at ever shorter steps, until the last two agree well enough to extrapolate."""
+    part = dataclasses.replace(
+        budget,
+        max_gradients=budget.max_gradients // 4,
+        # the extrapolated value is noisier than each of the two
+        tolerance=budget.tolerance / (2.3 if order == 1 else 1.4),
+    )
+    runs: list[Run] = []
+    for level in range(4):
+        scale = 0.5**level
+        scaled = eqx.tree_at(lambda k: k.scale, kernel, jnp.asarray(scale))
+        if budget.checkpoints is not None:
+            own = budget.checkpoints.part(f"step_{scale:g}")
+            part = dataclasses.replace(part, checkpoints=own)
+        runs.append(run_once(gibbs, scaled, reference, jax.random.fold_in(key, level), part, thin))
+        runs[-1] = dataclasses.replace(runs[-1], scale=scale)
+        if not np.isfinite(float(runs[-1].estimate.value)):
+            break
+        if level >= 1 and not extrapolated(runs, order)[1]:
+            break
+    return runs
+
+
+def extrapolated(runs: list[Run], order: int) -> tuple[Estimate, bool]:
+    """Value at step zero from the last two runs; whether that is too far to go.
+
+    `λ_0 = λ_2 + (λ_2 - λ_1)/(2^p - 1)` (Richardson). Too far is a correction that is seen (3
+    standard errors) and above a twentieth of the value: such sequences can go on falling.
+    """
+    if len(runs) == 1:
+        return runs[0].estimate, False
+    coarse, fine = (run.estimate for run in runs[-2:])
+    share = 1 / (2**order - 1)
+    correction = share * (fine.value - coarse.value)
+    value = fine.value + correction
+    noise = jnp.hypot((1 + share) * fine.standard_error, share * coarse.standard_error)
+    # half of what was extrapolated stands for the higher orders that were not
+    error = jnp.hypot(noise, 0.5 * correction)
+    apart = jnp.abs(fine.value - coarse.value)
+    seen = apart > 3 * jnp.hypot(fine.standard_error, coarse.standard_error)
+    far = bool(seen & (jnp.abs(correction) > 0.05 * jnp.abs(value)))
+    ess = jnp.minimum(fine.ess, coarse.ess)
+    return Estimate(value, error, ess, jnp.maximum(fine.r_hat, coarse.r_hat)), far
+
+
+def run_once(
+    gibbs: Gibbs,
+    kernel: AbstractKernel,
+    reference: Array,
+    key: PRNGKeyArray,
+    budget: Budget,
+    thin: int,
+) -> Run:
+    """Draw until the error is small or the budget is spent; then leave out what still moved."""
+    rows = 25
+    warmup = WARMUP
+    if hasattr(kernel, "scale"):
+        warmup = min(1000, max(200, budget.max_gradients // (4 * budget.chains)))
+    most = max(LEAST, budget.max_gradients // (budget.chains * thin))
+    start = {
+        path: jnp.broadcast_to(leaf, (budget.chains, *leaf.shape))
+        for path, leaf in gibbs.position().items()
+    }
+    placed = gibbs
+    if budget.placement is not None:
+        placed, start = budget.placement.place(gibbs, start)
+    dynamics = Chains(placed, kernel, gibbs.dim * budget.chains <= KEPT)
+    looked = 0
+
+    def series(energy: Array | np.ndarray) -> np.ndarray:
+        """`β (E - E(w*))`, axes `[chain, draw]`."""
+        return float(gibbs.beta) * (np.asarray(energy, float).T - float(reference))
+
+    def stop(parts: list[PyTree]) -> bool:
+        nonlocal looked
+        drawn = rows * len(parts)
+        energy = np.concatenate([part["energy"] for part in parts])
+        spent = float(np.sum(parts[-1]["gradients"][-1]))
+        if not np.all(np.isfinite(energy)):
+            return True
+        if spent >= budget.max_gradients and drawn >= LEAST // 2:
+            return True
+        if drawn < max(LEAST, 1.25 * looked):
+            return False
+        looked = drawn
+        found = mean_estimate(jnp.asarray(_settled(series(energy))[1]))
+        settled = float(found.r_hat) < 1.01 and float(found.ess) > 100 * budget.chains
+        wanted = budget.tolerance * abs(float(found.value))
+        return settled and float(found.standard_error) < wanted
+
+    _, records = loop(
+        dynamics, start, key, warmup=warmup, draws=most, thin=thin, rows=rows, stop=stop,
+        progress=budget.progress, checkpoints=budget.checkpoints,
+    )  # fmt: skip
+    burn_in, kept = _settled(series(records["energy"]))
+    records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1)[:, burn_in:], records)
+    names = ("energy", "energy_variance", "acceptance", "divergent")
+    status = judge(records["energy"], records["divergent"], 1.1)
+    trace = Trace(
+        gibbs, *(records[n] for n in names), records.get("w"), status, None, records["gradients"]
+    )
+    return Run(
+        1.0,
+        mean_estimate(jnp.asarray(kept)),
+        trace,
+        records["log_prior"],
+        burn_in,
+        float(jnp.mean(records["acceptance"])),
+        float(jnp.mean(records["divergent"])),
+        int(jnp.sum(records["gradients"][:, -1])),
+    )
+
+
+KEPT = 40_000
+"""Draws are kept up to so many coordinates over all chains."""
+
+
+def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
+    """Draws a chain to leave out, and the rest: the first part must agree with the last half.
+
+    The first tenth, fifth, ... is left out as long as its mean is 3 standard errors from that of
+    the last half (after Geweke 1992).
+    """
+    length = series.shape[1]
+    if not np.all(np.isfinite(series)):
+        return 0, series
+    late = mean_estimate(jnp.asarray(series[:, length // 2 :]))
+    for cut in (0, 1, 2, 3, 4, 5):
+        begin = cut * length // 10
+        if cut == 5:
+            break
+        early = mean_estimate(jnp.asarray(series[:, begin : begin + max(length // 5, 4)]))
+        error = math.hypot(float(early.standard_error), float(late.standard_error))
+        if abs(float(early.value) - float(late.value)) <= 3 * error:
+            break
+    return begin, series[:, begin:]
+
+
+def thinning(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
+    """Steps a draw: where steps are cheap, the full energy of a draw takes a sixth of the time."""
+    if not hasattr(kernel, "scale"):
+        return 1
+    leaves = jax.tree.leaves(energy, is_leaf=lambda x: isinstance(x, Subsampled))
+    ratios = [x.empirical.size / x.batch_size for x in leaves if isinstance(x, Subsampled)]
+    return int(min(max(2 * max(ratios, default=1.0), 8), 1000))
