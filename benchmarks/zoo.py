@@ -57,6 +57,8 @@ class Options:
 
     problem: Kind | None = None
     """One kind of problem; all of the zoo if not given."""
+    skip: tuple[Kind, ...] = ()
+    """Kinds of problems of the zoo to leave out."""
     powers: tuple[int, ...] = (1, 2)
     """k_i of the loss ½ Π w_i^(2 k_i) (normal-crossing)."""
     dim: int | None = None
@@ -185,7 +187,7 @@ def main(options: Options) -> None:
     """Run the cells, print them, write what was asked for."""
     if options.problem is None:
         picked = ZOO[:1] + ZOO[4:6] + ZOO[-1:] if options.quick else ZOO
-        chosen = [dict(each) for each in picked]
+        chosen = [dict(each) for each in picked if each["kind"] not in options.skip]
         noises, seeds = options.noise or (0.0, 1.0), options.seeds or tuple(range(8))
     else:
         names = ("powers", "dim", "widths", "rank", "width")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, weights_of
+from ..core import DeclarationError, Estimate, mean_estimate, weights_of
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
@@ -149,6 +149,7 @@ def local_learning_coefficient(
     chance = float("nan")
     if matters:
         chance = gradient_chance(energy, gibbs, key_blocks)
+    sensitivity, sensitivity_error = _sensitivity(gibbs, last, float(estimate.value))
     evidence = Evidence(
         acceptance=float("nan") if hasattr(kernel, "scale") else last.acceptance,
         divergent=last.divergent,
@@ -162,7 +163,8 @@ def local_learning_coefficient(
         else (),
         gap=gap,
         gap_chance=chance,
-        sensitivity=_sensitivity(gibbs, last, float(estimate.value)),
+        sensitivity=sensitivity,
+        sensitivity_error=sensitivity_error,
         gradients=sum(run.gradients for run in runs),
     )
     verdict = _judge(estimate, evidence, biased, matters, chains)
@@ -203,11 +205,13 @@ def _gap(gibbs: Gibbs, reference: Array) -> tuple[PyTree, float]:
     return gibbs.model(lowest), float(gibbs.beta * (reference - least))
 
 
-def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> float:
-    """`-∂ log λ̂ / ∂ log γ = β Cov(E, γ/2 |w - w*|²) / λ̂`."""
+def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
+    """`-∂ log λ̂ / ∂ log γ = β Cov(E, γ/2 |w - w*|²) / λ̂`, and its standard error."""
     energy, spring = run.trace.energy, -run.log_prior
-    covariance = jnp.mean((energy - jnp.mean(energy)) * (spring - jnp.mean(spring)))
-    return float(gibbs.beta * covariance) / value if value else float("nan")
+    products = (energy - jnp.mean(energy)) * (spring - jnp.mean(spring))
+    covariance = mean_estimate(gibbs.beta * products)
+    scale = value if value else float("nan")
+    return float(covariance.value) / scale, float(covariance.standard_error) / abs(scale)
 
 
 def _judge(
@@ -225,7 +229,7 @@ def _judge(
     by_noise = evidence.gap_chance > 0.01
     if (matters and not by_noise) or value < -3 * error:
         return Verdict.not_a_minimum
-    if evidence.sensitivity > 0.5:
+    if evidence.sensitivity > 0.5 + 2 * evidence.sensitivity_error:
         return Verdict.localisation_dominates
     if error > 0.2 * abs(value):
         return Verdict.imprecise

@@ -14,7 +14,7 @@ from ..core import Estimate, mean_estimate
 from ..declare import AbstractEnergy, Subsampled
 from ..sample import AbstractCheckpoints, AbstractKernel, Chains, Placement, Trace, judge, loop
 
-WARMUP, LEAST = 400, 300
+WARMUP, LEAST = 500, 400
 """Trajectories of warm-up, and draws at the least, of samplers with a Metropolis test."""
 
 
@@ -142,7 +142,7 @@ def run_once(
         if drawn < max(LEAST, 1.25 * looked):
             return False
         looked = drawn
-        found = mean_estimate(jnp.asarray(_settled(series(energy))[1]))
+        found = careful_estimate(_settled(series(energy))[1])
         settled = float(found.r_hat) < 1.01 and float(found.ess) > 100 * budget.chains
         wanted = budget.tolerance * abs(float(found.value))
         return settled and float(found.standard_error) < wanted
@@ -160,7 +160,7 @@ def run_once(
     )
     return Run(
         1.0,
-        mean_estimate(jnp.asarray(kept)),
+        careful_estimate(kept),
         trace,
         records["log_prior"],
         burn_in,
@@ -172,6 +172,18 @@ def run_once(
 
 KEPT = 40_000
 """Draws are kept up to so many coordinates over all chains."""
+
+
+def careful_estimate(series: np.ndarray) -> Estimate:
+    """The mean with the larger of two errors: of the autocorrelated series, and between chains.
+
+    Each sees something the other can miss: chains in places of their own, or slow chains together.
+    Axes `[chain, draw]`.
+    """
+    found = mean_estimate(jnp.asarray(series))
+    between = np.std(series.mean(axis=1), ddof=1) / math.sqrt(len(series))
+    error = jnp.maximum(found.standard_error, between)
+    return dataclasses.replace(found, standard_error=error)
 
 
 def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
