@@ -11,7 +11,6 @@ from ._kernel import AbstractKernel, Move, check_fraction, choose, noise_like
 from ._precondition import AbstractPreconditioner, Identity, RMSprop
 from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, size, total
 
-
 HEATING = 0.02
 """Variance that minibatches may add to a step, a coordinate, in units of the injected noise."""
 
@@ -83,6 +82,10 @@ class SGLD(AbstractKernel):
         if not tuning:
             return new, Move(jnp.ones(()), jnp.array(False), 1.0)
 
+        # judged is a step shorter than the one that the average's lag counts for; the error goes
+        # with the third power
+        allowed = self.error * (1 - self.momentum) ** 3
+
         def trial():
             there, back = batch_gradient(gibbs, w, key_batch)
             log_ratio = there - value + _asymmetry(state.w, w, gradient, back, sigma)
@@ -90,11 +93,11 @@ class SGLD(AbstractKernel):
             # variance that the noise of the batch adds to a step, in units of what is meant
             added = jax.tree.map(lambda s, a, b: (s * (a - b)) ** 2 / 8, sigma, gradient, other)
             heating = total(added) / size(w)
-            return jnp.maximum(log_ratio**2 / size(w), self.error * heating / HEATING)
+            return jnp.maximum(log_ratio**2 / size(w), allowed * heating / HEATING)
 
         error = jax.lax.cond(gain > 0, trial, lambda: jnp.zeros_like(value))
-        step = state.step.tuned(error, self.error, gain)
-        near = jnp.isfinite(error) & (error < FAR * self.error)
+        step = state.step.tuned(error, allowed, gain)
+        near = jnp.isfinite(error) & (error < FAR * allowed)
         new = new._replace(w=choose(near | (gain == 0), w, state.w), step=step)
         return new, Move(jnp.ones(()), jnp.array(False), 1.0 + 2 * (gain > 0))
 

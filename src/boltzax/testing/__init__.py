@@ -16,6 +16,8 @@ from ._measures import numbers as numbers
 from ._measures import positive as positive
 from ._measures import seeds as seeds
 from ._measures import signed_measures as signed_measures
+from ._stochastic import check_fresh_batches as check_fresh_batches
+from ._stochastic import check_stochastic_kernel as check_stochastic_kernel
 from ._strategies import charts as charts
 from ._strategies import energies as energies
 from ._strategies import gibbs_measures as gibbs_measures
