@@ -1,4 +1,4 @@
-"""Every check of this project. `nox` runs the quick ones; `nox -s slow lowest bench` the others.
+"""Every check of this project. `nox` runs the quick ones; the others by name, `nox -s slow bench`.
 
 With `nox --no-venv` a check runs in the environment it is started from, and installs nothing.
 """
@@ -87,10 +87,21 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Every benchmark at its quick size."""
+    """Every benchmark at its quick size, but for the one against other libraries (`peers`)."""
     install(session, "-e", ".[dev]")
     for path in sorted(Path("benchmarks").glob("[!_]*.py")):
-        _run_and_check(session, path, errors=False)
+        if path.stem != "peers":
+            _run_and_check(session, path, errors=False)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """The benchmark against other libraries, at its quick size, in an environment of its own.
+
+    devinterp 2 has no models but language models.
+    """
+    install(session, "-e", ".[examples]", "devinterp==1.3.2", "blackjax", "numpyro")
+    _run_and_check(session, Path("benchmarks/peers.py"))
 
 
 @nox.session(python="3.11")
