@@ -146,9 +146,7 @@ def local_learning_coefficient(
     last = runs[-1]
     minimum, gap = _gap(gibbs, reference)
     matters = gap > max(0.05 * abs(float(estimate.value)), 2 * float(estimate.standard_error))
-    chance = float("nan")
-    if matters:
-        chance = gradient_chance(energy, gibbs, key_blocks)
+    chance = gradient_chance(energy, gibbs, key_blocks)
     sensitivity, sensitivity_error = _sensitivity(gibbs, last, float(estimate.value))
     evidence = Evidence(
         acceptance=float("nan") if hasattr(kernel, "scale") else last.acceptance,
@@ -229,7 +227,7 @@ def _judge(
     by_noise = evidence.gap_chance > 0.01
     if (matters and not by_noise) or value < -3 * error:
         return Verdict.not_a_minimum
-    if evidence.sensitivity > 0.5 + 2 * evidence.sensitivity_error:
+    if evidence.sensitivity > 0.5 + evidence.sensitivity_error:
         return Verdict.localisation_dominates
     if error > 0.2 * abs(value):
         return Verdict.imprecise

@@ -49,7 +49,7 @@ class Evidence(eqx.Module):
       coefficient at each (empty for samplers with a Metropolis test);
     - `gap`: `β (E(w*) - E_min)` in nats, `E_min` the localised minimum next to w*;
     - `gap_chance`: probability of as large a mean gradient at w* if its expectation over the data
-      were zero (NaN where the measure is no sample, or the gap does not matter);
+      were zero (NaN where the measure is no sample);
     - `sensitivity`: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone decides, 1 and above where the
       localisation does, and its standard error;
     - `gradients`: gradient evaluations of all chains, warm-up included.
@@ -75,7 +75,7 @@ class Evidence(eqx.Module):
             f"{self.gradients} gradients",
             f"acceptance {self.acceptance:.2f}, divergent {100 * self.divergent:.1f}%",
             f"gap of w* {self.gap:.3g} nats (chance {self.gap_chance:.2g}), "
-            f"sensitivity to the localisation {self.sensitivity:.2f} ± {self.sensitivity_error:.2f}",
+            f"sensitivity {self.sensitivity:.2f} ± {self.sensitivity_error:.2f}",
         ]
         rows = zip(self.steps, self.by_step, self.by_step_error, strict=True)
         lines += [f"step x {s:g}: {value:.4g} ± {error:.2g}" for s, value, error in rows]
