@@ -20,6 +20,9 @@ HOMES = {
     "flint": "compile",
     "tqdm": "sample",
     "xarray": "report",
+    "orbax": "sample",
+    "zarr": "report",
+    "optax": "observe",
 }
 """Outside libraries that are imported in one file, and the folder in which that file lies."""
 

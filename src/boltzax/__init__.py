@@ -71,6 +71,7 @@ from .sample import AdamSGLD as AdamSGLD
 from .sample import Checkpoints as Checkpoints
 from .sample import Identity as Identity
 from .sample import Mean as Mean
+from .sample import MinibatchMALA as MinibatchMALA
 from .sample import Placement as Placement
 from .sample import RandomWalk as RandomWalk
 from .sample import RMSprop as RMSprop

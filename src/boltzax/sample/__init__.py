@@ -16,6 +16,7 @@ from ._loop import AbstractSink as AbstractSink
 from ._loop import Plan as Plan
 from ._loop import loop as loop
 from ._mala import MALA as MALA
+from ._minibatch_mala import MinibatchMALA as MinibatchMALA
 from ._nuts import NUTS as NUTS
 from ._placement import Placement as Placement
 from ._precondition import AbstractPreconditioner as AbstractPreconditioner

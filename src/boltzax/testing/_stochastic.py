@@ -23,15 +23,15 @@ BIAS = 0.25
 
 @functools.cache
 def noisy_target() -> tuple[Gibbs, np.ndarray, np.ndarray]:
-    """A regression of 64 noisy data in minibatches of 8 at β = 3; mean, standard deviations.
+    """A regression of 32 noisy data in minibatches of 4 at β = 3; mean, standard deviations.
 
-    `E = ½ mean (w·x - y)²`, `⟨xxᵀ⟩ ≈ diag(1, 4)`, residuals of size 2: the noise of a minibatch
+    `E = ½ mean (w·x - y)²`, `⟨xxᵀ⟩ ≈ diag(1, 4)`, residuals of size 1.5: the noise of a minibatch
     has about the variance that the gradient has over the posterior.
     """
-    n, batch = 64, 8
+    n, batch = 32, 4
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, 2)) * np.array([1.0, 2.0])
-    y = x @ np.array([1.0, -0.5]) + 2 * rng.normal(size=n)
+    y = x @ np.array([1.0, -0.5]) + 1.5 * rng.normal(size=n)
     data = Subsampled(Empirical((x, y), np.full(n, 1 / n)), batch)
     gibbs = _compiled(data, 2)
     covariance = np.linalg.inv(np.eye(2) + BETA * x.T @ x / n)
