@@ -1,6 +1,7 @@
 """What every benchmark shares: a JSON file, and times of compiled functions taken in turns."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,18 @@ from pathlib import Path
 import jax
 
 
-def save(results: dict, path: Path | None) -> None:
-    """Write results as JSON."""
+def save(results: dict | list, path: Path | None) -> None:
+    """Write results as JSON; a number that is not finite becomes null."""
     if path is not None:
-        path.write_text(json.dumps(results, indent=1) + "\n")
+        path.write_text(json.dumps(_finite(results), indent=1) + "\n")
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def seconds(calls: dict[str, Callable], rounds: int, least: float = 0.02) -> dict[str, float]:

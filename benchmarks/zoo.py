@@ -211,7 +211,7 @@ def main(options: Options) -> None:
                 )
                 rows.append(cell(options, each, noise, seed))
                 show(rows[-1])
-                save({"cells": rows, "summary": summary(rows)}, options.json)
+                save(rows, options.json)
     for name, value in summary(rows).items():
         print(f"{name}: {value}")
     if options.figure is not None:
