@@ -46,9 +46,15 @@ class HMC(AbstractKernel):
     def __check_init__(self):
         check_fraction("target_acceptance", self.target_acceptance)
         check_positive("trajectory", self.trajectory)
-        if isinstance(self.max_steps, bool) or not isinstance(self.max_steps, int):
+        if self.jitter != 0.0:
+            check_positive("jitter", self.jitter)
+        whole = isinstance(self.max_steps, int) and not isinstance(self.max_steps, bool)
+        if not whole or self.max_steps < 1:
             raise DeclarationError(
-                "max_steps", got=repr(self.max_steps), expected="an integer", mend="pass e.g. 512"
+                "max_steps",
+                got=repr(self.max_steps),
+                expected="an integer of at least 1",
+                mend="pass e.g. 512",
             )
 
     def init(self, gibbs, w, key, warmup):

@@ -12,7 +12,7 @@ from ..core import DeclarationError
 from ._kernel import AbstractKernel, Move, Tuning, check_fraction, choose, metropolis, noise_like
 from ._unadjusted import batch_gradient, check_positive, total
 
-NOISE = 0.2
+NOISE = 0.1
 """Variance of the estimated log-ratio that the step is tuned to stay below."""
 
 
@@ -35,7 +35,7 @@ class MinibatchMALA(AbstractKernel):
     (Ceperley & Dewing 1999, J. Chem. Phys. 110:9812, their series for an estimated variance). That
     leaves the law right, at any step and with minibatches, if the noise of Δ is normal and `v` is
     about 1 or less: steps with `v > 1` are reported as `divergent`, and a run with more than 1% of
-    them is flagged. A warm-up shortens the step until `v` is about 0.2; with `step_size` given it
+    them is flagged. A warm-up shortens the step until `v` is about 0.1; with `step_size` given it
     does not.
 
     The acceptance reported is that of this test, penalty included; the acceptance that the same
@@ -71,7 +71,6 @@ class MinibatchMALA(AbstractKernel):
         key_batch, key_noise, key_parts, key_accept = jax.random.split(key, 4)
         w, tuning = state
         factor = jnp.where(gain > 0, 1.0, jnp.asarray(self.scale))
-        # fixed steps go with unit scales: the tuning only learns scales if it learns the step
         scales = jax.tree.map(lambda s: (factor * s).astype(s.dtype), tuning.scales())
         _, forth = batch_gradient(gibbs, w, key_batch)
         noise = noise_like(w, key_noise)
@@ -84,8 +83,8 @@ class MinibatchMALA(AbstractKernel):
         noisy = ~(variance <= 1.0)
         if self.step_size is None:
             # whichever asks for the shorter step
-            room = jnp.clip(1 - variance / NOISE, -1.0, 1.0)
-            room = jnp.where(jnp.isnan(room), -1.0, room)
+            room = jnp.clip(1 - variance / NOISE, -4.0, 1.0)
+            room = jnp.where(jnp.isnan(room), -4.0, room)
             surplus = jnp.minimum(probability - self.target_acceptance, room)
             tuning = tuning.update(
                 w, self.target_acceptance + surplus, self.target_acceptance, gain

@@ -51,7 +51,7 @@ def check_positive(argument: str, value: object, none: bool = False) -> None:
     if none and value is None:
         return
     try:
-        good = not isinstance(value, bool | str) and jnp.ndim(value) == 0
+        good = not isinstance(value, bool | str | None) and jnp.ndim(value) == 0
         good = good and 0 < float(value) < float("inf")
     except (TypeError, ValueError):
         good = isinstance(value, jax.core.Tracer)
