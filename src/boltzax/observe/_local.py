@@ -144,6 +144,8 @@ def local_learning_coefficient(
         runs = [run_once(gibbs, kernel, reference, key_run, budget, thin)]
     estimate, biased = extrapolated(runs, order)
     last = runs[-1]
+    finite = [run for run in runs if math.isfinite(float(run.estimate.value))]
+    counted = finite[-2:] if len(finite) >= 2 else runs
     minimum, gap = _gap(gibbs, reference)
     matters = gap > max(0.05 * abs(float(estimate.value)), 2 * float(estimate.standard_error))
     chance = gradient_chance(energy, gibbs, key_blocks)
@@ -151,8 +153,8 @@ def local_learning_coefficient(
     evidence = Evidence(
         acceptance=float("nan") if hasattr(kernel, "scale") else last.acceptance,
         divergent=last.divergent,
-        r_hat=max(float(run.estimate.r_hat) for run in runs[-2:]),
-        ess=min(float(run.estimate.ess) for run in runs[-2:]),
+        r_hat=max(float(run.estimate.r_hat) for run in counted),
+        ess=min(float(run.estimate.ess) for run in counted),
         burn_in=last.burn_in,
         steps=tuple(run.scale for run in runs) if len(runs) > 1 else (),
         by_step=tuple(float(run.estimate.value) for run in runs) if len(runs) > 1 else (),

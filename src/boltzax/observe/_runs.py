@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from ..compile import Gibbs
+from ..compile import Gibbs, Weights
 from ..core import Estimate, mean_estimate
 from ..declare import AbstractEnergy, Subsampled
 from ..sample import AbstractCheckpoints, AbstractKernel, Chains, Placement, Trace, judge, loop
@@ -42,6 +42,8 @@ class Run:
     acceptance: float
     divergent: float
     gradients: int
+    last: Weights | None = None
+    log_step: Array | None = None
 
 
 def subsampled(energy: AbstractEnergy) -> bool:
@@ -65,18 +67,23 @@ def halved(
         tolerance=budget.tolerance / (2.3 if order == 1 else 1.4),
     )
     runs: list[Run] = []
+    start = None
     for level in range(4):
         scale = 0.5**level
         scaled = eqx.tree_at(lambda k: k.scale, kernel, jnp.asarray(scale))
         if budget.checkpoints is not None:
             own = budget.checkpoints.part(f"step_{scale:g}")
             part = dataclasses.replace(part, checkpoints=own)
-        runs.append(run_once(gibbs, scaled, reference, jax.random.fold_in(key, level), part, thin))
-        runs[-1] = dataclasses.replace(runs[-1], scale=scale)
-        if not np.isfinite(float(runs[-1].estimate.value)):
+        own = jax.random.fold_in(key, level)
+        run = run_once(gibbs, scaled, reference, own, part, thin, start)
+        runs.append(dataclasses.replace(run, scale=scale))
+        finite = [each for each in runs if np.isfinite(float(each.estimate.value))]
+        if len(finite) >= 2 and not extrapolated(runs, order)[1]:
             break
-        if level >= 1 and not extrapolated(runs, order)[1]:
-            break
+        if finite and finite[-1] is runs[-1]:
+            # the next run goes on from here, at a step that is a part of the same
+            start = run.last
+            kernel = _at_step(kernel, run.log_step)
     return runs
 
 
@@ -88,7 +95,11 @@ def extrapolated(runs: list[Run], order: int) -> tuple[Estimate, bool]:
     """
     if len(runs) == 1:
         return runs[0].estimate, False
-    coarse, fine = (run.estimate for run in runs[-2:])
+    # a step that ended in numbers that are not finite was too long: the evidence shows it
+    finite = [run for run in runs if np.isfinite(float(run.estimate.value))]
+    if len(finite) < 2:
+        return runs[-1].estimate, False
+    coarse, fine = (run.estimate for run in finite[-2:])
     share = 1 / (2**order - 1)
     correction = share * (fine.value - coarse.value)
     value = fine.value + correction
@@ -109,6 +120,7 @@ def run_once(
     key: PRNGKeyArray,
     budget: Budget,
     thin: int,
+    start: Weights | None = None,
 ) -> Run:
     """Draw until the error is small or the budget is spent; then leave out what still moved."""
     rows = 25
@@ -116,10 +128,11 @@ def run_once(
     if hasattr(kernel, "scale"):
         warmup = min(1000, max(200, budget.max_gradients // (4 * budget.chains)))
     most = max(LEAST, budget.max_gradients // (budget.chains * thin))
-    start = {
-        path: jnp.broadcast_to(leaf, (budget.chains, *leaf.shape))
-        for path, leaf in gibbs.position().items()
-    }
+    if start is None:
+        start = {
+            path: jnp.broadcast_to(leaf, (budget.chains, *leaf.shape))
+            for path, leaf in gibbs.position().items()
+        }
     placed = gibbs
     if budget.placement is not None:
         placed, start = budget.placement.place(gibbs, start)
@@ -147,7 +160,7 @@ def run_once(
         wanted = budget.tolerance * abs(float(found.value))
         return settled and float(found.standard_error) < wanted
 
-    _, records = loop(
+    state, records = loop(
         dynamics, start, key, warmup=warmup, draws=most, thin=thin, rows=rows, stop=stop,
         progress=budget.progress, checkpoints=budget.checkpoints,
     )  # fmt: skip
@@ -167,7 +180,17 @@ def run_once(
         float(jnp.mean(records["acceptance"])),
         float(jnp.mean(records["divergent"])),
         int(jnp.sum(records["gradients"][:, -1])),
+        jax.vmap(kernel.position)(state[0]) if hasattr(kernel, "scale") else None,
+        state[0].step.log_step if hasattr(kernel, "scale") else None,
     )
+
+
+def _at_step(kernel: AbstractKernel, log_step: Array | None) -> AbstractKernel:
+    """The kernel at the step that a run has found, if it had to find one."""
+    if log_step is None or getattr(kernel, "step_size", 1.0) is not None:
+        return kernel
+    found = jnp.exp(jnp.mean(log_step))
+    return eqx.tree_at(lambda k: k.step_size, kernel, found, is_leaf=lambda x: x is None)
 
 
 KEPT = 40_000
