@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, Weights
@@ -54,7 +55,7 @@ def check_positive(argument: str, value: object, none: bool = False) -> None:
         good = not isinstance(value, bool | str | None) and jnp.ndim(value) == 0
         good = good and 0 < float(value) < float("inf")
     except (TypeError, ValueError):
-        good = isinstance(value, jax.core.Tracer)
+        good = isinstance(value, Tracer)
     if not good:
         raise DeclarationError(
             argument,
