@@ -112,7 +112,7 @@ class EnergyPotential(AbstractPotential):
         return self._energy(weights)
 
     def estimate(self, weights, beta, key):
-        keys = jax.random.split(key, len(self.parts))
+        keys = jax.random.split(key, len(self.parts)) if len(self.parts) > 1 else (key,)
         pairs = zip(self.parts, keys, strict=True)
         return beta * sum((part.estimate(weights, k) for part, k in pairs), jnp.zeros(()))
 

@@ -151,33 +151,52 @@ def distinct(key: PRNGKeyArray, n: int, count: int) -> Int[Array, " count"]:
     rows x columns table (rows columns >= n) have their columns rotated by random amounts, then
     their rows, three times over (a Feistel network; Luby & Rackoff 1988, SIAM J. Comput. 17:373);
     places that leave 0..n-1 are sent through again until they return; a common random shift makes
-    each index exactly equally likely. That pairs are equally likely too is not exact; the tests
+    each index equally likely, to n/2^32. That pairs are equally likely too is not exact; the tests
     hold the variance of a sum to its textbook value.
     """
     if n <= 64:
         return jax.random.permutation(key, n)[:count]
-    rows = math.isqrt(n - 1) + 1
-    columns = -(-n // rows)
-    turn_key, shift_key = jax.random.split(key)
-    turns = jax.random.bits(turn_key, (3, columns + rows), jnp.uint32).astype(jnp.int32)
-    row_turns, column_turns = turns[:, :columns] % rows, turns[:, columns:] % columns
+    rows, columns = _table(n)
+    bits = jax.random.bits(key, (3 * (columns + rows) + 1,), jnp.uint32)
+    turns = bits[1:].reshape(3, columns + rows)
+    row_turns, column_turns = _below(turns[:, :columns], rows), _below(turns[:, columns:], columns)
 
-    def shuffled(place):
+    def shuffled(row, column):
         def turn(cell, turns):
             row, column = cell
-            row = (row + turns[0][column]) % rows
-            return (row, (column + turns[1][row]) % columns), None
+            row = _wrapped(row + turns[0][column], rows)
+            return (row, _wrapped(column + turns[1][row], columns)), None
 
-        cell = place // columns, place % columns
-        (row, column), _ = jax.lax.scan(turn, cell, (row_turns, column_turns))
+        # written out the compiler would fuse the turns, and do each many times over
+        (row, column), _ = jax.lax.scan(turn, (row, column), (row_turns, column_turns))
         return row * columns + column
 
     def again(place):
-        return jnp.where(place >= n, shuffled(place), place)
+        return jnp.where(place >= n, shuffled(place // columns, place % columns), place)
 
-    start = shuffled(jnp.arange(count))
-    places = jax.lax.while_loop(lambda place: jnp.any(place >= n), again, start)
-    return (places + jax.random.randint(shift_key, (), 0, n)) % n
+    first = np.arange(count, dtype=np.int32)
+    places = shuffled(jnp.asarray(first // columns), jnp.asarray(first % columns))
+    if rows * columns > n:
+        places = jax.lax.while_loop(lambda place: jnp.any(place >= n), again, places)
+    return _wrapped(places + (bits[0] % np.uint32(n)).astype(places.dtype), n)
+
+
+def _table(n: int) -> tuple[int, int]:
+    """Rows and columns of a table of at least n cells, nearly square, with few cells too many."""
+    root = math.isqrt(n - 1) + 1
+    rows = min(range(root, root + root // 4), key=lambda rows: -n % rows)
+    return rows, -(-n // rows)
+
+
+def _below(bits: Array, bound: int) -> Array:
+    """Integers below `bound` < 2^16, equally likely to bound^2/2^32."""
+    half = bound.bit_length()
+    return ((bits >> half) * np.uint32(bound) >> (32 - half)).astype(jnp.int32)
+
+
+def _wrapped(value: Array, bound: int) -> Array:
+    """`value % bound` for values below 2 bound."""
+    return jnp.where(value >= bound, value - bound, value)
 
 
 def _checked_leaf(leaf: Any) -> Array:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
 from ..core import DeclarationError
+from ._noise import normals
 
 
 class Move(NamedTuple):
@@ -83,6 +84,9 @@ class Tuning(NamedTuple):
 
 def noise_like(w: Weights, key: PRNGKeyArray) -> Weights:
     """Independent standard normals of the shape of `w`."""
+    threefry = str(jax.random.key_impl(key)) in ("fry", "threefry2x32")
+    if threefry and all(leaf.dtype == jnp.float32 for leaf in w.values()):
+        return normals({path: leaf.shape for path, leaf in w.items()}, key)
     keys = jax.random.split(key, len(w))
     return {
         path: jax.random.normal(k, leaf.shape, leaf.dtype)

@@ -104,7 +104,9 @@ def _split(start: PyTree) -> tuple[tuple[int, ...], NamedSharding] | None:
     shardings = [getattr(leaf, "sharding", None) for leaf in leaves]
     if not all(isinstance(sharding, NamedSharding) for sharding in shardings):
         return None
-    axes = zip(*[zip(leaf.shape, leaf.sharding.spec, strict=False) for leaf in leaves], strict=False)
+    axes = zip(
+        *[zip(leaf.shape, leaf.sharding.spec, strict=False) for leaf in leaves], strict=False
+    )
     same = [each[0] for each in itertools.takewhile(lambda each: len(set(each)) == 1, axes)]
     while same and same[-1][1] is None:
         same.pop()

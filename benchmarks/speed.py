@@ -1,0 +1,245 @@
+"""Speed of SGLD: chain-steps a second against hand-written loops, and what a step costs.
+
+- `bx.sample` as a user runs it (its full energies at each draw included, compilation not) on one
+  core, and on two with its chains over two devices of the host; against the SGLD kernel of blackjax
+  in a hand-written scan and vmap, and a hand-written step in the same loop, on one core. Those draw
+  their batches with replacement (one `randint`); ours are of distinct data. A measurement has a
+  process of its own, confined to its cores; the processes are asked in turns, so that all feel
+  the same load, and the median over rounds is given.
+- `step_over_gradient`: one step of the kernel against the bare gradient of the same minibatch,
+  the batch already chosen, on one core, for nets of growing size.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tyro
+
+
+@dataclass
+class Options:
+    """Sizes."""
+
+    widths: tuple[int, ...] = (10, 64, 64, 1)
+    """Widths of the net, input first."""
+    data: int = 10_000
+    """Number of data, n."""
+    batch: int = 500
+    """Size of minibatches."""
+    chains: int = 4
+    """Number of chains."""
+    thin: int = 1_000
+    """Steps a draw."""
+    draws: int = 8
+    """Draws a round."""
+    sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    """Numbers of weights for `step_over_gradient`."""
+    rounds: int = 7
+    """Rounds of which the median is taken."""
+    seed: int = 0
+    """Seed of all randomness."""
+    cores: tuple[int, int] = (0, 1)
+    """The cores to run on; the first is the one core."""
+    quick: bool = False
+    """Fewer steps, rounds and sizes."""
+    json: Path | None = None
+    """Where to write the results."""
+    serve: int | None = None
+    """(for the benchmark itself) be the process that measures on so many cores."""
+
+
+STEP = 1e-7
+ONE = ("boltzax", "blackjax", "raw", "energies")
+
+
+def problem(options: Options):
+    """Inputs and labels of a smooth function, in float32."""
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(options.seed), 2)
+    x = jax.random.normal(keys[0], (options.data, options.widths[0]))
+    return x, jnp.sin(x[:, 0]) + 0.1 * jax.random.normal(keys[1], (options.data,))
+
+
+def calls(options: Options, devices: int) -> dict:
+    """What a process on so many devices can be asked to do, by name; each runs to its end."""
+    import jax
+
+    if devices > 1:
+        jax.config.update("jax_num_cpu_devices", devices)
+    import jax.numpy as jnp
+    from _plain_sgld import runner, start
+
+    import boltzax as bx
+
+    x, y = problem(options)
+    key, chains = jax.random.key(options.seed), options.chains
+    net = bx.models.MLP(options.widths, key=key)
+    energy = bx.SquaredError(net, bx.Subsampled(bx.Empirical((x, y)), options.batch))
+    gibbs = bx.compile(energy, bx.Normal())
+    begin = gibbs.position()
+    placement = None
+    if devices > 1:
+        placement = bx.Placement(jax.make_mesh((devices,), ("chain",)))
+
+    def boltzax():
+        return bx.sample(
+            gibbs, bx.SGLD(STEP), key=key, chains=chains, warmup=0, draws=options.draws,
+            thin=options.thin, start=begin, keep=False, throw=False, placement=placement,
+        ).energy  # fmt: skip
+
+    many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), begin)
+    energies = jax.jit(lambda gibbs, many: jax.vmap(gibbs.moments)(many))
+    found = {
+        "boltzax": boltzax,
+        "energies": lambda: [energies(gibbs, many) for _ in range(options.draws)],
+    }
+    params = start(options.widths, key)
+    params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), params)
+    for name in ("blackjax", "raw") if devices == 1 else ():
+        run = runner((x, y), options.batch, options.draws * options.thin, STEP, name)
+        keys = jax.random.split(key, chains)
+        found[name] = lambda run=run, keys=keys: run(params, keys, (x, y))
+    return found
+
+
+def steps(options: Options) -> dict:
+    """One step of SGLD and one gradient, by number of weights."""
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+
+    import boltzax as bx
+
+    x, y = problem(options)
+    key, found = jax.random.key(options.seed), {}
+    kernel = bx.SGLD(STEP)
+    for size in options.sizes:
+        into = options.widths[0]
+        hidden = round((-(into + 3) + ((into + 3) ** 2 + 4 * size) ** 0.5) / 2)
+        net = bx.models.MLP((into, hidden, hidden, 1), key=key)
+        measure = bx.Subsampled(bx.Empirical((x, y)), options.batch)
+        gibbs = bx.compile(bx.SquaredError(net, measure), bx.Normal())
+        points, weights = measure.batch(key)
+        bare = bx.compile(
+            bx.SquaredError(net, bx.Empirical(points, weights)), bx.Normal(), integral="declared"
+        )
+        w = gibbs.position()
+        state = kernel.init(gibbs, w, key, 0)
+        step = eqx.filter_jit(lambda g, s, k: kernel.step(g, s, k, jnp.zeros(()), 0))
+        gradient = eqx.filter_jit(lambda g, w: jax.grad(g.log_prob)(w))
+        found[f"step {gibbs.dim}"] = lambda g=gibbs, s=state, f=step: f(g, s, key)
+        found[f"gradient {gibbs.dim}"] = lambda g=bare, w=w, f=gradient: f(g, w)
+    return found
+
+
+def serve(options: Options) -> None:
+    """Answer names of calls on stdin by their seconds, after a first call to compile each."""
+    assert options.serve is not None
+    os.sched_setaffinity(0, options.cores[: options.serve])
+    import jax
+
+    found = calls(options, options.serve)
+    if options.serve == 1:
+        found |= steps(options)
+    repeats = {}
+    for name, call in found.items():
+        jax.block_until_ready(call())
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        repeats[name] = max(1, round(0.3 / (time.perf_counter() - began)))
+    print("ready", *[name.replace(" ", ":") for name in found], flush=True)
+    for line in sys.stdin:
+        name = line.strip().replace(":", " ")
+        began = time.perf_counter()
+        for _ in range(repeats[name]):
+            jax.block_until_ready(found[name]())
+        print((time.perf_counter() - began) / repeats[name], flush=True)
+
+
+class Server:
+    """A process on some cores."""
+
+    def __init__(self, cores: int):
+        command = [sys.executable, *sys.argv, "--serve", str(cores)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        first, *self.names = self._line().split()
+        assert first == "ready"
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def ask(self, name: str) -> float:
+        assert self.process.stdin is not None
+        self.process.stdin.write(name + "\n")
+        self.process.stdin.flush()
+        return float(self._line())
+
+
+def main(options: Options) -> None:
+    """Ask both processes in turns, print a table, write what was asked for."""
+    if options.quick:
+        options = replace(options, thin=250, draws=4, rounds=3, sizes=options.sizes[:2])
+    if options.serve is not None:
+        return serve(options)
+    load = os.getloadavg()[0]
+    servers = {1: Server(1), 2: Server(2)}
+    asked = [(1, name) for name in servers[1].names] + [(2, "boltzax")]
+    times: dict[tuple[int, str], list[float]] = {pair: [] for pair in asked}
+    for _ in range(options.rounds):
+        for cores, name in asked:
+            times[cores, name].append(servers[cores].ask(name))
+    for server in servers.values():
+        server.process.communicate()
+    taken = options.chains * options.draws * options.thin
+
+    def rates(cores: int, name: str) -> list[float]:
+        return [taken / each for each in times[cores, name]]
+
+    def ratio(above: tuple[int, str], below: tuple[int, str]) -> float:
+        return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
+
+    results = {
+        "chain_steps_per_second": statistics.median(rates(1, "boltzax")),
+        "chain_steps_per_second_two_cores": statistics.median(rates(2, "boltzax")),
+        "blackjax_chain_steps_per_second": statistics.median(rates(1, "blackjax")),
+        "raw_chain_steps_per_second": statistics.median(rates(1, "raw")),
+        "over_blackjax": ratio((1, "blackjax"), (1, "boltzax")),
+        "over_raw": ratio((1, "raw"), (1, "boltzax")),
+        "two_cores_over_one": ratio((1, "boltzax"), (2, "boltzax")),
+        "share_of_full_energies": ratio((1, "energies"), (1, "boltzax")),
+        "step_over_gradient": {
+            name.split(":")[1]: ratio((1, name), (1, name.replace("step", "gradient")))
+            for _, name in asked
+            if name.startswith("step")
+        },
+        "gradient_seconds": {
+            name.split(":")[1]: statistics.median(times[1, name])
+            for _, name in asked
+            if name.startswith("gradient")
+        },
+        "load_at_start": load,
+        "cores_of_machine": os.cpu_count(),
+    }
+    for name, value in results.items():
+        if isinstance(value, dict):
+            for size, number in value.items():
+                print(f"{name + ' ' + size:36} {number:.4g}")
+        else:
+            print(f"{name:36} {value:.4g}")
+    from _common import save
+
+    save(results, options.json)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
