@@ -81,6 +81,7 @@ def estimate(
 ) -> dict:
     """One run; `value` is None if a loss became NaN. The error is from the spread of chains."""
     began = time.perf_counter()
+    torch.manual_seed(seed)  # devinterp takes its initial loss from batches before it seeds chains
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -8,6 +8,7 @@ import math
 import time
 
 import blackjax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +81,7 @@ def sgld(gibbs: Gibbs, step: float, gradients: int, limit: float, key) -> dict:
     return summed(series[:, series.shape[1] // 5 :], spent, began)
 
 
-@jax.jit
+@eqx.filter_jit
 def _draws(gibbs: Gibbs, w, step, key):
     kernel = blackjax.sgld(lambda w, _: jax.grad(gibbs.log_prob)(w))
 
