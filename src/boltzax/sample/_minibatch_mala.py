@@ -63,7 +63,7 @@ class MinibatchMALA(AbstractKernel):
             )
 
     def init(self, gibbs, w, key, warmup):
-        guess = 1e-3 if self.step_size is None else self.step_size
+        guess = 0.1 if self.step_size is None else self.step_size
         ones = jax.tree.map(jnp.ones_like, w)
         return MinibatchMALAState(w, Tuning(jnp.log(jnp.asarray(guess, float)), w, ones))
 
