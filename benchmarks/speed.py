@@ -1,15 +1,20 @@
 """Speed of SGLD: chain-steps a second against hand-written loops, and what a step costs.
 
+Ratios on one core are of processor time, which others on the machine hardly touch; all else
+is by the clock.
+
 - `bx.sample` as a user runs it (its full energies at each draw included, compilation not) on one
   core, and on two with its chains over two devices of the host; against the SGLD kernel of blackjax
-  in a hand-written scan and vmap, and a hand-written step in the same loop, on one core. Those draw
-  their batches with replacement (one `randint`); ours are of distinct data. A measurement has a
-  process of its own, confined to its cores; the processes are asked in turns, so that all feel
-  the same load, and the median over rounds is given.
+  in a hand-written scan and vmap, and a hand-written step in the same loop, on one core. All have
+  the same model, a function of matrices `[in, out]`; `mlp` is `bx.models.MLP`, whose matrices are
+  `[out, in]`. The others draw their batches with replacement (one `randint`); ours are of distinct
+  data. A measurement has a process of its own, confined to its cores; the processes are asked in
+  turns, so that all feel the same load, and the median over rounds is given.
 - `step_over_gradient`: one step of the kernel against the bare gradient of the same minibatch,
   the batch already chosen, on one core, for nets of growing size.
 """
 
+import functools
 import os
 import statistics
 import subprocess
@@ -54,7 +59,6 @@ class Options:
 
 
 STEP = 1e-7
-ONE = ("boltzax", "blackjax", "raw", "energies")
 
 
 def problem(options: Options):
@@ -74,33 +78,35 @@ def calls(options: Options, devices: int) -> dict:
     if devices > 1:
         jax.config.update("jax_num_cpu_devices", devices)
     import jax.numpy as jnp
-    from _plain_sgld import runner, start
+    from _plain_sgld import predict, runner, start
 
     import boltzax as bx
 
     x, y = problem(options)
     key, chains = jax.random.key(options.seed), options.chains
-    net = bx.models.MLP(options.widths, key=key)
-    energy = bx.SquaredError(net, bx.Subsampled(bx.Empirical((x, y)), options.batch))
-    gibbs = bx.compile(energy, bx.Normal())
-    begin = gibbs.position()
+    params = start(options.widths, key)
+    measure = bx.Subsampled(bx.Empirical((x, y)), options.batch)
     placement = None
     if devices > 1:
         placement = bx.Placement(jax.make_mesh((devices,), ("chain",)))
 
-    def boltzax():
-        return bx.sample(
-            gibbs, bx.SGLD(STEP), key=key, chains=chains, warmup=0, draws=options.draws,
-            thin=options.thin, start=begin, keep=False, throw=False, placement=placement,
-        ).energy  # fmt: skip
+    def boltzax(model):
+        gibbs = bx.compile(bx.SquaredError(model, measure), bx.Normal())
+        run = functools.partial(
+            bx.sample, gibbs, bx.SGLD(STEP), key=key, chains=chains, warmup=0, draws=options.draws,
+            thin=options.thin, start=gibbs.position(), keep=False, throw=False, placement=placement,
+        )  # fmt: skip
+        return gibbs, lambda: run().energy
 
+    gibbs, same = boltzax(bx.models.Function(predict, params))
+    begin = gibbs.position()
     many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), begin)
     energies = jax.jit(lambda gibbs, many: jax.vmap(gibbs.moments)(many))
     found = {
-        "boltzax": boltzax,
+        "boltzax": same,
+        "boltzax_mlp": boltzax(bx.models.MLP(options.widths, key=key))[1],
         "energies": lambda: [energies(gibbs, many) for _ in range(options.draws)],
     }
-    params = start(options.widths, key)
     params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), params)
     for name in ("blackjax", "raw") if devices == 1 else ():
         run = runner((x, y), options.batch, options.draws * options.thin, STEP, name)
@@ -111,7 +117,6 @@ def calls(options: Options, devices: int) -> dict:
 
 def steps(options: Options) -> dict:
     """One step of SGLD and one gradient, by number of weights."""
-    import equinox as eqx
     import jax
     import jax.numpy as jnp
 
@@ -132,8 +137,8 @@ def steps(options: Options) -> dict:
         )
         w = gibbs.position()
         state = kernel.init(gibbs, w, key, 0)
-        step = eqx.filter_jit(lambda g, s, k: kernel.step(g, s, k, jnp.zeros(()), 0))
-        gradient = eqx.filter_jit(lambda g, w: jax.grad(g.log_prob)(w))
+        step = jax.jit(lambda g, s, k: kernel.step(g, s, k, jnp.zeros(()), 0))
+        gradient = jax.jit(lambda g, w: jax.grad(g.log_prob)(w))
         found[f"step {gibbs.dim}"] = lambda g=gibbs, s=state, f=step: f(g, s, key)
         found[f"gradient {gibbs.dim}"] = lambda g=bare, w=w, f=gradient: f(g, w)
     return found
@@ -157,10 +162,11 @@ def serve(options: Options) -> None:
     print("ready", *[name.replace(" ", ":") for name in found], flush=True)
     for line in sys.stdin:
         name = line.strip().replace(":", " ")
-        began = time.perf_counter()
+        began = time.perf_counter(), time.process_time()
         for _ in range(repeats[name]):
             jax.block_until_ready(found[name]())
-        print((time.perf_counter() - began) / repeats[name], flush=True)
+        taken = time.perf_counter() - began[0], time.process_time() - began[1]
+        print(*[each / repeats[name] for each in taken], flush=True)
 
 
 class Server:
@@ -178,11 +184,13 @@ class Server:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def ask(self, name: str) -> float:
+    def ask(self, name: str) -> tuple[float, float]:
+        """Seconds by the clock, and seconds of processor."""
         assert self.process.stdin is not None
         self.process.stdin.write(name + "\n")
         self.process.stdin.flush()
-        return float(self._line())
+        clock, processor = self._line().split()
+        return float(clock), float(processor)
 
 
 def main(options: Options) -> None:
@@ -194,39 +202,42 @@ def main(options: Options) -> None:
     load = os.getloadavg()[0]
     servers = {1: Server(1), 2: Server(2)}
     asked = [(1, name) for name in servers[1].names] + [(2, "boltzax")]
-    times: dict[tuple[int, str], list[float]] = {pair: [] for pair in asked}
+    clock: dict[tuple[int, str], list[float]] = {pair: [] for pair in asked}
+    processor: dict[tuple[int, str], list[float]] = {pair: [] for pair in asked}
     for _ in range(options.rounds):
         for cores, name in asked:
-            times[cores, name].append(servers[cores].ask(name))
+            seconds = servers[cores].ask(name)
+            clock[cores, name].append(seconds[0])
+            processor[cores, name].append(seconds[1])
     for server in servers.values():
         server.process.communicate()
     taken = options.chains * options.draws * options.thin
 
-    def rates(cores: int, name: str) -> list[float]:
-        return [taken / each for each in times[cores, name]]
+    def rate(cores: int, name: str) -> float:
+        return statistics.median(taken / each for each in clock[cores, name])
 
-    def ratio(above: tuple[int, str], below: tuple[int, str]) -> float:
-        return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
+    def ratio(above: str, below: str, of: dict = processor, cores: int = 1) -> float:
+        pairs = zip(of[1, above], of[cores, below], strict=True)
+        return statistics.median(a / b for a, b in pairs)
 
+    sizes = [name.split(":")[1] for name in servers[1].names if name.startswith("step")]
     results = {
-        "chain_steps_per_second": statistics.median(rates(1, "boltzax")),
-        "chain_steps_per_second_two_cores": statistics.median(rates(2, "boltzax")),
-        "blackjax_chain_steps_per_second": statistics.median(rates(1, "blackjax")),
-        "raw_chain_steps_per_second": statistics.median(rates(1, "raw")),
-        "over_blackjax": ratio((1, "blackjax"), (1, "boltzax")),
-        "over_raw": ratio((1, "raw"), (1, "boltzax")),
-        "two_cores_over_one": ratio((1, "boltzax"), (2, "boltzax")),
-        "share_of_full_energies": ratio((1, "energies"), (1, "boltzax")),
-        "step_over_gradient": {
-            name.split(":")[1]: ratio((1, name), (1, name.replace("step", "gradient")))
-            for _, name in asked
-            if name.startswith("step")
+        "chain_steps_per_second": rate(1, "boltzax"),
+        "chain_steps_per_second_two_cores": rate(2, "boltzax"),
+        "blackjax_chain_steps_per_second": rate(1, "blackjax"),
+        "raw_chain_steps_per_second": rate(1, "raw"),
+        "over_blackjax": ratio("blackjax", "boltzax"),
+        "mlp_over_blackjax": ratio("blackjax", "boltzax_mlp"),
+        "over_raw": ratio("raw", "boltzax"),
+        "two_cores_over_one": ratio("boltzax", "boltzax", clock, 2),
+        "share_of_full_energies": ratio("energies", "boltzax"),
+        "step_over_gradient": {s: ratio(f"step:{s}", f"gradient:{s}") for s in sizes},
+        "gradient_milliseconds": {
+            s: 1e3 * statistics.median(processor[1, f"gradient:{s}"]) for s in sizes
         },
-        "gradient_seconds": {
-            name.split(":")[1]: statistics.median(times[1, name])
-            for _, name in asked
-            if name.startswith("gradient")
-        },
+        "share_of_core_had": statistics.median(
+            p / c for p, c in zip(processor[1, "boltzax"], clock[1, "boltzax"], strict=True)
+        ),
         "load_at_start": load,
         "cores_of_machine": os.cpu_count(),
     }
