@@ -17,7 +17,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -55,6 +55,9 @@ class Telling(AbstractCheckpoints):
 
     inner: bx.Checkpoints
     pipe: int
+
+    def part(self, name: str) -> "Telling":
+        return replace(self, inner=self.inner.part(name))
 
     def tell(self, word: str, value: object) -> None:
         os.write(self.pipe, f"{word} {value}\n".encode())

@@ -95,6 +95,9 @@ class Hooked(AbstractCheckpoints):
     before: object = None
     after: object = None
 
+    def part(self, name):
+        return dataclasses.replace(self, inner=self.inner.part(name))
+
     @contextlib.contextmanager
     def open(self, plan, state):
         with self.inner.open(plan, state) as saver:
