@@ -22,7 +22,7 @@ KERNELS = {
     "underdamped": (bx.Underdamped(), {}),
     "underdamped, identity": (bx.Underdamped(preconditioner=bx.Identity()), {}),
     "sgnht": (bx.SGNHT(), {}),
-    "minibatch mala": (bx.MinibatchMALA(), {"chains": 24, "warmup": 2000, "thin": 12}),
+    "minibatch mala": (bx.MinibatchMALA(), {"chains": 24, "warmup": 2000, "draws": 6000}),
 }
 FAST = ("sgld", "underdamped", "sgnht")
 
