@@ -123,7 +123,7 @@ def test_far_from_a_minimum_is_not_usable():
 
 
 def test_a_localisation_that_dominates_is_seen():
-    energy, x, y = regression(noise=0.0)
+    energy, x, _ = regression(noise=0.0)
     result = bx.local_learning_coefficient(
         energy, key=KEY, localisation=10_000.0, tolerance=0.05, max_gradients=100_000
     )
@@ -136,7 +136,7 @@ def test_a_localisation_that_dominates_is_seen():
 
 
 def test_a_dead_chain_is_not_dropped():
-    """A loss that is not a number beyond w = 1.05: some chain gets there, and the result says so."""
+    """A loss that is not a number beyond w = 1.05: some chain gets there, and it shows."""
 
     def loss(model, x):
         w = model.params[0]
