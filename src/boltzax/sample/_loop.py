@@ -102,7 +102,8 @@ def _split(start: PyTree) -> tuple[tuple[int, ...], NamedSharding] | None:
     """The first axes of all arrays of the start, if they are split over devices all alike."""
     leaves = jax.tree.leaves(start)
     shardings = [getattr(leaf, "sharding", None) for leaf in leaves]
-    if not all(isinstance(sharding, NamedSharding) for sharding in shardings):
+    named = [sharding for sharding in shardings if isinstance(sharding, NamedSharding)]
+    if len(named) < len(leaves):
         return None
     axes = zip(
         *[zip(leaf.shape, leaf.sharding.spec, strict=False) for leaf in leaves], strict=False
@@ -111,7 +112,7 @@ def _split(start: PyTree) -> tuple[tuple[int, ...], NamedSharding] | None:
     while same and same[-1][1] is None:
         same.pop()
     shape, spec = tuple(size for size, _ in same), PartitionSpec(*(axis for _, axis in same))
-    return (shape, NamedSharding(shardings[0].mesh, spec)) if same else None
+    return (shape, NamedSharding(named[0].mesh, spec)) if same else None
 
 
 def _laid(state: PyTree, split: tuple[tuple[int, ...], NamedSharding] | None) -> PyTree:

@@ -13,7 +13,7 @@ from ..core import DeclarationError, weights_of
 from ..declare import Empirical
 
 
-def _automatic(mesh: object) -> object:
+def _automatic(mesh) -> Mesh:
     """The same mesh with axes over which the compiler splits what depends on what was placed.
 
     Those of `jax.make_mesh` are explicit: each operation of a model would have to say how.
