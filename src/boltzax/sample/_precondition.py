@@ -97,7 +97,7 @@ class Spread(NamedTuple):
 
 
 class Variance(AbstractPreconditioner):
-    """`scale² = ` variance of each coordinate over the warm-up, in part shrunk to their mean.
+    """`scale²` is the variance of each coordinate over the warm-up, shrunk in part to their mean.
 
     The diagonal mass matrix of HMC. Weighs later draws more: draw t enters with weight
     `~ 5/(t + 5)`, so that the way from the start is forgotten. `shrink` draws' worth of the mean
