@@ -230,6 +230,7 @@ def main(options: Options) -> None:
         "mlp_over_blackjax": ratio("blackjax", "boltzax_mlp"),
         "over_raw": ratio("raw", "boltzax"),
         "two_cores_over_one": ratio("boltzax", "boltzax", clock, 2),
+        "processor_time_of_two_cores_over_one": 1 / ratio("boltzax", "boltzax", cores=2),
         "share_of_full_energies": ratio("energies", "boltzax"),
         "step_over_gradient": {s: ratio(f"step:{s}", f"gradient:{s}") for s in sizes},
         "gradient_milliseconds": {

@@ -1,0 +1,83 @@
+"""Copies of the weights that a chain takes, by sampler, as the compiler counts them.
+
+The compiled loop of a run (`keep=False`) on a net of a million weights and a few data: its state,
+results and temporary buffers with two chains less those with one, in units of the weights. Data,
+the declared weights and what else does not grow with the chains cancel.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import tyro
+from _common import save
+
+import boltzax as bx
+from boltzax.sample import Chains
+from boltzax.sample._loop import _advance, _start
+
+KERNELS = {
+    "SGLD(step_size)": lambda: bx.SGLD(1e-6),
+    "SGLD": bx.SGLD,
+    "RMSpropSGLD": bx.RMSpropSGLD,
+    "AdamSGLD": bx.AdamSGLD,
+    "Underdamped": bx.Underdamped,
+    "SGNHT": bx.SGNHT,
+    "RandomWalk": bx.RandomWalk,
+    "MALA": bx.MALA,
+    "HMC": bx.HMC,
+    "NUTS": bx.NUTS,
+}
+
+
+@dataclass
+class Options:
+    """Sizes."""
+
+    hidden: int = 993
+    """Hidden units of a net 10-hidden-hidden-1."""
+    data: int = 4
+    """Number of data, small so that activations are."""
+    json: Path | None = None
+    """Where to write the results."""
+
+
+def copies(kernel, options: Options) -> dict[str, float]:
+    """Weights held between steps, and held at most, by a chain."""
+    key = jax.random.key(0)
+    x = jax.random.normal(key, (options.data, 10))
+    net = bx.models.MLP((10, options.hidden, options.hidden, 1), key=key)
+    measure = bx.Subsampled(bx.Empirical((x, x[:, 0])), options.data)
+    gibbs = bx.compile(bx.SquaredError(net, measure), bx.Normal())
+    dynamics = Chains(gibbs, kernel, False)
+    found = []
+    for chains in (1, 2):
+        start = jax.tree.map(
+            lambda leaf, chains=chains: jnp.broadcast_to(leaf, (chains, *leaf.shape)),
+            gibbs.position(),
+        )
+        state = _start(dynamics, start, key, 100, None)
+        fixed = (dynamics, key, jnp.zeros((), int))
+        compiled = _advance.lower(fixed, state, 1, 10, 100, 10).compile().compiled
+        memory = compiled.memory_analysis()
+        held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        most = memory.argument_size_in_bytes + memory.output_size_in_bytes
+        most += memory.temp_size_in_bytes - memory.alias_size_in_bytes
+        found.append((held, most))
+    weights = 4 * gibbs.dim
+    (held, most), (held_two, most_two) = found
+    return {"held": (held_two - held) / weights, "at_most": (most_two - most) / weights}
+
+
+def main(options: Options) -> None:
+    """Every sampler; print a table, write what was asked for."""
+    results = {}
+    for name, kernel in KERNELS.items():
+        results[name] = copies(kernel(), options)
+        print(f"{name:16}", *[f"{what} {value:.2f}" for what, value in results[name].items()])
+    save(results, options.json)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
