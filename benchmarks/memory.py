@@ -23,6 +23,7 @@ KERNELS = {
     "RMSpropSGLD": bx.RMSpropSGLD,
     "AdamSGLD": bx.AdamSGLD,
     "Underdamped": bx.Underdamped,
+    "Underdamped(Identity)": lambda: bx.Underdamped(preconditioner=bx.Identity()),
     "SGNHT": bx.SGNHT,
     "RandomWalk": bx.RandomWalk,
     "MALA": bx.MALA,

@@ -55,7 +55,10 @@ class Gibbs(eqx.Module):
     def log_prob_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
         """An unbiased estimate of `log_prob` (from a minibatch, if the measure is `Subsampled`)."""
         weights = self.coordinates.constrain(w)
-        return self.log_prior(w) - self.potential.estimate(weights, self.beta, key)
+        # what a prior keeps for its gradient is as large as the weights: made again instead
+        return eqx.filter_checkpoint(self.log_prior)(w) - self.potential.estimate(
+            weights, self.beta, key
+        )
 
     def sample_prior(self, key: PRNGKeyArray) -> Weights:
         """One draw of the prior, in unconstrained coordinates."""

@@ -29,7 +29,7 @@ class AbstractPreconditioner(eqx.Module):
 
     @abc.abstractmethod
     def scales(self, state: PyTree, w: Weights) -> Weights:
-        """Scale of each coordinate, positive."""
+        """Scale of each coordinate, positive: arrays that broadcast to the leaves of `w`."""
 
 
 class Identity(AbstractPreconditioner):
@@ -42,7 +42,7 @@ class Identity(AbstractPreconditioner):
         return state
 
     def scales(self, state, w):
-        return jax.tree.map(jnp.ones_like, w)
+        return jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), w)
 
 
 class Second(NamedTuple):
@@ -134,6 +134,15 @@ class Variance(AbstractPreconditioner):
         )
 
 
+ENOUGH = 10_000
+"""Coordinates of a leaf whose distance from the start stands for all of them."""
+
+
+def _some(leaf: Array) -> Array:
+    """Evenly spaced rows of a leaf, about `ENOUGH` coordinates."""
+    return leaf[:: max(1, leaf.size // ENOUGH)] if leaf.ndim else leaf
+
+
 class Reach(NamedTuple):
     """How far from its start a chain is: mean square distance a scaled coordinate."""
 
@@ -143,11 +152,19 @@ class Reach(NamedTuple):
 
     @staticmethod
     def start(w: Weights) -> "Reach":
-        return Reach(w, jnp.zeros(()), jnp.zeros(()))
+        return Reach(jax.tree.map(_some, w), jnp.zeros(()), jnp.zeros(()))
 
     def learned(self, w: Weights, scales: Weights, gain: Float[Array, ""]) -> "Reach":
         """One more place; later ones weigh more. Nothing at gain 0."""
-        terms = jax.tree.map(lambda w, o, s: jnp.sum(((w - o) / s) ** 2), w, self.origin, scales)
+
+        def one(w, origin, scale):
+            return (
+                w.size
+                / origin.size
+                * jnp.sum(((_some(w) - origin) / _some(jnp.broadcast_to(scale, w.shape))) ** 2)
+            )
+
+        terms = jax.tree.map(one, w, self.origin, scales)
         here = sum(jax.tree.leaves(terms)) / sum(leaf.size for leaf in w.values())
         count = self.count + (gain > 0)
         rate = jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)

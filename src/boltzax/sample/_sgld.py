@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from ..compile import Weights
 from ._kernel import AbstractKernel, Move, check_fraction, choose, noise_like
 from ._precondition import AbstractPreconditioner, Identity, RMSprop
-from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, size, total
+from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, noisy, size, total
 
 HEATING = 0.02
 """Variance that minibatches may add to a step, a coordinate, in units of the injected noise."""
@@ -86,9 +86,13 @@ class SGLD(AbstractKernel):
         # with the third power
         allowed = self.error * (1 - self.momentum) ** 3
 
+        minibatches = noisy(gibbs, w, key_batch)
+
         def trial():
             there, back = batch_gradient(gibbs, w, key_batch)
             log_ratio = there - value + _asymmetry(state.w, w, gradient, back, sigma)
+            if not minibatches:
+                return log_ratio**2 / size(w)
             _, other = batch_gradient(gibbs, state.w, key_other)
             # variance that the noise of the batch adds to a step, in units of what is meant
             added = jax.tree.map(lambda s, a, b: (s * (a - b)) ** 2 / 8, sigma, gradient, other)
@@ -99,7 +103,7 @@ class SGLD(AbstractKernel):
         step = state.step.tuned(error, allowed, gain)
         near = jnp.isfinite(error) & (error < FAR * allowed)
         new = new._replace(w=choose(near | (gain == 0), w, state.w), step=step)
-        return new, Move(jnp.ones(()), jnp.array(False), 1.0 + 2 * (gain > 0))
+        return new, Move(jnp.ones(()), jnp.array(False), 1.0 + (1 + minibatches) * (gain > 0))
 
     def position(self, state):
         return state.w

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.interpreters import partial_eval
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, Weights
@@ -35,6 +36,12 @@ class StepSize(NamedTuple):
 def batch_gradient(gibbs: Gibbs, w: Weights, key: Array) -> tuple[Array, Weights]:
     """Log-density and its gradient, both from the minibatch of `key`."""
     return jax.value_and_grad(gibbs.log_prob_estimate)(w, key)
+
+
+def noisy(gibbs: Gibbs, w: Weights, key: Array) -> bool:
+    """Whether the estimate of the log-density depends on its key at all."""
+    jaxpr = jax.make_jaxpr(lambda w, key: gibbs.log_prob_estimate(w, key))(w, key).jaxpr
+    return partial_eval.dce_jaxpr(jaxpr, [True])[1][-1]
 
 
 def total(tree) -> Float[Array, ""]:

@@ -9,11 +9,11 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..compile import Gibbs, Weights
 from ._kernel import AbstractKernel, Move, choose, noise_like
 from ._precondition import AbstractPreconditioner, Identity, Reach, Variance
-from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, size, total
+from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, noisy, size, total
 
 
 class UnderdampedState(NamedTuple):
-    """Place, momentum in units of its thermal spread, gradient there; thermostat; tuning.
+    """Place, momentum in units of its thermal spread; log-density and gradient; thermostat; tuning.
 
     `thermostat` is the friction of the moment and `friction` its mean over the warm-up (SGNHT);
     else it is None and `friction` is fixed after warm-up, from the `noise` of minibatches: the
@@ -22,6 +22,7 @@ class UnderdampedState(NamedTuple):
 
     w: Weights
     u: Weights
+    value: Float[Array, ""]
     gradient: Weights
     thermostat: Float[Array, ""] | None
     friction: Float[Array, ""]
@@ -65,15 +66,12 @@ class Underdamped(AbstractKernel):
         return _init(self, gibbs, w, key, thermostat=False)
 
     def step(self, gibbs, state, key, gain, warmup):
-        key_step, key_noise = jax.random.split(key)
-        new, move = _step(self, gibbs, state, key_step, gain)
-        noise = _noise(self, gibbs, state, new, key_noise, gain)
+        new, noise, move = _step(self, gibbs, state, key, gain)
         # u² -> keep² (u² + h² noise) + 1 - keep² in a step, which is to be 1 + heating
         h, unit = _times(new, 1.0)
         least = unit / (2 * h) * jnp.log1p(h**2 * noise / self.heating)
         friction = jnp.where(gain > 0, jnp.maximum(least, self.friction), state.friction)
-        new = new._replace(noise=noise, friction=friction)
-        return new, move._replace(gradients=move.gradients + (gain > 0))
+        return new._replace(noise=noise, friction=friction), move
 
     def position(self, state):
         return state.w
@@ -108,7 +106,7 @@ class SGNHT(AbstractKernel):
         return _init(self, gibbs, w, key, thermostat=True)
 
     def step(self, gibbs, state, key, gain, warmup):
-        new, move = _step(self, gibbs, state, key, gain)
+        new, _, move = _step(self, gibbs, state, key, gain)
         rate = _rate(new.reach, gain)
         friction = new.friction + rate * (new.thermostat - new.friction)
         return new._replace(friction=friction), move
@@ -126,12 +124,13 @@ def _init(
     key_u, key_batch = jax.random.split(key)
     guess = 1e-3 if kernel.step_size is None else kernel.step_size
     step = StepSize(jnp.log(jnp.asarray(guess, float)))
-    _, gradient = batch_gradient(gibbs, w, key_batch)
+    value, gradient = batch_gradient(gibbs, w, key_batch)
     metric = kernel.preconditioner.init(w)
     friction = jnp.asarray(kernel.friction, float)
     return UnderdampedState(
         w,
         noise_like(w, key_u),
+        value,
         gradient,
         friction if thermostat else None,
         friction,
@@ -144,12 +143,12 @@ def _init(
 
 def _moved(gibbs: Gibbs, state: UnderdampedState, w: Weights, key: PRNGKeyArray):
     key_u, key_batch, key_thermostat = jax.random.split(key, 3)
-    _, gradient = batch_gradient(gibbs, w, key_batch)
+    value, gradient = batch_gradient(gibbs, w, key_batch)
     if state.thermostat is not None:
         # its stationary law is normal with variance 1/d
         spread = jax.random.normal(key_thermostat) / size(w) ** 0.5
         state = state._replace(thermostat=state.friction + spread)
-    return state._replace(w=w, u=noise_like(w, key_u), gradient=gradient)
+    return state._replace(w=w, u=noise_like(w, key_u), value=value, gradient=gradient)
 
 
 def _times(state: UnderdampedState, scale: Array | float) -> tuple[Array, Array]:
@@ -163,21 +162,8 @@ def _rate(reach: Reach, gain: Array) -> Array:
     return jnp.where(gain > 0, jnp.minimum(1.0, 5 / (reach.count + 4)), 0.0)
 
 
-def _noise(kernel, gibbs: Gibbs, old: UnderdampedState, new: UnderdampedState, key, gain) -> Array:
-    """Variance of a scaled coordinate of the gradient, from two batches at one place."""
-
-    def measured():
-        _, other = batch_gradient(gibbs, old.w, key)
-        scales = kernel.preconditioner.scales(old.metric, old.w)
-        apart = jax.tree.map(lambda s, a, b: (s * (a - b)) ** 2, scales, old.gradient, other)
-        noise = 0.5 * total(apart) / size(old.w)
-        return old.noise + _rate(new.reach, gain) * (noise - old.noise)
-
-    return jax.lax.cond(gain > 0, measured, lambda: old.noise)
-
-
 def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
-    """B A O A B, with D around O for the thermostat; in warm-up O is followed by a judged step."""
+    """B A O A B, with D around O for the thermostat; judged in warm-up, and taken back if wild."""
     key_batch, key_noise = jax.random.split(key)
     scales = kernel.preconditioner.scales(state.metric, state.w)
     # time is counted in units in which a thermal momentum crosses the spread of the draws
@@ -185,35 +171,51 @@ def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
     sigma = jax.tree.map(lambda s: (h * s).astype(s.dtype), scales)
     half = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, state.u, sigma, state.gradient)
     w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, state.w, sigma, half)
-    u, thermostat = _ornstein_uhlenbeck(kernel, state, half, key_noise, h / unit)
-    w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, w, sigma, u)
+    mixed, thermostat = _ornstein_uhlenbeck(kernel, state, half, key_noise, h / unit)
+    w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, w, sigma, mixed)
     value, gradient = batch_gradient(gibbs, w, key_batch)
-    u = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, u, sigma, gradient)
-    metric = kernel.preconditioner.learn(state.metric, w, gradient, gain)
-    reach = state.reach.learned(state.w, scales, gain)
-    new = state._replace(
-        w=w, u=u, gradient=gradient, thermostat=thermostat, metric=metric, reach=reach
-    )
-    move = Move(jnp.ones(()), jnp.array(False), 1.0)
-    if kernel.step_size is not None:
-        return new, move
 
-    def trial():
-        """The error of one leapfrog step from here, on this batch."""
-        kicked = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, u, sigma, gradient)
-        there = jax.tree.map(lambda w, s, u: w + s * u, w, sigma, kicked)
-        new_value, new_gradient = batch_gradient(gibbs, there, key_batch)
-        end = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, kicked, sigma, new_gradient)
-        heat = 0.5 * total(jax.tree.map(lambda a, b: b**2 - a**2, u, end))
-        return (new_value - value - heat) ** 2 / size(w)
+    minibatches = noisy(gibbs, w, key_batch)
 
-    error = jax.lax.cond(gain > 0, trial, lambda: jnp.zeros_like(value))
+    def judged():
+        # the error in the energy of the leapfrog step that goes the same way, on this batch; the
+        # gradient that the step began with was of another batch, from which this one's differs
+        # by the noise
+        before, begun = state.value, state.gradient
+        if minibatches:
+            before, begun = batch_gradient(gibbs, state.w, key_batch)
+
+        def work(new, old, s, g, b):
+            return jnp.sum(0.5 * (new - old) * (g + b) + 0.125 * s**2 * (g**2 - b**2))
+
+        done = jax.tree.map(work, w, state.w, sigma, gradient, begun)
+        error = (value - before - sum(jax.tree.leaves(done))) ** 2 / size(w)
+        apart = jax.tree.map(lambda s, a, b: (s * (a - b)) ** 2, scales, state.gradient, begun)
+        noise = 0.5 * total(apart) / size(w)
+        noise = state.noise + _rate(state.reach, gain) * (noise - state.noise)
+        return error, noise
+
+    unjudged = jnp.zeros_like(value), state.noise
+    error, noise = jax.lax.cond(gain > 0, judged, lambda: unjudged)
     near = (jnp.isfinite(error) & (error < FAR * kernel.error)) | (gain == 0)
-    back = state._replace(u=jax.tree.map(jnp.negative, state.u), metric=metric, reach=reach)
-    new = choose(near, new, back)
-    step = state.step.tuned(error, kernel.error, gain)
-    new = new._replace(step=step)
-    return new, move._replace(gradients=1.0 + (gain > 0))
+    if kernel.step_size is not None:
+        near = jnp.array(True)
+    u = jax.tree.map(lambda u, s, g: jnp.where(near, u + 0.5 * s * g, -u), mixed, sigma, gradient)
+    metric = kernel.preconditioner.learn(state.metric, state.w, state.gradient, gain)
+    new = state._replace(
+        w=choose(near, w, state.w),
+        u=u,
+        value=jnp.where(near, value, state.value),
+        gradient=choose(near, gradient, state.gradient),
+        metric=metric,
+        reach=state.reach.learned(state.w, scales, gain),
+    )
+    if thermostat is not None:
+        new = new._replace(thermostat=jnp.where(near, thermostat, state.thermostat))
+    if kernel.step_size is None:
+        new = new._replace(step=state.step.tuned(error, kernel.error, gain))
+    measured = minibatches and (kernel.step_size is None or thermostat is None)
+    return new, noise, Move(jnp.ones(()), jnp.array(False), 1.0 + measured * (gain > 0))
 
 
 def _ornstein_uhlenbeck(kernel, state, u: Weights, key, time):
