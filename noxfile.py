@@ -96,12 +96,13 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """The benchmark against other libraries, at its quick size, in an environment of its own.
+    """The benchmarks against other libraries, at their quick sizes, in an environment of their own.
 
     devinterp 2 has no models but language models.
     """
     install(session, "-e", ".[examples]", "devinterp==1.3.2", "blackjax", "numpyro")
     _run_and_check(session, Path("benchmarks/peers.py"))
+    _run_and_check(session, Path("benchmarks/speed.py"), errors=False)
 
 
 @nox.session(python="3.11")

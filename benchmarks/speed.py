@@ -12,9 +12,12 @@ is by the clock.
   turns, so that all feel the same load, and the median over rounds is given.
 - `step_over_gradient`: one step of the kernel against the bare gradient of the same minibatch,
   the batch already chosen, on one core, for nets of growing size.
+- Where devinterp 1.3 and PyTorch are installed (the nox session `peers`), its SGLD on one core too,
+  with a loader that cuts minibatches from a shuffled tensor (`over_devinterp`).
 """
 
 import functools
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -112,6 +115,12 @@ def calls(options: Options, devices: int) -> dict:
         run = runner((x, y), options.batch, options.draws * options.thin, STEP, name)
         keys = jax.random.split(key, chains)
         found[name] = lambda run=run, keys=keys: run(params, keys, (x, y))
+    if devices == 1 and importlib.util.find_spec("devinterp"):
+        from _speed_devinterp import runner as torch_runner
+
+        found["devinterp"] = torch_runner(
+            x, y, options.widths, options.batch, chains, max(options.draws * options.thin // 20, 50)
+        )
     return found
 
 
@@ -212,9 +221,11 @@ def main(options: Options) -> None:
     for server in servers.values():
         server.process.communicate()
     taken = options.chains * options.draws * options.thin
+    fewer = options.chains * max(options.draws * options.thin // 20, 50)
 
     def rate(cores: int, name: str) -> float:
-        return statistics.median(taken / each for each in clock[cores, name])
+        steps = fewer if name == "devinterp" else taken
+        return statistics.median(steps / each for each in clock[cores, name])
 
     def ratio(above: str, below: str, of: dict = processor, cores: int = 1) -> float:
         pairs = zip(of[1, above], of[cores, below], strict=True)
@@ -242,6 +253,9 @@ def main(options: Options) -> None:
         "load_at_start": load,
         "cores_of_machine": os.cpu_count(),
     }
+    if "devinterp" in servers[1].names:
+        results["devinterp_chain_steps_per_second"] = rate(1, "devinterp")
+        results["over_devinterp"] = ratio("devinterp", "boltzax") * taken / fewer
     for name, value in results.items():
         if isinstance(value, dict):
             for size, number in value.items():

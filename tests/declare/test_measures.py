@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import boltzax as bx
 from boltzax.core import DeclarationError
 from boltzax.declare import (
     CircleMeasure,
@@ -20,6 +21,7 @@ from boltzax.declare import (
     IntervalMeasure,
     Subsampled,
 )
+from boltzax.declare._basis import PIECE, integrate_nodes
 from boltzax.testing import measures, signed_measures
 
 few = settings(max_examples=8, derandomize=True, deadline=None)
@@ -422,3 +424,34 @@ def test_a_measure_times_a_measure_is_a_type_error():
         GaussianMeasure() * GaussianMeasure()
     with pytest.raises(TypeError):
         GaussianMeasure() + 1.0
+
+
+@pytest.mark.parametrize("n", [2 * PIECE, 2 * PIECE + 3])
+def test_many_data_are_summed_piece_by_piece(n):
+    x = jax.random.normal(jax.random.key(0), (n, 2))
+    weights = jnp.stack([jnp.arange(n) / n, jnp.ones(n)])
+
+    def pieces(a):
+        return integrate_nodes(lambda z: {"sine": jnp.sin(a * z), "one": z[0]}, x, weights)
+
+    def whole(a):
+        return {"sine": weights @ jnp.sin(a * x), "one": weights @ x[:, 0]}
+
+    for ours, exact in ((pieces, whole), (jax.jacobian(pieces), jax.jacobian(whole))):
+        found, truth = ours(1.3), exact(1.3)
+        for name in truth:
+            np.testing.assert_allclose(found[name], truth[name], rtol=1e-9, atol=1e-8)
+
+
+def test_the_memory_of_an_energy_does_not_grow_with_the_data():
+    net = bx.models.MLP((1, 64, 64, 1), key=jax.random.key(0))
+
+    def memory(n):
+        energy = bx.SquaredError(net, bx.Empirical((jnp.ones((n, 1)), jnp.ones(n))))
+        gibbs = bx.compile(energy, bx.Normal(), integral="declared", marginalise=False)
+        gradient = eqx.filter_jit(lambda gibbs, w: jax.grad(gibbs.log_prob)(w))
+        compiled = gradient.lower(gibbs, gibbs.position()).compile().compiled
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    # of 64 numbers a datum and layer, what remains is what a datum itself is
+    assert memory(8 * PIECE) - memory(2 * PIECE) < 6 * PIECE * 8 * 8

@@ -80,8 +80,38 @@ class Expansion(eqx.Module):
         return jnp.tensordot(values, self.coefficients, axes=1, precision="highest")
 
 
+PIECE = 32_768
+"""Points that are looked at together; what a gradient needs of the others is made again."""
+
+
 def integrate_nodes(fn: Callable, points: PyTree, weights: Array) -> PyTree:
-    """Σ_i weights[..., i] fn(points[i]), leaf by leaf, in full precision on every device."""
+    """Σ_i weights[..., i] fn(points[i]), leaf by leaf, in full precision on every device.
+
+    More than `PIECE` points are summed piece by piece, so that the memory does not grow with their
+    number. A piece has points from all over, and so is split over devices as they are.
+    """
+    n = weights.shape[-1]
+    pieces = -(-n // PIECE)
+    if pieces == 1:
+        return _summed(fn, points, weights)
+    main = n // pieces * pieces
+
+    def cut(leaf: Array) -> Array:
+        return jnp.moveaxis(leaf[:main].reshape(-1, pieces, *leaf.shape[1:]), 1, 0)
+
+    def add(total, piece):
+        points, weights = piece
+        part = jax.checkpoint(lambda points, weights: _summed(fn, points, weights))
+        more = part(points, jnp.moveaxis(weights, 0, -1))
+        return jax.tree.map(jnp.add, total, more), None
+
+    rest = _summed(fn, jax.tree.map(lambda leaf: leaf[main:], points), weights[..., main:])
+    return jax.lax.scan(add, rest, (jax.tree.map(cut, points), cut(jnp.moveaxis(weights, -1, 0))))[
+        0
+    ]
+
+
+def _summed(fn: Callable, points: PyTree, weights: Array) -> PyTree:
     values = jax.vmap(lambda z: jax.tree.map(jnp.asarray, fn(z)))(points)
     return jax.tree.map(lambda v: jnp.tensordot(weights, v, axes=1, precision="highest"), values)
 
