@@ -5,7 +5,7 @@ results and temporary buffers with two chains less those with one, in units of t
 the declared weights and what else does not grow with the chains cancel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -40,13 +40,17 @@ class Options:
     """Hidden units of a net 10-hidden-hidden-1."""
     data: int = 4
     """Number of data, small so that activations are."""
+    seed: int = 0
+    """Seed of the net."""
+    quick: bool = False
+    """A net of 90,000 weights, whose copies weigh less beside what is not weights."""
     json: Path | None = None
     """Where to write the results."""
 
 
 def copies(kernel, options: Options) -> dict[str, float]:
     """Weights held between steps, and held at most, by a chain."""
-    key = jax.random.key(0)
+    key = jax.random.key(options.seed)
     x = jax.random.normal(key, (options.data, 10))
     net = bx.models.MLP((10, options.hidden, options.hidden, 1), key=key)
     measure = bx.Subsampled(bx.Empirical((x, x[:, 0])), options.data)
@@ -73,6 +77,8 @@ def copies(kernel, options: Options) -> dict[str, float]:
 
 def main(options: Options) -> None:
     """Every sampler; print a table, write what was asked for."""
+    if options.quick:
+        options = replace(options, hidden=293)
     results = {}
     for name, kernel in KERNELS.items():
         results[name] = copies(kernel(), options)

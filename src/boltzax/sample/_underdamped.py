@@ -108,6 +108,7 @@ class SGNHT(AbstractKernel):
     def step(self, gibbs, state, key, gain, warmup):
         new, _, move = _step(self, gibbs, state, key, gain)
         rate = _rate(new.reach, gain)
+        assert new.thermostat is not None
         friction = new.friction + rate * (new.thermostat - new.friction)
         return new._replace(friction=friction), move
 
