@@ -35,13 +35,13 @@ class Options:
     """Rank of its true map."""
     factors: tuple[int, ...] = (1, 3, 8, 20)
     """Sizes of the nets, in units of the smallest."""
-    n: int = 100_000
+    n: int = 1_000_000
     """Number of data; β = 1/log n."""
-    localisation: float = 100.0
+    localisation: float = 1000.0
     """Strength γ of the localisation."""
     chains: int = 2
     """Number of chains."""
-    max_gradients: int = 60_000
+    max_gradients: int = 48_000
     """Gradient evaluations at which a run ends."""
     tolerance: float = 0.01
     """Relative standard error at which it ends."""

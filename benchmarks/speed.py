@@ -4,7 +4,8 @@ Ratios on one core are of processor time, which others on the machine hardly tou
 is by the clock.
 
 - `bx.sample` as a user runs it (its full energies at each draw included, compilation not) on one
-  core, and on two with its chains over two devices of the host; against the SGLD kernel of blackjax
+  core, and on two with its chains over two devices of the host, or over two processes of a core
+  each (`two_processes_over_one`); against the SGLD kernel of blackjax
   in a hand-written scan and vmap, and a hand-written step in the same loop, on one core. All have
   the same model, a function of matrices `[in, out]`; `mlp` is `bx.models.MLP`, whose matrices are
   `[out, in]`. The others draw their batches with replacement (one `randint`); ours are of distinct
@@ -58,10 +59,12 @@ class Options:
     json: Path | None = None
     """Where to write the results."""
     serve: int | None = None
-    """(for the benchmark itself) be the process that measures on so many cores."""
+    """(for the benchmark itself) be the process that measures on so many cores (0: the second)."""
 
 
 STEP = 1e-7
+OTHER = 0
+"""The number of cores of the process that has the second core to itself."""
 
 
 def problem(options: Options):
@@ -93,7 +96,7 @@ def calls(options: Options, devices: int) -> dict:
     if devices > 1:
         placement = bx.Placement(jax.make_mesh((devices,), ("chain",)))
 
-    def boltzax(model):
+    def boltzax(model, chains=chains):
         gibbs = bx.compile(bx.SquaredError(model, measure), bx.Normal())
         run = functools.partial(
             bx.sample, gibbs, bx.SGLD(STEP), key=key, chains=chains, warmup=0, draws=options.draws,
@@ -102,6 +105,10 @@ def calls(options: Options, devices: int) -> dict:
         return gibbs, lambda: run().energy
 
     gibbs, same = boltzax(bx.models.Function(predict, params))
+    if devices == 1:
+        half = boltzax(bx.models.Function(predict, params), chains // 2)[1]
+        if options.serve == OTHER:
+            return {"half": half}
     begin = gibbs.position()
     many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), begin)
     energies = jax.jit(lambda gibbs, many: jax.vmap(gibbs.moments)(many))
@@ -110,6 +117,8 @@ def calls(options: Options, devices: int) -> dict:
         "boltzax_mlp": boltzax(bx.models.MLP(options.widths, key=key))[1],
         "energies": lambda: [energies(gibbs, many) for _ in range(options.draws)],
     }
+    if devices == 1:
+        found["half"] = half
     params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), params)
     for name in ("blackjax", "raw") if devices == 1 else ():
         run = runner((x, y), options.batch, options.draws * options.thin, STEP, name)
@@ -156,10 +165,10 @@ def steps(options: Options) -> dict:
 def serve(options: Options) -> None:
     """Answer names of calls on stdin by their seconds, after a first call to compile each."""
     assert options.serve is not None
-    os.sched_setaffinity(0, options.cores[: options.serve])
+    os.sched_setaffinity(0, options.cores[: options.serve] or options.cores[1:])
     import jax
 
-    found = calls(options, options.serve)
+    found = calls(options, max(options.serve, 1))
     if options.serve == 1:
         found |= steps(options)
     repeats = {}
@@ -193,11 +202,16 @@ class Server:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def ask(self, name: str) -> tuple[float, float]:
-        """Seconds by the clock, and seconds of processor."""
+    def send(self, name: str) -> None:
+        """Have it begin."""
         assert self.process.stdin is not None
         self.process.stdin.write(name + "\n")
         self.process.stdin.flush()
+
+    def ask(self, name: str | None) -> tuple[float, float]:
+        """Seconds by the clock, and seconds of processor (of what it was sent, if None)."""
+        if name is not None:
+            self.send(name)
         clock, processor = self._line().split()
         return float(clock), float(processor)
 
@@ -209,13 +223,17 @@ def main(options: Options) -> None:
     if options.serve is not None:
         return serve(options)
     load = os.getloadavg()[0]
-    servers = {1: Server(1), 2: Server(2)}
-    asked = [(1, name) for name in servers[1].names] + [(2, "boltzax")]
+    servers = {1: Server(1), 2: Server(2), OTHER: Server(OTHER)}
+    asked = [(1, name) for name in servers[1].names] + [(2, "boltzax"), (OTHER, "half")]
     clock: dict[tuple[int, str], list[float]] = {pair: [] for pair in asked}
     processor: dict[tuple[int, str], list[float]] = {pair: [] for pair in asked}
     for _ in range(options.rounds):
         for cores, name in asked:
+            if cores == OTHER:
+                servers[1].send(name)
             seconds = servers[cores].ask(name)
+            if cores == OTHER:
+                seconds = tuple(map(max, seconds, servers[1].ask(None)))
             clock[cores, name].append(seconds[0])
             processor[cores, name].append(seconds[1])
     for server in servers.values():
@@ -241,6 +259,9 @@ def main(options: Options) -> None:
         "mlp_over_blackjax": ratio("blackjax", "boltzax_mlp"),
         "over_raw": ratio("raw", "boltzax"),
         "two_cores_over_one": ratio("boltzax", "boltzax", clock, 2),
+        "two_processes_over_one": statistics.median(
+            a / b for a, b in zip(clock[1, "boltzax"], clock[OTHER, "half"], strict=True)
+        ),
         "processor_time_of_two_cores_over_one": 1 / ratio("boltzax", "boltzax", cores=2),
         "share_of_full_energies": ratio("energies", "boltzax"),
         "step_over_gradient": {s: ratio(f"step:{s}", f"gradient:{s}") for s in sizes},
