@@ -11,8 +11,9 @@ is by the clock.
   `[out, in]`. The others draw their batches with replacement (one `randint`); ours are of distinct
   data. A measurement has a process of its own, confined to its cores; the processes are asked in
   turns, so that all feel the same load, and the median over rounds is given.
-- `step_over_gradient`: one step of the kernel against the bare gradient of the same minibatch,
-  the batch already chosen, on one core, for nets of growing size.
+- `step_over_gradient`: a step of the kernel against a step along the bare gradient of a minibatch,
+  the batch chosen beforehand and no noise made, both in a compiled loop on one core, for nets of
+  growing size.
 - Where devinterp 1.3 and PyTorch are installed (the nox session `peers`), its SGLD on one core too,
   with a loader that cuts minibatches from a shuffled tensor (`over_devinterp`).
 """
@@ -63,6 +64,8 @@ class Options:
 
 
 STEP = 1e-7
+IN_LOOP = 20
+"""Steps of a call for `step_over_gradient`."""
 OTHER = 0
 """The number of cores of the process that has the second core to itself."""
 
@@ -134,7 +137,7 @@ def calls(options: Options, devices: int) -> dict:
 
 
 def steps(options: Options) -> dict:
-    """One step of SGLD and one gradient, by number of weights."""
+    """Steps of SGLD and along gradients, by number of weights."""
     import jax
     import jax.numpy as jnp
 
@@ -155,11 +158,28 @@ def steps(options: Options) -> dict:
         )
         w = gibbs.position()
         state = kernel.init(gibbs, w, key, 0)
-        step = jax.jit(lambda g, s, k: kernel.step(g, s, k, jnp.zeros(()), 0))
-        gradient = jax.jit(lambda g, w: jax.grad(g.log_prob)(w))
-        found[f"step {gibbs.dim}"] = lambda g=gibbs, s=state, f=step: f(g, s, key)
-        found[f"gradient {gibbs.dim}"] = lambda g=bare, w=w, f=gradient: f(g, w)
+
+        def step(gibbs, state, key):
+            return kernel.step(gibbs, state, key, jnp.zeros(()), 0)[0]
+
+        def gradient(gibbs, w, _):
+            g = jax.grad(gibbs.log_prob)(w)
+            return jax.tree.map(lambda w, g: w + STEP * g, w, g)
+
+        found[f"step {gibbs.dim}"] = functools.partial(repeated(step), gibbs, state)
+        found[f"gradient {gibbs.dim}"] = functools.partial(repeated(gradient), bare, w)
     return found
+
+
+def repeated(step):
+    """`IN_LOOP` steps in a compiled loop."""
+    import jax
+
+    @jax.jit
+    def run(gibbs, state, keys):
+        return jax.lax.scan(lambda s, key: (step(gibbs, s, key), None), state, keys)[0]
+
+    return lambda gibbs, state: run(gibbs, state, jax.random.split(jax.random.key(0), IN_LOOP))
 
 
 def serve(options: Options) -> None:
@@ -266,7 +286,7 @@ def main(options: Options) -> None:
         "share_of_full_energies": ratio("energies", "boltzax"),
         "step_over_gradient": {s: ratio(f"step:{s}", f"gradient:{s}") for s in sizes},
         "gradient_milliseconds": {
-            s: 1e3 * statistics.median(processor[1, f"gradient:{s}"]) for s in sizes
+            s: 1e3 / IN_LOOP * statistics.median(processor[1, f"gradient:{s}"]) for s in sizes
         },
         "share_of_core_had": statistics.median(
             p / c for p, c in zip(processor[1, "boltzax"], clock[1, "boltzax"], strict=True)
