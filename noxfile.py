@@ -67,7 +67,18 @@ def imports(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation, its notebooks executed, without a warning."""
     install(session, "-e", ".[dev]")
-    run(session, "sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+    run(
+        session,
+        "sphinx-build",
+        "-W",
+        "--keep-going",
+        "-j",
+        "2",
+        "-b",
+        "html",
+        "docs",
+        "docs/_build/html",
+    )
 
 
 @nox.session
