@@ -106,9 +106,8 @@ def integrate_nodes(fn: Callable, points: PyTree, weights: Array) -> PyTree:
         return jax.tree.map(jnp.add, total, more), None
 
     rest = _summed(fn, jax.tree.map(lambda leaf: leaf[main:], points), weights[..., main:])
-    return jax.lax.scan(add, rest, (jax.tree.map(cut, points), cut(jnp.moveaxis(weights, -1, 0))))[
-        0
-    ]
+    parts = jax.tree.map(cut, points), cut(jnp.moveaxis(weights, -1, 0))
+    return jax.lax.scan(add, rest, parts)[0]
 
 
 def _summed(fn: Callable, points: PyTree, weights: Array) -> PyTree:

@@ -158,11 +158,8 @@ class Reach(NamedTuple):
         """One more place; later ones weigh more. Nothing at gain 0."""
 
         def one(w, origin, scale):
-            return (
-                w.size
-                / origin.size
-                * jnp.sum(((_some(w) - origin) / _some(jnp.broadcast_to(scale, w.shape))) ** 2)
-            )
+            scale = _some(jnp.broadcast_to(scale, w.shape))
+            return w.size * jnp.mean(((_some(w) - origin) / scale) ** 2)
 
         terms = jax.tree.map(one, w, self.origin, scales)
         here = sum(jax.tree.leaves(terms)) / sum(leaf.size for leaf in w.values())
