@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array
@@ -17,11 +16,11 @@ from ..declare import (
     Independent,
     Localisation,
     SquaredError,
-    Subsampled,
     Temperature,
     check_chart,
     check_distribution,
     in_support,
+    subsamplings,
 )
 from ._check import check_beta, check_terms, check_weights
 from ._coordinates import Coordinates, coordinates
@@ -93,7 +92,7 @@ def _lower(
     integral: Integral,
     modes: int,
 ) -> AbstractLowered:
-    if not isinstance(term, SquaredError) or _subsampled(term) or _has_negative(term):
+    if not isinstance(term, SquaredError) or subsamplings(term) or _has_negative(term):
         return Plain(factor, term)
     if integral == "declared":
         return Plain(factor, term)
@@ -111,11 +110,6 @@ def _lower(
                 mend="use integral='auto'",
             )
     return node_residual(factor, term)
-
-
-def _subsampled(term: AbstractDataTerm) -> bool:
-    inner = jax.tree.leaves(term.measure, is_leaf=lambda node: isinstance(node, Subsampled))
-    return any(isinstance(node, Subsampled) for node in inner)
 
 
 def _has_negative(term: AbstractDataTerm) -> bool:

@@ -13,6 +13,7 @@ from ._circle import CircleMeasure as CircleMeasure
 from ._cube import CubeMeasure as CubeMeasure
 from ._empirical import Empirical as Empirical
 from ._empirical import Subsampled as Subsampled
+from ._empirical import subsamplings as subsamplings
 from ._energy import AbstractDataTerm as AbstractDataTerm
 from ._energy import AbstractEnergy as AbstractEnergy
 from ._energy import AbstractTerm as AbstractTerm

@@ -142,6 +142,12 @@ class Subsampled(AbstractMeasure):
         raise no_basis(self)
 
 
+def subsamplings(tree: PyTree) -> list[Subsampled]:
+    """The measures in a declaration whose integrals are estimated from minibatches."""
+    leaves = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, Subsampled))
+    return [leaf for leaf in leaves if isinstance(leaf, Subsampled)]
+
+
 @functools.partial(jax.jit, static_argnames=("n", "count"))
 def distinct(key: PRNGKeyArray, n: int, count: int) -> Int[Array, " count"]:
     """`count` distinct indices below n, each index equally likely.

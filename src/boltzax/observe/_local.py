@@ -15,6 +15,7 @@ from ..declare import (
     Independent,
     Normal,
     Temperature,
+    subsamplings,
 )
 from ..sample import (
     HMC,
@@ -37,7 +38,6 @@ from ._runs import (
     halved,
     run_once,
     step_order,
-    subsampled,
     thinning,
 )
 from ._verdict import Evidence, Verdict
@@ -191,7 +191,7 @@ def _localised(energy, temperature, localisation: float, chart) -> Gibbs:
 
 
 def _default_kernel(energy: AbstractEnergy, gibbs: Gibbs, budget: Budget) -> AbstractKernel:
-    if subsampled(energy):
+    if subsamplings(energy):
         return SGLD()
     if gibbs.dim > LARGE:
         return Underdamped(preconditioner=Identity())

@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
 from ..core import Estimate, mean_estimate
-from ..declare import AbstractEnergy, Subsampled
+from ..declare import AbstractEnergy, subsamplings
 from ..sample import AbstractCheckpoints, AbstractKernel, Chains, Placement, Trace, judge, loop
 
 WARMUP, LEAST = 500, 400
@@ -46,14 +46,9 @@ class Run:
     log_step: Array | None = None
 
 
-def subsampled(energy: AbstractEnergy) -> bool:
-    leaves = jax.tree.leaves(energy, is_leaf=lambda x: isinstance(x, Subsampled))
-    return any(isinstance(leaf, Subsampled) for leaf in leaves)
-
-
 def step_order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
     """The power of the step with which the law is off."""
-    return 1 if subsampled(energy) else getattr(kernel, "order", 1)
+    return 1 if subsamplings(energy) else getattr(kernel, "order", 1)
 
 
 SHARES = (0.4, 0.3, 0.15, 0.15)
@@ -238,6 +233,5 @@ def thinning(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
     """Steps a draw: where steps are cheap, the full energy of a draw takes a sixth of the time."""
     if not hasattr(kernel, "scale"):
         return 1
-    leaves = jax.tree.leaves(energy, is_leaf=lambda x: isinstance(x, Subsampled))
-    ratios = [x.empirical.size / x.batch_size for x in leaves if isinstance(x, Subsampled)]
+    ratios = [x.empirical.size / x.batch_size for x in subsamplings(energy)]
     return int(min(max(2 * max(ratios, default=1.0), 8), 1000))
