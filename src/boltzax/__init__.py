@@ -20,7 +20,11 @@ from .core import Status as Status
 from .core import mean_estimate as mean_estimate
 from .declare import AbstractMeasure as AbstractMeasure
 from .declare import Cauchy as Cauchy
+from .declare import Chain as Chain
 from .declare import CircleMeasure as CircleMeasure
+from .declare import Circuit as Circuit
+from .declare import Component as Component
+from .declare import Contract as Contract
 from .declare import CrossEntropy as CrossEntropy
 from .declare import CubeMeasure as CubeMeasure
 from .declare import Empirical as Empirical
@@ -29,6 +33,7 @@ from .declare import Gamma as Gamma
 from .declare import GaussianMeasure as GaussianMeasure
 from .declare import HalfNormal as HalfNormal
 from .declare import Independent as Independent
+from .declare import Interface as Interface
 from .declare import IntervalMeasure as IntervalMeasure
 from .declare import Laplace as Laplace
 from .declare import Localisation as Localisation
@@ -43,6 +48,7 @@ from .declare import Subsampled as Subsampled
 from .declare import Tie as Tie
 from .declare import TruncatedNormal as TruncatedNormal
 from .declare import Uniform as Uniform
+from .declare import Violation as Violation
 from .declare import zero as zero
 from .observe import Evidence as Evidence
 from .observe import LocalLearningCoefficient as LocalLearningCoefficient

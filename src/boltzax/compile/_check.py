@@ -15,6 +15,7 @@ from ..declare import (
     AbstractEnergy,
     AbstractTerm,
     CrossEntropy,
+    Localisation,
     SquaredError,
     Temperature,
 )
@@ -34,20 +35,25 @@ def check_terms(energy: object) -> tuple[tuple[Array | float, AbstractTerm], ...
             "own loss",
         )
     terms = energy.terms()
-    data = [(factor, term) for factor, term in terms if isinstance(term, AbstractDataTerm)]
-    if not data:
+    if all(isinstance(term, Localisation) for _, term in terms):
         raise DeclarationError(
             "energy",
-            got="no term that looks at data",
-            expected="at least one data term",
-            mend="add a SquaredError, CrossEntropy or PerDatum term",
+            got="no term but the localisation, which belongs to the prior",
+            expected="at least one term that looks at data, or a violation of interfaces",
+            mend="add a SquaredError, CrossEntropy, PerDatum or Violation term",
         )
     for factor, term in terms:
         _check_factor(factor, term)
-    for _, term in data:
-        _check_mass(term)
-        _check_loss(term)
+        if isinstance(term, AbstractDataTerm):
+            _check_mass(term)
+            _check_loss(term)
     return terms
+
+
+def masses_of(terms) -> tuple[Array, ...]:
+    """Mass of the measure of each data term; 1 where no term looks at data."""
+    masses = [t.measure.mass for _, t in terms if isinstance(t, AbstractDataTerm)]
+    return tuple(jnp.asarray(mass) for mass in masses) or (jnp.ones(()),)
 
 
 def _check_factor(factor: Array | float, term: AbstractTerm) -> None:
@@ -218,7 +224,7 @@ def _check_labels(term: CrossEntropy, classes: tuple[int, ...]) -> None:
 
 def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
     """The model that all terms share, and its weights by path."""
-    models = [term.model for _, term in terms if isinstance(term, AbstractDataTerm)]
+    models = [term.model for _, term in terms if not isinstance(term, Localisation)]
     model, weights = models[0], weights_of(models[0])
     if not weights:
         raise DeclarationError(
@@ -272,7 +278,7 @@ def _check_leaf(path: str, leaf: Array, kind) -> None:
 
 def check_beta(beta: object, terms) -> Array:
     """The inverse temperature as an array; `Temperature` is resolved by the mass of the data."""
-    masses = [term.measure.mass for _, term in terms if isinstance(term, AbstractDataTerm)]
+    masses = masses_of(terms)
     if isinstance(beta, Temperature):
         if any(not np.isclose(mass, masses[0]) for mass in masses):
             raise DeclarationError(

@@ -22,7 +22,7 @@ from ..declare import (
     in_support,
     subsamplings,
 )
-from ._check import check_beta, check_terms, check_weights
+from ._check import check_beta, check_terms, check_weights, masses_of
 from ._coordinates import Coordinates, coordinates
 from ._gibbs import Gibbs
 from ._marginal import BUDGET, marginal_potential
@@ -46,7 +46,8 @@ def compile(
 
     **Arguments**
 
-    - `energy`: what `beta` multiplies, `E = ∫ loss dμ`. `Localisation` terms go to the prior.
+    - `energy`: what `beta` multiplies, `E = ∫ loss dμ`, or the `Violation` of interfaces
+      (hard as beta -> ∞). `Localisation` terms go to the prior.
     - `prior`: `Independent(...)` by path, or one distribution for all weights.
     - `beta`: a number, or a `Temperature`.
     - `chart`: which weights are free (`Freeze`, `Select`, `Mask`, `Tie`); all, if not given.
@@ -80,8 +81,7 @@ def compile(
         _check_centre(lowered, weights_of(term.model))
     pulls = tuple(Plain(jnp.asarray(f, float), t) for f, t in springs)
     lowered = Coordinates(lowered.base, kept, lowered.indices, lowered.ties, pulls)
-    masses = tuple(jnp.asarray(t.measure.mass) for _, t in data if isinstance(t, AbstractDataTerm))
-    return Gibbs(potential, lowered, value, declared, reason, masses)
+    return Gibbs(potential, lowered, value, declared, reason, masses_of(data))
 
 
 def _lower(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..core import DeclarationError
-from ..declare import AbstractChart, Distribution, Slots, biject_to
+from ..declare import AbstractChart, Distribution, Slots, biject_to, from_normal
 from ._potential import Plain
 
 Weights = dict[str, Array]
@@ -60,6 +60,23 @@ class Coordinates(eqx.Module):
             draw = prior.expand(batch).sample(k)
             weights[path] = jnp.asarray(draw, self.base[path].dtype)
         return self.unconstrain(weights)
+
+    def from_normal(self, u: Weights) -> dict[str, Array]:
+        """All weights of the model where the free ones are images of standard normals `u`.
+
+        If `u` (a leaf for each free leaf of the model, of its shape) is standard normal, the
+        weights have the law of the prior. A prior with springs has no such map.
+        """
+        moved = dict(self.base)
+        for path, prior in self.priors.items():
+            leaf = self.base[path]
+            value = jnp.broadcast_to(from_normal(path, prior, u[path]), leaf.shape)
+            if path in self.indices:
+                chosen = self.indices[path]
+                inside = value.reshape(-1)[chosen]
+                value = leaf.reshape(-1).at[chosen].set(inside).reshape(leaf.shape)
+            moved[path] = value
+        return moved | {leaf: moved[source] for leaf, source in self.ties.items()}
 
     def _constrain(self, path: str, value: Array) -> Array:
         transform = biject_to(self.priors[path].support)

@@ -10,6 +10,11 @@ from ._chart import Slots as Slots
 from ._chart import Tie as Tie
 from ._chart import check_chart as check_chart
 from ._circle import CircleMeasure as CircleMeasure
+from ._contract import Chain as Chain
+from ._contract import Circuit as Circuit
+from ._contract import Component as Component
+from ._contract import Contract as Contract
+from ._contract import Violation as Violation
 from ._cube import CubeMeasure as CubeMeasure
 from ._empirical import Empirical as Empirical
 from ._empirical import Subsampled as Subsampled
@@ -23,6 +28,7 @@ from ._energy import PerDatum as PerDatum
 from ._energy import SquaredError as SquaredError
 from ._energy import zero as zero
 from ._gaussian import GaussianMeasure as GaussianMeasure
+from ._interface import Interface as Interface
 from ._interval import IntervalMeasure as IntervalMeasure
 from ._measure import AbstractMeasure as AbstractMeasure
 from ._models import MLP as MLP
@@ -44,6 +50,7 @@ from ._prior import TruncatedNormal as TruncatedNormal
 from ._prior import Uniform as Uniform
 from ._prior import biject_to as biject_to
 from ._prior import check_distribution as check_distribution
+from ._prior import from_normal as from_normal
 from ._prior import in_support as in_support
 from ._temperature import Temperature as Temperature
 from ._temperature import bayes as bayes

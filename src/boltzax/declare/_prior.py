@@ -169,6 +169,29 @@ def in_support(prior: Distribution, value: Array) -> Array:
     return jnp.asarray(support(value))
 
 
+def from_normal(path: str, prior: Distribution, u: Array) -> Array:
+    """A value of the prior's law for standard normal `u` of the leaf's shape.
+
+    Affine for `Normal` and `MultivariateNormal`, else by the quantile function of `Φ(u)`. Raises
+    `DeclarationError` for a prior without one.
+    """
+    if isinstance(prior, Normal):
+        return prior.loc + prior.scale * u
+    if isinstance(prior, MultivariateNormal):
+        return prior.loc + jnp.einsum("...ij,...j->...i", prior.scale_tril, u)
+    tiny = jnp.finfo(u.dtype).eps
+    try:
+        return jnp.asarray(prior.icdf(jnp.clip(jax.scipy.special.ndtr(u), tiny, 1 - tiny)))
+    except NotImplementedError as error:
+        raise DeclarationError(
+            f"prior[{path!r}]",
+            got=f"{type(prior).__name__}, which has no quantile function",
+            expected="a prior that is the image of a standard normal",
+            mend="use a Normal, MultivariateNormal, Uniform, Laplace, Cauchy or another univariate "
+            "distribution with `icdf`",
+        ) from error
+
+
 def _depends(constraint: object) -> bool:
     return type(constraint) is type(constraints.dependent)
 

@@ -1,0 +1,65 @@
+"""Finite unions of closed boxes, as their maximal boxes.
+
+A closed union of boxes has one set of maximal boxes (boxes inside it that no larger box inside it
+contains), so that set is its canonical form. Any box inside the union lies in one of them, which
+makes inclusion, erosion and the distance to the boundary exact and short. They are found by
+consensus, as the prime implicants of a Boolean function are (Quine 1955, Am. Math. Monthly 62:627,
+with intervals for the values of a variable).
+
+A box is a pair of tuples (lower, upper) of extended reals; everything here runs on the host.
+"""
+
+import itertools
+
+Box = tuple[tuple[float, ...], tuple[float, ...]]
+"""Lower and upper corner; infinite entries are rays."""
+
+
+def maximal(boxes: list[Box]) -> tuple[Box, ...]:
+    """The maximal boxes of the union, sorted."""
+    found = _outermost([box for box in boxes if all(a <= b for a, b in zip(*box, strict=True))])
+    while True:
+        new = {
+            joined
+            for one, other in itertools.combinations(found, 2)
+            for joined in _consensus(one, other)
+            if not any(inside(joined, box) for box in found)
+        }
+        if not new:
+            return tuple(sorted(found))
+        found = _outermost([*found, *sorted(new)])
+
+
+def inside(one: Box, other: Box) -> bool:
+    """Whether a box lies in another."""
+    low = all(a >= b for a, b in zip(one[0], other[0], strict=True))
+    return low and all(a <= b for a, b in zip(one[1], other[1], strict=True))
+
+
+def intersection(one: Box, other: Box) -> Box:
+    """The common part; some lower entry above the upper one, if there is none."""
+    low = tuple(max(a, b) for a, b in zip(one[0], other[0], strict=True))
+    return low, tuple(min(a, b) for a, b in zip(one[1], other[1], strict=True))
+
+
+def _consensus(one: Box, other: Box) -> list[Box]:
+    """The boxes that run across the seam of two boxes, one for each axis."""
+    low, high = intersection(one, other)
+    gaps = [axis for axis, (a, b) in enumerate(zip(low, high, strict=True)) if a > b]
+    if gaps:
+        return []
+    found = []
+    for axis in range(len(low)):
+        lower, upper = list(low), list(high)
+        lower[axis] = min(one[0][axis], other[0][axis])
+        upper[axis] = max(one[1][axis], other[1][axis])
+        found.append((tuple(lower), tuple(upper)))
+    return found
+
+
+def _outermost(boxes: list[Box]) -> list[Box]:
+    """Those that lie in no other."""
+    unique = list(dict.fromkeys(boxes))
+    return [
+        box for box in unique if not any(inside(box, other) for other in unique if other != box)
+    ]

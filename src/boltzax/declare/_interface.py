@@ -1,0 +1,429 @@
+"""Interfaces: for each logical value, the values that are acceptable for it."""
+
+import functools
+import itertools
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from ..core import DeclarationError
+from ._boxes import Box, inside, intersection, maximal
+
+Value = Hashable
+"""A logical value: 0 and 1, a name, a tuple of values."""
+
+HORIZON = 1e3
+"""How far out an unbounded interval is looked at by sampling (in its own units)."""
+
+
+class Interface(eqx.Module):
+    """For each of K logical values a finite union of closed boxes in R^d.
+
+    `A(v) = ∪_j [lower_vj, upper_vj]`, the acceptable values for `v`; infinite bounds are rays. The
+    boxes are kept as the maximal boxes of each union (see `boltzax.Interface.intervals`), so that
+    equal sets are equal interfaces, and the distance to the boundary is exact. The bounds are
+    arrays `[value, box, dim]`, filled up with empty boxes (lower inf, upper -inf): they may be
+    traced and differentiated, as long as the boxes do not change their order.
+
+    `A <= B` is inclusion for every value; `A & B` and `A | B` are meet and join value by value,
+    `A @ B` the product: the interface of the pair, with tuples of values.
+
+    Source: interfaces ("APIs") between components, Wentworth & Lorell, "Toward Statistical
+    Mechanics of Interfaces Under Selection Pressure" (2023).
+    """
+
+    values: tuple[Value, ...] = eqx.field(static=True)
+    lower: Float[Array, "value box dim"]
+    upper: Float[Array, "value box dim"]
+
+    def __init__(self, values: Sequence[Value], lower: Any, upper: Any):
+        self.values = _check_values(values)
+        low, high = (_bounds(name, b) for name, b in (("lower", lower), ("upper", upper)))
+        if low.shape != high.shape or low.ndim != 3 or low.shape[0] != len(self.values):
+            raise DeclarationError(
+                "lower, upper",
+                got=f"shapes {low.shape} and {high.shape} for {len(self.values)} values",
+                expected="two arrays [value, box, dim]",
+                mend="use Interface.boxes, Interface.intervals or Interface.thresholds",
+            )
+        if isinstance(low, Tracer) or isinstance(high, Tracer):
+            self.lower, self.upper = low, high
+        else:
+            sets = [_set(low[i], high[i]) for i in range(len(self.values))]
+            self.lower, self.upper = _arrays(sets, low.shape[-1])
+
+    @classmethod
+    def boxes(cls, sets: Mapping[Value, Sequence[tuple[Any, Any]]]) -> "Interface":
+        """The interface with the given boxes, pairs of corners `(lower, upper)`, of each value.
+
+            Interface.boxes({0: [((0, 0), (1, 1))], 1: [((2, 2), (3, 3)), ((2, 0), (3, 1))]})
+
+        Scalar corners are intervals in one dimension; `None` or an infinity is a ray. An empty
+        list accepts nothing. Raises `DeclarationError` for bounds in the wrong order, boxes of
+        different dimensions, or no box at all.
+        """
+        if not isinstance(sets, Mapping) or not sets:
+            raise DeclarationError(
+                "sets",
+                got=f"{sets!r:.80}",
+                expected="a dictionary from logical value to boxes",
+                mend="pass e.g. {0: [(0.0, 1.2)], 1: [(3.5, 5.0)]}",
+            )
+        checked = {v: [_box(v, box) for box in _as_list(v, boxes)] for v, boxes in sets.items()}
+        dims = {len(box[0]) for boxes in checked.values() for box in boxes}
+        if len(dims) != 1:
+            raise DeclarationError(
+                "sets",
+                got=f"boxes of dimensions {sorted(dims)}",
+                expected="at least one box, and one dimension for all",
+                mend="give every corner the same number of entries",
+            )
+        lower, upper = _arrays([maximal(boxes) for boxes in checked.values()], dims.pop())
+        return cls(tuple(checked), lower, upper)
+
+    @classmethod
+    def intervals(cls, sets: Mapping[Value, Sequence[tuple[Any, Any]]]) -> "Interface":
+        """The interface on the line with the given intervals `(lower, upper)` of each value.
+
+            Interface.intervals({0: [(0, 1.2)], 1: [(3.5, 5.0)]})
+
+        Overlapping and touching intervals become one; `None` or an infinity is a ray.
+        """
+        made = cls.boxes(sets)
+        if made.dim != 1:
+            raise DeclarationError(
+                "sets",
+                got=f"boxes of dimension {made.dim}",
+                expected="intervals (lower, upper)",
+                mend="use Interface.boxes in more dimensions",
+            )
+        return made
+
+    @classmethod
+    def thresholds(
+        cls, low: Any, high: Any, *, range: tuple[Any, Any] = (None, None)
+    ) -> "Interface":
+        """`A(0) = [range₀, low]`, `A(1) = [high, range₁]`; rays where the range is `None`.
+
+        The thresholds may be traced, or arrays `[dim]` (all coordinates must then be low, or all
+        high). Raises `DeclarationError` unless `low <= high`, both inside the range.
+        """
+        floor, ceiling = (
+            b if b is not None else s * math.inf for b, s in zip(range, (-1, 1), strict=True)
+        )
+        ends = [jnp.atleast_1d(jnp.asarray(end, float)) for end in (floor, low, high, ceiling)]
+        ends = jnp.broadcast_arrays(*ends)
+        if not any(isinstance(end, Tracer) for end in ends) and not all(
+            bool(jnp.all(a <= b)) for a, b in itertools.pairwise(ends)
+        ):
+            raise DeclarationError(
+                "low, high",
+                got=f"{low} and {high} in the range {range}",
+                expected="range[0] <= low <= high <= range[1]",
+                mend="0 is what lies below `low`, 1 what lies above `high`",
+            )
+        lower, upper = jnp.stack([ends[0], ends[2]]), jnp.stack([ends[1], ends[3]])
+        return cls((0, 1), lower[:, None], upper[:, None])
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the values."""
+        return self.lower.shape[-1]
+
+    def index(self, value: Value) -> int:
+        """The place of a logical value in `values`."""
+        if value not in self.values:
+            raise DeclarationError(
+                "value",
+                got=repr(value),
+                expected=f"one of {list(self.values)}",
+                mend="name a logical value of this interface",
+            )
+        return self.values.index(value)
+
+    def sets(self) -> dict[Value, tuple[Box, ...]]:
+        """The maximal boxes of each logical value, on the host."""
+        low, high = np.asarray(self.lower, float), np.asarray(self.upper, float)
+        pairs = zip(self.values, low, high, strict=True)
+        return {value: _set(a, b) for value, a, b in pairs}
+
+    def distance(self, y: Float[Array, " dim"]) -> Float[Array, " value"]:
+        """Signed L∞ distance of `y` to the boundary of each `A(v)`: positive inside.
+
+        `max_j min_i min(y_i - lower_i, upper_i - y_i)` over the maximal boxes `j`; -inf if `A(v)`
+        is empty.
+        """
+        sides = jnp.minimum(y - self.lower, self.upper - y)
+        return jnp.max(jnp.min(sides, axis=-1), axis=-1)
+
+    def contains(self, y: Any, value: Value) -> Array:
+        """Whether `y` is acceptable for the logical value (boundary included).
+
+        `y` is `[dim]`, with any leading axes; in one dimension the last axis may be left out.
+        """
+        row = self.index(value)
+        y = jnp.asarray(y, float)
+        if self.dim == 1 and (y.ndim == 0 or y.shape[-1] != 1):
+            y = y[..., None]
+        if y.shape[-1] != self.dim:
+            raise DeclarationError(
+                "y",
+                got=f"shape {y.shape}",
+                expected=f"a last axis of length {self.dim}",
+                mend="match the dimension of the interface",
+            )
+        sides = jnp.minimum(y[..., None, :] - self.lower[row], self.upper[row] - y[..., None, :])
+        return jnp.max(jnp.min(sides, axis=-1), axis=-1) >= 0
+
+    def erode(self, by: float) -> "Interface":
+        """The values that stay acceptable when moved by at most `by` (L∞): a margin demanded.
+
+        A negative `by` dilates. Raises `DeclarationError` if a non-empty union vanishes.
+        """
+        margin = float(by)
+        smaller = {
+            value: [
+                (tuple(x + margin for x in low), tuple(x - margin for x in high))
+                for low, high in boxes
+                if all(a + margin <= b - margin for a, b in zip(low, high, strict=True))
+            ]
+            for value, boxes in self.sets().items()
+        }
+        for value, boxes in self.sets().items():
+            if boxes and not smaller[value]:
+                raise DeclarationError(
+                    "by",
+                    got=f"{by}, which leaves nothing of the value {value!r}",
+                    expected="at most half the width of the widest box",
+                    mend="demand a smaller margin",
+                )
+        return Interface._of(smaller, self.dim)
+
+    def points(self, count: int) -> Float[Array, "value point dim"]:
+        """`count` points of each box: evenly spaced with both ends on the line; in more dimensions
+        the corners (of up to 6 axes), then a Halton sequence. A ray is covered to `HORIZON`.
+        """
+        unit = jnp.asarray(_unit_points(self.dim, count), self.lower.dtype)
+        empty = self.lower[:, :, :1] > self.upper[:, :, :1]
+        first = jnp.argmin(empty[:, :, 0], axis=1)
+        rows = jnp.arange(len(self.values))
+        low = jnp.where(empty, self.lower[rows, first][:, None], self.lower)
+        high = jnp.where(empty, self.upper[rows, first][:, None], self.upper)
+        low, high = low[:, :, None], high[:, :, None]
+        no_low, no_high = jnp.isinf(low), jnp.isinf(high)
+        start, end = jnp.where(no_low, 0.0, low), jnp.where(no_high, 0.0, high)
+        out = (1 + 1 / HORIZON) / (1 + 1 / HORIZON - unit) - 1
+        back = (1 + 1 / HORIZON) / (unit + 1 / HORIZON) - 1
+        both = HORIZON * (2 * unit - 1) ** 3
+        inner = start + unit * (end - start)
+        ray = jnp.where(no_low, end - back, start + out)
+        points = jnp.where(no_low & no_high, both, jnp.where(no_low | no_high, ray, inner))
+        # the ends themselves, not what rounding makes of them
+        points = jnp.where((unit == 0) & ~no_low, low, points)
+        points = jnp.where((unit == 1) & ~no_high, high, points)
+        return points.reshape(len(self.values), -1, self.dim)
+
+    def __le__(self, other: "Interface") -> bool:
+        """Inclusion: `A(v) ⊆ B(v)` for every logical value."""
+        theirs = self._like(other)
+        return all(
+            all(any(inside(box, large) for large in theirs[value]) for box in boxes)
+            for value, boxes in self.sets().items()
+        )
+
+    def __ge__(self, other: "Interface") -> bool:
+        return other <= self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Interface):
+            return NotImplemented
+        return self.sets() == other.sets()
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.sets().items()))
+
+    def __and__(self, other: "Interface") -> "Interface":
+        """Meet: `A(v) ∩ B(v)`."""
+        theirs = self._like(other)
+        meet = {
+            value: [intersection(a, b) for a in boxes for b in theirs[value]]
+            for value, boxes in self.sets().items()
+        }
+        return Interface._of(meet, self.dim)
+
+    def __or__(self, other: "Interface") -> "Interface":
+        """Join: `A(v) ∪ B(v)`."""
+        theirs = self._like(other)
+        join = {value: [*boxes, *theirs[value]] for value, boxes in self.sets().items()}
+        return Interface._of(join, self.dim)
+
+    def __matmul__(self, other: "Interface") -> "Interface":
+        """Product: the interface of the pair `(x, y)` in R^(d+e), with values `(u, v)`.
+
+        Products of products are flat: the values of `A @ B @ C` are triples.
+        """
+        pairs = {
+            (*_flat(self, u), *_flat(other, v)): [
+                ((*a[0], *b[0]), (*a[1], *b[1])) for a in left for b in right
+            ]
+            for u, left in self.sets().items()
+            for v, right in other.sets().items()
+        }
+        return Interface._of(pairs, self.dim + other.dim)
+
+    def relabel(self, names: Mapping[Value, Value]) -> "Interface":
+        """The same sets under other names of the logical values."""
+        new = [names.get(value, value) for value in self.values]
+        return Interface(new, self.lower, self.upper)
+
+    @staticmethod
+    def _of(sets: Mapping[Value, Sequence[Box]], dim: int) -> "Interface":
+        lower, upper = _arrays([maximal(list(boxes)) for boxes in sets.values()], dim)
+        return Interface(tuple(sets), lower, upper)
+
+    def _like(self, other: object) -> dict[Value, tuple[Box, ...]]:
+        """The sets of an interface that can be compared with this one."""
+        if not isinstance(other, Interface):
+            raise DeclarationError(
+                "interface",
+                got=type(other).__name__,
+                expected="an Interface",
+                mend="compare interfaces with interfaces",
+            )
+        if set(self.values) != set(other.values) or self.dim != other.dim:
+            raise DeclarationError(
+                "interface",
+                got=f"values {list(other.values)} in dimension {other.dim}",
+                expected=f"values {list(self.values)} in dimension {self.dim}",
+                mend="compare interfaces of the same signal; use `relabel` for other names",
+            )
+        return other.sets()
+
+    def __repr__(self) -> str:
+        if isinstance(self.lower, Tracer) or not isinstance(self.lower, Array | np.ndarray):
+            return f"Interface(values={self.values}, shape={getattr(self.lower, 'shape', None)})"
+        if self.lower.ndim != 3:
+            return f"Interface(values={self.values}, shape={self.lower.shape})"
+        lines = [
+            f"{value!r}: " + (" ∪ ".join(_box_text(box) for box in boxes) or "∅")
+            for value, boxes in self.sets().items()
+        ]
+        return "Interface(" + ", ".join(lines) + ")"
+
+
+def _flat(interface: Interface, value: Value) -> tuple:
+    product = all(isinstance(each, tuple) for each in interface.values)
+    return value if product and isinstance(value, tuple) else (value,)
+
+
+def _box_text(box: Box) -> str:
+    def one(a: float, b: float) -> str:
+        left = "(-∞" if a == -math.inf else f"[{a:.6g}"
+        right = "∞)" if b == math.inf else f"{b:.6g}]"
+        return f"{left}, {right}"
+
+    return " × ".join(one(a, b) for a, b in zip(*box, strict=True))
+
+
+def _set(low: Any, high: Any) -> tuple[Box, ...]:
+    rows = zip(np.asarray(low, float), np.asarray(high, float), strict=True)
+    return maximal([(tuple(a.tolist()), tuple(b.tolist())) for a, b in rows])
+
+
+def _arrays(sets: Sequence[Sequence[Box]], dim: int) -> tuple[Array, Array]:
+    """Bounds `[value, box, dim]`, filled up with empty boxes."""
+    width = max(1, max(len(boxes) for boxes in sets))
+    lower = np.full((len(sets), width, dim), np.inf)
+    upper = np.full((len(sets), width, dim), -np.inf)
+    for row, boxes in enumerate(sets):
+        for place, (low, high) in enumerate(boxes):
+            lower[row, place], upper[row, place] = low, high
+    return jnp.asarray(lower, float), jnp.asarray(upper, float)
+
+
+@functools.cache
+def _unit_points(dim: int, count: int) -> np.ndarray:
+    """Points of the unit cube `[count, dim]` (at least its corners), corners first."""
+    from scipy.stats import qmc
+
+    if dim == 1:
+        return np.linspace(0, 1, max(count, 2))[:, None]
+    axes = min(dim, 6)
+    corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * axes, indexing="ij"), axis=-1).reshape(-1, axes)
+    corners = np.concatenate([corners, np.full((len(corners), dim - axes), 0.5)], axis=1)
+    rest = qmc.Halton(dim, scramble=False).random(max(count - len(corners), 1) + 1)[1:]
+    return np.concatenate([corners, rest])
+
+
+def _check_values(values: object) -> tuple[Value, ...]:
+    try:
+        checked = tuple(values)  # type: ignore[arg-type]
+        good = len(checked) > 0 and len(set(checked)) == len(checked)
+    except TypeError:
+        checked, good = (), False
+    if not good:
+        raise DeclarationError(
+            "values",
+            got=repr(values),
+            expected="different, hashable logical values",
+            mend="name them e.g. (0, 1)",
+        )
+    return checked
+
+
+def _bounds(name: str, value: Any) -> Array:
+    try:
+        array = jnp.asarray(value, float)
+        good = isinstance(array, Tracer) or not bool(jnp.any(jnp.isnan(array)))
+    except (TypeError, ValueError):
+        array, good = jnp.zeros(()), False
+    if not good:
+        raise DeclarationError(
+            name,
+            got=f"{value!r:.80}",
+            expected="numbers, none of them NaN",
+            mend="pass an array [value, box, dim]",
+        )
+    return array
+
+
+def _as_list(value: Value, boxes: object) -> list:
+    if not isinstance(boxes, Sequence) or isinstance(boxes, str):
+        raise DeclarationError(
+            f"sets[{value!r}]",
+            got=f"{boxes!r:.80}",
+            expected="a list of boxes (lower, upper)",
+            mend="write [(0.0, 1.2)], also for a single box",
+        )
+    return list(boxes)
+
+
+def _box(value: Value, box: object) -> Box:
+    argument = f"sets[{value!r}]"
+    try:
+        low, high = box  # type: ignore[misc]
+        ends = []
+        for end, missing in ((low, -math.inf), (high, math.inf)):
+            entries = [end] if np.ndim(end) == 0 or end is None else list(end)
+            ends.append(tuple(missing if x is None else float(x) for x in entries))
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(
+            argument,
+            got=f"{box!r:.80}",
+            expected="a pair (lower, upper) of numbers or of corners; None for a ray",
+            mend="write e.g. (0.0, 1.2) or ((0, 0), (1, 1))",
+        ) from error
+    if len(ends[0]) != len(ends[1]) or not all(a <= b for a, b in zip(*ends, strict=True)):
+        raise DeclarationError(
+            argument,
+            got=f"{box!r:.80}",
+            expected="lower <= upper in every coordinate",
+            mend="swap the bounds",
+        )
+    return ends[0], ends[1]

@@ -1,0 +1,1 @@
+"""Interfaces under selection pressure: entropy, certificates, emergent interfaces."""
