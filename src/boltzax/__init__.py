@@ -7,6 +7,7 @@
 when first used.
 """
 
+from . import interfaces as interfaces
 from . import models as models
 from . import temperature as temperature
 from . import theory as theory

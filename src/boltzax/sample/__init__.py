@@ -10,6 +10,7 @@ from ._dynamics import Chains as Chains
 from ._hmc import HMC as HMC
 from ._kernel import AbstractKernel as AbstractKernel
 from ._kernel import Move as Move
+from ._kernel import noise_like as noise_like
 from ._loop import AbstractCheckpoints as AbstractCheckpoints
 from ._loop import AbstractSaver as AbstractSaver
 from ._loop import AbstractSink as AbstractSink

@@ -17,6 +17,11 @@ from ._decay import legendre_slope as legendre_slope
 from ._decay import power_law_exponent as power_law_exponent
 from ._gaussian import linear_unit_exact as linear_unit_exact
 from ._gaussian import quadratic_exact as quadratic_exact
+from ._interfaces import affine_interface as affine_interface
+from ._interfaces import amplifier_interface as amplifier_interface
+from ._interfaces import linear_chain_maximum as linear_chain_maximum
+from ._interfaces import linear_interface as linear_interface
+from ._interfaces import step_interface as step_interface
 from ._linear import deep_linear as deep_linear
 from ._linear import reduced_rank as reduced_rank
 from ._psd import psd_factorization as psd_factorization

@@ -1,0 +1,274 @@
+"""Does an ensemble of systems find the interfaces of maximal entropy? A test against the prior."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from ..core import DeclarationError, Estimate, typed, weights_of, with_weights
+from ._satisfaction_expected import REPLICATES, ExpectedSatisfaction, Judge, Series
+
+LEAST = 100
+"""Fewest prior draws that must satisfy each contract of a candidate (then H errs by at most .15)."""
+LEVEL = 0.01
+"""An ensemble that obeys the law is called otherwise with this probability."""
+
+
+class Agreement(eqx.Enumeration):
+    """How an ensemble compares with the satisfaction law."""
+
+    agrees = "The distance from the law is that of an exact ensemble of the same size."
+    order_only = (
+        "Interfaces of more entropy are satisfied more often, but not by the law: the distance is "
+        "beyond that of 99% of exact ensembles of the same size."
+    )
+    differs = "The ensemble is far from the law, in order as well."
+    too_few = (
+        "Fewer than three candidates can be expected to be satisfied often enough, or none was. "
+        "Train more systems, draw more of the prior, or pass wider interfaces."
+    )
+
+
+class SatisfactionLaw(eqx.Module):
+    """An ensemble held against `P[B satisfied | spec] = e^{H(B)}/Z`.
+
+    - `fraction`: share of the systems that satisfy both contracts of each candidate; `expected`:
+      `e^H/Z`; `entropy`: H, nats; `used`: which candidates count below;
+    - `slope` of log P on H (1 by the law), `level`: satisfactions found over satisfactions
+      expected, all candidates together (1 by the law), `order`: Spearman's correlation of P and H;
+    - `best`: found over expected for the candidate of largest H; `shortfall`: nats of H by which
+      the most satisfied candidate stays below the largest H;
+    - `distance`: `sqrt(Σ (P - e^H/Z)²/(e^H/Z) / Σ e^H/Z)`, the relative deviation; `floor`: its
+      median in exact ensembles of the same size; `p_value`: how often those are as far;
+    - `systems`: given, `solved`: how many of them satisfy the end-to-end spec (the others are left
+      out); `agreement`: the verdict.
+    """
+
+    fraction: Float[Array, " candidate"]
+    expected: Float[Array, " candidate"]
+    entropy: Float[Array, " candidate"]
+    used: Bool[Array, " candidate"]
+    slope: Estimate
+    level: Estimate
+    order: Estimate
+    best: Estimate
+    shortfall: float
+    distance: float
+    floor: float
+    p_value: float
+    systems: int
+    solved: int
+    agreement: Agreement
+
+    def __repr__(self) -> str:
+        if not isinstance(self.fraction, jax.Array):
+            return "SatisfactionLaw(...)"
+        pairs = (("slope", self.slope), ("level", self.level), ("order", self.order))
+        said = ", ".join(f"{n} {float(e.value):.3f} ± {float(e.standard_error):.2g}"
+                         for n, e in (*pairs, ("best", self.best)))  # fmt: skip
+        return (
+            f"SatisfactionLaw of {self.solved} of {self.systems} systems, "
+            f"{int(jnp.sum(self.used))} candidates\n  {said}\n  distance {self.distance:.3g}, "
+            f"floor {self.floor:.3g}, p = {self.p_value:.3g}\n  {Agreement[self.agreement]}"
+        )
+
+
+@typed
+def satisfaction_law(
+    ensemble: PyTree,
+    expected: ExpectedSatisfaction,
+    *,
+    key: PRNGKeyArray,
+    initial: PyTree = None,
+    allow_satisfied: bool = False,
+    least: float = 10.0,
+) -> SatisfactionLaw:
+    """Whether an ensemble of systems satisfies interfaces as often as their entropy says.
+
+    Under the prior conditioned on the end-to-end spec, `P[B satisfied | spec] = e^{H(B)}/Z`
+    exactly, `H(B) = H₁(first, B) + H₂(B, last)`: log P is linear in H, with slope 1 and level
+    `-log Z`. The events overlap (a system satisfies many B), so this is no partition.
+
+    **Arguments**
+
+    - `ensemble`: a pair of component models whose arrays have a leading axis of systems, trained
+      or sampled however. Systems that do not satisfy the spec are left out and counted.
+    - `expected`: from `expected_satisfaction`.
+    - `key`: of the bootstrap.
+    - `initial`: the models at which each system started, in the same form. A system that satisfied
+      the spec before any training brings the prior's own law with it, so ensembles with such
+      starts are refused; drop these systems.
+    - `allow_satisfied`: take the ensemble whatever it started from: draws without a start
+      (rejection), or chains that have forgotten it.
+    - `least`: a candidate counts if so many of the solved systems are expected to satisfy it, and
+      at least 100 draws of the prior do; how many did satisfy it plays no part.
+
+    The slope is that of a Poisson log-linear fit, `Σ (n_B - μ_B)(1, H_B) = 0`, which needs no
+    logarithm of a count. Standard errors are those of a Bayesian bootstrap over systems and prior
+    draws together. The noise floor is the distance of stretches of the pool (prior draws that
+    satisfy the spec) as long as the ensemble; an exact ensemble has `p_value` below .01, and so
+    another verdict than `agrees`, with probability .01.
+
+    **Raises** `DeclarationError` for an ensemble of other models, for starts that satisfy the spec
+    or are not given, and for more solved systems than a quarter of the pool.
+    """
+    weights = _stacked_weights("ensemble", ensemble, expected)
+    count = len(next(iter(weights[0].values())))
+    satisfied, solved = _judge_systems(expected, weights)
+    _check_starts(expected, initial, allow_satisfied, count)
+    number, pool = int(jnp.sum(solved)), np.asarray(expected.pool)
+    if number > len(pool) // 4:
+        raise DeclarationError(
+            "ensemble",
+            got=f"{number} systems that satisfy the spec, for a pool of {len(pool)}",
+            expected="at most a quarter of the pool",
+            mend="raise `draws` in expected_satisfaction, or pass fewer systems",
+        )
+    entropy, rate = expected.entropy, jnp.exp(expected.entropy - expected.log_evidence)
+    used = (number * rate >= least) & (expected.counts >= LEAST)
+    hits = satisfied & solved[:, None]
+    fraction = jnp.sum(hits, axis=0) / max(number, 1)
+    keys = jax.random.split(key, REPLICATES)
+    point, spread = _statistics(expected, hits, solved, used, keys)
+    slope, level, order, best = (
+        Estimate(v, e, jnp.asarray(number, v.dtype), jnp.ones_like(v))
+        for v, e in zip(point, spread, strict=True)
+    )
+    exact = _windows(pool, max(number, 1))
+    distance = float(_distance(fraction, rate, used))
+    floor = np.asarray(jax.vmap(_distance, (0, None, None))(jnp.asarray(exact), rate, used))
+    p_value = (1 + float(np.sum(floor >= distance))) / (1 + len(floor))
+    if int(jnp.sum(used)) < 3 or not bool(jnp.any(hits & used)):
+        agreement = Agreement.too_few
+    elif p_value >= LEVEL:
+        agreement = Agreement.agrees
+    elif float(order.value) > 2 * float(order.standard_error):
+        agreement = Agreement.order_only
+    else:
+        agreement = Agreement.differs
+    known = jnp.where(expected.counts >= LEAST, entropy, -jnp.inf)
+    shortfall = float(jnp.max(known) - entropy[jnp.argmax(jnp.where(used, fraction, -1.0))])
+    return SatisfactionLaw(
+        fraction, rate, entropy, used, slope, level, order, best, shortfall, distance,
+        float(np.median(floor)), p_value, count, number, agreement,
+    )  # fmt: skip
+
+
+@eqx.filter_jit
+def _judge_systems(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Array, Array]:
+    parts = tuple(component.model for component in expected.components)
+    ends = (expected.components, expected.first, expected.candidates, expected.last)
+    judge = Judge(*ends, expected.points)
+
+    def one(each):
+        pairs = zip(parts, each, strict=True)
+        before, after, solved = judge(Series(tuple(with_weights(m, w) for m, w in pairs)))
+        return before & after, solved
+
+    return jax.lax.map(one, weights, batch_size=64)
+
+
+@eqx.filter_jit
+def _statistics(
+    expected: ExpectedSatisfaction, hits: Array, solved: Array, used: Array, keys: Array
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Slope, level, order and best of the ensemble, and their standard deviations."""
+
+    def of(weights, entropy, evidence):
+        weights = weights * solved
+        fraction = weights @ hits / jnp.maximum(jnp.sum(weights), 1e-30)
+        return _summary(fraction, entropy, evidence, used)
+
+    def again(each):
+        key, entropy, evidence = each
+        return of(jax.random.exponential(key, solved.shape), entropy, evidence)
+
+    point = of(jnp.ones(solved.shape), expected.entropy, expected.log_evidence)
+    stored = (keys, expected.entropy_replicates, expected.log_evidence_replicates)
+    return point, tuple(jnp.std(each) for each in jax.lax.map(again, stored))
+
+
+def _summary(fraction: Array, entropy: Array, evidence: Array, used: Array) -> tuple[Array, ...]:
+    h = jnp.where(used, entropy, -jnp.inf)
+    p = jnp.where(used, fraction, 0.0)
+    finite, total = jnp.where(used, entropy, 0.0), jnp.sum(p)
+    wanted = jnp.sum(p * finite) / total
+
+    def newton(_, slope):
+        tilted = jax.nn.softmax(slope * jnp.where(used, finite, 0.0), where=used)
+        mean = jnp.sum(tilted * finite)
+        variance = jnp.sum(tilted * (finite - mean) ** 2)
+        return slope + jnp.clip((wanted - mean) / jnp.maximum(variance, 1e-12), -0.5, 0.5)
+
+    slope = jax.lax.fori_loop(0, 50, newton, jnp.ones_like(evidence))
+    level = total / jnp.exp(jax.scipy.special.logsumexp(h) - evidence)
+    top = jnp.argmax(h)
+    best = p[top] / jnp.exp(h[top] - evidence)
+    return slope, level, _spearman(p, finite, used), best
+
+
+def _spearman(a: Array, b: Array, used: Array) -> Array:
+    """Rank correlation of the entries in use, ties at their mean rank."""
+    rows = used[:, None] & used[None, :]
+
+    def ranks(x):
+        below = 0.5 * ((x[:, None] > x).astype(x.dtype) + (x[:, None] >= x).astype(x.dtype))
+        rank = jnp.sum(jnp.where(rows, below, 0.0), axis=1)
+        return jnp.where(used, rank - jnp.sum(jnp.where(used, rank, 0.0)) / jnp.sum(used), 0.0)
+
+    x, y = ranks(a), ranks(b)
+    return jnp.sum(x * y) / jnp.sqrt(jnp.sum(x**2) * jnp.sum(y**2))
+
+
+def _distance(fraction: Array, rate: Array, used: Array) -> Array:
+    deviation = jnp.where(used, (fraction - rate) ** 2 / jnp.where(used, rate, 1.0), 0.0)
+    return jnp.sqrt(jnp.sum(deviation) / jnp.sum(jnp.where(used, rate, 0.0)))
+
+
+def _windows(pool: np.ndarray, length: int) -> np.ndarray:
+    """Shares of stretches of the pool, which is independent and needs no shuffling."""
+    ring = np.concatenate([pool, pool[:length]]).astype(float)
+    sums = np.concatenate([np.zeros((1, pool.shape[1])), np.cumsum(ring, axis=0)])
+    starts = (np.arange(REPLICATES) * len(pool)) // REPLICATES
+    return (sums[starts + length] - sums[starts]) / length
+
+
+def _stacked_weights(argument: str, models: PyTree, expected: ExpectedSatisfaction) -> tuple:
+    """The weights of each component by path, with a leading axis of systems."""
+    parts = models.parts if isinstance(models, Series) else models
+    wanted = [weights_of(component.model) for component in expected.components]
+    found = tuple(weights_of(part) for part in parts) if isinstance(parts, tuple | list) else ()
+    shapes = [{path: jnp.shape(leaf)[1:] for path, leaf in each.items()} for each in found]
+    counts = {jnp.shape(leaf)[:1] for each in found for leaf in each.values()}
+    if shapes != [{k: jnp.shape(v) for k, v in each.items()} for each in wanted] or (
+        len(counts) != 1 or counts == {()}
+    ):
+        raise DeclarationError(
+            argument,
+            got=f"{shapes or type(models).__name__} after leading axes {sorted(counts)}",
+            expected="a pair of component models, every array with one leading axis of systems",
+            mend="stack the systems, e.g. eqx.filter_vmap(make)(keys)",
+        )
+    return found
+
+
+def _check_starts(expected, initial: PyTree, allow_satisfied: bool, count: int) -> None:
+    if allow_satisfied:
+        return
+    if initial is None:
+        raise DeclarationError(
+            "initial",
+            got="None",
+            expected="the systems that the ensemble started from",
+            mend="pass initial=..., or allow_satisfied=True for draws without a start",
+        )
+    starts = _stacked_weights("initial", initial, expected)
+    _, solved = _judge_systems(expected, starts)
+    if len(solved) != count or bool(jnp.any(solved)):
+        raise DeclarationError(
+            "initial",
+            got=f"{len(solved)} starts, {int(jnp.sum(solved))} of which satisfy the spec already",
+            expected=f"the starts of the {count} systems, none of which satisfies the spec",
+            mend="drop the systems that started satisfied, or pass allow_satisfied=True",
+        )
