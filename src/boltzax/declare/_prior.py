@@ -176,13 +176,13 @@ def from_normal(path: str, prior: Distribution, u: Array) -> Array:
     `DeclarationError` for a prior without one.
     """
     if isinstance(prior, Normal):
-        return prior.loc + prior.scale * u
+        return jnp.asarray(prior.loc + prior.scale * u)
     if isinstance(prior, MultivariateNormal):
-        return prior.loc + jnp.einsum("...ij,...j->...i", prior.scale_tril, u)
+        return jnp.asarray(prior.loc + jnp.einsum("...ij,...j->...i", prior.scale_tril, u))
     tiny = jnp.finfo(u.dtype).eps
     try:
         return jnp.asarray(prior.icdf(jnp.clip(jax.scipy.special.ndtr(u), tiny, 1 - tiny)))
-    except NotImplementedError as error:
+    except (NotImplementedError, ImportError) as error:
         raise DeclarationError(
             f"prior[{path!r}]",
             got=f"{type(prior).__name__}, which has no quantile function",

@@ -32,18 +32,19 @@ class Outcome(eqx.Enumeration):
         'draw more, or use method="splitting".'
     )
     extinct = (
-        "In a replicate of splitting all particles had one and the same margin, below zero, and "
-        "could not go on: the margin has a plateau (a saturated or discontinuous model). More "
-        "particles or moves, or a prior that does not saturate, may help."
+        "In every replicate of splitting all particles came to one and the same margin, below "
+        "zero, and could not go on: the margin has a plateau (a saturated or discontinuous model). "
+        "More particles or moves, or a prior that does not saturate, may help."
     )
     capped = (
-        "A replicate of splitting used up its levels before it came to the target: the value is "
-        "too low. Raise `max_levels`."
+        "No replicate of splitting came to the target before its levels were used up. The contract "
+        "may be impossible to keep; else raise `max_levels`, `particles` and `moves`."
     )
     uneven = (
-        "The replicates differ by more than twice what independent particles would: some of them "
-        "follow a decoy, whose weights keep the contract almost. The error bar is from the spread, "
-        "but may still be too small: raise `replicates`, `particles` and `moves`."
+        "The replicates differ by more than twice what independent particles would, or some never "
+        "came to the target: they follow a decoy, whose weights keep the contract almost. The "
+        "error bar is from the spread, but may still be too small: raise `replicates`, "
+        "`particles` and `moves`."
     )
     not_mixed = (
         "The tempered run did not mix (see the status of its trace). Raise `draws`, or use "
@@ -173,18 +174,15 @@ def from_splitting(run: Splitting, target: Float[Array, ""]) -> Entropy:
     naive = np.asarray(run.naive_error(target), float)
     count = len(p)
     mean = p.mean()
-    short = np.asarray(run.levels)[np.arange(count), np.asarray(run.count) - 1] < float(target)
-    short &= ~np.asarray(run.reached)
-    outcome = Outcome.successful
-    if mean == 0:
-        return _nothing(1.0, int(np.sum(run.evaluations)), "splitting", Outcome.extinct)
+    reached = p > 0
+    evaluations = int(np.sum(run.evaluations))
+    if not reached.any():
+        outcome = Outcome.extinct if bool(np.all(run.extinct)) else Outcome.capped
+        return _nothing(1.0, evaluations, "splitting", outcome)
     relative = float(p.std(ddof=1) / mean)
-    if relative > 2 * float(np.sqrt(np.mean(naive**2))):
-        outcome = Outcome.uneven
-    if bool(np.any(short & ~np.asarray(run.extinct))):
-        outcome = Outcome.capped
-    if bool(np.any(short & np.asarray(run.extinct))):
-        outcome = Outcome.extinct
+    # some replicates that never come to the target are the plainest sign of a decoy
+    uneven = relative > 2 * float(np.sqrt(np.mean(naive[reached] ** 2))) or not reached.all()
+    outcome = Outcome.uneven if uneven else Outcome.successful
     error = relative / math.sqrt(count)
     half = float(stats.t.ppf(0.975, count - 1)) * error
     value = math.log(mean)
@@ -192,8 +190,8 @@ def from_splitting(run: Splitting, target: Float[Array, ""]) -> Entropy:
         value,
         error,
         (value - half, min(value + half, 0.0)),
-        float(np.sqrt(np.mean(naive**2))) / math.sqrt(count),
-        int(np.sum(run.evaluations)),
+        float(np.sqrt(np.mean(naive[reached] ** 2))) / math.sqrt(count),
+        evaluations,
         "splitting",
         outcome,
     )

@@ -42,6 +42,12 @@ class Level(eqx.Module):
         """One standard normal `u`: a draw of the prior, before whitening is undone."""
         return noise_like(self.template(), key)
 
+    def draws(self, key: PRNGKeyArray, count: int) -> Weights:
+        """So many of them, with a leading axis."""
+        template = self.template()
+        many = {path: jnp.zeros((count, *x.shape), x.dtype) for path, x in template.items()}
+        return noise_like(many, key)
+
 
 class Splitting(NamedTuple):
     """What a run of splitting leaves behind; each entry has a leading axis over replicates.
@@ -100,10 +106,14 @@ def split(
     """
     size = particles * sum(leaf.size for leaf in jax.tree.leaves(level.template()))
     together = max(1, min(replicates, CELLS // max(size, 1)))
+    together = next(n for n in range(together, 0, -1) if replicates % n == 0)
     one = functools.partial(
         _replicate, level, target, particles=particles, moves=moves, max_levels=max_levels
     )
-    return jax.lax.map(one, jax.random.split(key, replicates), batch_size=together)
+    keys = jax.random.split(key, replicates)
+    if together == replicates:
+        return jax.vmap(one)(keys)
+    return jax.lax.map(one, keys, batch_size=together)
 
 
 class _State(NamedTuple):
@@ -124,7 +134,7 @@ class _State(NamedTuple):
 
 def _replicate(level: Level, target, key, *, particles: int, moves: int, max_levels: int):
     key_start, key_run = jax.random.split(key)
-    u = jax.vmap(level.draw)(jax.random.split(key_start, particles))
+    u = level.draws(key_start, particles)
     value = jax.vmap(level)(u)
     kind = value.dtype
     false = jnp.array(False)
@@ -163,7 +173,7 @@ def _replicate(level: Level, target, key, *, particles: int, moves: int, max_lev
 
 def _judged(state: _State, target: Array) -> _State:
     """Whether the population has come to the target, or cannot go on."""
-    reached = jnp.median(state.value) >= target
+    reached = 2 * jnp.sum(state.value >= target) >= state.value.shape[0]
     extinct = jnp.max(state.value) == jnp.min(state.value)
     return state._replace(stop=reached | extinct, reached=reached, extinct=extinct & ~reached)
 
@@ -207,15 +217,14 @@ def _moved(level: Level, threshold: Array, state, key):
     scale = jnp.exp(log_scale)
     keep = jnp.sqrt(1 - scale**2)
 
-    def one(u, value, key):
-        noise = level.draw(key)
+    def one(u, value, noise):
         new = jax.tree.map(lambda a, b: keep * a + scale * b, u, noise)
         new_value = level(new)
         accept = new_value > threshold
         kept = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, u)
         return kept, jnp.where(accept, new_value, value), accept
 
-    u, value, accept = jax.vmap(one)(u, value, jax.random.split(key, value.shape[0]))
+    u, value, accept = jax.vmap(one)(u, value, level.draws(key, value.shape[0]))
     rate = jnp.mean(accept.astype(value.dtype))
     log_scale = jnp.clip(log_scale + 0.5 * (rate - 0.3), -10.0, 0.0)
     return (u, value, log_scale), None

@@ -1,5 +1,9 @@
 """For tests, ours and yours: hypothesis strategies, laws, and what every kernel must pass."""
 
+from ._components import affine_component as affine_component
+from ._components import amplifier_component as amplifier_component
+from ._components import gain_component as gain_component
+from ._components import step_component as step_component
 from ._conformance import check_kernel as check_kernel
 from ._laws import check_energy_scale as check_energy_scale
 from ._laws import check_energy_sum as check_energy_sum
