@@ -1,5 +1,7 @@
 """Interfaces under selection pressure: entropy, certificates, emergent interfaces."""
 
+from ._condition import Conditioned as Conditioned
+from ._condition import condition as condition
 from ._entropy import Entropy as Entropy
 from ._entropy import Outcome as Outcome
 from ._entropy import entropy as entropy

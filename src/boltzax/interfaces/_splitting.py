@@ -56,6 +56,8 @@ class Splitting(NamedTuple):
     - `log_survival` `[replicate, level]`: log probability to lie above each of them.
     - `populations` `[replicate, level, particle]`: level functions of the particles that are
       distributed as the prior above that threshold.
+    - `u` `[replicate, particle, ...]`: whitened weights distributed as the prior at or above the
+      target, if they were asked for (meaningful where `reached`).
     - `count`: levels used. `reached`: whether half of a population came up to the target.
       `extinct`: whether no particle could go on. `evaluations`: of the level function.
     """
@@ -67,6 +69,7 @@ class Splitting(NamedTuple):
     reached: Bool[Array, " replicate"]
     extinct: Bool[Array, " replicate"]
     evaluations: Int[Array, " replicate"]
+    u: Weights | None
 
     def probability(self, target: Float[Array, ""]) -> Float[Array, " replicate"]:
         """Each replicate's unbiased-to-O(1/N) estimate of `P[level >= target]`."""
@@ -92,6 +95,7 @@ def split(
     moves: int,
     replicates: int,
     max_levels: int,
+    keep: bool = False,
 ) -> Splitting:
     """Populations of the prior above a rising sequence of levels, up to `P[level >= target]`.
 
@@ -107,9 +111,8 @@ def split(
     size = particles * sum(leaf.size for leaf in jax.tree.leaves(level.template()))
     together = max(1, min(replicates, CELLS // max(size, 1)))
     together = next(n for n in range(together, 0, -1) if replicates % n == 0)
-    one = functools.partial(
-        _replicate, level, target, particles=particles, moves=moves, max_levels=max_levels
-    )
+    sizes = {"particles": particles, "moves": moves, "max_levels": max_levels}
+    one = functools.partial(_replicate, level, target, keep=keep, **sizes)
     keys = jax.random.split(key, replicates)
     if together == replicates:
         return jax.vmap(one)(keys)
@@ -132,7 +135,7 @@ class _State(NamedTuple):
     populations: Float[Array, "level particle"]
 
 
-def _replicate(level: Level, target, key, *, particles: int, moves: int, max_levels: int):
+def _replicate(level: Level, target, key, *, particles, moves, max_levels, keep):
     key_start, key_run = jax.random.split(key)
     u = level.draws(key_start, particles)
     value = jax.vmap(level)(u)
@@ -159,7 +162,8 @@ def _replicate(level: Level, target, key, *, particles: int, moves: int, max_lev
         return _judged(_raised(level, state, moves), target)
 
     state = jax.lax.while_loop(lambda s: ~s.stop & (s.count < max_levels), step, state)
-    evaluations = particles * (1 + moves * (state.count - 1))
+    evaluations = particles * (1 + moves * (state.count - 1 + keep))
+    u = _moved_above(level, state, jnp.nextafter(target, -jnp.inf), moves)[0] if keep else None
     return Splitting(
         state.levels,
         state.log_survivals,
@@ -168,6 +172,7 @@ def _replicate(level: Level, target, key, *, particles: int, moves: int, max_lev
         state.reached,
         state.extinct,
         evaluations,
+        u,
     )
 
 
@@ -181,20 +186,13 @@ def _judged(state: _State, target: Array) -> _State:
 def _raised(level: Level, state: _State, moves: int) -> _State:
     """The next level: its survivors, copied and moved."""
     count = state.value.shape[0]
-    ranked = jnp.argsort(-state.value)
-    ordered = state.value[ranked]
-    middle, top = ordered[count // 2], ordered[0]
+    top = jnp.max(state.value)
+    middle = jnp.sort(state.value)[(count - 1) // 2]
     # a plateau at the top: the level is the best value below it
     below = jnp.max(jnp.where(state.value < top, state.value, -jnp.inf))
     threshold = jnp.where(middle < top, middle, below)
+    u, value, log_scale, key = _moved_above(level, state, threshold, moves)
     survivors = jnp.sum(state.value > threshold)
-    key, key_shift, key_moves = jax.random.split(state.key, 3)
-    shift = jax.random.randint(key_shift, (), 0, count)
-    parents = ranked[(jnp.arange(count) + shift) % survivors]
-    u = jax.tree.map(lambda leaf: leaf[parents], state.u)
-    walk = functools.partial(_moved, level, threshold)
-    begin = (u, state.value[parents], state.log_scale)
-    (u, value, log_scale), _ = jax.lax.scan(walk, begin, jax.random.split(key_moves, moves))
     log_survival = state.log_survival + jnp.log(survivors / count)
     place = state.count
     return state._replace(
@@ -209,6 +207,21 @@ def _raised(level: Level, state: _State, moves: int) -> _State:
         log_survivals=state.log_survivals.at[place].set(log_survival),
         populations=state.populations.at[place].set(value),
     )
+
+
+def _moved_above(level: Level, state: _State, threshold: Array, moves: int):
+    """The particles above the threshold, copied to full number and moved there."""
+    count = state.value.shape[0]
+    ranked = jnp.argsort(-state.value)
+    survivors = jnp.maximum(jnp.sum(state.value > threshold), 1)
+    key, key_shift, key_moves = jax.random.split(state.key, 3)
+    shift = jax.random.randint(key_shift, (), 0, count)
+    parents = ranked[(jnp.arange(count) + shift) % survivors]
+    u = jax.tree.map(lambda leaf: leaf[parents], state.u)
+    walk = functools.partial(_moved, level, threshold)
+    begin = (u, state.value[parents], state.log_scale)
+    (u, value, log_scale), _ = jax.lax.scan(walk, begin, jax.random.split(key_moves, moves))
+    return u, value, log_scale, key
 
 
 def _moved(level: Level, threshold: Array, state, key):
