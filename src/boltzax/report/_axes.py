@@ -6,6 +6,7 @@ a figure that nobody asked for by name; a script that draws hundreds passes its 
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes as Axes
+from matplotlib.patches import Rectangle as Rectangle
 
 BLUE, ORANGE, GREEN, PURPLE, RED = "#1f6fb4", "#d9661f", "#2a8f5b", "#7b4fa3", "#b3263a"
 GREY = "0.40"

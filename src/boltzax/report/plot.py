@@ -8,6 +8,8 @@ from ._curves import estimate as estimate
 from ._curves import free_energy as free_energy
 from ._curves import learning_coefficient as learning_coefficient
 from ._influence import influence as influence
+from ._interfaces import contract as contract
+from ._interfaces import interface as interface
 from ._runs import ladder as ladder
 from ._runs import trace as trace
 from ._spectra import spectrum as spectrum
