@@ -29,6 +29,7 @@ from ._energy import SquaredError as SquaredError
 from ._energy import zero as zero
 from ._gaussian import GaussianMeasure as GaussianMeasure
 from ._interface import Interface as Interface
+from ._interface_points import HORIZON as HORIZON
 from ._interval import IntervalMeasure as IntervalMeasure
 from ._measure import AbstractMeasure as AbstractMeasure
 from ._models import MLP as MLP

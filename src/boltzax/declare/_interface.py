@@ -1,6 +1,5 @@
 """Interfaces: for each logical value, the values that are acceptable for it."""
 
-import functools
 import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,12 +13,11 @@ from jaxtyping import Array, Float
 
 from ..core import DeclarationError
 from ._boxes import Box, inside, intersection, maximal
+from ._interface_checks import check_bounds, check_box, check_list, check_values
+from ._interface_points import spread
 
 Value = Hashable
 """A logical value: 0 and 1, a name, a tuple of values."""
-
-HORIZON = 1e3
-"""How far out an unbounded interval is looked at by sampling (in its own units)."""
 
 
 class Interface(eqx.Module):
@@ -43,8 +41,8 @@ class Interface(eqx.Module):
     upper: Float[Array, "value box dim"]
 
     def __init__(self, values: Sequence[Value], lower: Any, upper: Any):
-        self.values = _check_values(values)
-        low, high = (_bounds(name, b) for name, b in (("lower", lower), ("upper", upper)))
+        self.values = check_values(values)
+        low, high = (check_bounds(name, b) for name, b in (("lower", lower), ("upper", upper)))
         if low.shape != high.shape or low.ndim != 3 or low.shape[0] != len(self.values):
             raise DeclarationError(
                 "lower, upper",
@@ -75,7 +73,9 @@ class Interface(eqx.Module):
                 expected="a dictionary from logical value to boxes",
                 mend="pass e.g. {0: [(0.0, 1.2)], 1: [(3.5, 5.0)]}",
             )
-        checked = {v: [_box(v, box) for box in _as_list(v, boxes)] for v, boxes in sets.items()}
+        checked = {
+            v: [check_box(v, box) for box in check_list(v, boxes)] for v, boxes in sets.items()
+        }
         dims = {len(box[0]) for boxes in checked.values() for box in boxes}
         if len(dims) != 1:
             raise DeclarationError(
@@ -209,25 +209,7 @@ class Interface(eqx.Module):
         """`count` points of each box: evenly spaced with both ends on the line; in more dimensions
         the corners (of up to 6 axes), then a Halton sequence. A ray is covered to `HORIZON`.
         """
-        unit = jnp.asarray(_unit_points(self.dim, count), self.lower.dtype)
-        empty = self.lower[:, :, :1] > self.upper[:, :, :1]
-        first = jnp.argmin(empty[:, :, 0], axis=1)
-        rows = jnp.arange(len(self.values))
-        low = jnp.where(empty, self.lower[rows, first][:, None], self.lower)
-        high = jnp.where(empty, self.upper[rows, first][:, None], self.upper)
-        low, high = low[:, :, None], high[:, :, None]
-        no_low, no_high = jnp.isinf(low), jnp.isinf(high)
-        start, end = jnp.where(no_low, 0.0, low), jnp.where(no_high, 0.0, high)
-        out = (1 + 1 / HORIZON) / (1 + 1 / HORIZON - unit) - 1
-        back = (1 + 1 / HORIZON) / (unit + 1 / HORIZON) - 1
-        both = HORIZON * (2 * unit - 1) ** 3
-        inner = start + unit * (end - start)
-        ray = jnp.where(no_low, end - back, start + out)
-        points = jnp.where(no_low & no_high, both, jnp.where(no_low | no_high, ray, inner))
-        # the ends themselves, not what rounding makes of them
-        points = jnp.where((unit == 0) & ~no_low, low, points)
-        points = jnp.where((unit == 1) & ~no_high, high, points)
-        return points.reshape(len(self.values), -1, self.dim)
+        return spread(self.lower, self.upper, count)
 
     def __le__(self, other: "Interface") -> bool:
         """Inclusion: `A(v) ⊆ B(v)` for every logical value."""
@@ -345,85 +327,3 @@ def _arrays(sets: Sequence[Sequence[Box]], dim: int) -> tuple[Array, Array]:
         for place, (low, high) in enumerate(boxes):
             lower[row, place], upper[row, place] = low, high
     return jnp.asarray(lower, float), jnp.asarray(upper, float)
-
-
-@functools.cache
-def _unit_points(dim: int, count: int) -> np.ndarray:
-    """Points of the unit cube `[count, dim]` (at least its corners), corners first."""
-    from scipy.stats import qmc
-
-    if dim == 1:
-        return np.linspace(0, 1, max(count, 2))[:, None]
-    axes = min(dim, 6)
-    corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * axes, indexing="ij"), axis=-1).reshape(-1, axes)
-    corners = np.concatenate([corners, np.full((len(corners), dim - axes), 0.5)], axis=1)
-    rest = qmc.Halton(dim, scramble=False).random(max(count - len(corners), 1) + 1)[1:]
-    return np.concatenate([corners, rest])
-
-
-def _check_values(values: object) -> tuple[Value, ...]:
-    try:
-        checked = tuple(values)  # type: ignore[arg-type]
-        good = len(checked) > 0 and len(set(checked)) == len(checked)
-    except TypeError:
-        checked, good = (), False
-    if not good:
-        raise DeclarationError(
-            "values",
-            got=repr(values),
-            expected="different, hashable logical values",
-            mend="name them e.g. (0, 1)",
-        )
-    return checked
-
-
-def _bounds(name: str, value: Any) -> Array:
-    try:
-        array = jnp.asarray(value, float)
-        good = isinstance(array, Tracer) or not bool(jnp.any(jnp.isnan(array)))
-    except (TypeError, ValueError):
-        array, good = jnp.zeros(()), False
-    if not good:
-        raise DeclarationError(
-            name,
-            got=f"{value!r:.80}",
-            expected="numbers, none of them NaN",
-            mend="pass an array [value, box, dim]",
-        )
-    return array
-
-
-def _as_list(value: Value, boxes: object) -> list:
-    if not isinstance(boxes, Sequence) or isinstance(boxes, str):
-        raise DeclarationError(
-            f"sets[{value!r}]",
-            got=f"{boxes!r:.80}",
-            expected="a list of boxes (lower, upper)",
-            mend="write [(0.0, 1.2)], also for a single box",
-        )
-    return list(boxes)
-
-
-def _box(value: Value, box: object) -> Box:
-    argument = f"sets[{value!r}]"
-    try:
-        low, high = box  # type: ignore[misc]
-        ends = []
-        for end, missing in ((low, -math.inf), (high, math.inf)):
-            entries = [end] if np.ndim(end) == 0 or end is None else list(end)
-            ends.append(tuple(missing if x is None else float(x) for x in entries))
-    except (TypeError, ValueError) as error:
-        raise DeclarationError(
-            argument,
-            got=f"{box!r:.80}",
-            expected="a pair (lower, upper) of numbers or of corners; None for a ray",
-            mend="write e.g. (0.0, 1.2) or ((0, 0), (1, 1))",
-        ) from error
-    if len(ends[0]) != len(ends[1]) or not all(a <= b for a, b in zip(*ends, strict=True)):
-        raise DeclarationError(
-            argument,
-            got=f"{box!r:.80}",
-            expected="lower <= upper in every coordinate",
-            mend="swap the bounds",
-        )
-    return ends[0], ends[1]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from ..compile import compile
 from ..core import DeclarationError, Status, mean_estimate, typed
@@ -184,7 +184,7 @@ def from_splitting(run: Splitting, target: Float[Array, ""]) -> Entropy:
     uneven = relative > 2 * float(np.sqrt(np.mean(naive[reached] ** 2))) or not reached.all()
     outcome = Outcome.uneven if uneven else Outcome.successful
     error = relative / math.sqrt(count)
-    half = float(stats.t.ppf(0.975, count - 1)) * error
+    half = float(stdtrit(count - 1, 0.975)) * error
     value = math.log(mean)
     return _entropy(
         value,

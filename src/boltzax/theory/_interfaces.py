@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy.stats import multivariate_normal
 
 from ..core import DeclarationError
 from ._check import whole
@@ -77,6 +76,8 @@ def amplifier_interface(
     `g (l₀ - height/2) + b <= L` and `g (h₀ - height/2) + b >= H` (both together make g positive, so
     that the inner ends decide): an orthant of a bivariate normal.
     """
+    from scipy.stats import multivariate_normal  # costs half of what jax does to import
+
     _positive(scale=scale, height=height)
     centre = height / 2
     logits = [math.log(y / (height - y)) for y in after]
