@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int, PyTree
 
 from ..compile import Gibbs
 from ..core import DeclarationError, typed, weights_of, with_weights
@@ -21,8 +22,10 @@ class FreeDirections(eqx.Module):
     `J = ∂f/∂u` over the whitened free weights `u`, in which the prior is a unit Gaussian, so that a
     singular value is what one prior standard deviation along its direction does to the outputs.
 
-    - `singular` `[direction]`: singular values, falling, in units of the output.
-    - `directions` `[direction, weight]`: right singular vectors, the constrained directions.
+    - `singular` `[direction]`: singular values, falling, in units of the output (zeros among them
+      for the data that are left out).
+    - `directions` `[direction, weight]`: right singular vectors; the first `rank` of them are the
+      constrained directions.
     - `threshold`: a singular value above it counts.
     - `shapes`: path and shape of each free leaf, in the order of `weight` (a masked leaf is the
       vector of its free entries).
@@ -50,8 +53,8 @@ class FreeDirections(eqx.Module):
 
     @typed
     def information(self, tolerance: float | Float[Array, ""]) -> Float[Array, ""]:
-        """`½ logdet(I + J Jᵀ/ε²)` in nats: what outputs with Gaussian errors of size ε say about the
-        weights, to first order."""
+        """`½ logdet(I + J Jᵀ/ε²)` in nats: what outputs with Gaussian errors of size ε say about
+        the weights, to first order."""
         return _information(self.singular, jnp.asarray(tolerance))
 
     @typed
@@ -62,13 +65,8 @@ class FreeDirections(eqx.Module):
         0: the weight is free on these data; 1: it is fixed. They sum to `rank`. With a tolerance,
         directions count as in `effective`, and that is the sum.
         """
-        flat = jnp.sum(self._weight(tolerance)[:, None] * self.directions**2, axis=0)
-        sizes = [int(np.prod(shape)) for _, shape in self.shapes]
-        pieces = jnp.split(flat, np.cumsum(sizes)[:-1])
-        return {
-            path: piece.reshape(shape)
-            for (path, shape), piece in zip(self.shapes, pieces, strict=True)
-        }
+        paths = [path for path, _ in self.shapes]
+        return dict(zip(paths, _leverage(self, tolerance), strict=True))
 
     @typed
     def share(self, tolerance: float | Float[Array, ""] | None = None) -> dict[str, Array]:
@@ -82,7 +80,7 @@ class FreeDirections(eqx.Module):
         return jnp.where(self.singular > 0, 1 / (1 + ratio**2), 0.0)
 
     def __repr__(self) -> str:
-        if not eqx.is_array(self.singular) or isinstance(self.singular, jax.core.Tracer):
+        if not eqx.is_array(self.singular) or isinstance(self.singular, Tracer):
             return f"FreeDirections(shapes={self.shapes})"
         total = self.directions.shape[1]
         lines = [
@@ -110,7 +108,7 @@ class Overlap(eqx.Module):
     information: Float[Array, "subset subset"]
 
     def __repr__(self) -> str:
-        if not eqx.is_array(self.rank) or isinstance(self.rank, jax.core.Tracer):
+        if not eqx.is_array(self.rank) or isinstance(self.rank, Tracer):
             return f"Overlap(names={self.names})"
         lines = [f"Overlap of {list(self.names)}: rank | information in nats"]
         for rank, nats in zip(np.asarray(self.rank), np.asarray(self.information), strict=True):
@@ -122,7 +120,7 @@ class Overlap(eqx.Module):
 @typed
 def free_directions(
     model: PyTree,
-    x: ArrayLike,
+    x: Any,
     *,
     subset: Any = None,
     prior: Independent | Distribution | None = None,
@@ -137,28 +135,25 @@ def free_directions(
 
     The rank counts singular values above `rtol` times the largest singular value *of all data in
     `x`*, so that the ranks of subsets compare; `rtol` is `max(rows, weights) * eps` of the dtype if
-    not given, which is what rounding can make of a zero. By singular values of `J`, never of `J Jᵀ`,
-    in which digits below √eps are lost.
+    not given, which is what rounding can make of a zero. Singular values are those of `J`, never of
+    `J Jᵀ`, in which digits below √eps are lost.
 
     Raises `DeclarationError` for data or subsets that do not fit, weights outside the prior's
     support, and priors without a distribution function.
     """
     gibbs, x = _declared(model, x, prior, chart)
-    rows = np.arange(x.shape[0]) if subset is None else subset_rows("subset", subset, x.shape[0])
+    mask = np.ones(x.shape[0], bool)
+    if subset is not None:
+        mask[:] = False
+        mask[subset_rows("subset", subset, x.shape[0])] = True
     _check_rtol(rtol)
-    jacobian = whitened_jacobian(gibbs, x)
-    count, outputs, weights = jacobian.shape
-    whole = jacobian.reshape(count * outputs, weights)
-    threshold = _threshold(whole, rtol)
-    part = jacobian[jnp.asarray(rows)].reshape(-1, weights)
-    _, singular, directions = jnp.linalg.svd(part, full_matrices=False)
-    return FreeDirections(_shapes(gibbs), singular, directions, threshold)
+    return FreeDirections(_shapes(gibbs), *_decomposed(gibbs, x, jnp.asarray(mask), rtol))
 
 
 @typed
 def overlap(
     model: PyTree,
-    x: ArrayLike,
+    x: Any,
     subsets: Subsets,
     *,
     tolerance: float,
@@ -201,6 +196,26 @@ def overlap(
 
 
 @eqx.filter_jit
+def _decomposed(gibbs: Gibbs, x: Array, mask: Array, rtol: float | None):
+    """Singular values and vectors on a subset, and the threshold of all data."""
+    jacobian = whitened_jacobian(gibbs, x)
+    # rows of zeros for data that are left out: more singular values that are zero
+    part = jnp.where(mask[:, None, None], jacobian, 0.0)
+    whole, part = (j.reshape(-1, j.shape[-1]) for j in (jacobian, part))
+    _, singular, directions = jnp.linalg.svd(part, full_matrices=False)
+    return singular, directions, _threshold(whole, rtol)
+
+
+@eqx.filter_jit
+def _leverage(found: FreeDirections, tolerance) -> list[Array]:
+    """Leaf by leaf (as a list: a dictionary that has been through `jit` has its keys sorted)."""
+    flat = jnp.sum(found._weight(tolerance)[:, None] * found.directions**2, axis=0)
+    sizes = [int(np.prod(shape)) for _, shape in found.shapes]
+    pieces = jnp.split(flat, np.cumsum(sizes)[:-1])
+    return [h.reshape(shape) for h, (_, shape) in zip(pieces, found.shapes, strict=True)]
+
+
+@eqx.filter_jit
 def _overlap(whole: Array, masks: Array, threshold: Array, tolerance: Array):
     triangle = jnp.linalg.qr(whole.T, mode="r")
 
@@ -220,7 +235,9 @@ def _overlap(whole: Array, masks: Array, threshold: Array, tolerance: Array):
 
 
 @eqx.filter_jit
-def whitened_jacobian(gibbs: Gibbs, x: Float[Array, "datum ..."]) -> Float[Array, "datum out weight"]:
+def whitened_jacobian(
+    gibbs: Gibbs, x: Float[Array, "datum ..."]
+) -> Float[Array, "datum out weight"]:
     """`∂f(x_i)/∂u` over the free weights, whitened by the prior."""
     coordinates = gibbs.coordinates
     paths = _paths(gibbs)
@@ -240,7 +257,9 @@ def whitened_jacobian(gibbs: Gibbs, x: Float[Array, "datum ..."]) -> Float[Array
         else:
             slope = slope * _scale(path, prior, leaf)
         flat = slope.reshape(*slope.shape[:2], -1)
-        columns.append(flat[..., coordinates.indices[path]] if path in coordinates.indices else flat)
+        columns.append(
+            flat[..., coordinates.indices[path]] if path in coordinates.indices else flat
+        )
     return jnp.concatenate(columns, axis=-1)
 
 
@@ -280,9 +299,7 @@ def _declared(model, x, prior, chart) -> tuple[Gibbs, Array]:
         )
     output_shape(model, x)
     gibbs = prior_of(model, Normal() if prior is None else prior, x, chart)
-    gibbs.position()
-    weights = weights_of(model)
-    assert all(path in weights for path in gibbs.coordinates.base)
+    gibbs.position()  # refuses weights outside the support
     return gibbs, x
 
 

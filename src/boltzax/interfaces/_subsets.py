@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
 from ..core import DeclarationError, Estimate, typed
@@ -21,7 +22,8 @@ from ..declare import (
     Interface,
     PerDatum,
 )
-from ._splitting import Level, split
+from ._entropy import Entropy, Outcome, from_splitting
+from ._splitting import Level, Splitting, split
 
 Subsets = Mapping[Hashable, Any] | Sequence[Any]
 """Parts of the data: index lists or boolean masks, by name or in a list."""
@@ -44,22 +46,25 @@ class SubsetEntropy(eqx.Module):
 
     - `names`: of the subsets. `tolerances` `[tolerance]`: ε, in units of the output, falling.
     - `probability` `[subset, replicate, tolerance]`: of each independent run of splitting.
-    - `naive` `[subset]`: relative error at the smallest tolerance were particles independent;
-      `reached` `[subset]`: whether all runs came down to that tolerance.
-    - `evaluations` `[subset]`: of the level function, all replicates.
+    - `last`: for each subset the entropy at the smallest tolerance, as `entropy` would give it:
+      with an interval, the error that independent particles would have, the number of evaluations,
+      and what speaks against it (`outcome`).
     """
 
     names: tuple[Hashable, ...] = eqx.field(static=True)
     tolerances: Float[Array, " tolerance"]
     probability: Float[Array, "subset replicate tolerance"]
-    naive: Float[Array, " subset"]
-    reached: Bool[Array, " subset"]
-    evaluations: Int[Array, " subset"]
+    last: tuple[Entropy, ...]
+
+    @property
+    def successful(self) -> bool:
+        """Whether nothing speaks against any of the curves."""
+        return all(each.successful for each in self.last)
 
     @property
     def entropy(self) -> Estimate:
         """`H_s(ε)` `[subset, tolerance]`, in nats: the log of the mean of the replicates."""
-        return self._estimate(jnp.log)
+        return _jackknife(_log, self.probability, self.tolerances)
 
     @property
     def dimension(self) -> Estimate:
@@ -74,15 +79,14 @@ class SubsetEntropy(eqx.Module):
                 expected="at least two, for a slope",
                 mend="pass e.g. jnp.logspace(0, -3, 13)",
             )
-        at = jnp.log(self.tolerances)
-        return self._estimate(lambda p: _gradient(jnp.log(p), at))
+        return _jackknife(_dimension, self.probability, self.tolerances)
 
     @typed
     def slope(self, high: int = 0, low: int = -1) -> Estimate:
         """`(H(ε_high) - H(ε_low)) / log(ε_high/ε_low)` `[subset]`: `2λ_s` between two tolerances,
         given by their places on the grid."""
-        width = jnp.log(self.tolerances[high]) - jnp.log(self.tolerances[low])
-        return self._estimate(lambda p: jnp.log(p[:, high] / p[:, low]) / width)
+        ends = jnp.array([high, low])
+        return _jackknife(_chord, self.probability[:, :, ends], self.tolerances[ends])
 
     @typed
     def interaction(self, whole: Hashable, parts: Sequence[Hashable]) -> Estimate:
@@ -110,40 +114,33 @@ class SubsetEntropy(eqx.Module):
             )
         return self.names.index(name)
 
-    def _estimate(self, fn: Callable) -> Estimate:
-        """A function of the mean probabilities `[subset, tolerance]`, with its jackknife error."""
-        p = self.probability
-        count = p.shape[1]
-        total = jnp.sum(p, axis=1)
-        value = fn(total / count)
-        without = jax.vmap(lambda i: fn((total - p[:, i]) / (count - 1)))(jnp.arange(count))
-        spread = jnp.sum((without - jnp.mean(without, axis=0)) ** 2, axis=0)
-        error = jnp.sqrt(spread * (count - 1) / count)
-        return Estimate(value, error, jnp.full_like(value, count), jnp.ones_like(value))
-
     def __repr__(self) -> str:
-        if not eqx.is_array(self.probability) or isinstance(self.probability, jax.core.Tracer):
+        if not eqx.is_array(self.probability) or isinstance(self.probability, Tracer):
             return f"SubsetEntropy(names={self.names})"
         h = self.entropy
         local = self.dimension if self.tolerances.shape[0] > 1 else None
         last = float(self.tolerances[-1])
         lines = [f"SubsetEntropy down to tolerance {last:.3g}, {self.probability.shape[1]} runs"]
         for i, name in enumerate(self.names):
-            text = f"{name!r}: H = {float(h.value[i, -1]):.3f} ± {float(h.standard_error[i, -1]):.3f}"
+            text = (
+                f"{name!r}: H = {float(h.value[i, -1]):.3f} ± {float(h.standard_error[i, -1]):.3f}"
+            )
             if local is not None:
                 value, error = float(local.value[i, -1]), float(local.standard_error[i, -1])
                 text += f", 2λ = {value:.2f} ± {error:.2f}"
-            lines.append(text + ("" if bool(self.reached[i]) else " (NOT REACHED)"))
+            outcome = self.last[i].outcome
+            lines.append(text + ("" if self.last[i].successful else f" ({Outcome[outcome]})"))
         return "\n  ".join(lines)
 
 
+@typed
 def subset_entropy(
     model: PyTree,
     prior: Independent | Distribution,
-    x: ArrayLike,
-    y: ArrayLike,
+    x: Any,
+    y: Any,
     subsets: Subsets,
-    tolerances: ArrayLike,
+    tolerances: Any,
     *,
     key: PRNGKeyArray,
     chart: AbstractChart | None = None,
@@ -202,24 +199,24 @@ def subset_entropy(
             replicates=replicates,
             max_levels=max_levels,
         )
-        p = jax.vmap(run.probability)(-falling).T
-        naive = jnp.sqrt(jnp.mean(run.naive_error(-falling[-1]) ** 2) / replicates)
-        found.append((p, naive, jnp.all(run.reached), jnp.sum(run.evaluations)))
-    return SubsetEntropy(tuple(named), falling, *(jnp.stack(part) for part in zip(*found)))
+        found.append((_curve(run, falling), from_splitting(run, -falling[-1])))
+    curves, last = zip(*found)
+    return SubsetEntropy(tuple(named), falling, jnp.stack(curves), last)
 
 
+@typed
 def memories(
     model: PyTree,
     prior: Independent | Distribution,
-    x: ArrayLike,
-    y: ArrayLike,
+    x: Any,
+    y: Any,
     tolerance: float,
     *,
     reach: float = 0.0,
 ) -> Contract:
-    """Data as a contract: the datum `i` is a logical value, `x_i` is assumed and `y_i ± ε` promised.
+    """Data as a contract: datum `i` is a logical value, `x_i` is assumed and `y_i ± ε` promised.
 
-    With the boxes `{x_i}` and `[y_i - ε, y_i + ε]` its margin is `ε - max_i |f(x_i) - y_i|`, so that
+    With the boxes `{x_i}` and `[y_i - ε, y_i + ε]` its margin is `ε - max_i |f(x_i) - y_i|`: so
     `H_s(ε)` is the entropy of this contract on the data of `s`. With `reach` the assumed boxes are
     `x_i ± reach`: the fact is to be recalled from near its key also. `x` is `[datum, dim]`.
     """
@@ -246,7 +243,7 @@ def prior_of(
     x: Float[Array, "datum ..."],
     chart: AbstractChart | None,
 ) -> Gibbs:
-    """The prior over the free weights of a model of these data, as a Gibbs measure without energy."""
+    """The prior over the free weights of a model of these data: a Gibbs measure, no energy."""
     return compile(PerDatum(model, Empirical(x), _nothing), prior, chart=chart, marginalise=False)
 
 
@@ -294,7 +291,7 @@ def subset_rows(argument: str, subset: Any, count: int) -> np.ndarray:
     return np.flatnonzero(array) if array.dtype == bool else np.unique(array)
 
 
-def _falling(tolerances: ArrayLike, kind: Any) -> Float[Array, " tolerance"]:
+def _falling(tolerances: Any, kind: Any) -> Float[Array, " tolerance"]:
     try:
         array = np.unique(np.atleast_1d(np.asarray(tolerances, float)))[::-1]
         good = array.ndim == 1 and array.size > 0 and bool(np.all(array > 0))
@@ -311,7 +308,7 @@ def _falling(tolerances: ArrayLike, kind: Any) -> Float[Array, " tolerance"]:
     return jnp.asarray(array, kind)
 
 
-def _checked(model: PyTree, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+def _checked(model: PyTree, x: Any, y: Any) -> tuple[Array, Array]:
     x, y = jnp.asarray(x, float), jnp.asarray(y, float)
     if x.ndim == 0 or y.ndim not in (1, 2) or x.shape[0] != y.shape[0] or x.shape[0] == 0:
         raise DeclarationError(
@@ -343,6 +340,35 @@ def output_shape(model: PyTree, x: Float[Array, "datum ..."]) -> tuple[int, ...]
             expected=f"a model of one datum of shape {x.shape[1:]}",
             mend="match the model's input to x without its first axis",
         ) from error
+
+
+@eqx.filter_jit
+def _curve(run: Splitting, falling: Array) -> Float[Array, "replicate tolerance"]:
+    return jax.vmap(run.probability)(-falling).T
+
+
+@eqx.filter_jit
+def _jackknife(fn: Callable, p: Float[Array, "subset replicate tolerance"], at: Array) -> Estimate:
+    """`fn(mean p, at)`, with the error that leaving out each replicate in turn gives."""
+    count = p.shape[1]
+    total = jnp.sum(p, axis=1)
+    value = fn(total / count, at)
+    without = jax.vmap(lambda i: fn((total - p[:, i]) / (count - 1), at))(jnp.arange(count))
+    spread = jnp.sum((without - jnp.mean(without, axis=0)) ** 2, axis=0)
+    error = jnp.sqrt(spread * (count - 1) / count)
+    return Estimate(value, error, jnp.full_like(value, count), jnp.ones_like(value))
+
+
+def _log(p: Array, at: Array) -> Array:
+    return jnp.log(p)
+
+
+def _dimension(p: Array, at: Array) -> Array:
+    return _gradient(jnp.log(p), jnp.log(at))
+
+
+def _chord(p: Array, at: Array) -> Array:
+    return jnp.log(p[:, 0] / p[:, 1]) / jnp.log(at[0] / at[1])
 
 
 def _gradient(value: Float[Array, "subset point"], at: Float[Array, " point"]) -> Array:
