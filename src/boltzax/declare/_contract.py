@@ -63,7 +63,7 @@ class Contract(eqx.Module):
     The margin is the signed L∞ distance of the image to the boundary of the acceptable boxes,
     worst over v and x: the contract holds if and only if it is not negative. `margin` looks at
     `points` values of x in each box (see `Interface.points`), so that it is never below the true
-    one; `boltzax.certify` covers every x.
+    one; `boltzax.interfaces.certify` covers every x.
 
     Source: Wentworth & Lorell, "Toward Statistical Mechanics of Interfaces Under Selection
     Pressure" (2023). The word is of Benveniste et al. (2018), "Contracts for System Design",

@@ -5,6 +5,7 @@ from ._certify import certified as certified
 from ._certify import certify as certify
 from ._condition import Conditioned as Conditioned
 from ._condition import condition as condition
+from ._enclosure import enclose as enclose
 from ._entropy import Entropy as Entropy
 from ._entropy import Outcome as Outcome
 from ._entropy import entropy as entropy
@@ -15,6 +16,7 @@ from ._free_directions import Overlap as Overlap
 from ._free_directions import free_directions as free_directions
 from ._free_directions import overlap as overlap
 from ._margin import Counterexample as Counterexample
+from ._margin import attack as attack
 from ._margin import counterexample as counterexample
 from ._margin import margin as margin
 from ._margin import satisfies as satisfies

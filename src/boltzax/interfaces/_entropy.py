@@ -62,7 +62,7 @@ class Entropy(eqx.Module):
     - `evaluations`: of the margin. `parts`: of a circuit, the entropy of each contract.
 
     The margin is that over the points that the contract looks at, so that the value is an upper
-    bound up to its error; `boltzax.certify` bounds it from below.
+    bound up to its error; `boltzax.interfaces.certify` bounds it from below.
     """
 
     value: Float[Array, ""]

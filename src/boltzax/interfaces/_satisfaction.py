@@ -1,5 +1,7 @@
 """Does an ensemble of systems find the interfaces of maximal entropy? A test against the prior."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,21 +9,24 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, Estimate, typed, weights_of, with_weights
-from ._satisfaction_expected import REPLICATES, ExpectedSatisfaction, Judge, Series
+from ._satisfaction_expected import BATCH, REPLICATES, ExpectedSatisfaction, Series, batched
 
 LEAST = 100
-"""Fewest prior draws that must satisfy each contract of a candidate (then H errs by at most .15)."""
+"""Fewest prior draws that must satisfy each contract of a candidate (H errs by .15 at most)."""
 LEVEL = 0.01
-"""An ensemble that obeys the law is called otherwise with this probability."""
+"""An ensemble that obeys the law is called otherwise with this probability, by its distance."""
+FAR = 4.0
+"""Standard errors by which slope and level may be off 1 (false alarms 1.3e-4 together)."""
 
 
 class Agreement(eqx.Enumeration):
     """How an ensemble compares with the satisfaction law."""
 
-    agrees = "The distance from the law is that of an exact ensemble of the same size."
+    agrees = "Distance, slope and level are those of an exact ensemble of the same size."
     order_only = (
         "Interfaces of more entropy are satisfied more often, but not by the law: the distance is "
-        "beyond that of 99% of exact ensembles of the same size."
+        "beyond that of 99% of exact ensembles of the same size, or slope or level is 4 standard "
+        "errors off."
     )
     differs = "The ensemble is far from the law, in order as well."
     too_few = (
@@ -107,15 +112,16 @@ def satisfaction_law(
     The slope is that of a Poisson log-linear fit, `Σ (n_B - μ_B)(1, H_B) = 0`, which needs no
     logarithm of a count. Standard errors are those of a Bayesian bootstrap over systems and prior
     draws together. The noise floor is the distance of stretches of the pool (prior draws that
-    satisfy the spec) as long as the ensemble; an exact ensemble has `p_value` below .01, and so
-    another verdict than `agrees`, with probability .01.
+    satisfy the spec) as long as the ensemble. The verdict is `agrees` if `p_value` is at least .01
+    and slope and level are within 4 standard errors of 1: an exact ensemble fails with
+    probability .01. The last two also see a wrong `expected`, which the floor would share.
 
     **Raises** `DeclarationError` for an ensemble of other models, for starts that satisfy the spec
     or are not given, and for more solved systems than a quarter of the pool.
     """
     weights = _stacked_weights("ensemble", ensemble, expected)
     count = len(next(iter(weights[0].values())))
-    satisfied, solved = _judge_systems(expected, weights)
+    satisfied, solved = _judged(expected, weights)
     _check_starts(expected, initial, allow_satisfied, count)
     number, pool = int(jnp.sum(solved)), np.asarray(expected.pool)
     if number > len(pool) // 4:
@@ -141,7 +147,7 @@ def satisfaction_law(
     p_value = (1 + float(np.sum(floor >= distance))) / (1 + len(floor))
     if int(jnp.sum(used)) < 3 or not bool(jnp.any(hits & used)):
         agreement = Agreement.too_few
-    elif p_value >= LEVEL:
+    elif p_value >= LEVEL and all(abs(float(e.z_score(1.0))) < FAR for e in (slope, level)):
         agreement = Agreement.agrees
     elif float(order.value) > 2 * float(order.standard_error):
         agreement = Agreement.order_only
@@ -155,18 +161,29 @@ def satisfaction_law(
     )  # fmt: skip
 
 
+def _judged(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Array, Array]:
+    """Which candidates, and whether the spec, each system satisfies.
+
+    The systems are filled up to a power of two batches, so that ensembles of about the same size
+    share a compile; those that fill up do not satisfy the spec.
+    """
+    count = len(next(iter(weights[0].values())))
+    rows = np.arange(BATCH * 2 ** max(0, math.ceil(math.log2(count / BATCH))))
+    filled = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows % count], weights)
+    satisfied, solved = _judge_systems(expected, filled)
+    return satisfied, solved & (rows < count)
+
+
 @eqx.filter_jit
 def _judge_systems(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Array, Array]:
     parts = tuple(component.model for component in expected.components)
-    ends = (expected.components, expected.first, expected.candidates, expected.last)
-    judge = Judge(*ends, expected.points)
 
     def one(each):
         pairs = zip(parts, each, strict=True)
-        before, after, solved = judge(Series(tuple(with_weights(m, w) for m, w in pairs)))
+        before, after, solved = expected.judge(Series(tuple(with_weights(m, w) for m, w in pairs)))
         return before & after, solved
 
-    return jax.lax.map(one, weights, batch_size=64)
+    return batched(one, weights)
 
 
 @eqx.filter_jit
@@ -242,7 +259,7 @@ def _stacked_weights(argument: str, models: PyTree, expected: ExpectedSatisfacti
     shapes = [{path: jnp.shape(leaf)[1:] for path, leaf in each.items()} for each in found]
     counts = {jnp.shape(leaf)[:1] for each in found for leaf in each.values()}
     if shapes != [{k: jnp.shape(v) for k, v in each.items()} for each in wanted] or (
-        len(counts) != 1 or counts == {()}
+        len(counts) != 1 or counts <= {(), (0,)}
     ):
         raise DeclarationError(
             argument,
@@ -264,11 +281,12 @@ def _check_starts(expected, initial: PyTree, allow_satisfied: bool, count: int) 
             mend="pass initial=..., or allow_satisfied=True for draws without a start",
         )
     starts = _stacked_weights("initial", initial, expected)
-    _, solved = _judge_systems(expected, starts)
-    if len(solved) != count or bool(jnp.any(solved)):
+    given = len(next(iter(starts[0].values())))
+    _, solved = _judged(expected, starts)
+    if given != count or bool(jnp.any(solved)):
         raise DeclarationError(
             "initial",
-            got=f"{len(solved)} starts, {int(jnp.sum(solved))} of which satisfy the spec already",
+            got=f"{given} starts, {int(jnp.sum(solved))} of which satisfy the spec already",
             expected=f"the starts of the {count} systems, none of which satisfies the spec",
             mend="drop the systems that started satisfied, or pass allow_satisfied=True",
         )

@@ -1,12 +1,12 @@
 """How often the prior satisfies each of many interfaces between two components."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
 from ..core import DeclarationError, typed
@@ -14,6 +14,8 @@ from ..declare import Component, Contract, Independent, Interface, Violation
 
 REPLICATES = 200
 """Replicates of the bootstrap over systems and prior draws."""
+BATCH = 256
+"""Systems judged at a time."""
 
 
 class Series(eqx.Module):
@@ -37,11 +39,7 @@ class ExpectedSatisfaction(eqx.Module):
     - `pool`: for other prior draws that satisfy the spec, which candidates each of them satisfies.
     """
 
-    components: tuple[Component, Component]
-    first: Interface
-    candidates: Interface
-    last: Interface
-    points: int = eqx.field(static=True)
+    judge: "Judge"
     entropy: Float[Array, " candidate"]
     log_evidence: Float[Array, ""]
     entropy_replicates: Float[Array, "replicate candidate"]
@@ -52,7 +50,12 @@ class ExpectedSatisfaction(eqx.Module):
     @property
     def spec(self) -> Contract:
         """The end-to-end contract of the two components in series."""
-        return end_to_end(self.components, self.first, self.last, points=self.points)
+        return self.judge.spec
+
+    @property
+    def components(self) -> tuple[Component, Component]:
+        """The two components."""
+        return self.judge.components
 
     @property
     def standard_error(self) -> Float[Array, " candidate"]:
@@ -89,7 +92,7 @@ def end_to_end(
     for value in first.values:
         wanted = value
         for part in parts:
-            wanted = wanted if part.logic is None else dict(part.logic).get(wanted, wanted)
+            wanted = wanted if part.logic is None else _wanted(dict(part.logic), wanted)
         logic[value] = wanted
     prior = Independent(
         {
@@ -100,6 +103,17 @@ def end_to_end(
     )
     whole = Component(Series(tuple(part.model for part in parts)), prior, logic)
     return Contract(whole, first, last, points=points)
+
+
+def _wanted(logic: dict, value: Hashable) -> Hashable:
+    if value not in logic:
+        raise DeclarationError(
+            "components",
+            got=f"a component whose logic lacks the value {value!r} that the one before it gives",
+            expected="an output value for each value that comes in",
+            mend="complete its truth table",
+        )
+    return logic[value]
 
 
 @typed
@@ -129,13 +143,9 @@ def expected_satisfaction(
             expected="two, with the candidate interfaces between them",
             mend="cut a longer chain at one joint, and make each part one component",
         )
-    spec = end_to_end(components, first, last, points=points)
-    stacked = _stack(candidates)
-    pair = (components[0], components[1])
-    gibbs = compile(Violation(spec), spec.prior)
+    judge = Judge((components[0], components[1]), first, _stack(candidates), last, points)
+    gibbs = compile(Violation(judge.spec), judge.spec.prior)
     keys = jax.random.split(key, 3)
-
-    judge = Judge(pair, first, stacked, last, points)
     before, after, solved = _judge_prior(gibbs, judge, jax.random.split(keys[0], draws))
     other = _judge_prior(gibbs, judge, jax.random.split(keys[1], draws))
     pool = np.asarray(other[0] & other[1])[np.asarray(other[2])]
@@ -149,33 +159,85 @@ def expected_satisfaction(
     entropy, evidence = _entropies(before, after, solved, jnp.ones(draws))
     again = _bootstrap_entropies(before, after, solved, jax.random.split(keys[2], REPLICATES))
     counts = jnp.minimum(jnp.sum(before, axis=0), jnp.sum(after, axis=0)).astype(entropy.dtype)
-    return ExpectedSatisfaction(
-        pair, first, stacked, last, points, entropy, evidence, *again, counts, jnp.asarray(pool)
-    )
+    return ExpectedSatisfaction(judge, entropy, evidence, *again, counts, jnp.asarray(pool))
 
 
 class Judge(eqx.Module):
-    """Which candidates a system satisfies: before them, after them, and end to end."""
+    """Which candidates a system satisfies: before them, after them, and end to end.
+
+    Candidates of a family share boxes, and a contract holds if it holds for each box assumed. So
+    the second component is run on `boxes`, interfaces with one box a value `[row, value, 1, dim]`
+    that hold each distinct box once; `rows` says where each box of each candidate is among them
+    (-1 for an empty one).
+    """
 
     components: tuple[Component, Component]
     first: Interface
     candidates: Interface
     last: Interface
+    boxes: Interface
+    rows: Int[Array, "candidate value box"]
+    spec: Contract
     points: int = eqx.field(static=True)
 
-    def __call__(self, system: Series) -> tuple[Array, Array, Array]:
-        def of(middle: Interface) -> tuple[Array, Array]:
-            before = Contract(self.components[0], self.first, middle, points=self.points)
-            after = Contract(self.components[1], middle, self.last, points=self.points)
-            return before.margin(system.parts[0]) >= 0, after.margin(system.parts[1]) >= 0
+    def __init__(self, components, first, candidates, last, points: int):
+        self.components, self.first, self.last = components, first, last
+        self.candidates, self.points = candidates, points
+        self.boxes, self.rows = _distinct(candidates)
+        self.spec = end_to_end(components, first, last, points=points)
 
-        spec = end_to_end(self.components, self.first, self.last, points=self.points)
-        return *jax.vmap(of)(self.candidates), spec.margin(system) >= 0
+    def __call__(self, system: Series) -> tuple[Array, Array, Array]:
+        """`[candidate]`, `[candidate]` and `[]`, booleans."""
+
+        def promised(middle: Interface) -> Array:
+            contract = Contract(self.components[0], self.first, middle, points=self.points)
+            return contract.margin(system.parts[0]) >= 0
+
+        def kept(box: Interface) -> Array:
+            contract = Contract(self.components[1], box, self.last, points=self.points)
+            return contract.margins(contract.image(system.parts[1])) >= 0
+
+        good = jax.vmap(kept)(self.boxes)
+        values = jnp.arange(good.shape[1])[:, None]
+        after = jnp.all(jnp.where(self.rows < 0, True, good[self.rows, values]), axis=(1, 2))
+        return jax.vmap(promised)(self.candidates), after, self.spec.margin(system) >= 0
+
+
+def _distinct(candidates: Interface) -> tuple[Interface, Array]:
+    """The distinct boxes of each value, and where those of the candidates are among them."""
+    lower, upper = np.asarray(candidates.lower), np.asarray(candidates.upper)
+    members, values, width, dim = lower.shape
+    found, places = [], []
+    for v in range(values):
+        ends = np.concatenate([lower[:, v], upper[:, v]], axis=-1).reshape(-1, 2 * dim)
+        full = np.all(ends[:, :dim] <= ends[:, dim:], axis=-1)
+        boxes, inverse = np.unique(ends[full], axis=0, return_inverse=True)
+        place = np.full(len(ends), -1)
+        place[full] = inverse.reshape(-1)
+        found.append(boxes)
+        places.append(place.reshape(members, width))
+    bounds = np.full((max(map(len, found)), values, 1, 2 * dim), np.inf)
+    bounds[..., dim:] = -np.inf
+    for v, boxes in enumerate(found):
+        bounds[: len(boxes), v, 0] = boxes
+    ends = jnp.asarray(bounds, candidates.lower.dtype)
+    boxes = eqx.tree_at(
+        lambda c: (c.lower, c.upper), candidates, (ends[..., :dim], ends[..., dim:])
+    )
+    return boxes, jnp.asarray(np.stack(places, axis=1))
 
 
 @eqx.filter_jit
 def _judge_prior(gibbs: Gibbs, judge: Judge, keys: Array) -> tuple[Array, Array, Array]:
-    return jax.lax.map(lambda k: judge(gibbs.model(gibbs.sample_prior(k))), keys, batch_size=64)
+    return batched(lambda k: judge(gibbs.model(gibbs.sample_prior(k))), keys)
+
+
+def batched(fn: Callable, over: PyTree) -> PyTree:
+    """`fn` of each row, `BATCH` at a time; the last batch is filled up, so that one is compiled."""
+    count = len(jax.tree.leaves(over)[0])
+    rows = jnp.arange(-(-count // BATCH) * BATCH) % count
+    full = jax.tree.map(lambda leaf: leaf[rows], over)
+    return jax.tree.map(lambda leaf: leaf[:count], jax.lax.map(fn, full, batch_size=BATCH))
 
 
 def _stack(candidates: Sequence[Interface]) -> Interface:

@@ -1,0 +1,284 @@
+"""Thresholds anywhere on the line, or in any dimension, that maximise the sum of entropies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..compile import compile as compile_gibbs
+from ..core import DeclarationError, Estimate, RunError, typed
+from ..declare import Component, Contract, Interface, Violation
+from ._maximum_pressure import Pressure
+from ._table import check_draws
+
+RATE = 0.02
+"""Step of the ascent (Adam; Kingma and Ba 2015) in widths of the span; it falls to 0
+in the second half."""
+
+HOTTEST, COLDEST = 0.05, 0.002
+"""Temperatures of the margin at first, and from half of the steps on, in widths of the span."""
+
+Thresholds = list[Float[Array, "side dim"]]
+"""For each joint the thresholds `low` and `high`."""
+
+
+class MaximisedInterfaces(eqx.Module):
+    """Threshold interfaces that maximise `ΣH`.
+
+    - `interfaces`: all n + 1; `thresholds`: for each joint `[low or high, dim]`.
+    - `entropy`: `ΣH` in nats by counting fresh draws; `entropies`: its terms.
+    - `starts`: `ΣH` that each start reached, by counting the draws of the ascent.
+    - `pressures`: of each joint, by differentiating the smoothed probability at the last
+      temperature; indexed as in `pressure`, NaN for the ends of the range.
+    - `gradient_norm`: norm of the total pressures, over all thresholds.
+    """
+
+    interfaces: tuple[Interface, ...]
+    thresholds: Thresholds
+    entropy: Estimate
+    entropies: Estimate
+    starts: Float[Array, " start"]
+    pressures: tuple[Pressure, ...]
+    gradient_norm: Float[Array, ""]
+
+    def __repr__(self) -> str:
+        inner = "\n  ".join(repr(each) for each in self.interfaces)
+        return f"MaximisedInterfaces: ΣH = {self.entropy} nats\n  {inner}"
+
+
+class Ascent(eqx.Module):
+    """What is climbed: components with their drawn models, and the ends of the chain."""
+
+    components: tuple[Component, ...]
+    first: Interface
+    last: Interface
+    span: tuple[float, float] = eqx.field(static=True)
+    ends: tuple[float | None, float | None] = eqx.field(static=True)
+    points: int = eqx.field(static=True)
+
+    def allowed(self, at: Thresholds) -> Thresholds:
+        """The thresholds moved into the span, and a `low` above its `high` to their mean."""
+
+        def one(t):
+            t = jnp.clip(t, *self.span)
+            return jnp.where(t[0] > t[1], jnp.mean(t, axis=0), t)
+
+        return [one(t) for t in at]
+
+    def contracts(self, at: Thresholds) -> list[Contract]:
+        middle = [Interface.thresholds(t[0], t[1], range=self.ends) for t in at]
+        wires = [self.first, *middle, self.last]
+        return [
+            Contract(component, wires[i], wires[i + 1], points=self.points)
+            for i, component in enumerate(self.components)
+        ]
+
+    def margins(self, at: Thresholds, models: Sequence[PyTree]) -> Float[Array, "component draw"]:
+        pairs = zip(self.contracts(at), models, strict=True)
+        return jnp.stack([eqx.filter_vmap(lambda m, c=c: _margin(c, m))(d) for c, d in pairs])
+
+    def smooth(self, at: Thresholds, models: Sequence[PyTree], temperature: Array) -> Array:
+        """`ΣH` with `exp(-violation / temperature)` in place of `margin >= 0`."""
+        logs = jnp.minimum(self.margins(at, models) / temperature, 0.0)
+        return jnp.sum(jax.nn.logsumexp(logs, axis=1) - jnp.log(logs.shape[1]))
+
+
+def _margin(contract: Contract, model: PyTree) -> Float[Array, ""]:
+    """`contract.margin(model)`, with the derivative of the worst side alone.
+
+    The derivative of `jnp.min` asks which entries equal the least. Compiled for a CPU, that may be
+    computed anew with other rounding, and lose the entry; to pick the entry by its place does not.
+    """
+    y = contract.image(model)[:, :, None, :]
+    rows = jnp.asarray(contract.rows)
+    low, high = contract.guarantee.lower[rows][:, None], contract.guarantee.upper[rows][:, None]
+    sides = jnp.concatenate([y - low, high - y], axis=-1)  # value point box side
+    sides = jnp.where(jnp.isnan(sides), -jnp.inf, sides)
+    sides = jnp.take_along_axis(sides, jnp.argmin(sides, axis=-1, keepdims=True), axis=-1)[..., 0]
+    sides = jnp.take_along_axis(sides, jnp.argmax(sides, axis=-1, keepdims=True), axis=-1)[..., 0]
+    nothing = jnp.all(contract.assume.lower[:, :, 0] > contract.assume.upper[:, :, 0], axis=-1)
+    sides = jnp.where(nothing[:, None], jnp.inf, sides).ravel()
+    return sides[jnp.argmin(sides)]
+
+
+@typed
+def maximise_interfaces(
+    components: Sequence[Component],
+    first: Interface,
+    last: Interface,
+    *,
+    key: PRNGKeyArray,
+    span: tuple[float | int, float | int],
+    range: tuple[float | int | None, float | int | None] = (None, None),
+    draws: int = 2000,
+    fresh: int = 50_000,
+    starts: int = 4,
+    steps: int = 200,
+    points: int = 9,
+) -> MaximisedInterfaces:
+    """The threshold interfaces at the joints of a chain with the largest `Σ_i H_i`.
+
+    Every joint has `A(0) = [range₀, low]`, `A(1) = [high, range₁]` in its dimension, with `low` and
+    `high` anywhere in the `span`, coordinate by coordinate. With prior draws that stay fixed the
+    probability is smoothed, `p ≈ ⟨exp(-violation / T)⟩`: that of `Violation` at temperature T,
+    which the thresholds enter pathwise. The ascent lowers T from 0.05 to 0.002 of the span, from
+    several `starts`. The best start is chosen by counting, and its `ΣH` counted anew with
+    `fresh` draws at nearly twice the `points`, so that what
+    smoothing and choosing flatter is not in the result. Local maxima other than those of the starts
+    are not excluded; with few dimensions compare `maximum_entropy_interfaces`.
+
+    **Raises** `DeclarationError` for a wrong span, counts or interfaces, `RunError` if no start
+    ended where any draws satisfy the chain.
+    """
+    components = tuple(components)
+    _check(components, span, starts, steps, draws, fresh)
+    dims = _dims(components, first)
+    climb = Ascent(components, first, last, span, range, points)
+    middle = [jnp.stack([jnp.full(d, span[0]), jnp.full(d, span[1])]) for d in dims]
+    gibbs = [
+        compile_gibbs(Violation(contract), contract.prior) for contract in climb.contracts(middle)
+    ]
+    one, two, three = jax.random.split(key, 3)
+    models = _models(gibbs, one, draws)
+    begin = [
+        jnp.sort(jax.random.uniform(k, (starts, 2, d), minval=span[0], maxval=span[1]), axis=1)
+        for k, d in zip(jax.random.split(two, len(dims)), dims, strict=True)
+    ]
+    reached, counted = _ascend(climb, models, begin, steps)
+    best = int(jnp.argmax(counted))
+    if not bool(jnp.isfinite(counted[best])):
+        raise RunError(
+            "No start ended where any draws satisfy the chain. Take more draws or starts, a wider "
+            "span, or a wider specification."
+        )
+    at = [each[best] for each in reached]
+    exact = Ascent(components, first, last, span, range, 2 * points - 1)
+    p = jnp.mean(1.0 * (_margins(exact, at, _models(gibbs, three, fresh)) >= 0), axis=1)
+    error = jnp.sqrt((1 - p) / (fresh * p))
+    each = Estimate(jnp.log(p), error, jnp.full_like(p, fresh), jnp.ones_like(p))
+    whole = Estimate(
+        jnp.sum(each.value), jnp.sqrt(jnp.sum(error**2)), each.ess[0], jnp.ones_like(p[0])
+    )
+    wires = [contract.assume for contract in climb.contracts(at)]
+    pressures, norm = _pressures(climb, at, models)
+    return MaximisedInterfaces((*wires, last), at, whole, each, counted, pressures, norm)
+
+
+@eqx.filter_jit
+def _models(gibbs: Sequence[Any], key: PRNGKeyArray, draws: int) -> list[PyTree]:
+    keys = jax.random.split(key, len(gibbs))
+    return [
+        eqx.filter_vmap(lambda k, g=g: g.model(g.sample_prior(k)))(jax.random.split(k, draws))
+        for g, k in zip(gibbs, keys, strict=True)
+    ]
+
+
+@eqx.filter_jit
+def _margins(climb: Ascent, at: Thresholds, models: list[PyTree]) -> Array:
+    return climb.margins(at, models)
+
+
+@eqx.filter_jit
+def _ascend(
+    climb: Ascent, models: list[PyTree], begin: list[Array], steps: int
+) -> tuple[Thresholds, Array]:
+    """The thresholds that each start reaches, and their `ΣH` by counting."""
+    width = climb.span[1] - climb.span[0]
+
+    def step(state, i):
+        at, mean, square = state
+        share = i / steps
+        temperature = width * HOTTEST * (COLDEST / HOTTEST) ** jnp.minimum(2 * share, 1.0)
+        slope = jax.grad(climb.smooth)(at, models, temperature)
+        mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, slope)
+        square = jax.tree.map(lambda s, g: 0.99 * s + 0.01 * g**2, square, slope)
+        rate = width * RATE * jnp.minimum(2 - 2 * share, 1.0)
+        mean_scale, square_scale = 1 - 0.9 ** (i + 1), 1 - 0.99 ** (i + 1)
+        at = jax.tree.map(
+            lambda x, m, s: x + rate * m / mean_scale / (jnp.sqrt(s / square_scale) + 1e-8),
+            at,
+            mean,
+            square,
+        )
+        return (climb.allowed(at), mean, square), None
+
+    def run(at):
+        nothing = jax.tree.map(jnp.zeros_like, at)
+        (at, _, _), _ = jax.lax.scan(step, (at, nothing, nothing), jnp.arange(steps))
+        hits = jnp.mean(1.0 * (climb.margins(at, models) >= 0), axis=1)
+        return at, jnp.sum(jnp.log(hits))
+
+    return jax.lax.map(run, begin)
+
+
+@eqx.filter_jit
+def _pressures(
+    climb: Ascent, at: Thresholds, models: list[PyTree]
+) -> tuple[tuple[Pressure, ...], Array]:
+    """Pathwise derivatives of each H at the coldest temperature, with errors over the draws."""
+    temperature = COLDEST * (climb.span[1] - climb.span[0])
+
+    def kept(at, i, model):
+        return jnp.exp(jnp.minimum(_margin(climb.contracts(at)[i], model) / temperature, 0.0))
+
+    sides = []
+    for i, drawn in enumerate(models):
+        soft = eqx.filter_vmap(lambda model, i=i: kept(at, i, model))(drawn)
+        slope = eqx.filter_vmap(lambda model, i=i: jax.grad(kept)(at, i, model))(drawn)
+        sides.append(jax.tree.map(lambda g, s=soft: _ratio(g, s), slope))
+    made = []
+    for joint in range(len(at)):
+        before, after = (
+            Estimate(*(_at_bounds(x) for x in sides[joint + k][joint])) for k in (0, 1)
+        )
+        error = jnp.hypot(before.standard_error, after.standard_error)
+        both = Estimate(before.value + after.value, error, before.ess, before.r_hat)
+        made.append(Pressure(before, after, both))
+    norm = jnp.sqrt(sum(jnp.nansum(each.total.value**2) for each in made))
+    return tuple(made), jnp.asarray(norm)
+
+
+def _ratio(slope: Array, soft: Array) -> tuple[Array, Array, Array, Array]:
+    """`⟨slope⟩ / ⟨soft⟩` with its error, and two columns of an `Estimate`."""
+    p = jnp.mean(soft)
+    value = jnp.mean(slope, axis=0) / p
+    influence = (slope - soft[:, None, None] * value) / p
+    error = jnp.sqrt(jnp.var(influence, axis=0) / len(soft))
+    return value, error, jnp.full_like(value, len(soft)), jnp.ones_like(value)
+
+
+def _at_bounds(x: Float[Array, "side dim"]) -> Float[Array, "value side dim"]:
+    """`low` is the upper bound of value 0, `high` the lower bound of value 1."""
+    none = jnp.full_like(x[0], jnp.nan)
+    return jnp.stack([jnp.stack([none, x[0]]), jnp.stack([x[1], none])])
+
+
+def _dims(components: Sequence[Component], first: Interface) -> list[int]:
+    """Dimensions of the joints, from the shapes of the models' outputs."""
+    x, dims = jax.ShapeDtypeStruct((first.dim,), jnp.result_type(float)), []
+    for component in components[:-1]:
+        x = eqx.filter_eval_shape(lambda m, x: jnp.atleast_1d(m(x)), component.model, x)
+        dims.append(x.shape[0])
+    return dims
+
+
+def _check(components: tuple, span: tuple, starts: int, steps: int, draws: int, fresh: int) -> None:
+    if len(components) < 2:
+        raise DeclarationError(
+            "components",
+            got=f"{len(components)} of them",
+            expected="at least two components in series",
+            mend="with one component there is no interface to choose",
+        )
+    if not -jnp.inf < span[0] < span[1] < jnp.inf:
+        raise DeclarationError(
+            "span",
+            got=str(span),
+            expected="two finite numbers in order",
+            mend="name the values between which thresholds may lie, e.g. span=(0, 5)",
+        )
+    for count in (starts, steps, draws, fresh):
+        check_draws(count)

@@ -1,0 +1,152 @@
+"""Bounds of a function over a box, true in spite of rounding."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr
+from jaxtyping import Array, Float
+
+from ..core import DeclarationError, typed
+from ._enclosure_rules import Interval, add, lift, mul, sub, total
+from ._enclosure_slopes import smooth
+from ._enclosure_walk import walk
+
+
+@typed
+def enclose(
+    fn: Callable[..., Any],
+    lower: Float[Array, "..."],
+    upper: Float[Array, "..."],
+    *,
+    mean_value: bool = True,
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Bounds of every entry of `fn(x)` over all `x` with `lower <= x <= upper`.
+
+    `fn` takes one array of the shape of `lower` and gives one floating array; what it closes over
+    (weights) are known numbers, which may be traced: `enclose` can be jitted and vmapped over boxes
+    and weights. A module is compiled once for all its weights, a new lambda each time. Infinite
+    bounds stand for rays. The bounds hold for the function of real numbers that `fn` writes down,
+    its constants taken as the floats they are; each operation is rounded outward, also by the error
+    of the elementary functions of XLA.
+
+    Two enclosures are intersected: that of interval arithmetic, `f(X)`, and the mean-value form
+
+        f(c) + J(X) (X - c),   J(X) ⊇ {∂f(x) : x in X},
+
+    with the centres `c` that make each bound best (an end, wherever J has one sign: bounds of a
+    function that is seen to be monotone are exact up to rounding). The second is left out where the
+    function may jump in the box, or with `mean_value=False`.
+
+    A bound that cannot be found is infinite; so are both if a weight is not finite. Numbers below
+    the least normal float count as zero. Raises `DeclarationError`, naming it, for an operation
+    without a rule, for a half-precision format, and for a box that is none.
+
+    Source: Moore, Kearfott & Cloud (2009), Introduction to Interval Analysis; centres: Baumann
+    (1988), BIT 28:80.
+    """
+    _check(lower, upper)
+    return _enclose(fn, lower, upper, mean_value)
+
+
+@eqx.filter_jit
+def _enclose(
+    fn: Callable[..., Any], lower: Array, upper: Array, mean_value: bool
+) -> tuple[Array, Array]:
+    return bounds(fn, lower, upper, mean_value)[:2]
+
+
+def bounds(
+    fn: Callable[..., Any], lower: Array, upper: Array, mean_value: bool
+) -> tuple[Array, Array, Interval | None]:
+    """`enclose`, and the bounds `[out, dim]` of the Jacobian that it used (if any)."""
+    dtype = jnp.result_type(lower, upper)
+    lower, upper = lower.astype(dtype), upper.astype(dtype)
+    closed, shape = jax.make_jaxpr(fn, return_shape=True)(jax.ShapeDtypeStruct(lower.shape, dtype))
+    if not isinstance(shape, jax.ShapeDtypeStruct) or not jnp.issubdtype(shape.dtype, jnp.floating):
+        raise DeclarationError(
+            "fn",
+            got=f"a function that gives {shape}",
+            expected="one floating array",
+            mend="return a single array of floats",
+        )
+    box = Interval(lower, upper)
+    (value,), jump = walk(closed, box)
+    value = lift(value)
+    slopes = _slopes(closed, box) if mean_value and lower.size and shape.size else None
+    if slopes is not None:
+        centred = _centred(closed, box, slopes, shape)
+        low = jnp.where(jump, value.lower, jnp.maximum(value.lower, centred.lower))
+        high = jnp.where(jump, value.upper, jnp.minimum(value.upper, centred.upper))
+        value = Interval(low, high)
+    # neither a weight nor a bound that is not a number proves anything
+    good = _finite(closed)
+    low = jnp.where(good & ~jnp.isnan(value.lower), value.lower, -jnp.inf)
+    high = jnp.where(good & ~jnp.isnan(value.upper), value.upper, jnp.inf)
+    return low, high, slopes
+
+
+def _slopes(closed: ClosedJaxpr, box: Interval) -> Interval | None:
+    def jacobian(x: Array) -> Array:
+        return jax.jacfwd(lambda x: smooth(closed)(x)[0])(x).reshape(-1, x.size)
+
+    like = jax.ShapeDtypeStruct(box.lower.shape, box.lower.dtype)
+    try:
+        (found,), _ = walk(jax.make_jaxpr(jacobian)(like), box)
+    except DeclarationError:
+        return None
+    return lift(found)
+
+
+def _centred(closed: ClosedJaxpr, box: Interval, slope: Interval, shape: Any) -> Interval:
+    """The mean-value form, each bound of each output from its own centre."""
+    low, high = box.lower.reshape(-1), box.upper.reshape(-1)
+    below = _centre(slope.lower, slope.upper, low, high)
+    above = _centre(-slope.upper, -slope.lower, low, high)
+
+    def bounds(row: Array, centre: Array, steep: Interval) -> Interval:
+        point = centre.reshape(box.lower.shape)
+        (value,), _ = walk(closed, Interval(point, point))
+        value = lift(value)
+        value = Interval(value.lower.reshape(-1)[row], value.upper.reshape(-1)[row])
+        moved = mul(steep, sub(Interval(low, high), centre))
+        return add(value, total(moved, jnp.sum, low.size))
+
+    rows = jnp.arange(slope.lower.shape[0])
+    lower = jax.vmap(bounds)(rows, below, slope).lower
+    upper = jax.vmap(bounds)(rows, above, slope).upper
+    return Interval(lower.reshape(shape.shape), upper.reshape(shape.shape))
+
+
+def _centre(low_slope: Array, high_slope: Array, low: Array, high: Array) -> Array:
+    """The centre of the best lower bound, for slopes between two numbers; always a finite point."""
+    mixed = (high_slope * low - low_slope * high) / (high_slope - low_slope)
+    chosen = jnp.where(low_slope >= 0, low, jnp.where(high_slope <= 0, high, mixed))
+    middle = jnp.where(jnp.isfinite(low), low, jnp.where(jnp.isfinite(high), high, 0.0))
+    chosen = jnp.where(jnp.isfinite(chosen), chosen, middle)
+    return jnp.clip(chosen, low, high)
+
+
+def _finite(closed: ClosedJaxpr) -> Array:
+    """Whether all weights are finite."""
+    good = jnp.ones((), bool)
+    for const in map(jnp.asarray, closed.consts):
+        if jnp.issubdtype(const.dtype, jnp.floating):
+            good = good & jnp.all(jnp.isfinite(const))
+    return good
+
+
+def _check(lower: Array, upper: Array) -> None:
+    known = not isinstance(lower, Tracer) and not isinstance(upper, Tracer)
+    if lower.shape != upper.shape or (known and not bool(jnp.all(lower <= upper))):
+        raise DeclarationError(
+            "lower, upper",
+            got=f"shapes {lower.shape} and {upper.shape}"
+            if lower.shape != upper.shape
+            else "a lower bound above the upper one, or NaN",
+            expected="two arrays of one shape, lower <= upper",
+            mend="give the corners of a box",
+        )

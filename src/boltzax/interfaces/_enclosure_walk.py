@@ -1,0 +1,235 @@
+"""The walk: a jaxpr evaluated with bounds instead of numbers."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Literal
+from jaxtyping import Array
+
+from ._enclosure_rules import RULES, Interval, Value, down, lift, select, total, unsupported, up
+
+MOVES = """reshape transpose broadcast_in_dim squeeze expand_dims slice rev concatenate pad stack
+    unstack tile gather dynamic_slice dynamic_update_slice scatter split copy copy_p
+    stop_gradient device_put name max min clamp reduce_max reduce_min cummax cummin
+    and or reduce_and reduce_or""".split()
+"""Operations that make no rounding error and rise in every argument: each bound goes through."""
+
+STEPS = "floor ceil round sign".split()
+"""Those that rise in every argument, but jump."""
+
+CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+}
+"""Functions inside a jaxpr, and where they keep their body."""
+
+INDEXED = {"gather": (0,), "dynamic_slice": (0,), "dynamic_update_slice": (0, 1), "scatter": (0, 2)}
+"""Which arguments may be bounds, where the others are indices."""
+
+
+def body(eqn: Any) -> ClosedJaxpr | None:
+    """The function that an equation calls, if it is a call."""
+    name = CALLS.get(eqn.primitive.name)
+    if name is None:
+        return None
+    inner = eqn.params[name]
+    return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+
+
+def is_one_of(eqn: Any, function: Callable) -> bool:
+    """Whether a call is one of a function of jax: its body is the same, word by word."""
+    inner = body(eqn)
+    if inner is None or len(inner.jaxpr.eqns) > 16:
+        return False
+    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+    try:
+        reference = body(jax.make_jaxpr(function)(*shapes).eqns[0])
+    except (TypeError, ValueError, IndexError):
+        return False
+    return reference is not None and str(reference.jaxpr) == str(inner.jaxpr)
+
+
+def walk(closed: ClosedJaxpr, *arguments: Value) -> tuple[list[Value], Array]:
+    """Bounds of the outputs, and whether the function may jump inside the box.
+
+    A jump is possible where a step, a choice or a truth value made a number is undecided: there
+    the derivative says nothing about the function.
+    """
+    jumps: list[Array] = []
+    outputs = _walk(closed, arguments, jumps)
+    jump = jnp.zeros((), bool)
+    for each in jumps:
+        jump = jump | jnp.any(each)
+    return outputs, jump
+
+
+def _walk(closed: ClosedJaxpr, arguments: Sequence[Value], jumps: list[Array]) -> list[Value]:
+    known: dict[Any, Value] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    known |= zip(closed.jaxpr.invars, arguments, strict=True)
+    for eqn in closed.jaxpr.eqns:
+        values = [v.val if isinstance(v, Literal) else known[v] for v in eqn.invars]
+        found = _equation(eqn, values, jumps)
+        known |= zip(eqn.outvars, found, strict=True)
+    return [v.val if isinstance(v, Literal) else known[v] for v in closed.jaxpr.outvars]
+
+
+def _equation(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
+    name = eqn.primitive.name
+    inner = body(eqn)
+    if inner is not None:
+        return _call(eqn, inner, values, jumps)
+    if name == "cond":
+        return _branches(eqn, values, jumps)
+    for variable in eqn.outvars:
+        dtype = variable.aval.dtype
+        if jnp.issubdtype(dtype, jnp.inexact) and dtype not in (jnp.float32, jnp.float64):
+            raise unsupported(f"{name} in {dtype}")
+    if not any(isinstance(value, Interval) for value in values) and _is_exact(eqn):
+        return _bind(eqn, values)
+    if name in INDEXED and any(
+        isinstance(v, Interval) for i, v in enumerate(values) if i not in INDEXED[name]
+    ):
+        raise unsupported(f"{name} at an index that depends on x")
+    if name in ("and", "or") and lift(values[0]).lower.dtype != jnp.bool_:
+        raise unsupported(f"{name} (of integers)")
+    if name in MOVES or (name == "sort" and len(values) == 1):
+        return [*_both(eqn, values)]
+    if name in STEPS:
+        (found,) = _both(eqn, values)
+        jumps.append(found.lower != found.upper)
+        return [found]
+    if name == "convert_element_type":
+        return [_convert(eqn, lift(values[0]), jumps)]
+    if name == "select_n":
+        return [_choice(values, jumps)]
+    if name == "reduce_sum":
+        axes = eqn.params["axes"]
+        count = math.prod(eqn.invars[0].aval.shape[axis] for axis in axes)
+        return [total(values[0], lambda x: jnp.sum(x, axis=axes), count)]
+    if name == "cumsum":
+        axis, reverse = eqn.params["axis"], eqn.params["reverse"]
+        count = eqn.invars[0].aval.shape[axis]
+        return [total(values[0], lambda x: lax.cumsum(x, axis, reverse=reverse), count)]
+    if name not in RULES:
+        raise unsupported(name)
+    if len(values) == 2 and eqn.invars[0] is eqn.invars[1]:
+        # both factors are the same number
+        if name == "mul":
+            return [RULES["square"](values[0])]
+        if name in ("eq", "ne"):
+            like = lift(values[0]).lower
+            return [jnp.full(like.shape, name == "eq")]
+    return [RULES[name](*values, **_static(eqn))]
+
+
+def _static(eqn: Any) -> dict[str, Any]:
+    """The parameters that a rule is told."""
+    wanted = {"integer_pow": ("y",), "dot_general": ("dimension_numbers",)}
+    return {key: eqn.params[key] for key in wanted.get(eqn.primitive.name, ())}
+
+
+def _is_exact(eqn: Any) -> bool:
+    """Whether known arrays give a known array, without rounding."""
+    name = eqn.primitive.name
+    floating = any(jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in eqn.outvars)
+    exact = (*MOVES, *STEPS, "neg", "abs", "select_n", "iota", "sort")
+    if name == "convert_element_type":
+        return not _loses(eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype)
+    return not floating or name in exact
+
+
+def _loses(before: Any, after: Any) -> bool:
+    """Whether a conversion to a floating format may round."""
+    if not jnp.issubdtype(after, jnp.floating) or before == jnp.bool_:
+        return False
+    if jnp.issubdtype(before, jnp.integer):
+        return jnp.iinfo(before).bits > 32 or after == jnp.float32
+    return jnp.finfo(before).bits > jnp.finfo(after).bits
+
+
+def _bind(eqn: Any, values: Sequence[Any]) -> list[Any]:
+    """The operation itself."""
+    found = eqn.primitive.bind(*values, **eqn.params)
+    return list(found) if eqn.primitive.multiple_results else [found]
+
+
+def _both(eqn: Any, values: list[Value]) -> list[Interval]:
+    """The operation on the lower bounds and on the upper bounds."""
+    low, high = (
+        _bind(eqn, [getattr(v, side) if isinstance(v, Interval) else v for v in values])
+        for side in ("lower", "upper")
+    )
+    return [Interval(a, b) for a, b in zip(low, high, strict=True)]
+
+
+def _convert(eqn: Any, a: Interval, jumps: list[Array]) -> Interval:
+    (found,) = _both(eqn, [a])
+    before, after = eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype
+    if before == jnp.bool_ or not jnp.issubdtype(after, jnp.floating):
+        jumps.append(found.lower != found.upper)
+    if not _loses(before, after):
+        return found
+    if jnp.issubdtype(before, jnp.integer):  # whole numbers up to 2^24 fit every format
+        small = (jnp.abs(a.lower) <= 2**24) & (jnp.abs(a.upper) <= 2**24)
+        low, high = down(found.lower), up(found.upper)
+        return Interval(jnp.where(small, found.lower, low), jnp.where(small, found.upper, high))
+    return Interval(down(found.lower), up(found.upper))
+
+
+def _choice(values: list[Value], jumps: list[Array]) -> Interval:
+    which, *cases = values
+    if not isinstance(which, Interval):
+        low = lax.select_n(which, *[lift(case).lower for case in cases])
+        return Interval(low, lax.select_n(which, *[lift(case).upper for case in cases]))
+    if which.lower.dtype != jnp.bool_ or len(cases) != 2:
+        raise unsupported("select_n by a number that depends on x")
+    jumps.append(which.lower != which.upper)
+    return select(which, *cases)
+
+
+def _branches(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
+    """All branches, and the hull of those that are possible."""
+    which, *arguments = values
+    branches = eqn.params["branches"]
+    which = lift(which)
+    last = len(branches) - 1
+    low, high = jnp.clip(which.lower, 0, last), jnp.clip(which.upper, 0, last)
+    jumps.append(low != high)
+    found = [_walk(branch, arguments, jumps) for branch in branches]
+    hulls: list[Value] = []
+    for outputs in zip(*found, strict=True):
+        lower, upper = lift(outputs[0]).lower, lift(outputs[0]).upper
+        for place, output in enumerate(map(lift, outputs)):
+            first, possible = low == place, (low <= place) & (place <= high)
+            lower = jnp.where(
+                first, output.lower, jnp.where(possible, jnp.minimum(lower, output.lower), lower)
+            )
+            upper = jnp.where(
+                first, output.upper, jnp.where(possible, jnp.maximum(upper, output.upper), upper)
+            )
+        hulls.append(Interval(lower, upper))
+    return hulls
+
+
+def _call(eqn: Any, inner: ClosedJaxpr, values: list[Value], jumps: list[Array]) -> list[Value]:
+    """The body of a call; two functions of jax have a tighter form."""
+    if is_one_of(eqn, jnp.logaddexp):  # rises in both arguments, as softplus does
+        low = [Interval(v.lower, v.lower) for v in map(lift, values)]
+        high = [Interval(v.upper, v.upper) for v in map(lift, values)]
+        (low,), (high,) = _walk(inner, low, []), _walk(inner, high, [])
+        return [Interval(lift(low).lower, lift(high).upper)]
+    if is_one_of(eqn, jax.nn.hard_tanh):  # does not jump
+        a = lift(values[0])
+        return [Interval(jnp.clip(a.lower, -1, 1), jnp.clip(a.upper, -1, 1))]
+    return _walk(inner, values, jumps)

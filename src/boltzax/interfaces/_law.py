@@ -1,0 +1,225 @@
+"""The law of the interfaces that emerge in a chain of which only the ends are specified."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from ..core import DeclarationError, Estimate, typed
+from ..declare import Component, Independent, Interface
+from . import _law_sums as sums
+from ._family import Family
+from ._law_sums import Images
+from ._maximum import ChainTables, MaximumEntropy, chain_tables, max_plus
+from ._table import EntropyTable, entropy_table, tightest_kernel
+
+COMPARISONS = 1 << 27
+"""How many pairs (member, draw) are looked at when the existence of widest inputs is checked."""
+
+
+class InterfaceLaw(eqx.Module):
+    """The law of emergent interfaces: components from the prior, given the specification.
+
+    Let `T_i` be the tightest member of the family at joint i that contains what the components to
+    the left make of `first` (taking the members before it as their inputs), `W_i` the widest member
+    from which the components to the right keep `last`. A member B is satisfied if and only if
+    `T_i <= B <= W_i`, and the specification holds through the families if and only if `T_i <= W_i`:
+    some chain of members is then satisfied, which implies the end-to-end specification, and is
+    implied by it in the limit of fine families (see `resolution`). Conditioned on it:
+
+    - `satisfaction(joint)`: `P[B satisfied | spec] = e^{H(B)}/Z`. Not a partition, for a system
+      satisfies many members; its mode (two components) is the interface of largest entropy.
+    - `image(joint)`: `p(T = τ | spec)`, products of the kernels K of `tightest_kernel`. It sums to
+      1, and its mode is another one.
+    - `expected_interfaces()`: `E[chains of members satisfied | spec] = Σ e^{ΣH} / Z`, what products
+      of `e^H` give: they count a system once for each chain that it satisfies.
+
+    Errors are those of the prior draws to first order, tables that are shared included. Each number
+    asked for costs a pass over the draws of all tables: name the `members` of a large family.
+    """
+
+    images: Images
+    end_to_end: EntropyTable
+
+    @property
+    def chain(self) -> ChainTables:
+        """The tables of the components."""
+        return self.images.chain
+
+    @property
+    def joints(self) -> int:
+        return len(self.chain) - 1
+
+    def log_evidence(self) -> Estimate:
+        """`log Z`: how probable it is that the specification holds through the families."""
+        return self.images.estimate(sums.log_evidence)
+
+    def resolution(self) -> Estimate:
+        """`log Z` less the log-probability of the end-to-end specification itself, in nats.
+
+        Below 0 by what the families are too coarse to see; the latter is from draws of its own.
+        """
+        one, two = self.log_evidence(), self.end_to_end.entropy[0, 0]
+        error = jnp.hypot(one.standard_error, two.standard_error)
+        return Estimate(one.value - two.value, error, one.ess, one.r_hat)
+
+    def image(self, joint: int = 0, members: Sequence[int] | None = None) -> Estimate:
+        """`p(T = τ | spec)` for the members of a joint (or some of them); sums to 1."""
+        self._check(joint, self.joints)
+        return self.images.estimate(sums.image, joint, self._rows(joint, members))
+
+    def satisfaction(self, joint: int = 0, members: Sequence[int] | None = None) -> Estimate:
+        """`P[B satisfied at this joint | spec]` for the members B of a joint (or some of them)."""
+        self._check(joint, self.joints)
+        return self.images.estimate(sums.satisfaction, joint, self._rows(joint, members))
+
+    def log_coverage(self, best: MaximumEntropy | None = None) -> Estimate:
+        """`max ΣH - log Z <= 0`: log of the share of the systems that satisfy the best chain.
+
+        With the chain that these draws choose (or `best.members`), by these draws.
+        """
+        members = max_plus(self.chain).members if best is None else best.members
+        return self.images.estimate(sums.log_share, members)
+
+    def satisfaction_of(self, members: Sequence[int]) -> Estimate:
+        """`e^{ΣH}/Z`: the share of the systems that satisfy a whole chain of members."""
+        log = self.images.estimate(sums.log_share, tuple(int(each) for each in members))
+        share = jnp.exp(log.value)
+        return Estimate(share, share * log.standard_error, log.ess, log.r_hat)
+
+    def expected_interfaces(self) -> Estimate:
+        """`Σ e^{ΣH} / Z`: mean number of chains of members that a system satisfies."""
+        return self.images.estimate(sums.expected_count)
+
+    def modularity(self, joint: int = 0) -> Estimate:
+        """`I(left; right | spec) = log Z - E[H_right(T)] - E[H_left(W)]`, in nats.
+
+        The mutual information, given the specification, between the components to the left and to
+        the right of a joint; 0 once an interface at the joint is given. `H_right(T)` is the entropy
+        of the right given that it must accept T, `H_left(W)` that of the left given that it must
+        stay inside W. Raises `DeclarationError` where a draw has no widest acceptable input.
+        """
+        self._check(joint, self.joints)
+        self._check_widest(joint)
+        return self.images.estimate(sums.modularity, joint)
+
+    def swap_rate(self, component: int) -> Estimate:
+        """How often one component may be exchanged for another system's, and the spec still holds.
+
+        Two systems are drawn independently given the specification (through the families), and
+        `component` of the first is replaced by that of the second: the probability that the first
+        still keeps the specification. With the prior of a component π and systems θ,
+
+            ∫ p(θ | spec) p(θ'_i | spec) 1[spec(θ_1, …, θ'_i, …, θ_n)].
+
+        It is 1 once interfaces at both sides of the component are given, because any component
+        that keeps its contract does. Raises `DeclarationError` as `modularity` does.
+        """
+        self._check(component, len(self.chain))
+        if component < self.joints:
+            self._check_widest(component)
+        return self.images.estimate(sums.swap_rate, component)
+
+    def __repr__(self) -> str:
+        return (
+            f"InterfaceLaw({len(self.chain)} components; log Z {self.log_evidence()}, "
+            f"end to end {self.end_to_end.entropy[0, 0]})"
+        )
+
+    def _rows(self, joint: int, members: Sequence[int] | None) -> Array:
+        count = len(self.chain.family(joint))
+        return jnp.arange(count) if members is None else jnp.asarray(members, int)
+
+    def _check(self, place: object, count: int) -> None:
+        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < count:
+            raise DeclarationError(
+                "joint or component",
+                got=repr(place),
+                expected=f"an integer from 0 to {count - 1}",
+                mend="joint i lies between components i and i + 1, both counted from 0",
+            )
+
+    def _check_widest(self, joint: int) -> None:
+        for i in range(joint + 1, len(self.chain)):
+            below = jnp.sum(self.images.orders[i - 1], axis=0)
+            if not bool(_has_widest(self.chain.at(i), below)):
+                raise DeclarationError(
+                    "families",
+                    got=f"a draw of component {i} with several widest acceptable inputs",
+                    expected="one widest member for each draw and output",
+                    mend="add joins of members, or use threshold families; see `Family.thresholds`",
+                )
+
+
+@typed
+def interface_law(
+    components: Sequence[Component],
+    families: Family | Sequence[Family],
+    first: Interface,
+    last: Interface,
+    *,
+    key: PRNGKeyArray,
+    draws: int = 20_000,
+    points: int = 33,
+) -> InterfaceLaw:
+    """The law of the interfaces at the joints, given that the chain takes `first` into `last`.
+
+    Exact for the draws of the prior, by products of kernels of tightest images. Arguments as in
+    `chain_tables`. The end-to-end specification itself is estimated by draws of whole chains.
+    **Raises** `DeclarationError` for families in which images have no tightest member.
+    """
+    one, two = jax.random.split(key)
+    chain = chain_tables(components, families, first, last, key=one, draws=draws, points=points)
+    kernels = [tightest_kernel(table) for table in chain.tables]
+    images = tuple(kernel.member[kernel.table.cell] for kernel in kernels)
+    orders = tuple(chain.at(i).after.order() for i in range(len(chain)))
+    whole = entropy_table(series(components), first, last, key=two, draws=draws, points=points)
+    return InterfaceLaw(Images(chain, images, orders), whole)
+
+
+class Series(eqx.Module):
+    """Models one after another: `x -> f_n(… f_1(x))`."""
+
+    models: tuple[PyTree, ...]
+
+    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " out"]:
+        for model in self.models:
+            x = jnp.atleast_1d(model(x))
+        return x
+
+
+def series(components: Sequence[Component]) -> Component:
+    """Components in series as one: its model, the joint prior and the composed logic."""
+    prior = {
+        f"models[{i}].{pattern}": distribution
+        for i, component in enumerate(components)
+        for pattern, distribution in component.prior.by_pattern.items()
+    }
+    logic = None
+    for component in components:
+        if component.logic is not None:
+            table = dict(component.logic)
+            logic = table if logic is None else {v: table[w] for v, w in logic.items()}
+    models = tuple(component.model for component in components)
+    return Component(Series(models), Independent(prior), logic)
+
+
+@eqx.filter_jit
+def _has_widest(table: EntropyTable, below: Array) -> Bool[Array, ""]:
+    """Whether the inputs that each draw accepts have a widest one, for every output.
+
+    A lower set has a widest member if and only if some member has as many below it as the set has.
+    All draws are looked at, or as many as `COMPARISONS` allows.
+    """
+    pairs = table.contains.shape[1] * table.cell.shape[0]
+    looked = int(np.clip(COMPARISONS // pairs, 1, table.draws))
+
+    def one(cell):
+        accepts = table.contains[cell]  # [before, after]
+        most = jnp.max(jnp.where(accepts, below[:, None], 0), axis=0)
+        return jnp.all(most == jnp.sum(accepts, axis=0))
+
+    return jnp.all(jax.lax.map(one, table.cell[:, :looked].T))

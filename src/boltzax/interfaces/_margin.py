@@ -1,0 +1,192 @@
+"""Whether a contract is kept, by how much, and where it is broken worst."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from ..core import DeclarationError, typed
+from ..declare import HORIZON, Circuit, Contract
+
+
+class Counterexample(eqx.Module):
+    """A value that a contract allows as input, and for which the model breaks the promise.
+
+    - `component`: whose contract it is (0, unless in a circuit);
+    - `value`: the logical value of the input, `x` `[dim]` the input, `output` `[out]` what the
+      model makes of it;
+    - `margin`: how far inside the acceptable values the output lies, in its units: negative.
+    """
+
+    component: int
+    value: Hashable
+    x: np.ndarray
+    output: np.ndarray
+    margin: float
+
+    def __repr__(self) -> str:
+        def text(array: np.ndarray) -> str:
+            return np.array2string(array, precision=6, separator=", ")
+
+        return (
+            f"Counterexample(component {self.component}, value {self.value!r}: "
+            f"x = {text(self.x)} -> {text(self.output)}, margin {self.margin:.4g})"
+        )
+
+
+@typed
+def margin(contract: Contract | Circuit, model: PyTree = None) -> Float[Array, ""]:
+    """`min_v min_x dist(model(x), boundary of guarantee(logic(v)))` over sampled x.
+
+    The model is the declared one if not given (of a circuit, one for each component). Never below
+    the margin over every x; `certify` bounds that.
+    """
+    return contract.margin(contract.model if model is None else model)
+
+
+@typed
+def satisfies(contract: Contract | Circuit, model: PyTree = None) -> Bool[Array, ""]:
+    """Whether the margin over sampled x is not negative; `certified` covers every x."""
+    return margin(contract, model) >= 0
+
+
+@typed
+def counterexample(
+    contract: Contract | Circuit,
+    model: PyTree = None,
+    *,
+    key: PRNGKeyArray,
+    starts: int = 64,
+    steps: int = 100,
+) -> Counterexample | None:
+    """The input with the least margin that a search by gradients finds; `None` if it is not < 0.
+
+    Of each box of each logical value `starts` points are moved `steps` times against the sign of
+    the gradient of the margin, and put back into the box. Half of them are `Interface.points`
+    (ends, corners, then an even cover), half random; a ray is searched to `HORIZON`. The steps
+    shrink to a millionth, for every other start from a quarter of the box, for the rest from
+    1/starts of it. The least margin met on the way counts; an output that is not a number has
+    margin -inf.
+
+    Steps along signs: Madry et al. (2018), arXiv:1706.06083.
+    """
+    check_count("starts", starts)
+    check_count("steps", steps)
+    worst = None
+    models = each_model(contract, model)
+    for place, (part, net) in enumerate(zip(contract.contracts, models, strict=True)):
+        x, margins = _search(part, net, jax.random.fold_in(key, place), starts, steps)
+        row = int(jnp.argmin(margins))
+        found = float(margins[row])
+        if found < 0 and (worst is None or found < worst.margin):
+            value, at = part.assume.values[row], np.asarray(x[row])
+            output = np.asarray(net(x[row])).reshape(-1)
+            worst = Counterexample(place, value, at, output, found)
+    return worst
+
+
+@typed
+def attack(
+    contract: Contract | Circuit,
+    model: PyTree,
+    key: PRNGKeyArray,
+    starts: int = 64,
+    steps: int = 100,
+) -> Float[Array, ""]:
+    """The least margin that the search of `counterexample` finds; it can be jitted and vmapped."""
+    least = jnp.asarray(jnp.inf)
+    models = each_model(contract, model)
+    for place, (part, net) in enumerate(zip(contract.contracts, models, strict=True)):
+        _, margins = _search(part, net, jax.random.fold_in(key, place), starts, steps)
+        least = jnp.minimum(least, jnp.min(margins))
+    return least
+
+
+def each_model(contract: Contract | Circuit, model: PyTree) -> Sequence[PyTree]:
+    """The model of each contract."""
+    models = contract.model if model is None else model
+    if isinstance(contract, Contract):
+        return (models,)
+    if not isinstance(models, Sequence) or len(models) != len(contract.components):
+        raise DeclarationError(
+            "model",
+            got=f"{type(models).__name__}"
+            + (f" of {len(models)}" if isinstance(models, Sequence) else ""),
+            expected=f"a model for each of the {len(contract.components)} components",
+            mend="pass a tuple of models, in the order of the components",
+        )
+    return models
+
+
+def check_count(name: str, value: object) -> None:
+    """A positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise DeclarationError(
+            name, got=repr(value), expected="a positive integer", mend="pass e.g. 64"
+        )
+
+
+def distance(
+    y: Float[Array, " out"], low: Float[Array, "box out"], high: Float[Array, "box out"]
+) -> Float[Array, ""]:
+    """Signed L∞ distance to the boundary of a union of maximal boxes; -inf if not a number."""
+    inside = jnp.max(jnp.min(jnp.minimum(y - low, high - y), axis=-1))
+    return jnp.where(jnp.isnan(inside), -jnp.inf, inside)
+
+
+@eqx.filter_jit
+def _search(
+    contract: Contract, model: PyTree, key: PRNGKeyArray, starts: int, steps: int
+) -> tuple[Array, Array]:
+    """The worst point `[value, dim]` of each logical value, and its margin `[value]`."""
+    assume, rows = contract.assume, jnp.asarray(contract.rows)
+    count, boxes = assume.lower.shape[:2]
+    empty = jnp.any(assume.lower > assume.upper, axis=-1)
+    first = jnp.argmin(empty, axis=1)
+    pick = jnp.where(empty, first[:, None], jnp.arange(boxes))
+    low = jnp.take_along_axis(assume.lower, pick[:, :, None], axis=1)
+    high = jnp.take_along_axis(assume.upper, pick[:, :, None], axis=1)
+    near = jnp.where(
+        jnp.isfinite(low), low, jnp.where(jnp.isfinite(high), high - HORIZON, -HORIZON)
+    )
+    far = jnp.where(jnp.isfinite(high), high, near + HORIZON)
+    fixed = assume.points(max(starts // 2, 2)).reshape(count, boxes, -1, assume.dim)
+    unit = jax.random.uniform(key, (count, boxes, max(starts - fixed.shape[2], 1), assume.dim))
+    random = near[:, :, None] + unit * (far - near)[:, :, None]
+    begin = jnp.concatenate([fixed, random], axis=2)
+    sizes = 1e-6 ** (jnp.arange(steps) / max(steps - 1, 1))
+    first_size = jnp.where(jnp.arange(begin.shape[2]) % 2 == 0, 0.25, 1 / starts)
+
+    def one(
+        x: Array, size: Array, row: Array, low: Array, high: Array, width: Array
+    ) -> tuple[Array, Array]:
+        sides = contract.guarantee.lower[row], contract.guarantee.upper[row]
+
+        def score(x: Array) -> Array:
+            return distance(jnp.asarray(model(x)).reshape(-1), *sides)
+
+        def step(carry: tuple, shrunk: Array) -> tuple[tuple, None]:
+            x, best_x, best = carry
+            value, slope = jax.value_and_grad(score)(x)
+            better = value < best
+            carry = jnp.where(better, x, best_x), jnp.where(better, value, best)
+            moved = x - shrunk * size * width * jnp.sign(jnp.where(jnp.isnan(slope), 0, slope))
+            return (jnp.clip(moved, low, high), *carry), None
+
+        (x, best_x, best), _ = jax.lax.scan(step, (x, x, score(x)), sizes)
+        last = score(x)
+        return jnp.where(last < best, x, best_x), jnp.minimum(last, best)
+
+    over: Any = jax.vmap(one, (0, 0, None, None, None, None))
+    over = jax.vmap(over, (0, None, None, 0, 0, 0))
+    over = jax.vmap(over, (0, None, 0, 0, 0, 0))
+    x, margins = over(begin, first_size, rows, low, high, far - near)
+    x, margins = x.reshape(count, -1, assume.dim), margins.reshape(count, -1)
+    at = jnp.argmin(margins, axis=1)
+    worst = jnp.take_along_axis(margins, at[:, None], axis=1)[:, 0]
+    worst = jnp.where(jnp.all(empty, axis=1), jnp.inf, worst)
+    return jnp.take_along_axis(x, at[:, None, None], axis=1)[:, 0], worst

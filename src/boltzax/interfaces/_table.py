@@ -1,0 +1,201 @@
+"""Entropy of a component's parameters for every pair of interfaces, from one set of draws."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ..compile import compile as compile_gibbs
+from ..core import DeclarationError, Estimate, typed
+from ..declare import Component, Contract, Interface, Violation
+from ._family import Family, as_family
+from ._table_cells import cells, inputs
+
+
+class EntropyTable(eqx.Module):
+    """`H(Θ | b, a) = log P_prior[the component maps b into a]` for `b` in before, `a` in after.
+
+    In nats, by direct Monte Carlo. All pairs share the prior draws, so that differences have small
+    errors. Kept is, for each `b` and draw, the *cell* of the image: which members of `after`
+    contain it. Entries are indexed `[before, after]`, also where an `Interface` was given for a
+    family.
+    """
+
+    before: Family
+    after: Family
+    cell: Int[Array, "before draw"]
+    contains: Bool[Array, "cell after"]
+    hits: Int[Array, "before after"]
+
+    @property
+    def draws(self) -> int:
+        """Number of prior draws."""
+        return self.cell.shape[1]
+
+    @property
+    def probability(self) -> Float[Array, "before after"]:
+        """`p = e^H`: the share of the draws that keep the contract."""
+        return self.hits / self.draws
+
+    @property
+    def standard_error(self) -> Float[Array, "before after"]:
+        """Standard error of the probability, `sqrt(p (1 - p) / n)`."""
+        p = self.probability
+        return jnp.sqrt(p * (1 - p) / self.draws)
+
+    @property
+    def entropy(self) -> Estimate:
+        """`H = log p` with the standard error `sqrt((1 - p) / (n p))`; -inf ± inf without a hit."""
+        p = self.probability
+        error = jnp.sqrt((1 - p) / (self.draws * p))
+        return Estimate(jnp.log(p), error, jnp.full_like(p, self.draws), jnp.ones_like(p))
+
+    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Wilson interval of H, also without a hit (lower end -inf) or without a miss.
+
+        Wilson (1927), J. Am. Stat. Assoc. 22:209.
+        """
+        p, n = self.probability, self.draws
+        z = jax.scipy.stats.norm.ppf(0.5 + level / 2)
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * jnp.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        low = jnp.where(self.hits == 0, 0.0, jnp.maximum(middle - half, 0.0))
+        high = jnp.where(self.hits == n, 1.0, middle + half)
+        return jnp.log(low), jnp.log(high)
+
+    def satisfied(self, before: int, after: int) -> Bool[Array, " draw"]:
+        """Which draws keep the contract of one pair."""
+        return self.contains[self.cell[before], after]
+
+    def difference(self, first: tuple[int, int], second: tuple[int, int]) -> Estimate:
+        """`H(first) - H(second)` for two pairs (before, after), by the draws that they share.
+
+        `log(p/q)` with the squared error `(1/p + 1/q - 2 p∧q / (p q)) / n`, `p∧q` the share of
+        draws that keep both.
+        """
+        one, two = self.satisfied(*first), self.satisfied(*second)
+        p, q, both = jnp.mean(1.0 * one), jnp.mean(1.0 * two), jnp.mean(1.0 * (one & two))
+        square = (1 / p + 1 / q - 2 * both / (p * q)) / self.draws
+        error = jnp.sqrt(jnp.maximum(square, 0.0))
+        count = jnp.asarray(self.draws, p.dtype)
+        return Estimate(jnp.log(p / q), error, count, jnp.ones_like(p))
+
+    def __repr__(self) -> str:
+        if isinstance(self.hits, Tracer) or not isinstance(self.hits, jax.Array):
+            return "EntropyTable(traced)"
+        best = np.unravel_index(np.argmax(np.asarray(self.hits)), self.hits.shape)
+        return (
+            f"EntropyTable({len(self.before)} before x {len(self.after)} after, "
+            f"{self.draws} draws; largest H {float(jnp.log(self.probability[best])):.4g} "
+            f"at {tuple(map(int, best))})"
+        )
+
+
+@typed
+def entropy_table(
+    component: Component,
+    before: Interface | Family,
+    after: Interface | Family,
+    *,
+    key: PRNGKeyArray,
+    draws: int = 20_000,
+    points: int = 33,
+) -> EntropyTable:
+    """`H(Θ | b, a) = log P_prior[margin >= 0]` in nats, for all pairs of two families.
+
+    **Arguments**
+
+    - `before`, `after`: an `Interface` or a `Family` for the input and the output of the component.
+    - `draws`: prior draws, shared by all pairs. Direct sampling serves probabilities above some
+      `100 / draws`.
+    - `points`: values of x looked at in each piece of the inputs. On the line a piece lies between
+      neighbouring ends of boxes of `before`, so that nested members have nested images draw by draw
+      and H is antitone in `before` without error; for one interface they are the points of
+      `Contract`. In more dimensions the points of all boxes are pooled.
+
+    Cost: each draw sees each piece once. Where members of `after` accept one box a value, each
+    image is rounded to their levels once for all members.
+
+    **Raises** `DeclarationError` for interfaces that do not fit the component, and counts that are
+    not positive.
+    """
+    before, after = as_family("before", before), as_family("after", after)
+    check_draws(draws)
+    contract = Contract(component, before[0], after[0], points=points)
+    gibbs = compile_gibbs(Violation(contract), component.prior)
+    given = inputs(before, contract.rows, points)
+    cell, contains = cells(gibbs, given, after, jax.random.split(key, draws))
+    hits = _hits(cell, contains)
+    return EntropyTable(before, after, *(jnp.asarray(x) for x in (cell, contains, hits)))
+
+
+def _hits(cell: np.ndarray, contains: np.ndarray) -> np.ndarray:
+    return np.rint(histogram(cell, len(contains)).astype(float) @ contains).astype(int)
+
+
+def histogram(cell: np.ndarray, kinds: int) -> np.ndarray:
+    """How often each kind occurs in each row."""
+    offset = np.arange(len(cell), dtype=np.int64)[:, None] * kinds
+    return np.bincount((cell + offset).ravel(), minlength=len(cell) * kinds).reshape(-1, kinds)
+
+
+def check_draws(draws: object) -> None:
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise DeclarationError(
+            "draws", got=repr(draws), expected="a positive integer", mend="pass e.g. draws=20_000"
+        )
+
+
+class TightestKernel(eqx.Module):
+    """`K[b, a] = P[a is the tightest member that contains the image of b]`; `[before, after + 1]`.
+
+    The last column is for images that no member contains. With ζ the inclusion matrix of the family
+    `after`, `e^H = K ζ` (without that column), draw by draw: a member is satisfied if and only if
+    the tightest one lies in it. Rows are laws of disjoint events, rows of `e^H` are not.
+    """
+
+    table: EntropyTable
+    member: Int[Array, " cell"]
+    hits: Int[Array, "before image"]
+
+    @property
+    def matrix(self) -> Float[Array, "before image"]:
+        """The Markov kernel; rows sum to 1."""
+        return self.hits / self.table.draws
+
+    def tightest(self, before: int) -> Int[Array, " draw"]:
+        """The tightest member for each draw; `len(after)` if no member contains the image."""
+        return self.member[self.table.cell[before]]
+
+
+@typed
+def tightest_kernel(table: EntropyTable) -> TightestKernel:
+    """The Markov kernel of tightest images, from the draws of a table.
+
+    Needs of every image that occurs, that the members which contain it have a smallest one among
+    them; so it is when the family contains the intersection of any two members that can hold one
+    image, as threshold families do. **Raises** `DeclarationError` where two members contain an
+    image, and no member inside both of them does.
+    """
+    contains = np.asarray(table.contains)
+    above = np.asarray(table.after.order()).sum(1)
+    # the smallest of an upper set has all of it above itself
+    size = np.where(contains, above, -1)
+    member = size.argmax(1)
+    many = contains.sum(1)
+    bad = np.flatnonzero((many > 0) & (size.max(1) != many))
+    if bad.size:
+        order = np.asarray(table.after.order())
+        here = np.flatnonzero(contains[bad[0]])
+        lowest = here[order[np.ix_(here, here)].sum(0) == 1]
+        raise DeclarationError(
+            "after",
+            got=f"an image whose smallest members are {lowest.tolist()}, none inside the other",
+            expected="a family with one tightest member for each image",
+            mend="add the meets `a & b` of members that overlap, or use a threshold family",
+        )
+    member = np.where(many > 0, member, len(table.after))
+    hits = histogram(member[np.asarray(table.cell)], len(table.after) + 1)
+    return TightestKernel(table, jnp.asarray(member), jnp.asarray(hits))
