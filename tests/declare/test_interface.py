@@ -230,3 +230,26 @@ def test_whitened_weights_have_the_law_of_the_prior(prior):
     )
     # Kolmogorov and Smirnov's test, false in one of a thousand
     assert stats.ks_2samp(np.asarray(white), np.asarray(drawn)).pvalue > 1e-3
+
+
+def test_gradient_of_the_margin_survives_compilation():
+    """The derivative of a minimum by equality would be lost to other rounding, for many weights."""
+    before = bx.Interface.thresholds(2.97, 3.14, range=(0.0, None))
+    after = bx.Interface.intervals({0: [(0, 8.0)], 1: [(8.0, None)]})
+    contract = bx.Contract(component(), before, after, points=2)
+    violation = bx.Violation(contract)
+    w = jax.random.uniform(jax.random.key(5), (2000,), maxval=3.0)
+
+    def margin(w):
+        return contract.margin(bx.models.Function(contract.model.fn, w))
+
+    def lack(w):
+        return violation.value(bx.models.Function(contract.model.fn, w))
+
+    # margin = min(0, 8 - 2.97 w, 3.14 w - 8), the 0 from the end of the box at 0
+    exact = jnp.where(3.14 * w < 8, 3.14, jnp.where(2.97 * w > 8, -2.97, 0.0))
+    found = jax.jit(jax.vmap(jax.grad(margin)))(w)
+    np.testing.assert_allclose(found, exact, atol=1e-9)
+    slope = jax.jit(jax.vmap(jax.grad(lack)))(w)
+    np.testing.assert_allclose(slope, jnp.where(jax.vmap(margin)(w) < 0, -found, 0.0), atol=1e-9)
+    assert bool(jnp.all((slope != 0) == (jax.vmap(lack)(w) > 0)))

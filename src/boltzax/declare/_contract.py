@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError
 from ._energy import AbstractTerm
+from ._extremes import greatest, least, lesser
 from ._interface import Interface, Value
 from ._prior import Distribution, Independent, check_distribution
 
@@ -115,15 +116,14 @@ class Contract(eqx.Module):
         In units of the output. `inf` if nothing is assumed; a result that is not a number counts
         as -inf.
         """
-        return jnp.min(self.margins(self.image(model)))
+        return least(self.margins(self.image(model)))
 
     def margins(self, image: Float[Array, "value point out"]) -> Float[Array, " value"]:
         """The margin of each logical value, from its image."""
         rows = jnp.asarray(self.rows)
         low, high = self.guarantee.lower[rows][:, None], self.guarantee.upper[rows][:, None]
         y = image[:, :, None, :]
-        sides = jnp.min(jnp.minimum(y - low, high - y), axis=-1)
-        worst = jnp.min(jnp.max(sides, axis=-1), axis=-1)
+        worst = least(greatest(least(lesser(y - low, high - y))))
         worst = jnp.where(jnp.isnan(worst), -jnp.inf, worst)
         nothing = jnp.all(self.assume.lower[:, :, 0] > self.assume.upper[:, :, 0], axis=-1)
         return jnp.where(nothing, jnp.inf, worst)
@@ -225,7 +225,7 @@ class Circuit(eqx.Module):
     def margin(self, models: Sequence[PyTree]) -> Float[Array, ""]:
         """The smallest margin of the contracts, each in units of its own output."""
         pairs = zip(self.contracts, models, strict=True)
-        return jnp.min(jnp.stack([contract.margin(model) for contract, model in pairs]))
+        return least(jnp.stack([contract.margin(model) for contract, model in pairs]))
 
     def output(self, models: Sequence[PyTree], *inputs: Float[Array, " dim"]) -> PyTree:
         """What comes out at the last component for given input values, `[dim]` each."""
@@ -272,7 +272,8 @@ class Violation(AbstractTerm):
         self.model = contract.model if model is None else model
 
     def value(self, model: PyTree) -> Float[Array, ""]:
-        return jnp.maximum(-self.contract.margin(model), 0.0)
+        margin = self.contract.margin(model)
+        return jnp.where(margin < 0, -margin, 0.0)
 
     def estimate(self, model: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
         return self.value(model)

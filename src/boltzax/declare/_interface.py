@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ..core import DeclarationError
 from ._boxes import Box, inside, intersection, maximal
+from ._extremes import greatest, least, lesser
 from ._interface_checks import check_bounds, check_box, check_list, check_values
 from ._interface_points import spread
 
@@ -159,8 +160,7 @@ class Interface(eqx.Module):
         `max_j min_i min(y_i - lower_i, upper_i - y_i)` over the maximal boxes `j`; -inf if `A(v)`
         is empty.
         """
-        sides = jnp.minimum(y - self.lower, self.upper - y)
-        return jnp.max(jnp.min(sides, axis=-1), axis=-1)
+        return greatest(least(lesser(y - self.lower, self.upper - y)))
 
     def contains(self, y: Any, value: Value) -> Array:
         """Whether `y` is acceptable for the logical value (boundary included).

@@ -78,30 +78,12 @@ class Ascent(eqx.Module):
 
     def margins(self, at: Thresholds, models: Sequence[PyTree]) -> Float[Array, "component draw"]:
         pairs = zip(self.contracts(at), models, strict=True)
-        return jnp.stack([eqx.filter_vmap(lambda m, c=c: _margin(c, m))(d) for c, d in pairs])
+        return jnp.stack([eqx.filter_vmap(lambda m, c=c: c.margin(m))(d) for c, d in pairs])
 
     def smooth(self, at: Thresholds, models: Sequence[PyTree], temperature: Array) -> Array:
         """`ΣH` with `exp(-violation / temperature)` in place of `margin >= 0`."""
         logs = jnp.minimum(self.margins(at, models) / temperature, 0.0)
         return jnp.sum(jax.nn.logsumexp(logs, axis=1) - jnp.log(logs.shape[1]))
-
-
-def _margin(contract: Contract, model: PyTree) -> Float[Array, ""]:
-    """`contract.margin(model)`, with the derivative of the worst side alone.
-
-    The derivative of `jnp.min` asks which entries equal the least. Compiled for a CPU, that may be
-    computed anew with other rounding, and lose the entry; to pick the entry by its place does not.
-    """
-    y = contract.image(model)[:, :, None, :]
-    rows = jnp.asarray(contract.rows)
-    low, high = contract.guarantee.lower[rows][:, None], contract.guarantee.upper[rows][:, None]
-    sides = jnp.concatenate([y - low, high - y], axis=-1)  # value point box side
-    sides = jnp.where(jnp.isnan(sides), -jnp.inf, sides)
-    sides = jnp.take_along_axis(sides, jnp.argmin(sides, axis=-1, keepdims=True), axis=-1)[..., 0]
-    sides = jnp.take_along_axis(sides, jnp.argmax(sides, axis=-1, keepdims=True), axis=-1)[..., 0]
-    nothing = jnp.all(contract.assume.lower[:, :, 0] > contract.assume.upper[:, :, 0], axis=-1)
-    sides = jnp.where(nothing[:, None], jnp.inf, sides).ravel()
-    return sides[jnp.argmin(sides)]
 
 
 @typed
@@ -222,7 +204,7 @@ def _pressures(
     temperature = COLDEST * (climb.span[1] - climb.span[0])
 
     def kept(at, i, model):
-        return jnp.exp(jnp.minimum(_margin(climb.contracts(at)[i], model) / temperature, 0.0))
+        return jnp.exp(jnp.minimum(climb.contracts(at)[i].margin(model) / temperature, 0.0))
 
     sides = []
     for i, drawn in enumerate(models):

@@ -6,14 +6,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, PRNGKeyArray
 
 from ..core import DeclarationError, Estimate, typed
-from ..declare import Component, Independent, Interface
+from ..declare import Component, Interface
 from . import _law_sums as sums
 from ._family import Family
 from ._law_sums import Images
 from ._maximum import ChainTables, MaximumEntropy, chain_tables, max_plus
+from ._series import in_series
 from ._table import EntropyTable, entropy_table, tightest_kernel
 
 COMPARISONS = 1 << 27
@@ -176,35 +177,8 @@ def interface_law(
     kernels = [tightest_kernel(table) for table in chain.tables]
     images = tuple(kernel.member[kernel.table.cell] for kernel in kernels)
     orders = tuple(chain.at(i).after.order() for i in range(len(chain)))
-    whole = entropy_table(series(components), first, last, key=two, draws=draws, points=points)
+    whole = entropy_table(in_series(components), first, last, key=two, draws=draws, points=points)
     return InterfaceLaw(Images(chain, images, orders), whole)
-
-
-class Series(eqx.Module):
-    """Models one after another: `x -> f_n(… f_1(x))`."""
-
-    models: tuple[PyTree, ...]
-
-    def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " out"]:
-        for model in self.models:
-            x = jnp.atleast_1d(model(x))
-        return x
-
-
-def series(components: Sequence[Component]) -> Component:
-    """Components in series as one: its model, the joint prior and the composed logic."""
-    prior = {
-        f"models[{i}].{pattern}": distribution
-        for i, component in enumerate(components)
-        for pattern, distribution in component.prior.by_pattern.items()
-    }
-    logic = None
-    for component in components:
-        if component.logic is not None:
-            table = dict(component.logic)
-            logic = table if logic is None else {v: table[w] for v, w in logic.items()}
-    models = tuple(component.model for component in components)
-    return Component(Series(models), Independent(prior), logic)
 
 
 @eqx.filter_jit

@@ -166,7 +166,7 @@ def max_plus(chain: ChainTables) -> MaximumEntropy:
     if not np.isfinite(through[0].max()):
         raise RunError(
             "No chain of members was satisfied by any draws. Take more draws or wider families, or "
-            "split the entropies (`boltzax.splitting`)."
+            'split the entropies (`interfaces.entropy(..., method="splitting")`).'
         )
     best = _trace(int(through[0].argmax()), 0, forward, backward, steps)
     # any other chain differs from the best at some joint

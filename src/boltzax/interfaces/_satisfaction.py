@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, Estimate, typed, weights_of, with_weights
-from ._satisfaction_expected import BATCH, REPLICATES, ExpectedSatisfaction, Series, batched
+from ._satisfaction_expected import BATCH, REPLICATES, ExpectedSatisfaction, batched
+from ._series import Series
 
 LEAST = 100
 """Fewest prior draws that must satisfy each contract of a candidate (H errs by .15 at most)."""

@@ -1,6 +1,6 @@
 """How often the prior satisfies each of many interfaces between two components."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -10,23 +10,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
 from ..core import DeclarationError, typed
-from ..declare import Component, Contract, Independent, Interface, Violation
+from ..declare import Component, Contract, Interface, Violation
+from ._series import Series, end_to_end
 
 REPLICATES = 200
 """Replicates of the bootstrap over systems and prior draws."""
 BATCH = 256
 """Systems judged at a time."""
-
-
-class Series(eqx.Module):
-    """Models one after the other: `x -> parts[-1](... parts[0](x))`."""
-
-    parts: tuple[PyTree, ...]
-
-    def __call__(self, x: Float[Array, " dim"]) -> Array:
-        for part in self.parts:
-            x = jnp.atleast_1d(part(x))
-        return x
 
 
 class ExpectedSatisfaction(eqx.Module):
@@ -70,50 +60,6 @@ class ExpectedSatisfaction(eqx.Module):
             f"ExpectedSatisfaction of {self.entropy.size} candidates: H from {low:.3g} to "
             f"{high:.3g} nats, log Z {float(self.log_evidence):.4g}, {len(self.pool)} in the pool"
         )
-
-
-def end_to_end(
-    components: Sequence[Component], first: Interface, last: Interface, *, points: int = 33
-) -> Contract:
-    """The contract of components in series, seen as one: nothing is said of what is between.
-
-    Its model is a `Series`, its prior that of independent components, its logic the composition.
-    Raises `DeclarationError` if there are no components, or the shapes or values do not match.
-    """
-    parts = tuple(components)
-    if not parts or not all(isinstance(part, Component) for part in parts):
-        raise DeclarationError(
-            "components",
-            got=f"{components!r:.80}",
-            expected="a sequence of components",
-            mend="pass e.g. (amplifier, amplifier)",
-        )
-    logic = {}
-    for value in first.values:
-        wanted = value
-        for part in parts:
-            wanted = wanted if part.logic is None else _wanted(dict(part.logic), wanted)
-        logic[value] = wanted
-    prior = Independent(
-        {
-            f"parts[{i}].{pattern}": distribution
-            for i, part in enumerate(parts)
-            for pattern, distribution in part.prior.by_pattern.items()
-        }
-    )
-    whole = Component(Series(tuple(part.model for part in parts)), prior, logic)
-    return Contract(whole, first, last, points=points)
-
-
-def _wanted(logic: dict, value: Hashable) -> Hashable:
-    if value not in logic:
-        raise DeclarationError(
-            "components",
-            got=f"a component whose logic lacks the value {value!r} that the one before it gives",
-            expected="an output value for each value that comes in",
-            mend="complete its truth table",
-        )
-    return logic[value]
 
 
 @typed
