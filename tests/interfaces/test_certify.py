@@ -169,6 +169,7 @@ def test_outputs_are_judged_against_unions_and_across_seams():
     assert certify(contract_of(outside, before, union)).status == "violated"
 
 
+@pytest.mark.slow
 def test_rays_are_covered_to_their_ends():
     before = bx.Interface.thresholds(-1.0, 1.0)
     after = bx.Interface.thresholds(-0.5, 0.5)

@@ -113,6 +113,7 @@ def test_modularity_and_swap_rate_by_all_pairs(two):
     assert given[np.ix_(one[best], other[best])].all()
 
 
+@pytest.mark.slow
 def test_three_components_by_all_triples(three):
     a, b, c = kept(three, 0)[0], kept(three, 1), kept(three, 2)[:, 0]
     chains = np.einsum("in,ijm,jk->ijnmk", *(1.0 * x for x in (a, b, c)), optimize=True) > 0

@@ -131,6 +131,7 @@ def test_a_variable_of_one_component_couples_nothing():
     )
 
 
+@pytest.mark.slow
 def test_a_law_that_is_drawn_from():
     """`g ~ U[1, 2]`: E[g²] = 7/3, E[g] = 3/2."""
     found = shared_entropy(
@@ -169,6 +170,7 @@ def test_mutant_with_components_at_different_values_is_killed(monkeypatch):
         check(together, TOGETHER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", ["coupling", "correlation"])
 def test_mutants_of_the_statistics_are_killed(mutant, monkeypatch):
     """With another number of draws, so that they are compiled anew."""

@@ -176,9 +176,10 @@ def from_normal(path: str, prior: Distribution, u: Array) -> Array:
     `DeclarationError` for a prior without one.
     """
     if isinstance(prior, Normal):
-        return jnp.asarray(prior.loc + prior.scale * u)
+        return jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * u
     if isinstance(prior, MultivariateNormal):
-        return jnp.asarray(prior.loc + jnp.einsum("...ij,...j->...i", prior.scale_tril, u))
+        turned = jnp.einsum("...ij,...j->...i", jnp.asarray(prior.scale_tril), u)
+        return jnp.asarray(prior.loc) + turned
     tiny = jnp.finfo(u.dtype).eps
     try:
         return jnp.asarray(prior.icdf(jnp.clip(jax.scipy.special.ndtr(u), tiny, 1 - tiny)))

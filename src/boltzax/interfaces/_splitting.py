@@ -16,6 +16,10 @@ CELLS = 4_000_000
 """Numbers that the particles of all replicates that run at a time may hold together."""
 
 
+LARGE = 1000
+"""Weights from which on normals are drawn at half the price."""
+
+
 class Level(eqx.Module):
     """A level function of whitened weights: `level(model(u))` for standard normal `u`.
 
@@ -43,10 +47,19 @@ class Level(eqx.Module):
         return noise_like(self.template(), key)
 
     def draws(self, key: PRNGKeyArray, count: int) -> Weights:
-        """So many of them, with a leading axis."""
+        """So many of them, with a leading axis.
+
+        Of more than `LARGE` weights in float32's resolution (see `boltzax.sample`), whatever they
+        are computed in: in float64 the drawing would cost more than the model.
+        """
         template = self.template()
-        many = {path: jnp.zeros((count, *x.shape), x.dtype) for path, x in template.items()}
-        return noise_like(many, key)
+        large = sum(leaf.size for leaf in template.values()) > LARGE
+        many = {
+            path: jnp.zeros((count, *x.shape), jnp.float32 if large else x.dtype)
+            for path, x in template.items()
+        }
+        drawn = noise_like(many, key)
+        return {path: drawn[path].astype(x.dtype) for path, x in template.items()}
 
 
 class Splitting(NamedTuple):
