@@ -205,7 +205,20 @@ def ends(random):
     np.testing.assert_allclose(margins(models, component, before, after), worst, atol=1e-9)
 
 
+def tightest(random):
+    """A single box is kept if and only if the tightest interface lies in it."""
+    component, models = systems(random, slope=1.0)
+    before, after = single(random), wide(random)
+    gate = bx.Component(component.model, bx.Normal(), {0: 1, 1: 0})
+    known = kept(models, gate, before, after)
+    contract = Contract(gate, before, after, points=17)
+    for i in range(0, DRAWS, 4):
+        model = jax.tree.map(lambda leaf, i=i: leaf[i], models)
+        assert bool(known[i]) == (bx.interfaces.tightest(contract, model) <= after)
+
+
 LAWS = [
+    tightest,
     monotone,
     meet,
     join_of_inputs,
@@ -309,6 +322,7 @@ MUTANTS = [
     ("margins", Contract, any_coordinate, definition),
     ("margins", Contract, every_box, union_adds),
     ("margins", Contract, every_box, definition),
+    ("margins", Contract, one_value_only, tightest),
     ("margins", Contract, squared, erosion),
     ("margins", Contract, squared, gauge),
     ("margins", Contract, places, relabelling),

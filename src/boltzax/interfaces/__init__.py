@@ -7,6 +7,8 @@ from ._condition import Conditioned as Conditioned
 from ._condition import condition as condition
 from ._continuous import MaximisedInterfaces as MaximisedInterfaces
 from ._continuous import maximise_interfaces as maximise_interfaces
+from ._curve import EntropyCurve as EntropyCurve
+from ._curve import entropy_curve as entropy_curve
 from ._enclosure import enclose as enclose
 from ._entropy import Entropy as Entropy
 from ._entropy import Outcome as Outcome
@@ -25,6 +27,7 @@ from ._margin import attack as attack
 from ._margin import counterexample as counterexample
 from ._margin import margin as margin
 from ._margin import satisfies as satisfies
+from ._margin import tightest as tightest
 from ._maximum import ChainTables as ChainTables
 from ._maximum import MaximumEntropy as MaximumEntropy
 from ._maximum import chain_tables as chain_tables

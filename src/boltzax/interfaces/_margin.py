@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, typed
-from ..declare import HORIZON, Circuit, Contract
+from ..declare import HORIZON, Circuit, Contract, Interface
 
 
 class Counterexample(eqx.Module):
@@ -52,6 +52,38 @@ def margin(contract: Contract | Circuit, model: PyTree = None) -> Float[Array, "
 def satisfies(contract: Contract | Circuit, model: PyTree = None) -> Bool[Array, ""]:
     """Whether the margin over sampled x is not negative; `certified` covers every x."""
     return margin(contract, model) >= 0
+
+
+@typed
+def tightest(contract: Contract, model: PyTree = None) -> Interface:
+    """The tightest output interface `T`: for each output value the smallest box that holds the
+    image of every input value that is to become it, over sampled x.
+
+    An interface `B` of single boxes with the same values can be guaranteed if and only if
+    `T <= B`. A value that nothing becomes has no box. Raises `DeclarationError` if an output is not
+    finite.
+    """
+    image = np.asarray(contract.image(contract.model if model is None else model))
+    if not np.all(np.isfinite(image)):
+        raise DeclarationError(
+            "model",
+            got="an output that is not finite",
+            expected="finite outputs for every input that is assumed",
+            mend="check the weights, or bound the rays of the input",
+        )
+    some = [bool(boxes) for boxes in contract.assume.sets().values()]
+    rows = zip(contract.rows, image, some, strict=True)
+    parts: dict = {value: [] for value in contract.guarantee.values}
+    for row, points, assumed in rows:
+        if assumed:
+            parts[contract.guarantee.values[row]].append(points)
+    hulls = {
+        value: [(tuple(np.concatenate(each).min(0)), tuple(np.concatenate(each).max(0)))]
+        if each
+        else []
+        for value, each in parts.items()
+    }
+    return Interface.boxes(hulls)
 
 
 @typed
