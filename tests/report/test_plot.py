@@ -222,3 +222,33 @@ def test_entries_of_an_influence_matrix_below_two_errors_are_hatched():
     with pytest.raises(bx.DeclarationError, match="matrix"):
         bx.plot.influence(_estimate([1.0, 2.0]))
     plt.close("all")
+
+
+def test_interface_is_drawn_as_bars_and_boxes():
+    line = bx.Interface.intervals({0: [(None, 0.5), (4.6, 5)], 1: [(2.6, 3.8)]})
+    ax = bx.plot.interface(line, ax=Figure().subplots())
+    spans = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches)
+    np.testing.assert_allclose(spans[1:], [(2.6, 3.8), (4.6, 5.0)], rtol=1e-12)
+    assert spans[0][0] < 0.5  # a ray runs to the edge
+    assert spans[0][0] == pytest.approx(ax.get_xlim()[0])
+    plane = bx.plot.interface(line @ line, ax=Figure().subplots())
+    assert len(plane.patches) == 9
+    with pytest.raises(bx.DeclarationError, match="dimension 3"):
+        bx.plot.interface(line @ line @ line)
+
+
+def test_contract_is_drawn_with_its_logic():
+    inverter = bx.Component(
+        bx.models.Function(lambda p, x: p * x, jnp.ones(())), bx.Normal(), {0: 1, 1: 0}
+    )
+    before = bx.Interface.intervals({0: [(0, 1)], 1: [(4, 5)]})
+    after = bx.Interface.intervals({0: [(0, 0.5)], 1: [(4.5, 5), (2, 3)]})
+    ax = bx.plot.contract(bx.Contract(inverter, before, after), ax=Figure().subplots())
+    boxes = sorted((*p.get_xy(), p.get_width(), p.get_height()) for p in ax.patches)
+    wanted = [(0, 2, 1, 1), (0, 4.5, 1, 0.5), (4, 0, 1, 0.5)]
+    np.testing.assert_allclose(boxes, wanted)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["0 → 1", "1 → 0"]
+    gate = bx.Component(bx.models.Function(lambda p, x: p @ x, jnp.ones(2)), bx.Normal())
+    pairs = bx.Interface.boxes({0: [((0, 0), (1, 1))], 1: [((4, 4), (5, 5))]})
+    with pytest.raises(bx.DeclarationError, match="from the line"):
+        bx.plot.contract(bx.Contract(gate, pairs, before))
