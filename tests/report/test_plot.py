@@ -17,8 +17,15 @@ FUNCTIONS = {
     "ladder": lambda run, ax: bx.plot.ladder(run, ax=ax),
     "spectrum": lambda run, ax: bx.plot.spectrum(_decaying(-2.0), ax=ax),
     "influence": lambda run, ax: bx.plot.influence(_estimate([[1.0, 0.01], [0.01, -2.0]]), ax=ax),
+    "interface": lambda run, ax: bx.plot.interface(bx.Interface.thresholds(1.0, 4.0), ax=ax),
+    "contract": lambda run, ax: bx.plot.contract(_contract(), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
+
+
+def _contract() -> bx.Contract:
+    double = bx.Component(bx.models.Function(lambda p, x: p * x, 2 * jnp.ones(())), bx.Normal())
+    return bx.Contract(double, *[bx.Interface.intervals({0: [(0, 1)], 1: [(2, 5)]})] * 2)
 
 
 def _estimate(value, error=0.02) -> bx.Estimate:
