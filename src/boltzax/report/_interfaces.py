@@ -40,9 +40,9 @@ def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}
     if shown.dim == 1:
         ax.set_yticks(range(len(shown.values)), [label.format(value=v) for v in shown.values])
         ax.invert_yaxis()
-        ax.set_xlim(*edges)
+        ax.set(xlim=edges, xlabel="signal", ylabel="logical value")
     else:
-        ax.set(xlim=edges, ylim=edges)
+        ax.set(xlim=edges, ylim=edges, xlabel="signal[0]", ylabel="signal[1]")
         legend(ax)
     return ax
 
