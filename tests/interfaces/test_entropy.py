@@ -16,6 +16,7 @@ from boltzax.testing import step_component as step
 
 KEY = jax.random.key(20)
 ZERO = jnp.zeros(())
+SLOW = pytest.mark.slow
 SMALL = {"particles": 256, "moves": 8, "replicates": 16}
 
 
@@ -89,7 +90,7 @@ def test_tempered_route_agrees():
     assert abs(found.z_score(exact)) < 4
 
 
-@pytest.mark.parametrize("length", [1, 2, pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("length", [1, pytest.param(2, marks=SLOW), pytest.param(3, marks=SLOW), 4])
 def test_chain_decouples(length):
     """Joint estimate, sum of parts and closed form, by splitting (A2)."""
     before, after = (1.0, 2.0), (1.5, 2.2)

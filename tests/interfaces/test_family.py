@@ -144,6 +144,7 @@ def test_a_table_counts_the_margins_of_contracts():
                 assert int(table.hits[0, place]) == known.sum()
 
 
+@pytest.mark.slow
 def test_two_dimensions():
     def turn(w, x):
         return jnp.stack([w[0] * x[0] + w[1] * x[1], -w[1] * x[0] + w[0] * x[1]])
@@ -192,6 +193,7 @@ def test_relabelling_leaves_the_entropies():
     assert np.asarray(base.hits).min() < np.asarray(base.hits).max()
 
 
+@pytest.mark.slow
 def test_the_units_of_a_middle_signal_are_a_gauge():
     """`x -> 2 f(x)` into a stretched interface, and `x -> g(x / 2)` out of it.
 

@@ -190,6 +190,7 @@ def test_mutants_of_the_statistics_are_killed(mutant, monkeypatch):
         check(together, TOGETHER, draws=DRAWS + (64 if mutant == "coupling" else 96))
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(st.permutations(range(4)))
 def test_the_order_of_the_values_does_not_matter(order):

@@ -428,6 +428,7 @@ class Parts(eqx.Module):
         return x[:2] @ self.z + x[2:3] @ self.b + x[3:] @ self.c
 
 
+@pytest.mark.slow
 def test_every_prior_whitens_by_its_own_map():
     """`∂f/∂u` against the derivative of the map from normals, and Gauss for a joint prior."""
     cov = jnp.array([[2.0, 0.5], [0.5, 1.0]])
