@@ -123,7 +123,10 @@ def test_step_components_exactly():
     assert (np.abs(p - exact) <= 4 * error).all()
 
 
-def test_a_table_counts_the_margins_of_contracts():
+@pytest.mark.parametrize(
+    "members", ["intervals", pytest.param("single", marks=pytest.mark.slow), "thresholds"]
+)
+def test_a_table_counts_the_margins_of_contracts(members):
     """Both ways of finding cells, against `Contract.margin` of the same draws."""
     inverted = bx.Component(NET, bx.Normal(0, 1.5), logic={0: 1, 1: 0})
     first = bx.Interface.intervals({0: [(-1, -0.2), (0.7, 1)], 1: [(0, 0.5)]})
@@ -134,14 +137,17 @@ def test_a_table_counts_the_margins_of_contracts():
             bx.Interface.intervals({0: [(None, 1)], 1: [(-1, None)]}),
         ]
     )
-    for members in (family, family.take([2]), Family.thresholds([-0.5, 0.0, 0.7])):
-        for component in (net(), inverted):
-            draws = 400
-            table = entropy_table(component, first, members, key=key(3), draws=draws)
-            for place, after in enumerate(members):
-                known = margins(component, first, after, key(3), draws) >= 0
-                assert (np.asarray(table.satisfied(0, place)) == known).all()
-                assert int(table.hits[0, place]) == known.sum()
+    families = {
+        "intervals": family,
+        "single": family.take([2]),
+        "thresholds": Family.thresholds([-0.5, 0.0, 0.7]),
+    }
+    draws, component = 400, inverted if members == "intervals" else net()
+    table = entropy_table(component, first, families[members], key=key(3), draws=draws)
+    for place, after in enumerate(families[members]):
+        known = margins(component, first, after, key(3), draws) >= 0
+        assert (np.asarray(table.satisfied(0, place)) == known).all()
+        assert int(table.hits[0, place]) == known.sum()
 
 
 @pytest.mark.slow
