@@ -156,6 +156,7 @@ def test_response_is_that_of_posteriors_run_anew():
     assert abs(float(found.value)) > 8 * float(found.standard_error)
 
 
+@pytest.mark.slow
 def test_integrated_out_weights_respond_too():
     """`a tanh(b x)`, a integrated out: exact sums over a grid of (a, b), exact draws of b."""
     net = bx.models.TwoLayer(1, activation=jnp.tanh)
@@ -225,6 +226,7 @@ def test_a_constant_changes_nothing_not_even_the_error():
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.integers(1, 7), st.integers(1, 50), st.booleans())
 def test_batches_change_nothing(batch_size, chunk, normalised):

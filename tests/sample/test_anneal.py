@@ -88,6 +88,7 @@ def test_a_ladder_that_lags_is_flagged(by):
         bx.anneal(quadratic(), betas, Frozen(), **run)
 
 
+@pytest.mark.slow
 def test_a_gap_that_does_not_swap_gets_more_levels():
     wide = bx.anneal(
         quadratic(), [np.exp(9.0)], bx.RandomWalk(), key=KEY, spacing=9.0, draws=40, throw=False,
@@ -101,6 +102,7 @@ def test_a_gap_that_does_not_swap_gets_more_levels():
     assert float(jnp.min(fine.bridges.swap_rate)) > float(jnp.min(wide.bridges.swap_rate))
 
 
+@pytest.mark.slow
 def test_units_one_at_a_time_agree_with_random_walk_and_quadrature():
     net = bx.models.TwoLayer(8)
     energy = bx.SquaredError(net, bx.GaussianMeasure(1), target=bx.zero)

@@ -39,6 +39,7 @@ def check(found: list[dict]) -> None:
         assert each["programs"] == 1 or each["kernel"] == "nuts", each
 
 
+@pytest.mark.slow
 def test_minibatches_over_chains_and_data():
     found = differences("sgld:chains:both")
     assert len(found) == 2

@@ -24,7 +24,7 @@ KERNELS = {
     "sgnht": (bx.SGNHT(), {}),
     "minibatch mala": (bx.MinibatchMALA(), {"chains": 24, "warmup": 2000, "draws": 6000}),
 }
-FAST = ("sgld", "underdamped")
+FAST = ("sgld",)
 
 
 @pytest.mark.parametrize(
