@@ -18,8 +18,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 myst_dmath_double_inline = True
 
-nb_execution_mode = "cache"
-nb_execution_cache_path = "_build/.jupyter_cache"
+nb_execution_mode = "force"  # two processes that read pages would race to make one cache
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_merge_streams = True
