@@ -8,6 +8,7 @@ when first used.
 """
 
 from . import interfaces as interfaces
+from . import meanfield as meanfield
 from . import models as models
 from . import temperature as temperature
 from . import theory as theory

@@ -23,6 +23,14 @@ class Status(eqx.Enumeration):
         "The ladder lags behind equilibrium: forward and reverse passes disagree, or no replica "
         "travelled from the prior to the coldest level and back. Draw more or refine the ladder."
     )
+    not_converged = (
+        "The iteration stopped before its tolerance: it ran out of steps, or rounding stopped it. "
+        "Allow more steps, loosen `tolerance`, or use float64."
+    )
+    few_nodes = (
+        "Fewer than 100 effective nodes carry the law: sums over it are not to be trusted. Raise "
+        "`order`, raise the temperature, or sample the law instead."
+    )
 
 
 class RunError(RuntimeError):

@@ -122,12 +122,14 @@ class TwoLayer(AbstractUnitModel):
         width, dim = self.embedding.shape
         inner = 1 / math.sqrt(dim) if self.scaling == "ntk" else 1.0
         outer = {"standard": 1.0, "mean_field": 1 / width, "ntk": 1 / math.sqrt(width)}
-        drive = inner * jnp.sum(weights["embedding"] * x) + weights.get("bias", 0.0)
+        # `jnp.sum(b * x)` here and `jnp.sum(a * h)` below have a wrong gradient in float32 under
+        # `jit` in jaxlib 0.10 on CPU, from some 128 data on
+        drive = inner * jnp.dot(weights["embedding"], x) + weights.get("bias", 0.0)
         return outer[self.scaling] * self.activation(drive)
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, ""]:
         features = jax.vmap(self.unit, in_axes=(0, None))(self.unit_weights(), x)
-        return jnp.sum(self.readout * features)
+        return jnp.dot(self.readout, features)
 
 
 class MLP(eqx.Module):

@@ -1,0 +1,124 @@
+"""Backgrounds: a function on the data measure that a neuron reacts to."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..core import DeclarationError, typed
+from ._cumulant import lower, vectors
+from ._problem import AbstractEnsemble, SelfConsistency
+
+
+class Background(eqx.Module):
+    """`f` on the data of a problem: `values` at the nodes of its measure, and a function anywhere.
+
+    The field of a neuron in it is `(y - f)/T`. Made by `from_net`, `from_ensemble`, `from_kernel`,
+    `lazy` and `from_array` (which is known at the nodes alone); a `FixedPoint` has one.
+    """
+
+    values: Float[Array, "node *out"]
+    function: PyTree = None
+
+    def __call__(self, x: PyTree) -> Array:
+        """`f(x)` at one datum."""
+        if self.function is None:
+            raise DeclarationError(
+                "background",
+                got="a background from an array, at new data",
+                expected="a background with a function",
+                mend="make it with from_net, from_ensemble or from_kernel, or stay at its nodes",
+            )
+        return self.function(x)
+
+    @staticmethod
+    @typed
+    def from_array(values: Float[Array, "node *out"], problem: AbstractEnsemble) -> "Background":
+        """A background known at the nodes of the problem's measure."""
+        expected = jax.eval_shape(problem.targets).shape
+        if values.shape != expected:
+            raise DeclarationError(
+                "values",
+                got=f"shape {values.shape}",
+                expected=f"shape {expected}: a value for each node of the measure",
+                mend="evaluate at `problem.inputs()`",
+            )
+        return Background(values)
+
+    @staticmethod
+    @typed
+    def from_net(net: Callable, problem: AbstractEnsemble) -> "Background":
+        """The output of any model, `net(x)` at one datum."""
+        return Background(jax.vmap(net)(problem.inputs()), net)
+
+    @staticmethod
+    @typed
+    def from_ensemble(net: PyTree, problem: AbstractEnsemble) -> "Background":
+        """What the neurons of a net add up to, as `problem.output` says: `(1/N) Σ_i h(x; θ_i)`."""
+        return Background.from_net(Ensemble(problem, net), problem)
+
+    @staticmethod
+    @typed
+    def from_kernel(kernel: Callable, problem: AbstractEnsemble) -> "Background":
+        """Posterior mean of a Gaussian process: `f = K (K + T)⁻¹ y`, `K` the integral operator.
+
+        `kernel(x, x')` is a number, and outputs are independent of each other (Rasmussen & Williams
+        2006, eq. 2.25, with noise `T` in the inner product of the measure).
+        """
+        weights = problem.measure.nodes()[1]
+        x, y = problem.inputs(), problem.targets()
+        gram = jax.vmap(lambda a: jax.vmap(lambda b: kernel(a, b))(x))(x)
+        root = jnp.sqrt(weights)
+        matrix = root[:, None] * gram * root + problem.temperature * jnp.eye(len(weights))
+        flat = root[:, None] * y.reshape(len(weights), -1)
+        dual = jax.scipy.linalg.solve(matrix, flat.astype(matrix.dtype), assume_a="pos")
+        return Background.from_net(
+            KernelMean(kernel, x, (root[:, None] * dual).reshape(y.shape)), problem
+        )
+
+    @staticmethod
+    @typed
+    def lazy(
+        problem: SelfConsistency,
+        *,
+        rule: str = "sobol",
+        order: int | None = None,
+        seed: int = 0,
+    ) -> "Background":
+        """The lazy background: the Gaussian process of neurons that keep their prior.
+
+        `f = K (K + T)⁻¹ y` with `K = E_{p0}[h h]`, a sum over nodes in the weights (as of `solve`):
+        the self-consistent field if the law of a neuron answered to first order only.
+        """
+        cumulant = lower(problem, rule, order, seed)
+        _, y = vectors(problem)
+        nothing = jnp.zeros_like(y)
+        mean = cumulant.mean(nothing)
+        kernel = cumulant.covariance(nothing) + jnp.outer(mean, mean)
+        matrix = kernel + problem.temperature * jnp.eye(len(y))
+        dual = jax.scipy.linalg.solve(matrix, y, assume_a="pos")
+        return Background.from_net(cumulant.response(dual), problem)
+
+
+class Ensemble(eqx.Module):
+    """The output of a net as a function."""
+
+    problem: AbstractEnsemble
+    net: PyTree
+
+    def __call__(self, x: PyTree) -> Array:
+        return self.problem.output(self.net, x)
+
+
+class KernelMean(eqx.Module):
+    """`f(x) = Σ_i k(x, x_i) α_i`."""
+
+    kernel: Callable
+    points: PyTree
+    dual: Float[Array, "node *out"]
+
+    def __call__(self, x: PyTree) -> Array:
+        row = jax.vmap(lambda other: self.kernel(x, other))(self.points)
+        return jnp.tensordot(row, self.dual, axes=1)

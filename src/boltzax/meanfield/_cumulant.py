@@ -1,0 +1,211 @@
+"""Ψ(g) = log E_{p0} exp⟨g, h⟩: all that a field needs to know of a neuron.
+
+Fields and functions on the data measure are vectors here: their values at the nodes times the root
+of the nodes' weights, so that `⟨u, v⟩` is the dot product of vectors.
+"""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..compile import AbstractResidual, EnergyPotential, Gibbs, MarginalPotential, compile
+from ..core import DeclarationError, with_weights
+from ..declare import GaussianMeasure, SquaredError
+from ._problem import SelfConsistency
+
+
+class AbstractCumulant(eqx.Module):
+    """The cumulant generating function of one neuron's contribution, convex in the field.
+
+    Outside its domain (where the integral diverges) `value` is infinite or NaN.
+    """
+
+    @abc.abstractmethod
+    def value(self, field: Float[Array, " n"]) -> Float[Array, ""]:
+        """`Ψ(g)`, in nats."""
+
+    @abc.abstractmethod
+    def mean(self, field: Float[Array, " n"]) -> Float[Array, " n"]:
+        """`∇Ψ = E_ρ[h]`: what an ensemble in this field adds up to."""
+
+    @abc.abstractmethod
+    def covariance(self, field: Float[Array, " n"]) -> Float[Array, "n n"]:
+        """`∇²Ψ = Cov_ρ(h)`: the response of `f` to the field."""
+
+    @abc.abstractmethod
+    def ess(self, field: Float[Array, " n"]) -> Float[Array, ""]:
+        """How many nodes carry the law, `1/Σ ρ_j²`; infinite for a closed form."""
+
+
+class NodeCumulant(AbstractCumulant):
+    """A sum over nodes in the weights; what is linear with a Gaussian prior is integrated out.
+
+    The neuron is `h = shift_j + design_j a` at node `j`, `a ~ N(0, 1)` of length `r` (0 if nothing
+    was integrated out), so that `Ψ = log Σ_j p_j exp(shift_j·g + ½|design_jᵀg|²)`.
+
+    `nodes` `[node, ...]` are the standard normal variables that the weights are images of; `one` is
+    the declaration of one neuron, compiled.
+    """
+
+    one: Gibbs
+    nodes: PyTree
+    log_weights: Float[Array, " node"]
+    shift: Float[Array, "node n"] | None
+    design: Float[Array, "node n r"]
+
+    def exponents(self, field: Float[Array, " n"]) -> Float[Array, " node"]:
+        """`log p_j + log E_a exp⟨g, h_j⟩`."""
+        drive = jnp.einsum("jnr,n->jr", self.design, field)
+        total = self.log_weights + 0.5 * jnp.sum(drive**2, axis=1)
+        return total if self.shift is None else total + self.shift @ field
+
+    def law(self, field: Float[Array, " n"]) -> Float[Array, " node"]:
+        """`ρ_j`: probability of each node in this field."""
+        return jax.nn.softmax(self.exponents(field))
+
+    def value(self, field):
+        return jax.nn.logsumexp(self.exponents(field))
+
+    def mean(self, field):
+        law = self.law(field)
+        drive = jnp.einsum("jnr,n->jr", self.design, field)
+        f = jnp.einsum("jnr,jr->n", self.design, law[:, None] * drive)
+        return f if self.shift is None else f + law @ self.shift
+
+    def covariance(self, field):
+        law = self.law(field)
+        drive = jnp.einsum("jnr,n->jr", self.design, field)
+        means = jnp.einsum("jnr,jr->jn", self.design, drive)
+        means = means if self.shift is None else means + self.shift
+        f = law @ means
+        off = jnp.sqrt(law)[:, None] * (means - f)
+        flat = jnp.moveaxis(jnp.sqrt(law)[:, None, None] * self.design, 2, 1)
+        flat = flat.reshape(-1, self.design.shape[1])
+        return off.T @ off + flat.T @ flat
+
+    def ess(self, field):
+        return 1 / jnp.sum(self.law(field) ** 2)
+
+    def function(self, field: Float[Array, " n"]) -> "NodeMean":
+        """`E_ρ[h]` as a function of the datum."""
+        law = self.law(field)
+        drive = jnp.einsum("jnr,n->jr", self.design, field)
+        return NodeMean(self.one, self.nodes, law, law[:, None] * drive)
+
+    def response(self, field: Float[Array, " n"]) -> "NodeMean":
+        """`E_{p0}[h ⟨h, g⟩]` as a function: the answer of the prior to first order in the field."""
+        prior = jnp.exp(self.log_weights)
+        drive = jnp.einsum("jnr,n->jr", self.design, field)
+        plain = jnp.zeros_like(prior) if self.shift is None else prior * (self.shift @ field)
+        return NodeMean(self.one, self.nodes, plain, prior[:, None] * drive)
+
+    def weights(
+        self, node: Array, field: Float[Array, " n"], key: PRNGKeyArray
+    ) -> dict[str, Array]:
+        """All weights of a neuron at one node, what was integrated out drawn from its law."""
+        here = jax.tree.map(lambda leaf: leaf[node], self.nodes)
+        full = self.one.coordinates.from_normal(here)
+        if not isinstance(self.one.potential, MarginalPotential):
+            return full
+        mean = self.design[node].T @ field
+        whitened, start = mean + jax.random.normal(key, mean.shape), 0
+        for path, prior in self.one.potential.readout.items():
+            leaf = full[path]
+            part = whitened[start : start + leaf.size].reshape(leaf.shape)
+            full[path] = jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * part
+            start += leaf.size
+        return full
+
+
+class NodeMean(eqx.Module):
+    """`Σ_j plain_j h_j(x) + linear_j · ∂h_j/∂a(x)` at any datum, `j` over nodes in the weights."""
+
+    one: Gibbs
+    nodes: PyTree
+    plain: Float[Array, " node"]
+    linear: Float[Array, "node r"]
+
+    def __call__(self, x: PyTree) -> Array:
+        def at(u, plain, linear):
+            full = self.one.coordinates.from_normal(u)
+            model = self.one.declared
+            potential = self.one.potential
+            if not isinstance(potential, MarginalPotential):
+                return plain * with_weights(model, full)(x)
+            loc, move, start = {}, {}, 0
+            for path, prior in potential.readout.items():
+                leaf = full[path]
+                loc[path] = jnp.broadcast_to(prior.loc, leaf.shape)
+                part = linear[start : start + leaf.size].reshape(leaf.shape)
+                move[path] = jnp.asarray(prior.scale) * part
+                start += leaf.size
+            value, slope = jax.jvp(
+                lambda readout: with_weights(model, full | readout)(x), (loc,), (move,)
+            )
+            return plain * value + slope
+
+        return jnp.sum(jax.vmap(at)(self.nodes, self.plain, self.linear), axis=0)
+
+
+def lower(problem: SelfConsistency, rule: str, order: int | None, seed: int) -> NodeCumulant:
+    """Nodes over one neuron's weights, and what the neuron does there on the data."""
+    energy = SquaredError(problem.neuron.model, problem.measure, problem.target)
+    gibbs = compile(energy, problem.neuron.prior, integral="nodes", marginalise=None)
+    normal = _normal_nodes(gibbs, rule, order, seed)
+    points, weights = normal.nodes()
+    if bool(jnp.any(weights < 0)):
+        raise DeclarationError(
+            "rule",
+            got="'sparse', with negative weights",
+            expected="a law with weights that are not negative",
+            mend="use 'sobol', 'hermite' or 'trapezoid'",
+        )
+    nodes = jax.vmap(lambda u: _unflat(gibbs, u))(points)
+    _, target = vectors(problem)
+    design, shift = _lowered(gibbs, nodes, target)
+    small = 1e-14 * float(jnp.max(jnp.abs(target)) + jnp.max(jnp.abs(design), initial=0.0))
+    kept = None if float(jnp.max(jnp.abs(shift))) <= small and design.size else shift
+    return NodeCumulant(gibbs, nodes, jnp.log(weights), kept, design)
+
+
+@eqx.filter_jit
+def _lowered(gibbs, nodes, target):
+    def one(u):
+        weights = gibbs.coordinates.from_normal(u)
+        potential = gibbs.potential
+        if isinstance(potential, MarginalPotential):
+            linear = potential.linear_gaussian(weights)
+            return linear.design, target - linear.target
+        assert isinstance(potential, EnergyPotential)
+        rows = [p.residuals(weights) for p in potential.parts if isinstance(p, AbstractResidual)]
+        return jnp.zeros((target.shape[0], 0), target.dtype), jnp.concatenate(rows) + target
+
+    return jax.vmap(one)(nodes)
+
+
+def vectors(problem: SelfConsistency) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Root weights of the nodes (repeated over outputs) and the target, as vectors."""
+    weights = problem.measure.nodes()[1]
+    y = jnp.asarray(problem.targets(), weights.dtype).reshape(len(weights), -1)
+    root = jnp.broadcast_to(jnp.sqrt(weights)[:, None], y.shape)
+    return root.reshape(-1), (root * y).reshape(-1)
+
+
+def _normal_nodes(gibbs, rule, order, seed) -> GaussianMeasure:
+    size = sum(leaf.size for leaf in _leaves(gibbs).values())
+    return GaussianMeasure(size, order=order, rule=rule, seed=seed)
+
+
+def _leaves(gibbs) -> dict[str, Array]:
+    return {path: gibbs.coordinates.base[path] for path in sorted(gibbs.coordinates.priors)}
+
+
+def _unflat(gibbs, u: Array) -> dict[str, Array]:
+    parts, start = {}, 0
+    for path, leaf in _leaves(gibbs).items():
+        parts[path] = u[start : start + leaf.size].reshape(leaf.shape)
+        start += leaf.size
+    return parts

@@ -1,0 +1,116 @@
+"""How particles move under forces: underdamped Langevin dynamics, and any optimiser."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..core import DeclarationError
+
+Forces = Callable[[PyTree], tuple[PyTree, PyTree]]
+"""Of weights: the drift `-N ∂loss` (a neuron's `∂⟨y - f, h⟩`), and the gradient of the log-prior."""
+
+
+class AbstractDynamics(eqx.Module):
+    """One step of all particles; each sees its own force only."""
+
+    @abc.abstractmethod
+    def init(self, weights: PyTree, key: PRNGKeyArray) -> PyTree:
+        """What is kept beside the weights."""
+
+    @abc.abstractmethod
+    def step(
+        self,
+        weights: PyTree,
+        state: PyTree,
+        forces: Forces,
+        temperature: Float[Array, ""],
+        key: PRNGKeyArray,
+    ) -> tuple[PyTree, PyTree]:
+        """The weights and the state after one step; `forces` is called once."""
+
+
+class Langevin(AbstractDynamics):
+    """Underdamped mean-field Langevin dynamics: `dθ = p dt`,
+    `dp = (drift/T + ∇log p0) dt - γ p dt + √(2γ) dW`, by the BAOAB splitting.
+
+    Its law is the Gibbs measure `p0 exp(-(N/T) loss)`, off by `O(dt²)` (Leimkuhler & Matthews 2013,
+    Applied Mathematics Research eXpress 2013:34) and by the noise of batches.
+
+    - `dt`: step, in units in which the prior oscillates with period 2π for a standard normal.
+    - `friction`: `γ`.
+    """
+
+    dt: float | Float[Array, ""] = 0.05
+    friction: float | Float[Array, ""] = 1.0
+
+    def __check_init__(self):
+        for name in ("dt", "friction"):
+            value = getattr(self, name)
+            if eqx.is_array(value):
+                continue
+            if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < 1e6:
+                raise DeclarationError(
+                    name, got=repr(value), expected="a positive number", mend="pass e.g. 0.05"
+                )
+
+    def init(self, weights, key):
+        return _normal(key, weights), jax.tree.map(jnp.zeros_like, weights)
+
+    def step(self, weights, state, forces, temperature, key):
+        momentum, force = state
+        half = 0.5 * jnp.asarray(self.dt, jnp.result_type(*jax.tree.leaves(weights)))
+        keep = jnp.exp(-2 * half * self.friction).astype(half.dtype)
+        spread = jnp.sqrt(1 - keep**2)
+        momentum = jax.tree.map(lambda p, f: p + half * f, momentum, force)
+        weights = jax.tree.map(lambda w, p: w + half * p, weights, momentum)
+        noise = _normal(key, momentum)
+        momentum = jax.tree.map(lambda p, e: keep * p + spread * e, momentum, noise)
+        weights = jax.tree.map(lambda w, p: w + half * p, weights, momentum)
+        drift, prior = forces(weights)
+        force = jax.tree.map(lambda d, q: (d / temperature + q).astype(d.dtype), drift, prior)
+        momentum = jax.tree.map(lambda p, f: p + half * f, momentum, force)
+        return weights, (momentum, force)
+
+
+class Descent(AbstractDynamics):
+    """Gradient descent on the loss by an optimiser of optax: `Descent(optax.sgd(0.1))`,
+    `Descent(optax.adam(1e-2))`.
+
+    The gradient of a neuron is `-drift = N ∂loss/∂θ_i`, so that steps do not shrink with the width;
+    neither the temperature nor the prior enters (but for the weights it starts at): add weight
+    decay in the optimiser. The optimiser must treat every weight by itself, as a rider must not
+    change what the net does: no clipping by global norm.
+    """
+
+    optimiser: Any
+
+    def __check_init__(self):
+        if not all(callable(getattr(self.optimiser, name, None)) for name in ("init", "update")):
+            raise DeclarationError(
+                "optimiser",
+                got=repr(self.optimiser),
+                expected="an optimiser with `init` and `update`",
+                mend="pass e.g. optax.adam(1e-2)",
+            )
+
+    def init(self, weights, key):
+        return self.optimiser.init(weights)
+
+    def step(self, weights, state, forces, temperature, key):
+        drift, _ = forces(weights)
+        gradient = jax.tree.map(jnp.negative, drift)
+        updates, state = self.optimiser.update(gradient, state, weights)
+        weights = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), weights, updates)
+        return weights, state
+
+
+def _normal(key: PRNGKeyArray, like: PyTree) -> PyTree:
+    leaves, structure = jax.tree.flatten(like)
+    keys = jax.random.split(key, len(leaves))
+    draws = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves)]
+    return jax.tree.unflatten(structure, draws)

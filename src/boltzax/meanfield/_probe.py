@@ -1,0 +1,110 @@
+"""One neuron in a given background."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..compile import Gibbs, compile
+from ..core import typed, with_weights
+from ..declare import Empirical, PerDatum
+from ._background import Background
+from ._cumulant import NodeCumulant, lower, vectors
+from ._problem import Particles, SelfConsistency
+
+
+class Probe(eqx.Module):
+    """The Gibbs measure of one neuron in a background: `ρ ∝ p0 exp⟨g, h⟩`, `g = (y - f)/T`.
+
+    It answers to the background and does not act on it. `gibbs` is that measure in the core's
+    terms, for any sampler, `bx.anneal` and every observable; `draw`, `mean`, `response` and `ess`
+    are sums over nodes in the weights.
+    """
+
+    problem: SelfConsistency
+    background: Background
+    field: Float[Array, "node *out"]
+    nodes: NodeCumulant
+
+    @property
+    def gibbs(self) -> Gibbs:
+        """`p0(θ) exp(-β E)`, `E = -⟨g, h⟩`, at `β = 1`; at `β = 0` it is the prior."""
+        weights = self.problem.measure.nodes()[1]
+        data = Empirical((self.problem.inputs(), self.field), weights)
+        energy = PerDatum(self.problem.neuron.model, data, coupling)
+        return compile(energy, self.problem.neuron.prior)
+
+    def log_density(self, neuron: Particles) -> Float[Array, ""]:
+        """`log p0(θ) + ⟨g, h(θ)⟩ - Ψ(g)` at one neuron (unconstrained coordinates), in nats."""
+        return self.gibbs.log_prob(neuron) - self.nodes.value(self.vector)
+
+    @property
+    def vector(self) -> Float[Array, " n"]:
+        """The field times the root of the nodes' weights: `⟨u, v⟩` is a dot product of such."""
+        root, _ = vectors(self.problem)
+        return root * self.field.reshape(-1)
+
+    @property
+    def ess(self) -> Float[Array, ""]:
+        """How many nodes carry the law."""
+        return self.nodes.ess(self.vector)
+
+    def mean(self) -> Background:
+        """`E_ρ[h]`: what an ensemble of such neurons adds up to, as a background."""
+        return Background.from_net(self.nodes.function(self.vector), self.problem)
+
+    def response(self, change: Float[Array, "node *out"]) -> Float[Array, "node *out"]:
+        """`Cov_ρ(h) δg`: how `E_ρ[h]` answers to a change of the field, at the nodes."""
+        root, _ = vectors(self.problem)
+        moved = self.nodes.covariance(self.vector) @ (root * change.reshape(-1))
+        return (moved / jnp.where(root > 0, root, 1.0)).reshape(change.shape)
+
+    def draw(self, key: PRNGKeyArray, count: int) -> Particles:
+        """`count` neurons of the law (unconstrained coordinates, leading axis).
+
+        Draws of the nodes, so some are equal where few nodes carry the law; what was integrated out
+        is drawn from its exact law.
+        """
+        return _draw(self, key, count)
+
+    def models(self, neurons: Particles) -> PyTree:
+        """The functions of neurons: a model with a leading axis in its leaves."""
+        constrained = jax.vmap(self.problem.coordinates.constrain)(neurons)
+        return with_weights(self.problem.neuron.model, constrained)
+
+
+@typed
+def probe(
+    problem: SelfConsistency,
+    background: Background,
+    *,
+    rule: str = "sobol",
+    order: int | None = None,
+    seed: int = 0,
+) -> Probe:
+    """One neuron in a background that need not be self-consistent.
+
+    `rule`, `order`, `seed`: nodes over its weights, as of `solve`.
+    """
+    field = (problem.targets() - background.values) / problem.temperature
+    return Probe(problem, background, field, lower(problem, rule, order, seed))
+
+
+@eqx.filter_jit
+def _draw(probe: Probe, key: PRNGKeyArray, count: int) -> Particles:
+    vector = probe.vector
+    key_node, key_rest = jax.random.split(key)
+    exponents = probe.nodes.exponents(vector)
+    chosen = jax.random.categorical(key_node, exponents, shape=(count,))
+
+    def one(node: Array, key: PRNGKeyArray) -> Particles:
+        full = probe.nodes.weights(node, vector, key)
+        return probe.problem.coordinates.unconstrain(full)
+
+    return jax.vmap(one)(chosen, jax.random.split(key_rest, count))
+
+
+def coupling(model: PyTree, datum: PyTree) -> Float[Array, ""]:
+    """`-g·h(x)` of one datum `(x, g)`."""
+    x, field = datum
+    return -jnp.sum(field * model(x))

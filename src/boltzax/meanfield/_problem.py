@@ -1,0 +1,197 @@
+"""What is to be self-consistent: a neuron, a target, a measure, a temperature."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..compile import Coordinates, Gibbs, compile
+from ..core import DeclarationError, with_weights
+from ..declare import AbstractMeasure, Independent, SquaredError
+from ._neuron import Neuron, population
+
+Particles = dict[str, Array]
+"""Weights by path, in unconstrained coordinates, with a leading axis over neurons."""
+
+
+class AbstractEnsemble(eqx.Module):
+    """Neurons that feel one another through the residual of what they add up to.
+
+    The net has the law `p(net) ∝ p0(net) exp(-(N/T) ∫ ½|f - y|² dm)`; a *rider* is a neuron that
+    feels the net's residual and adds nothing to it. All that training, riding along and replaying
+    need of a net is here; a net of more layers writes the same methods.
+    """
+
+    target: eqx.AbstractVar[PyTree]
+    measure: eqx.AbstractVar[AbstractMeasure]
+    temperature: eqx.AbstractVar[Float[Array, ""]]
+
+    @abc.abstractmethod
+    def draw_net(self, key: PRNGKeyArray, width: int) -> PyTree:
+        """A net of `width` neurons from the prior."""
+
+    @abc.abstractmethod
+    def draw_riders(self, key: PRNGKeyArray, count: int, width: int) -> PyTree:
+        """`count` riders from the prior (leading axis), for a net of `width` neurons."""
+
+    @abc.abstractmethod
+    def size(self, net: PyTree) -> int:
+        """`N`, the number of neurons that `f` is the mean of."""
+
+    @abc.abstractmethod
+    def output(self, net: PyTree, x: PyTree) -> Array:
+        """`f(x)` of the net, at one datum."""
+
+    @abc.abstractmethod
+    def couple(self, net: PyTree, rider: PyTree, x: PyTree) -> Array:
+        """What one rider would add to `N f(x)`, to first order in its weight; of `f`'s shape."""
+
+    @abc.abstractmethod
+    def log_prior(self, net: PyTree) -> Float[Array, ""]:
+        """Log-density of the net's prior, in nats."""
+
+    @abc.abstractmethod
+    def log_prior_rider(self, rider: PyTree) -> Float[Array, ""]:
+        """Log-density of one rider's prior, in nats."""
+
+    def split(self, datum: PyTree) -> tuple[PyTree, Array]:
+        """`x` and `y` of one datum."""
+        return datum if self.target is None else (datum, self.target(datum))
+
+    def inputs(self) -> PyTree:
+        """`x` at the nodes of the measure (leading axis)."""
+        return jax.vmap(lambda z: self.split(z)[0])(self.measure.nodes()[0])
+
+    def targets(self) -> Float[Array, "node *out"]:
+        """`y` at the nodes of the measure."""
+        return jax.vmap(lambda z: self.split(z)[1])(self.measure.nodes()[0])
+
+    def residual(self, net: PyTree, datum: PyTree) -> Array:
+        """`y - f(x)` at one datum."""
+        x, y = self.split(datum)
+        return y - self.output(net, x)
+
+
+class SelfConsistency(AbstractEnsemble):
+    """One neuron in the field that its own ensemble makes: `f = E_ρ[h]`, `ρ ∝ p0 exp⟨g, h⟩`,
+    `g = (y - f)/T`.
+
+    - `neuron`: `h` and `p0`.
+    - `target`: `y`, a function of `x`; None if each datum is a pair `(x, y)`.
+    - `measure`: `m`, over data; `⟨u, v⟩ = ∫ u·v dm`.
+    - `temperature`: `T`, in units of the loss `∫ ½|f - y|² dm`. The Gibbs measure over a net of `N`
+      neurons is `exp(-(N/T) loss)`; for `n` data with noise of variance `s²`, `T = N s²/n`.
+
+    The field of an infinite net is a fixed point (Mei, Montanari & Nguyen 2018, PNAS 115:E7665);
+    `solve` finds it, `train` makes it with particles.
+    """
+
+    neuron: Neuron
+    target: PyTree
+    measure: AbstractMeasure
+    temperature: Float[Array, ""]
+    coordinates: Coordinates
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        target: PyTree,
+        measure: AbstractMeasure,
+        temperature: float | Float[Array, ""],
+    ):
+        if not isinstance(neuron, Neuron):
+            raise DeclarationError(
+                "neuron",
+                got=type(neuron).__name__,
+                expected="a Neuron",
+                mend="pass Neuron(model, prior)",
+            )
+        self.neuron, self.target, self.measure = neuron, target, measure
+        self.temperature = _positive("temperature", temperature)
+        # checks the shapes of model, target and measure against each other
+        error = SquaredError(neuron.model, measure, target)
+        self.coordinates = compile(error, neuron.prior, marginalise=False).coordinates
+
+    def at(self, temperature: float | Float[Array, ""]) -> "SelfConsistency":
+        """The same problem at another temperature."""
+        value = _positive("temperature", temperature)
+        return eqx.tree_at(lambda problem: problem.temperature, self, value)
+
+    def model(self, neuron: Particles) -> PyTree:
+        """The function of one neuron with these coordinates."""
+        return with_weights(self.neuron.model, self.coordinates.constrain(neuron))
+
+    def gibbs(self, width: int, *, marginalise: bool | None = False) -> Gibbs:
+        """The Gibbs measure over the weights of a net of `width` neurons, for any sampler.
+
+        Its `beta` is `N/T`; its weights are those of the neuron with a leading axis.
+        """
+        stacked = jax.tree.map(_widened(width), self.neuron.model)
+        prior = self.neuron.prior
+        if isinstance(prior, Independent):
+            prior = Independent({f"neurons.{k}": v for k, v in prior.by_pattern.items()})
+        energy = SquaredError(Mean(stacked), self.measure, self.target)
+        beta = width / self.temperature
+        return compile(energy, prior, beta=beta, marginalise=marginalise)
+
+    def draw_net(self, key, width):
+        return population(self.coordinates, key, width)
+
+    def draw_riders(self, key, count, width):
+        return population(self.coordinates, key, count)
+
+    def size(self, net):
+        return jax.tree.leaves(net)[0].shape[0]
+
+    def output(self, net, x):
+        return jnp.mean(jax.vmap(lambda one: self.model(one)(x))(net), axis=0)
+
+    def couple(self, net, rider, x):
+        return self.model(rider)(x)
+
+    def log_prior(self, net):
+        return jnp.sum(jax.vmap(self.coordinates.log_prior)(net))
+
+    def log_prior_rider(self, rider):
+        return self.coordinates.log_prior(rider)
+
+
+class Mean(eqx.Module):
+    """`f(x) = (1/N) Σ_i h(x; θ_i)`; the leaves of `neurons` have a leading axis of length `N`."""
+
+    neurons: PyTree
+
+    def __call__(self, x: PyTree) -> Array:
+        weights, rest = eqx.partition(self.neurons, eqx.is_inexact_array)
+        each = jax.vmap(lambda one: eqx.combine(one, rest)(x))(weights)
+        return jnp.mean(each, axis=0)
+
+
+def _widened(width: int):
+    def widen(leaf):
+        if not eqx.is_inexact_array(leaf):
+            return leaf
+        return jnp.broadcast_to(leaf, (width, *leaf.shape))
+
+    return widen
+
+
+def _positive(argument: str, value: object) -> Array:
+    """One positive finite number as an array."""
+    try:
+        array = jnp.asarray(value, float)
+        good = array.shape == () and not isinstance(value, bool | str)
+        good = good and (isinstance(array, Tracer) or 0 < float(array) < float("inf"))
+    except (TypeError, ValueError):
+        array, good = jnp.zeros(()), False
+    if not good:
+        raise DeclarationError(
+            argument,
+            got=f"{value!r:.60}",
+            expected="one positive finite number",
+            mend=f"pass e.g. {argument}=0.1",
+        )
+    return array

@@ -1,0 +1,203 @@
+"""The fixed point of a self-consistent field."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ..core import DeclarationError, RunError, Status, typed
+from ._background import Background
+from ._cumulant import AbstractCumulant, NodeCumulant, lower, vectors
+from ._dual import Dual, newton
+from ._probe import Probe
+from ._problem import Particles, SelfConsistency
+
+FEWEST = 100.0
+"""Effective nodes below which a law is too thin to be believed."""
+
+
+class Uniqueness(eqx.Enumeration):
+    """Whether a fixed point is the only one, and what says so."""
+
+    convex = "Unique: it minimises a strongly convex function, and the duality gap certifies it."
+    met = (
+        "Unique: the map keeps order, and the loops from the top and the bottom of the domain met."
+    )
+    antitone = "Unique: the map falls everywhere, so it crosses the diagonal once."
+    several = "Not unique: more than one fixed point was found."
+    unknown = "Nothing certifies that there is no other: one was found from all starts."
+
+
+class FixedPoint(eqx.Module):
+    """A self-consistent field, and how well it is known.
+
+    - `background`: `f` at the nodes of the measure; `background(x)` anywhere.
+    - `field`: `g = (y - f)/T` at the nodes, `[node, *out]`.
+    - `law`: the law `ρ` of a neuron in that field, a `Probe` (None where it is a closed form).
+    - `residual`: `|T g + E_ρ[h] - y|`; no function of any law is nearer to self-consistency than
+      `f` is to the exact solution on these nodes by more than this: `|f - f*| <= residual`.
+    - `gap`: duality gap `F(ρ) - min F`, at most `½ residual²`.
+    - `stiffness`: `λ_max(Cov_ρ h)/T`. An error in the field comes back so many times larger, with
+      the other sign: above 1 the plain loop `g -> (y - E_ρ[h])/T` diverges.
+    - `loss`: `½|f - y|²`; `entropy`: `-KL(ρ‖p0)` a neuron; `free_energy`: `F = loss - T entropy`, so
+      that `-log Z = N F/T` to leading order in `N`.
+    - `fluctuation`: `trace Cov_ρ(h)`: a net of `N` independent draws has the loss
+      `loss + fluctuation/(2N)`.
+    - `thermal_fluctuation`: `trace Cov_ρ(h) (1 + Cov_ρ(h)/T)⁻¹`: the same for a net of the Gibbs
+      measure, whose neurons hold each other's fluctuations down.
+    - `ess`: effective nodes of the law; `inside`: whether the field is in the domain of `Ψ`.
+    - `unique`: a `Uniqueness`; `steps` of Newton; `status`.
+    """
+
+    problem: SelfConsistency
+    background: Background
+    field: Float[Array, "node *out"]
+    law: Probe | None
+    residual: Float[Array, ""]
+    gap: Float[Array, ""]
+    stiffness: Float[Array, ""]
+    loss: Float[Array, ""]
+    entropy: Float[Array, ""]
+    free_energy: Float[Array, ""]
+    fluctuation: Float[Array, ""]
+    thermal_fluctuation: Float[Array, ""]
+    ess: Float[Array, ""]
+    inside: Bool[Array, ""]
+    unique: Uniqueness
+    steps: Int[Array, ""]
+    status: Status
+
+    def draw(self, key: PRNGKeyArray, count: int) -> Particles:
+        """`count` neurons of the law (unconstrained coordinates, leading axis)."""
+        if self.law is None:
+            raise DeclarationError(
+                "draw",
+                got="a fixed point from a closed form",
+                expected="a law on nodes",
+                mend="call `solve` without `cumulant`",
+            )
+        return self.law.draw(key, count)
+
+    def __repr__(self) -> str:
+        if isinstance(self.residual, Tracer) or not eqx.is_array(self.residual):
+            return "FixedPoint(...)"
+        t = float(self.problem.temperature)
+        return "\n  ".join(
+            [
+                f"FixedPoint at T = {t:.4g}: loss {float(self.loss):.5g}, free energy "
+                f"{float(self.free_energy):.5g}, entropy {float(self.entropy):.4g} a neuron",
+                f"residual {float(self.residual):.2g}, gap {float(self.gap):.2g}, "
+                f"{int(self.steps)} steps, stiffness {float(self.stiffness):.3g}",
+                f"{float(self.ess):.0f} effective nodes carry the law",
+                Uniqueness[self.unique],
+                Status[self.status],
+            ]
+        )
+
+
+@typed
+def solve(
+    problem: SelfConsistency,
+    *,
+    rule: str = "sobol",
+    order: int | None = None,
+    seed: int = 0,
+    cumulant: AbstractCumulant | None = None,
+    start: FixedPoint | None = None,
+    tolerance: float | None = None,
+    steps: int = 200,
+    throw: bool = True,
+) -> FixedPoint:
+    """The self-consistent field: damped Newton on the convex dual, from no field.
+
+    `T g + ∇Ψ(g) = y` is where `D(g) = (T/2)|g|² + Ψ(g) - ⟨y, g⟩` is least. `D` is strongly convex:
+    there is one solution on the nodes, and the duality gap says how far it is.
+
+    **Arguments**
+
+    - `rule`, `order`, `seed`: nodes over the weights of one neuron, as of `bx.GaussianMeasure` in
+      the standard normal variables that the weights are images of: "sobol" (default, `order` a
+      power of two, 4096), "hermite", "trapezoid". A readout that is linear with a Gaussian prior is
+      integrated out. A second seed shows the error of the nodes.
+    - `cumulant`: `Ψ` in closed form, instead of nodes.
+    - `start`: a fixed point nearby (of another temperature) to start from.
+    - `tolerance`: of the residual, relative to `|y|`; 1e-9 in float64 and 1e-5 in float32.
+    - `steps`: most steps of Newton.
+    - `throw`: raise `RunError` if the run failed; else look at `status`.
+
+    The nodes of the measure are those of `problem.measure`: quadrature, quasi-Monte-Carlo
+    (`rule="sobol"`) or data.
+
+    **Raises** `DeclarationError` for a rule with negative weights, or a measure with negative
+    weights.
+    """
+    points, weights = problem.measure.nodes()
+    if not isinstance(weights, Tracer) and bool(jnp.any(weights < 0)):
+        raise DeclarationError(
+            "measure",
+            got="negative weights",
+            expected="a measure, so that ⟨u, v⟩ is an inner product",
+            mend="choose another rule than 'sparse'",
+        )
+    root, target = vectors(problem)
+    nodes = lower(problem, rule, order, seed) if cumulant is None else cumulant
+    dual = Dual(nodes, target, problem.temperature)
+    if tolerance is None:
+        tolerance = 1e-9 if target.dtype == jnp.float64 else 1e-5
+    begin = jnp.zeros_like(target)
+    if start is not None:
+        begin = root * start.field.reshape(-1)
+    found = newton(dual, begin, jnp.asarray(tolerance, target.dtype), steps)
+    figures = _figures(dual, found.field)
+    shape = jax.eval_shape(
+        lambda z: problem.split(z)[1], jax.tree.map(lambda p: p[0], points)
+    ).shape
+    safe = jnp.where(root > 0, root, 1.0)
+    field = (found.field / safe).reshape(len(weights), *shape)
+    f = (dual.cumulant.mean(found.field) / safe).reshape(len(weights), *shape)
+    background, law = Background(f), None
+    if isinstance(nodes, NodeCumulant):
+        background = Background(f, nodes.function(found.field))
+        law = Probe(problem, background, field, nodes)
+    inside = jnp.isfinite(dual.value(found.field))
+    status = Status.where(found.converged, Status.successful, Status.not_converged)
+    status = Status.where(inside & jnp.isfinite(found.residual), status, Status.non_finite)
+    thin = (figures["ess"] < FEWEST) & (status == Status.successful)
+    status = Status.where(thin, Status.few_nodes, status)
+    settled = found.converged & inside
+    result = FixedPoint(
+        problem=problem,
+        background=background,
+        field=field,
+        law=law,
+        residual=found.residual,
+        gap=0.5 * found.residual**2,
+        inside=inside,
+        unique=Uniqueness.where(settled, Uniqueness.convex, Uniqueness.unknown),
+        steps=found.steps,
+        status=status,
+        **figures,
+    )
+    if throw and not isinstance(found.residual, Tracer) and bool(status != Status.successful):
+        raise RunError(f"{Status[status]}\n{result!r}\n(`throw=False` returns this result.)")
+    return result
+
+
+@eqx.filter_jit
+def _figures(dual: Dual, field: Array) -> dict[str, Array]:
+    temperature = dual.temperature
+    f = dual.cumulant.mean(field)
+    covariance = dual.cumulant.covariance(field)
+    eigenvalues = jnp.clip(jnp.linalg.eigvalsh(covariance), 0.0)
+    loss = 0.5 * jnp.sum((f - dual.target) ** 2)
+    entropy = dual.cumulant.value(field) - field @ f
+    return {
+        "stiffness": eigenvalues[-1] / temperature,
+        "loss": loss,
+        "entropy": entropy,
+        "free_energy": loss - temperature * entropy,
+        "fluctuation": jnp.sum(eigenvalues),
+        "thermal_fluctuation": jnp.sum(eigenvalues / (1 + eigenvalues / temperature)),
+        "ess": dual.cumulant.ess(field),
+    }
