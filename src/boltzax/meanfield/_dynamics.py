@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..core import DeclarationError
 
 Forces = Callable[[PyTree], tuple[PyTree, PyTree]]
-"""Of weights: the drift `-N ∂loss` (a neuron's `∂⟨y - f, h⟩`), and the gradient of the log-prior."""
+"""At weights: the drift `-N ∂loss` (of a neuron `∂⟨y - f, h⟩`), and the gradient of the prior."""
 
 
 class AbstractDynamics(eqx.Module):

@@ -40,8 +40,8 @@ class FixedPoint(eqx.Module):
     - `gap`: duality gap `F(ρ) - min F`, at most `½ residual²`.
     - `stiffness`: `λ_max(Cov_ρ h)/T`. An error in the field comes back so many times larger, with
       the other sign: above 1 the plain loop `g -> (y - E_ρ[h])/T` diverges.
-    - `loss`: `½|f - y|²`; `entropy`: `-KL(ρ‖p0)` a neuron; `free_energy`: `F = loss - T entropy`, so
-      that `-log Z = N F/T` to leading order in `N`.
+    - `loss`: `½|f - y|²`; `entropy`: `-KL(ρ‖p0)` a neuron; `free_energy`: `F = loss - T entropy`:
+      `-log Z = N F/T` to leading order in `N`.
     - `fluctuation`: `trace Cov_ρ(h)`: a net of `N` independent draws has the loss
       `loss + fluctuation/(2N)`.
     - `thermal_fluctuation`: `trace Cov_ρ(h) (1 + Cov_ρ(h)/T)⁻¹`: the same for a net of the Gibbs
@@ -132,7 +132,7 @@ def solve(
     **Raises** `DeclarationError` for a rule with negative weights, or a measure with negative
     weights.
     """
-    points, weights = problem.measure.nodes()
+    weights = problem.measure.nodes()[1]
     if not isinstance(weights, Tracer) and bool(jnp.any(weights < 0)):
         raise DeclarationError(
             "measure",
@@ -150,9 +150,7 @@ def solve(
         begin = root * start.field.reshape(-1)
     found = newton(dual, begin, jnp.asarray(tolerance, target.dtype), steps)
     figures = _figures(dual, found.field)
-    shape = jax.eval_shape(
-        lambda z: problem.split(z)[1], jax.tree.map(lambda p: p[0], points)
-    ).shape
+    shape = jax.eval_shape(problem.targets).shape[1:]
     safe = jnp.where(root > 0, root, 1.0)
     field = (found.field / safe).reshape(len(weights), *shape)
     f = (dual.cumulant.mean(found.field) / safe).reshape(len(weights), *shape)

@@ -259,7 +259,7 @@ def _run(problem, dynamics, state, key, steps, batch, frames, history, throw) ->
 def check_whole(argument: str, value: object, least: int) -> None:
     """A whole number not below `least`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
+    if not whole or int(str(value)) < least:
         raise DeclarationError(
             argument,
             got=repr(value),
