@@ -123,7 +123,7 @@ class TwoLayer(AbstractUnitModel):
         inner = 1 / math.sqrt(dim) if self.scaling == "ntk" else 1.0
         outer = {"standard": 1.0, "mean_field": 1 / width, "ntk": 1 / math.sqrt(width)}
         # `jnp.sum(b * x)` here and `jnp.sum(a * h)` below have a wrong gradient in float32 under
-        # `jit` in jaxlib 0.10 on CPU, from some 128 data on
+        # `jit` in jaxlib 0.10.2 on CPU, from some 128 data on
         drive = inner * jnp.dot(weights["embedding"], x) + weights.get("bias", 0.0)
         return outer[self.scaling] * self.activation(drive)
 

@@ -37,7 +37,7 @@ class AbstractCumulant(eqx.Module):
 
     @abc.abstractmethod
     def ess(self, field: Float[Array, " n"]) -> Float[Array, ""]:
-        """How many nodes carry the law, `1/Σ ρ_j²`; infinite for a closed form."""
+        """How many of the `J` nodes carry the law, `J/Σ_j ρ_j²/p_j`; infinite for a closed form."""
 
 
 class NodeCumulant(AbstractCumulant):
@@ -87,7 +87,9 @@ class NodeCumulant(AbstractCumulant):
         return off.T @ off + flat.T @ flat
 
     def ess(self, field):
-        return 1 / jnp.sum(self.law(field) ** 2)
+        law = self.law(field)
+        prior = jnp.exp(self.log_weights)
+        return len(law) / jnp.sum(jnp.where(prior > 0, law**2 / prior, 0.0))
 
     def function(self, field: Float[Array, " n"]) -> "NodeMean":
         """`E_ρ[h]` as a function of the datum."""

@@ -1,0 +1,287 @@
+"""Nets of more than one hidden layer, and neurons that ride along in any of them."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..compile import Coordinates
+from ..core import DeclarationError
+from ..declare import AbstractMeasure, Distribution
+from ._neuron import Neuron, Unit, population
+from ._problem import AbstractEnsemble, SelfConsistency
+
+Layers = tuple[dict[str, Array], ...]
+"""A population for each layer, from the input up: unconstrained coordinates, leading neuron axis.
+The last has `readout` [N, *out]; each has `embedding` [N, fan-in] and `bias` [N]."""
+
+
+class Layered(AbstractEnsemble):
+    """A net with hidden layers of `N_1, ..., N_L` neurons:
+
+        φ_1 = act(b x + c),   z_l = W_l φ_{l-1} / √N_{l-1} + c_l,   φ_l = act(z_l),
+        f = (1/N_L) Σ_j a_j φ_L,j(x),
+
+    with the law `p0 exp(-(N_L/T) ∫ ½|f - y|² dm)`. Sums into a hidden layer have the root of the
+    fan-in, as the mean of independent weights would vanish; the readout is a mean, so that every
+    layer learns features (the scaling of Yang & Hu 2021, ICML, and of Bordelon & Pehlevan 2022,
+    NeurIPS, eq. 1).
+
+    A *rider* sits in one `layer`. It is a neuron of weight `ε → 0`, and its `couple` is the
+    derivative of `N_L f` by `ε` where it is put in:
+
+    - in the last layer it has `readout`, `embedding` (`[N_{L-1}]`) and `bias`, and couples as
+      `a act(W·φ_{L-1}(x)/√N_{L-1} + c)`: it sits in the field of the layers below and of the
+      residual;
+    - in a layer `l` below it has `embedding`, `bias` and `outgoing` `[N_{l+1}]`, its column of
+      `W_{l+1}`, and couples as `N_L ∂f/∂z_{l+1}(x) · outgoing act(...)/√N_l`.
+
+    A rider with the weights of a neuron of the net has the drift of that neuron, in every layer.
+    That is not enough to make it the neuron's equal: the layers beside a neuron of the net answer
+    to it, and not to a rider. In the last layer of a net of one hidden layer nothing does.
+
+    **Arguments**
+
+    - `neuron`: `Neuron(Unit(...), prior)`: activation, input dimension, bias and outputs, and the
+      prior of `readout`, `embedding` (that of each entry of the `W_l` too) and `bias`.
+    - `target`, `measure`, `temperature`: as of `SelfConsistency`, which is the case `hidden=()`.
+    - `hidden`: `N_1, ..., N_{L-1}`; `N_L` is the `width` of `train`.
+    - `layer`: where riders sit, `1 ... L`; the last layer if not given.
+
+    **Raises** `DeclarationError` for a neuron that is no `Unit`, widths that are not positive, a
+    layer that is not there, or an embedding prior that depends on the entry.
+    """
+
+    neuron: Neuron
+    target: PyTree
+    measure: AbstractMeasure
+    temperature: Float[Array, ""]
+    priors: dict[str, Distribution]
+    hidden: tuple[int, ...] = eqx.field(static=True)
+    layer: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        target: PyTree,
+        measure: AbstractMeasure,
+        temperature: float | Float[Array, ""],
+        *,
+        hidden: tuple[int, ...],
+        layer: int | None = None,
+    ):
+        flat = SelfConsistency(neuron, target, measure, temperature)
+        if not isinstance(neuron.model, Unit):
+            raise DeclarationError(
+                "neuron",
+                got=f"Neuron({type(neuron.model).__name__})",
+                expected="a Unit, whose drive is linear in the layer below",
+                mend="pass Neuron(Unit(jnp.tanh, dim=4, bias=True), bx.Normal())",
+            )
+        hidden = tuple(hidden)
+        if not all(_whole(width) and width >= 1 for width in hidden):
+            raise DeclarationError(
+                "hidden",
+                got=repr(hidden),
+                expected="positive widths of the hidden layers below the last",
+                mend="pass e.g. hidden=(64,)",
+            )
+        depth = len(hidden) + 1
+        layer = depth if layer is None else layer
+        if not _whole(layer) or not 1 <= layer <= depth:
+            raise DeclarationError(
+                "layer",
+                got=repr(layer),
+                expected=f"a layer, 1 to {depth}",
+                mend=f"pass e.g. layer={depth}, the last one",
+            )
+        prior = flat.coordinates.priors["embedding"]
+        if hidden and (prior.batch_shape or prior.event_shape):
+            raise DeclarationError(
+                "neuron",
+                got=f"an embedding prior of shape {prior.batch_shape + prior.event_shape}",
+                expected="one law for each entry, as hidden layers have another fan-in",
+                mend="pass e.g. bx.Independent(embedding=bx.Normal(), ...)",
+            )
+        self.neuron, self.target, self.measure = neuron, target, measure
+        self.temperature, self.priors = flat.temperature, flat.coordinates.priors
+        self.hidden, self.layer = hidden, layer
+
+    @property
+    def depth(self) -> int:
+        """`L`, the number of hidden layers."""
+        return len(self.hidden) + 1
+
+    def riding(self, layer: int) -> "Layered":
+        """The same problem with riders in another layer."""
+        return Layered(
+            self.neuron,
+            self.target,
+            self.measure,
+            self.temperature,
+            hidden=self.hidden,
+            layer=layer,
+        )
+
+    def drives(self, net: Layers, x: PyTree) -> tuple[Float[Array, " neuron"], ...]:
+        """`z_l(x)` of every layer, from the input up."""
+        drives, below = [], x
+        for index, layer in enumerate(net):
+            drives.append(self._drive(layer, below, index))
+            below = self.neuron.model.activation(drives[-1])
+        return tuple(drives)
+
+    def activations(self, net: Layers, x: PyTree) -> tuple[Float[Array, " neuron"], ...]:
+        """`φ_l(x)` of every layer, from the input up."""
+        return tuple(self.neuron.model.activation(z) for z in self.drives(net, x))
+
+    def draw_net(self, key, width):
+        widths = (*self.hidden, width)
+        keys = jax.random.split(key, self.depth)
+        return tuple(
+            population(self._coordinates(index), keys[index], widths[index])
+            for index in range(self.depth)
+        )
+
+    def draw_riders(self, key, count, width):
+        return population(self._rider_coordinates(width), key, count)
+
+    def size(self, net):
+        return net[-1]["readout"].shape[0]
+
+    def output(self, net, x):
+        return self._mean(net, self.activations(net, x)[-1])
+
+    def couple(self, net, rider, x):
+        index = self.layer - 1
+        weights = self._constrain(rider)
+        below = x if index == 0 else self.activations(net, x)[index - 1]
+        phi = self.neuron.model.activation(self._drive_of(weights, below, index))
+        if self.layer == self.depth:
+            return weights["readout"] * phi
+        z = self.drives(net, x)[index + 1]
+        # of shape [*out, neuron], and the same for all riders: one backward pass a datum
+        slope = self.size(net) * jax.jacrev(lambda z: self._above(net, z, index + 1))(z)
+        return slope @ weights["outgoing"] * phi / math.sqrt(self.hidden[index])
+
+    def log_prior(self, net):
+        terms = [
+            jnp.sum(jax.vmap(self._coordinates(index).log_prior)(layer))
+            for index, layer in enumerate(net)
+        ]
+        return sum(terms[1:], terms[0])
+
+    def log_prior_rider(self, rider):
+        width = rider["outgoing"].shape[0] if "outgoing" in rider else 1
+        return self._rider_coordinates(width).log_prior(rider)
+
+    def copies(self, net: Layers) -> PyTree:
+        """The neurons of the riders' layer as riders: with their own weights, leading axis."""
+        layer = net[self.layer - 1]
+        if self.layer == self.depth:
+            return layer
+        return layer | {"outgoing": net[self.layer]["embedding"].T}
+
+    def _drive(self, layer, below, index: int):
+        return self._drive_of(self._constrain(layer), below, index)
+
+    def _drive_of(self, weights, below, index: int):
+        scale = 1.0 if index == 0 else 1 / math.sqrt(self.hidden[index - 1])
+        drive = scale * (weights["embedding"] @ below)
+        return drive + weights["bias"] if "bias" in weights else drive
+
+    def _above(self, net, z, index: int):
+        """`f` as a function of the drives of the layer `index` (from 0)."""
+        phi = self.neuron.model.activation(z)
+        for higher in range(index + 1, self.depth):
+            phi = self.neuron.model.activation(self._drive(net[higher], phi, higher))
+        return self._mean(net, phi)
+
+    def _mean(self, net, phi):
+        return phi @ self._constrain(net[-1])["readout"] / self.size(net)
+
+    def _constrain(self, weights):
+        """Coordinates as weights; a population at once, as the laws are those of entries."""
+        priors = {path: self.priors[_law(path)] for path in weights}
+        return Coordinates(dict(weights), priors, {}, {}).constrain(weights)
+
+    def _coordinates(self, index: int) -> Coordinates:
+        """Of one neuron of the layer `index` (from 0)."""
+        fan = self.neuron.model.embedding.shape if index == 0 else (self.hidden[index - 1],)
+        shapes = {"embedding": fan, "bias": ()}
+        if index + 1 == self.depth:
+            shapes["readout"] = self.neuron.model.readout.shape
+        return self._of(shapes)
+
+    def _rider_coordinates(self, width: int) -> Coordinates:
+        one = self._coordinates(self.layer - 1)
+        if self.layer == self.depth:
+            return one
+        above = (*self.hidden, width)[self.layer]
+        shapes = {path: leaf.shape for path, leaf in one.base.items()}
+        return self._of(shapes | {"outgoing": (above,)})
+
+    def _of(self, shapes) -> Coordinates:
+        kept = {path: shape for path, shape in shapes.items() if _law(path) in self.priors}
+        dtype = self.neuron.model.readout.dtype
+        base = {path: jnp.zeros(shape, dtype) for path, shape in kept.items()}
+        return Coordinates(base, {path: self.priors[_law(path)] for path in kept}, {}, {})
+
+
+class Frozen(AbstractEnsemble):
+    """The last layer of a `Layered` net in the field of given layers below, which do not move.
+
+    Given the layers below, the neurons of the last layer meet in the residual alone, as those of
+    one hidden layer do: a fixed point of independent neurons, so that riders and neurons have one
+    law. Nets and riders are those of the last layer.
+    """
+
+    problem: Layered
+    below: Layers
+    target: PyTree
+    measure: AbstractMeasure
+    temperature: Float[Array, ""]
+
+    def __init__(self, problem: Layered, net: Layers):
+        if len(net) != problem.depth:
+            raise DeclarationError(
+                "net",
+                got=f"{len(net)} layers",
+                expected=f"a net of {problem.depth} layers",
+                mend="pass `train(problem, ...).net`",
+            )
+        self.problem, self.below = problem.riding(problem.depth), tuple(net[:-1])
+        self.target, self.measure = problem.target, problem.measure
+        self.temperature = problem.temperature
+
+    def draw_net(self, key, width):
+        return population(self.problem._coordinates(self.problem.depth - 1), key, width)
+
+    def draw_riders(self, key, count, width):
+        return self.draw_net(key, count)
+
+    def size(self, net):
+        return net["readout"].shape[0]
+
+    def output(self, net, x):
+        return self.problem.output((*self.below, net), x)
+
+    def couple(self, net, rider, x):
+        return self.problem.couple((*self.below, net), rider, x)
+
+    def log_prior(self, net):
+        return jnp.sum(jax.vmap(self.log_prior_rider)(net))
+
+    def log_prior_rider(self, rider):
+        return self.problem.log_prior_rider(rider)
+
+
+def _law(path: str) -> str:
+    return "embedding" if path == "outgoing" else path
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
