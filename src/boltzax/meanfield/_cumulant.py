@@ -37,7 +37,10 @@ class AbstractCumulant(eqx.Module):
 
     @abc.abstractmethod
     def ess(self, field: Float[Array, " n"]) -> Float[Array, ""]:
-        """How many of the `J` nodes carry the law, `J/Σ_j ρ_j²/p_j`; infinite for a closed form."""
+        """How many of the `J` nodes carry the law, `J/Σ_j ρ_j²/r_j`; infinite for a closed form.
+
+        `r_j` are the weights that the rule gives its nodes, `1/J` where they are draws.
+        """
 
 
 class NodeCumulant(AbstractCumulant):
@@ -46,6 +49,7 @@ class NodeCumulant(AbstractCumulant):
     The neuron is `h = shift_j + design_j a` at node `j`, `a ~ N(0, 1)` of length `r` (0 if nothing
     was integrated out), so that `Ψ = log Σ_j p_j exp(shift_j·g + ½|design_jᵀg|²)`.
 
+    `rule` `[node]` are the weights of the rule before any importance sampling: 1/J for draws.
     `nodes` `[node, ...]` are the standard normal variables that the weights are images of; `one` is
     the declaration of one neuron, compiled.
     """
@@ -53,6 +57,7 @@ class NodeCumulant(AbstractCumulant):
     one: Gibbs
     nodes: PyTree
     log_weights: Float[Array, " node"]
+    rule: Float[Array, " node"]
     shift: Float[Array, "node n"] | None
     design: Float[Array, "node n r"]
 
@@ -61,6 +66,12 @@ class NodeCumulant(AbstractCumulant):
         drive = jnp.einsum("jnr,n->jr", self.design, field)
         total = self.log_weights + 0.5 * jnp.sum(drive**2, axis=1)
         return total if self.shift is None else total + self.shift @ field
+
+    @property
+    def points(self) -> Float[Array, "node dim"]:
+        """The nodes as vectors."""
+        leaves = [self.nodes[path] for path in sorted(self.nodes)]
+        return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
 
     def law(self, field: Float[Array, " n"]) -> Float[Array, " node"]:
         """`ρ_j`: probability of each node in this field."""
@@ -88,8 +99,7 @@ class NodeCumulant(AbstractCumulant):
 
     def ess(self, field):
         law = self.law(field)
-        prior = jnp.exp(self.log_weights)
-        return len(law) / jnp.sum(jnp.where(prior > 0, law**2 / prior, 0.0))
+        return len(law) / jnp.sum(jnp.where(self.rule > 0, law**2 / self.rule, 0.0))
 
     def function(self, field: Float[Array, " n"]) -> "NodeMean":
         """`E_ρ[h]` as a function of the datum."""
@@ -165,12 +175,23 @@ def lower(problem: SelfConsistency, rule: str, order: int | None, seed: int) -> 
             expected="a law with weights that are not negative",
             mend="use 'sobol', 'hermite' or 'trapezoid'",
         )
+    return at_nodes(problem, gibbs, points, jnp.log(weights), weights)
+
+
+def at_nodes(
+    problem: SelfConsistency,
+    gibbs: Gibbs,
+    points: Float[Array, "node dim"],
+    log_weights: Float[Array, " node"],
+    rule: Float[Array, " node"],
+) -> NodeCumulant:
+    """The cumulant as a sum over these standard normal variables, with these weights."""
     nodes = jax.vmap(lambda u: _unflat(gibbs, u))(points)
     _, target = vectors(problem)
     design, shift = _lowered(gibbs, nodes, target)
     small = 1e-14 * float(jnp.max(jnp.abs(target)) + jnp.max(jnp.abs(design), initial=0.0))
     kept = None if float(jnp.max(jnp.abs(shift))) <= small and design.size else shift
-    return NodeCumulant(gibbs, nodes, jnp.log(weights), kept, design)
+    return NodeCumulant(gibbs, nodes, log_weights, rule, kept, design)
 
 
 @eqx.filter_jit

@@ -11,6 +11,7 @@ from ..declare import Empirical, PerDatum
 from ._background import Background
 from ._cumulant import NodeCumulant, lower, vectors
 from ._problem import Particles, SelfConsistency
+from ._refine import enough, refine
 
 
 class Probe(eqx.Module):
@@ -81,13 +82,22 @@ def probe(
     rule: str = "sobol",
     order: int | None = None,
     seed: int = 0,
+    refinements: int = 3,
 ) -> Probe:
     """One neuron in a background that need not be self-consistent.
 
-    `rule`, `order`, `seed`: nodes over its weights, as of `solve`.
+    `rule`, `order`, `seed`, `refinements`: nodes over its weights, as of `solve`. `Probe.ess` says
+    how many carry the law.
     """
     field = (problem.targets() - background.values) / problem.temperature
-    return Probe(problem, background, field, lower(problem, rule, order, seed))
+    nodes = lower(problem, rule, order, seed)
+    found = Probe(problem, background, field, nodes)
+    for round in range(refinements):
+        if enough(found.nodes, found.vector):
+            break
+        nodes = refine(problem, found.nodes, found.vector, seed + round)
+        found = Probe(problem, background, field, nodes)
+    return found
 
 
 @eqx.filter_jit

@@ -12,6 +12,7 @@ from ._cumulant import AbstractCumulant, NodeCumulant, lower, vectors
 from ._dual import Dual, newton
 from ._probe import Probe
 from ._problem import Particles, SelfConsistency
+from ._refine import enough, refine
 
 FEWEST = 100.0
 """Effective nodes below which a law is too thin to be believed."""
@@ -105,6 +106,7 @@ def solve(
     seed: int = 0,
     cumulant: AbstractCumulant | None = None,
     start: FixedPoint | None = None,
+    refinements: int = 3,
     tolerance: float | None = None,
     steps: int = 200,
     throw: bool = True,
@@ -122,6 +124,8 @@ def solve(
       integrated out. A second seed shows the error of the nodes.
     - `cumulant`: `Ψ` in closed form, instead of nodes.
     - `start`: a fixed point nearby (of another temperature) to start from.
+    - `refinements`: while fewer than 1,000 nodes carry the law, new nodes are drawn where it is
+      and the field is solved for again, so many times at most.
     - `tolerance`: of the residual, relative to `|y|`; 1e-9 in float64 and 1e-5 in float32.
     - `steps`: most steps of Newton.
     - `throw`: raise `RunError` if the run failed; else look at `status`.
@@ -148,7 +152,16 @@ def solve(
     begin = jnp.zeros_like(target)
     if start is not None:
         begin = root * start.field.reshape(-1)
-    found = newton(dual, begin, jnp.asarray(tolerance, target.dtype), steps)
+    goal = jnp.asarray(tolerance, target.dtype)
+    found = newton(dual, begin, goal, steps)
+    for round in range(refinements if isinstance(nodes, NodeCumulant) else 0):
+        if enough(nodes, found.field):
+            break
+        nodes = refine(problem, nodes, found.field, seed + round)
+        dual = Dual(nodes, target, problem.temperature)
+        taken = found.steps
+        found = newton(dual, found.field, goal, steps)
+        found = eqx.tree_at(lambda s: s.steps, found, found.steps + taken)
     figures = _figures(dual, found.field)
     shape = jax.eval_shape(problem.targets).shape[1:]
     safe = jnp.where(root > 0, root, 1.0)
