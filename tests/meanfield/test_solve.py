@@ -189,10 +189,11 @@ def test_nodes_drawn_where_the_law_is_give_the_same_integrals():
     for name in ("loss", "free_energy", "entropy", "fluctuation"):
         np.testing.assert_allclose(getattr(many, name), getattr(exact, name), rtol=0.03)
     assert abs(many.entropy - exact.entropy) < 0.25 * abs(few.entropy - exact.entropy)
-    # the weights of the new nodes add up to one before they are divided by their sum
+    # the error of Ψ is about 1/√ess: 4 of them, false alarms 6e-5
     tilt = mf.probe(cold, exact.background, order=1024)
     psi = exact.law.nodes.value(exact.law.vector)
-    np.testing.assert_allclose(tilt.nodes.value(tilt.vector), psi, rtol=0.01)
+    error = jnp.sqrt(1 / tilt.ess + 1 / exact.ess)
+    assert abs(tilt.nodes.value(tilt.vector) - psi) < 4 * error < 0.5
 
 
 def test_failures_say_so():
