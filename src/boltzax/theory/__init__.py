@@ -7,6 +7,9 @@ from ._crossing import homogeneous as homogeneous
 from ._crossing import normal_crossing as normal_crossing
 from ._crossing import regular as regular
 from ._crossing_exact import normal_crossing_exact as normal_crossing_exact
+from ._curie_weiss import CurieWeiss as CurieWeiss
+from ._curie_weiss import curie_weiss as curie_weiss
+from ._curie_weiss import curie_weiss_spinodal as curie_weiss_spinodal
 from ._decay import KINKS as KINKS
 from ._decay import POLES as POLES
 from ._decay import circle_half_width as circle_half_width
@@ -24,6 +27,12 @@ from ._interfaces import linear_interface as linear_interface
 from ._interfaces import step_interface as step_interface
 from ._linear import deep_linear as deep_linear
 from ._linear import reduced_rank as reduced_rank
+from ._linear_mean_field import LinearMeanField as LinearMeanField
+from ._linear_mean_field import linear_mean_field as linear_mean_field
+from ._modular_addition import ModularAddition as ModularAddition
+from ._modular_addition import modular_addition as modular_addition
+from ._modular_phases import ModularPhases as ModularPhases
+from ._modular_phases import modular_phases as modular_phases
 from ._psd import psd_factorization as psd_factorization
 from ._quadrature import exact_free_energy as exact_free_energy
 from ._result import ExactFreeEnergy as ExactFreeEnergy

@@ -1,0 +1,136 @@
+"""How a net of N neurons differs from its fixed point, to order 1/N."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..compile import MarginalPotential
+from ..core import DeclarationError, typed, with_weights
+from ..declare import GaussianMeasure
+from ._cumulant import AbstractCumulant, NodeCumulant, vectors
+from ._solve import FixedPoint
+
+
+class FiniteWidth(eqx.Module):
+    """Coefficients of `1/N` under the Gibbs measure of a net of `N` neurons.
+
+    - `background` `[node, *out]`: of `E f`, `E f = f* + background/N`.
+    - `loss`: of `E ½|f - y|²`: half the thermal fluctuation and `⟨f* - y, background⟩`.
+    - `log_partition`: `-½ log det(1 + C/T)`: `log Z = -N F/T` and this, to order 1.
+    - `observable`: of `E A(θ_1)`, `limit` in the infinite net (both None without one).
+    """
+
+    background: Float[Array, "node *out"]
+    loss: Float[Array, ""]
+    log_partition: Float[Array, ""]
+    observable: Float[Array, "..."] | None
+    limit: Float[Array, "..."] | None
+
+    def __repr__(self) -> str:
+        if not eqx.is_array(self.loss) or isinstance(self.loss, jax.core.Tracer):
+            return "FiniteWidth(...)"
+        text = f"FiniteWidth: loss* {float(self.loss):+.5g}/N"
+        if self.observable is not None and self.observable.shape == ():
+            text += f", observable {float(self.limit):.5g} {float(self.observable):+.5g}/N"
+        return text
+
+
+@typed
+def finite_width(
+    fixed_point: FixedPoint,
+    observable: Callable | None = None,
+    *,
+    cumulant: AbstractCumulant | None = None,
+) -> FiniteWidth:
+    """The order `1/N` of a Bayesian net, `p ∝ p0^N exp(-(N/T) ½|f - y|²)`.
+
+    The square is an integral over fields (Hubbard 1959, Phys. Rev. Lett. 3:77),
+
+        E A(θ_1) = ∫ dk exp(N D(g* + ik)) a(g* + ik) / ∫ dk exp(N D(g* + ik)),   a(g) = E_ρ[A],
+
+    exact at any `N`, with `D` the dual function. About its saddle, with `C = ∇²Ψ`, `H = T + C` and
+    `t = ∇³Ψ : H⁻¹`, the coefficient of `1/N` is
+
+        ½ ∇a·H⁻¹t - ½ ∇²a : H⁻¹ = -½ Cov_ρ(A, u),   u = δh·H⁻¹δh - δh·H⁻¹t,   δh = h - E_ρ[h],
+
+    so that a neuron of the net has the law `ρ (1 - (u - E u)/(2N))`: the first part is what a
+    neuron feels of itself, screened by the others, the second the shift of the field. For `A = h`
+    this is `E f - f* = -(T/2N) H⁻¹ t`. Fluctuations of `f` have the covariance `C(1 + C/T)⁻¹/N`.
+
+    - `observable`: `A(model)` of one neuron, a number or an array. What was integrated out is a
+      sum over 16 Hermite nodes (256 points of Sobol's sequence in more than two dimensions).
+    - `cumulant`: the closed form that `fixed_point` was solved with, if it was.
+
+    **Raises** `DeclarationError` for an observable of a closed form, or a closed form not passed.
+    """
+    law = fixed_point.law
+    nodes = cumulant if law is None else law.nodes
+    if nodes is None or (observable is not None and not isinstance(nodes, NodeCumulant)):
+        raise DeclarationError(
+            "fixed_point",
+            got="a fixed point from a closed form",
+            expected="its `cumulant` and no observable, or a law on nodes",
+            mend="pass cumulant=..., or call `solve` without one",
+        )
+    return _coefficients(fixed_point, nodes, observable)
+
+
+@eqx.filter_jit
+def _coefficients(point: FixedPoint, nodes: AbstractCumulant, observable) -> FiniteWidth:
+    root, _ = vectors(point.problem)
+    temperature = point.problem.temperature
+    field = root * point.field.reshape(-1)
+    covariance = nodes.covariance(field)
+    eye = jnp.eye(len(field), dtype=field.dtype)
+    inverse = jnp.linalg.inv(covariance + temperature * eye)
+    third = jax.grad(lambda g: jnp.vdot(inverse, nodes.covariance(g)))(field)
+    shift = inverse @ third
+    change = -0.5 * temperature * shift
+    # f* - y = -T g
+    loss = 0.5 * point.thermal_fluctuation - temperature * field @ change
+    determinant = jnp.linalg.slogdet(eye + covariance / temperature)[1]
+    found = limit = None
+    if observable is not None:
+        assert isinstance(nodes, NodeCumulant)
+        found, limit = _observed(nodes, field, inverse, shift, observable)
+    values = (change / jnp.where(root > 0, root, 1.0)).reshape(point.field.shape)
+    return FiniteWidth(values, loss, -0.5 * determinant, found, limit)
+
+
+def _observed(nodes: NodeCumulant, field, inverse, shift, observable):
+    """`-½ Cov_ρ(A, u)` and `E_ρ[A]`."""
+    size = nodes.design.shape[2]
+    noise, weights = jnp.zeros((1, 0), field.dtype), jnp.ones(1, field.dtype)
+    if size:
+        rule = {"rule": "hermite", "order": 16} if size <= 2 else {"rule": "sobol", "order": 256}
+        noise, weights = GaussianMeasure(size, **rule).nodes()
+    law, f = nodes.law(field), nodes.mean(field)
+
+    def at(u, design, plain, e):
+        a = design.T @ field + e
+        off = plain + design @ a - f
+        return observable(_model(nodes, u, a)), off @ (inverse @ off - shift)
+
+    plain = jnp.zeros(nodes.design.shape[:2], field.dtype) if nodes.shift is None else nodes.shift
+    value, u = jax.vmap(lambda *node: jax.vmap(lambda e: at(*node, e))(noise))(
+        nodes.nodes, nodes.design, plain
+    )
+    mass = law[:, None] * weights
+    limit = jnp.tensordot(mass, value, 2)
+    return -0.5 * jnp.tensordot(mass * (u - jnp.vdot(mass, u)), value, 2), limit
+
+
+def _model(nodes: NodeCumulant, u, whitened: Float[Array, " r"]):
+    """The neuron at standard normal variables, and at those of what was integrated out."""
+    full = nodes.one.coordinates.from_normal(u)
+    if isinstance(nodes.one.potential, MarginalPotential):
+        start = 0
+        for path, prior in nodes.one.potential.readout.items():
+            leaf = full[path]
+            part = whitened[start : start + leaf.size].reshape(leaf.shape)
+            full[path] = jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * part
+            start += leaf.size
+    return with_weights(nodes.one.declared, full)

@@ -1,0 +1,251 @@
+"""Loops: a few numbers that an update must give back. Their fixed points."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from ..core import DeclarationError, RunError, Status, typed
+from ._phases import Phases, distinct, radii
+from ._roots import bisect, polish, search, settle
+from ._solve import Uniqueness
+from ._train import check_whole
+
+KINDS = ("cooperative", "antagonistic")
+
+
+class Loop(eqx.Module):
+    """`m -> update(m)` on a box: an ensemble answers to `m` by `update(m)`, and must make `m`.
+
+    - `update`: `[dim] -> [dim]`; a module's arrays are leaves, so that new numbers do not retrace.
+    - `lower`, `upper`: corners of the box, `[dim]` or one number.
+    - `kind`: "cooperative" if the update keeps order (no entry of its Jacobian is negative),
+      "antagonistic" if it reverses order (none is positive), None if neither is known.
+    - `free_energy`: `[dim] -> []`, in units of the user; compared between phases.
+    - `inside`: `[dim] -> bool`, whether a place has a meaning (a law exists there); the box is
+      always part of it.
+
+    **Raises** `DeclarationError` for an empty or infinite box, an unknown kind, or an update that
+    does not give back `[dim]`.
+    """
+
+    update: Callable
+    lower: Float[Array, " dim"]
+    upper: Float[Array, " dim"]
+    kind: str | None = eqx.field(static=True)
+    free_energy: Callable | None
+    inside: Callable | None
+
+    def __init__(
+        self,
+        update: Callable,
+        lower: float | Float[Array, " dim"],
+        upper: float | Float[Array, " dim"],
+        *,
+        kind: str | None = None,
+        free_energy: Callable | None = None,
+        inside: Callable | None = None,
+    ):
+        low, high = jnp.atleast_1d(jnp.asarray(lower, float)), jnp.asarray(upper, float)
+        low, high = jnp.broadcast_arrays(low, jnp.atleast_1d(high))
+        if kind is not None and kind not in KINDS:
+            raise DeclarationError(
+                "kind", got=repr(kind), expected=f"one of {KINDS}, or None", mend="leave it out"
+            )
+        if low.ndim != 1 or not _finite_box(low, high):
+            raise DeclarationError(
+                "lower",
+                got=f"{low} to {high}",
+                expected="a finite box, lower < upper, of one axis",
+                mend="pass e.g. lower=-1.0, upper=1.0",
+            )
+        given = jax.eval_shape(update, low)
+        if getattr(given, "shape", None) != low.shape:
+            raise DeclarationError(
+                "update",
+                got=f"{given} for places of shape {low.shape}",
+                expected="an array of the same shape",
+                mend="give back one number for each number of the place",
+            )
+        self.update, self.lower, self.upper, self.kind = update, low, high, kind
+        self.free_energy, self.inside = free_energy, inside
+
+    def residual(self, m: Float[Array, " dim"]) -> Float[Array, ""]:
+        """`max |m - update(m)|`."""
+        return jnp.max(jnp.abs(m - self.update(m)))
+
+    def holds(self, m: Float[Array, " dim"]) -> Bool[Array, ""]:
+        """Whether a place is in the box (to rounding) and inside."""
+        slack = 8 * jnp.finfo(m.dtype).eps * (jnp.abs(self.lower) + jnp.abs(self.upper))
+        good = jnp.all((m >= self.lower - slack) & (m <= self.upper + slack))
+        return good if self.inside is None else good & jnp.all(jnp.asarray(self.inside(m)))
+
+
+@typed
+def fixed_points(
+    loop: Loop,
+    *,
+    key: PRNGKeyArray,
+    starts: int = 32,
+    tolerance: float | None = None,
+    steps: int = 100_000,
+    throw: bool = True,
+) -> Phases:
+    """All fixed points of a loop that could be found, and what says whether there are more.
+
+    - Cooperative: the loop from the top corner falls to the largest fixed point, from the bottom
+      corner it rises to the least (Knaster, Tarski; Kleene). If they meet it is unique; if not,
+      both are phases, and starts look for what lies between.
+    - Antagonistic in one dimension: `m - update(m)` rises, and is halved to its one root.
+    - Else: Levenberg and Marquardt's method from `starts` places in the box; roots outside the
+      domain are rejected and counted, equal ones merged. Uniqueness is never claimed.
+
+    **Arguments**
+
+    - `key`: of the starts, and of the places where the declared order is checked.
+    - `tolerance`: of the residual, relative to the largest side of the box; 1e-12 in float64, 1e-5
+      in float32. Roots nearer than its square root are one, and so are roots between which no
+      residual exceeds it: at a critical point a root is known no better.
+    - `steps`: most steps of a monotone loop.
+    - `throw`: raise `RunError` if no root was found; else look at `status`.
+
+    **Raises** `DeclarationError` if the Jacobian at 64 random places has a sign that `kind`
+    excludes, or a cooperative loop leaves its box.
+    """
+    check_whole("starts", starts, 1)
+    check_whole("steps", steps, 1)
+    side = float(jnp.max(loop.upper - loop.lower))
+    double = loop.lower.dtype == jnp.float64
+    tolerance = (1e-12 if double else 1e-5) if tolerance is None else tolerance
+    goal = jnp.asarray(tolerance * side, loop.lower.dtype)
+    key_order, key_start = jax.random.split(key)
+    check_order(loop, key_order)
+    places, unique, lost = [], Uniqueness.unknown, 0
+    if loop.kind == "cooperative":
+        places, settled = _from_corners(loop, goal, steps)
+        met = settled and _same(loop, goal, *places)
+        unique = Uniqueness.met if met else Uniqueness.unknown
+    elif loop.kind == "antagonistic" and loop.lower.size == 1:
+        places = [np.asarray(eqx.filter_jit(bisect)(loop.update, loop.lower, loop.upper))]
+        unique = Uniqueness.antitone
+    if unique == Uniqueness.unknown:
+        drawn = _starts(loop, key_start, starts)
+        ends, residuals = map(np.asarray, search(loop.update, drawn, goal))
+        arrived = np.isfinite(residuals) & (residuals <= float(goal))
+        lost = int(np.sum(~arrived))
+        places = [*places, *ends[arrived]]
+    places = np.reshape(np.asarray(places), (-1, loop.lower.size))
+    residuals = np.asarray(jax.vmap(loop.residual)(jnp.asarray(places)))
+    held = np.asarray(jax.vmap(loop.holds)(jnp.asarray(places))).astype(bool)
+    good = residuals <= float(goal)
+    out, lost = int(np.sum(good & ~held)), lost + int(np.sum(~good))
+    chosen = good & held
+    roots, hits = distinct(
+        places[chosen], residuals[chosen], lambda a, b: _same(loop, goal, a, b)
+    )
+    return _phases(loop, roots, hits, out, lost, unique, throw)
+
+
+def check_order(loop: Loop, key: PRNGKeyArray, count: int = 64) -> None:
+    """Refuse a loop whose Jacobian at random places contradicts its kind."""
+    if loop.kind is None:
+        return
+    slopes = np.asarray(_jacobians(loop, _starts(loop, key, count)))
+    sign = 1 if loop.kind == "cooperative" else -1
+    worst = float(np.min(sign * slopes))
+    if worst < -1e-9 * max(1.0, float(np.max(np.abs(slopes)))):
+        place = np.unravel_index(np.argmin(sign * slopes), slopes.shape)
+        raise DeclarationError(
+            "kind",
+            got=f"{loop.kind!r}, with ∂update[{place[1]}]/∂m[{place[2]}] = {sign * worst:.3g}",
+            expected=f"an update whose Jacobian is nowhere {'negative' if sign > 0 else 'positive'}",
+            mend="leave `kind` out",
+        )
+    if sign > 0:
+        slack = 1e-9 * (loop.upper - loop.lower)
+        top, bottom = loop.update(loop.upper), loop.update(loop.lower)
+        if bool(jnp.any(top > loop.upper + slack) | jnp.any(bottom < loop.lower - slack)):
+            raise DeclarationError(
+                "upper",
+                got=f"an update that takes the corners to {bottom} and {top}",
+                expected="a box that a cooperative update maps into itself",
+                mend="enlarge the box, or leave `kind` out",
+            )
+
+
+@eqx.filter_jit
+def _jacobians(loop: Loop, places: Array) -> Array:
+    return jax.vmap(jax.jacfwd(loop.update))(places)
+
+
+def _starts(loop: Loop, key: PRNGKeyArray, count: int) -> Array:
+    u = jax.random.uniform(key, (count, loop.lower.size), loop.lower.dtype)
+    return loop.lower + u * (loop.upper - loop.lower)
+
+
+def _from_corners(loop: Loop, goal: Array, steps: int) -> tuple[list[np.ndarray], bool]:
+    ends, counts = corners(loop, goal, steps)
+    return [np.asarray(end) for end in ends], bool(jnp.all(counts < steps))
+
+
+@eqx.filter_jit
+def corners(loop: Loop, goal: Array, steps: int) -> tuple[Float[Array, "2 dim"], Array]:
+    """Where the loops from the bottom and from the top end, and their steps."""
+    reach = 1e-3 * jnp.max(loop.upper - loop.lower)
+
+    def one(start):
+        m, count = settle(loop.update, start, goal, steps, jnp.ones((), start.dtype))
+        return polish(loop.update, m, reach), count
+
+    return jax.vmap(one)(jnp.stack([loop.lower, loop.upper]))
+
+
+def _same(loop: Loop, goal: Array, a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two roots cannot be told apart: near, or without a residual between them."""
+    side = float(jnp.max(loop.upper - loop.lower))
+    apart = float(np.max(np.abs(a - b)))
+    if apart <= (float(goal) / side) ** 0.5 * side:
+        return True
+    return apart <= 1e-2 * side and bool(_between(loop, jnp.asarray(a), jnp.asarray(b)) <= goal)
+
+
+@eqx.filter_jit
+def _between(loop: Loop, a: Array, b: Array) -> Array:
+    parts = jnp.linspace(0.0, 1.0, 17, dtype=a.dtype)
+    return jnp.max(jax.vmap(lambda t: loop.residual(a + t * (b - a)))(parts))
+
+
+def _phases(loop, roots, hits, rejected, lost, unique, throw) -> Phases:
+    places = jnp.asarray(roots, loop.lower.dtype)
+    if len(roots) > 1:
+        unique = Uniqueness.several
+    elif not len(roots):
+        unique = Uniqueness.unknown
+    free = None
+    if loop.free_energy is not None:
+        free = jax.vmap(lambda m: jnp.reshape(loop.free_energy(m), ()))(places)
+    status = Status.successful if len(roots) else Status.not_converged
+    result = Phases(
+        roots=places,
+        residuals=jax.vmap(loop.residual)(places),
+        radius=jnp.asarray(radii(np.asarray(_jacobians(loop, places))), places.dtype),
+        free_energies=free,
+        hits=jnp.asarray(hits, int),
+        rejected=rejected,
+        lost=lost,
+        unique=unique,
+        status=status,
+    )
+    if throw and not len(roots):
+        raise RunError(f"{Status[status]}\n{result!r}\n(`throw=False` returns this result.)")
+    return result
+
+
+def _finite_box(low: Array, high: Array) -> bool:
+    if isinstance(low, Tracer) or isinstance(high, Tracer):
+        return True
+    return bool(jnp.all(jnp.isfinite(low) & jnp.isfinite(high) & (low < high)))

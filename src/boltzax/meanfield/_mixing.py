@@ -1,0 +1,136 @@
+"""Whether neurons forget where they started, and whether they have the law that they should."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..core import DeclarationError, Estimate, typed
+from ..sample import RandomWalk, anneal
+from ._probe import Probe
+from ._problem import Particles
+
+MEMORY = 0.1
+"""Correlation of first and last frame that counts as forgotten, beside four standard errors."""
+
+
+class Mixing(eqx.Module):
+    """How neurons move among the lobes of their cloud, from frames of a run.
+
+    - `hop_rate`: share of neurons that change lobe between frames, per unit time; a lobe is the
+      pattern of signs of the coordinates about their mean. Hops back between frames are not seen.
+    - `memory`: largest correlation of a coordinate, or of its sign, in the first frame and in the
+      last; `allowed`: `0.1 + 4/√n`. Larger: the lobes are frozen, or the run too short to tell.
+    - `autocorrelation_time`: `Δ (½ + Σ ρ_k)` of the slowest coordinate, as far as the correlation
+      `ρ_k` over `k` frames stays above 0.05; not below half of `Δ`, the time between frames.
+    - `span`: time from first to last frame, in the unit of `dt` (steps for an optimiser).
+    """
+
+    hop_rate: Estimate
+    memory: Float[Array, ""]
+    allowed: Float[Array, ""]
+    autocorrelation_time: Float[Array, ""]
+    span: Float[Array, ""]
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the last frame is free of the first."""
+        return bool(self.memory <= self.allowed)
+
+    def __repr__(self) -> str:
+        if not eqx.is_array(self.memory) or isinstance(self.memory, Tracer):
+            return "Mixing(...)"
+        rate = f"{float(self.hop_rate.value):.3g} ± {float(self.hop_rate.standard_error):.1g}"
+        return (
+            f"hop rate {rate}, memory {float(self.memory):.3f} (allowed {float(self.allowed):.3f}) "
+            f"after {float(self.span):.4g}, autocorrelation time "
+            f"{float(self.autocorrelation_time):.3g}"
+        )
+
+
+@typed
+def mixing(frames: Particles, interval: float | Float[Array, ""] = 1.0) -> Mixing:
+    """Hops, memory and autocorrelation time from frames `[frame, neuron, ...]`, `interval` apart.
+
+    **Raises** `DeclarationError` for fewer than two frames or two neurons.
+    """
+    count, neurons = jax.tree.leaves(frames)[0].shape[:2]
+    for name, value in (("frames", count), ("neurons", neurons)):
+        if value < 2:
+            raise DeclarationError(
+                "frames",
+                got=f"{value} {name}",
+                expected="at least two frames of at least two neurons",
+                mend="keep more, e.g. train(..., frames=10)",
+            )
+    points = jax.vmap(points_of)(frames)
+    return _mixing(points, jnp.asarray(interval, points.dtype))
+
+
+@typed
+def tempered(
+    law: Probe, count: int, *, key: PRNGKeyArray, moves: int = 24, throw: bool = True
+) -> Particles:
+    """`count` neurons of the law by tempered sequential Monte Carlo from the prior.
+
+    What the run of a foreground should end at, if nothing froze: `bx.anneal` of `law.gibbs` along a
+    ladder to `β = 1`, random-walk moves, `moves` of them a level, in four populations. It sees all
+    of the prior, where `Probe.draw` sees its nodes and a run may not leave the lobe it fell into.
+
+    **Raises** `RunError`, unless `throw=False`, if the forward and the reverse pass disagree.
+    """
+    chains = 4
+    if count < 4 * chains:
+        raise DeclarationError(
+            "count", got=repr(count), expected="at least 16 neurons", mend="pass e.g. 1024"
+        )
+    draws = -(-count // chains)
+    trace = anneal(
+        law.gibbs,
+        [1.0],
+        RandomWalk(),
+        key=key,
+        by="smc",
+        chains=chains,
+        draws=draws,
+        thin=moves,
+        keep=True,
+        throw=throw,
+    )
+    return {path: w[0].reshape(-1, *w.shape[3:])[:count] for path, w in trace.w.items()}
+
+
+def points_of(particles: Particles) -> Float[Array, "n d"]:
+    """Coordinates of neurons as points: the leaves in the order of their names, side by side."""
+    leaves = [particles[path] for path in sorted(particles)]
+    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
+
+
+@eqx.filter_jit
+def _mixing(points: Float[Array, "frame n d"], interval: Array) -> Mixing:
+    frames, neurons, _ = points.shape
+    lobes = points > jnp.mean(points, axis=(0, 1))
+    hops = jnp.sum(jnp.any(lobes[1:] != lobes[:-1], axis=2), axis=0) / (frames - 1)
+    hops = hops.astype(points.dtype) / interval
+    error = jnp.std(hops, ddof=1) / jnp.sqrt(neurons)
+    whole = jnp.full((), neurons, points.dtype)
+    rate = Estimate(jnp.mean(hops), error, whole, jnp.ones_like(whole))
+    both = jnp.concatenate([points, lobes.astype(points.dtype)], axis=2)
+    centred = both - jnp.mean(both, axis=1, keepdims=True)
+    norm = jnp.linalg.norm(centred, axis=1, keepdims=True)
+    unit = centred / jnp.where(norm > 0, norm, 1.0)
+    correlation = jnp.einsum("fnd,gnd->dfg", unit, unit)
+    lag = jnp.arange(frames)
+    by_lag = jnp.stack(
+        [jnp.mean(jnp.diagonal(correlation, k, 1, 2), axis=1) for k in range(frames)]
+    )
+    alive = jnp.cumprod((by_lag > 0.05) & (lag > 0)[:, None] | (lag == 0)[:, None], axis=0)
+    total = 0.5 + jnp.sum(jnp.where(lag[:, None] > 0, alive * by_lag, 0.0), axis=0)
+    return Mixing(
+        hop_rate=rate,
+        memory=jnp.max(jnp.abs(correlation[:, 0, -1])),
+        allowed=jnp.asarray(MEMORY + 4 / neurons**0.5, points.dtype),
+        autocorrelation_time=interval * jnp.max(total),
+        span=interval * (frames - 1),
+    )

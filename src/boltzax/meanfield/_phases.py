@@ -1,0 +1,85 @@
+"""Phases: the fixed points of a loop that exist beside each other."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from ..core import Status
+from ._solve import Uniqueness
+
+
+class Phases(eqx.Module):
+    """The fixed points of a `Loop`, in rising order (of the first number, then the next).
+
+    - `roots` `[root, dim]`, `residuals` `[root]`: `max |m - update(m)|`.
+    - `radius` `[root]`: spectral radius of the update's Jacobian; `stable` where it is below 1: the
+      plain loop comes back to the root.
+    - `free_energies` `[root]` if the loop has a free energy: `dominant` is the index of the least
+      among the stable roots, the phase that holds in equilibrium.
+    - `hits` `[root]`: how many loops and starts ended there. `rejected`: how many ended on roots
+      outside the domain. `lost`: how many ended nowhere.
+    - `unique`: a `Uniqueness`; `status`.
+    """
+
+    roots: Float[Array, "root dim"]
+    residuals: Float[Array, " root"]
+    radius: Float[Array, " root"]
+    free_energies: Float[Array, " root"] | None
+    hits: Int[Array, " root"]
+    rejected: int
+    lost: int
+    unique: Uniqueness
+    status: Status
+
+    @property
+    def stable(self) -> Bool[Array, " root"]:
+        """Whether the plain loop comes back to the root."""
+        return self.radius < 1
+
+    @property
+    def dominant(self) -> int | None:
+        """Index of the stable root of least free energy; None without free energies."""
+        if self.free_energies is None or not bool(jnp.any(self.stable)):
+            return None
+        return int(jnp.argmin(jnp.where(self.stable, self.free_energies, jnp.inf)))
+
+    def __repr__(self) -> str:
+        if not eqx.is_array(self.roots) or isinstance(self.roots, Tracer):
+            return "Phases(...)"
+        lines = [f"{len(self.roots)} fixed points, {int(jnp.sum(self.stable))} of them stable"]
+        for i, root in enumerate(np.asarray(self.roots)):
+            text = ", ".join(f"{x:.6g}" for x in root[:6]) + (", ..." if len(root) > 6 else "")
+            energy = "" if self.free_energies is None else f", F {float(self.free_energies[i]):.6g}"
+            lines.append(
+                f"({text}): spectral radius {float(self.radius[i]):.3g}{energy}, residual "
+                f"{float(self.residuals[i]):.1e}, {int(self.hits[i])} ended here"
+                + (" (dominant)" if i == self.dominant else "")
+            )
+        lines.append(f"{self.rejected} ended outside the domain, {self.lost} nowhere")
+        return "\n  ".join([*lines, Uniqueness[self.unique], Status[self.status]])
+
+
+def distinct(
+    places: np.ndarray, residuals: np.ndarray, same: Callable[[np.ndarray, np.ndarray], bool]
+) -> tuple[np.ndarray, np.ndarray]:
+    """One place of each root (that of least residual), in rising order, and how many fell on it."""
+    kept, hits = [], []
+    for place in places[np.argsort(residuals, kind="stable")]:
+        near = [i for i, other in enumerate(kept) if same(other, place)]
+        if near:
+            hits[near[0]] += 1
+        else:
+            kept.append(place)
+            hits.append(1)
+    roots = np.reshape(np.array(kept), (-1, places.shape[1]))
+    order = np.lexsort(roots.T[::-1]) if len(roots) else np.arange(0)
+    return roots[order], np.array(hits, int)[order]
+
+
+def radii(jacobians: np.ndarray) -> np.ndarray:
+    """Spectral radius of each matrix, `[root]`; on the host (no general eigenvalues on GPUs)."""
+    return np.array([np.max(np.abs(np.linalg.eigvals(each))) for each in jacobians])

@@ -1,0 +1,99 @@
+"""Curie-Weiss: one self-consistent magnetisation, the simplest loop with a phase transition."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from boltzax.core import DeclarationError
+
+from ._check import positive
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CurieWeiss:
+    """All solutions of `m = tanh(β(J m + h))`, in rising order, `[root]`.
+
+    - `roots`: `m`.
+    - `free_energies`: a spin's `½ J m² - (1/β) log(2 cosh(β(J m + h)))`, stationary at the roots.
+    - `slopes`: `βJ(1 - m²)`, the derivative of the loop. For `J > 0` a root is a minimum of the
+      free energy where it is below 1.
+    - `stable`: whether the plain loop `m -> tanh(β(J m + h))` comes back to the root, `|slope| < 1`.
+    """
+
+    roots: NDArray[np.float64]
+    free_energies: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    stable: NDArray[np.bool_]
+
+
+def curie_weiss(beta: float, coupling: float, field: float) -> CurieWeiss:
+    """`m = tanh(β(J m + h))`: inverse temperature `β`, coupling `J`, field `h`.
+
+    Solved as `h(m) = atanh(m)/β - J m`, which is monotone between the points where `h' = 0`
+    (`curie_weiss_spinodal`): one solution for `βJ <= 1` (and so for `J < 0`, where the loop
+    reverses order), up to three above. Roots to 1e-12. At a spinodal two roots are one: there
+    rounding decides how many are given.
+
+    Baxter 1982, Exactly Solved Models in Statistical Mechanics, eq. 3.1.12.
+    Raises `DeclarationError` unless `β > 0` and all are finite.
+    """
+    beta = positive("beta", beta)
+    j, h = _number("coupling", coupling), _number("field", field)
+    turn = math.sqrt(1 - 1 / (beta * j)) if beta * j > 1 else None
+    # in x = β(J m + h): x - β h - βJ tanh x is well scaled near m = ±1 too
+    reach = abs(beta * h) + abs(beta * j) + 1
+
+    def excess(x):
+        return x - beta * h - beta * j * math.tanh(x)
+
+    edges = [-reach, reach] if turn is None else [-reach, -math.atanh(turn), math.atanh(turn), reach]
+    found = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        if excess(low) * excess(high) <= 0:
+            x = brentq(excess, low, high, xtol=1e-15, rtol=4 * np.finfo(float).eps)
+            m = math.tanh(x)
+            if not found or m - found[-1] > 1e-12:
+                found.append(m)
+    m = np.array(found)
+    x = beta * (j * m + h)
+    free = 0.5 * j * m**2 - np.logaddexp(x, -x) / beta
+    slopes = beta * j * (1 - m**2)
+    return CurieWeiss(m, free, slopes, np.abs(slopes) < 1)
+
+
+def curie_weiss_spinodal(beta: float, coupling: float = 1.0) -> tuple[float, float]:
+    """Where a branch of `m = tanh(β(J m + h))` ends: `(m, h)`, both positive.
+
+    The branch of positive `m` ends at `(m, -h)` as the field falls, that of negative `m` at
+    `(-m, h)` as it rises: `m = √(1 - 1/(βJ))`, `h = J m - atanh(m)/β`. At `β = 1.5`, `J = 1`:
+    `m = 0.57735`, `h = 0.138364`.
+
+    Raises `DeclarationError` for `βJ <= 1`, where there is one branch.
+    """
+    beta, j = positive("beta", beta), _number("coupling", coupling)
+    if beta * j <= 1:
+        raise DeclarationError(
+            "beta",
+            got=f"βJ = {beta * j:g}",
+            expected="βJ > 1: below the critical temperature",
+            mend="lower the temperature; above it there is one branch without an end",
+        )
+    m = math.sqrt(1 - 1 / (beta * j))
+    return m, j * m - math.atanh(m) / beta
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DeclarationError(
+            name, got=repr(value), expected="a finite number", mend=f"pass e.g. {name}=1.0"
+        )
+    return number

@@ -1,0 +1,184 @@
+"""Modular addition by a wide net with quadratic units: the exact law of a neuron, by quadrature."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._check import positive, whole
+from ._modular_phases import ModularPhases, modular_phases, odd_modulus
+
+_PANELS, _POINTS = 20, 10
+_ROOT_TOLERANCE = 1e-13
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ModularAddition:
+    """The self-consistent net of `modular_addition` at one noise.
+
+    - `residual`: `r`; the net leaves `y - f = r y`, on all of the table.
+    - `eigenvalue`: `λ` of the kernel of the net on the target, `r = s²/(s² + α λ)`.
+    - `coupling`: `U = u r²`, the strength of the field in the action of a mode.
+    - `specialised`: probability that a mode of a neuron has left the minimum at 0:
+      `|w_k||v_k| > threshold`. 0 where there is no second minimum.
+    - `threshold`: the maximum between the minima, `(U - √(U² - γ))/γ`; NaN without one.
+    - `gain`: `-d log r_out/d log r` of the map `r → r_out = s²/(s² + α λ(r))`: an error of the
+      field comes back so many times larger, with the other sign. The plain loop diverges above 1.
+    - `phase`: of the closed forms `phases`: "gaussian-process", "mixed" or "features".
+    - `error`: of the residual, from two resolutions.
+    """
+
+    modulus: int
+    noise: float
+    residual: float
+    eigenvalue: float
+    coupling: float
+    specialised: float
+    threshold: float
+    gain: float
+    phase: str
+    phases: ModularPhases
+    error: float
+
+    def specialised_modes(self) -> NDArray[np.float64]:
+        """`[(P+1)/2]`: probability that a neuron has 0, 1, ..., (P-1)/2 specialised modes.
+
+        Modes are independent of each other given the field, so this is a binomial law.
+        """
+        count = (self.modulus - 1) // 2
+        p, k = self.specialised, np.arange(count + 1)
+        choose = np.array([math.comb(count, int(i)) for i in k], dtype=float)
+        return choose * p**k * (1 - p) ** (count - k)
+
+
+def modular_addition(
+    modulus: int,
+    noise: float,
+    *,
+    readout_scale: float,
+    gamma: float = 1.0,
+    width: float = 1.0,
+    fraction: float = 1.0,
+) -> ModularAddition:
+    """The infinite net that adds modulo `P`: residual, specialised fraction and phase.
+
+    The net is `f_q(n, m) = (1/N) Σ_i a_iq (w_in + v_im)²` for the target
+    `y_q = 1[n + m = q mod P] - 1/P`, on the whole table of `P²` pairs. Prior: `a_iq ~ N(0, σ_a²)`,
+    and `w`, `v` each with `exp(-½|w|² - (γP/6) Σ_k |w_k|⁶)`, `w_k = (1/P) Σ_n w_n e^{-2πikn/P}`.
+    Likelihood: Gaussian, of variance `s²/N`. Readout integrated out, the law of a neuron in the
+    field `r y/s²` is a product over the modes `k = 1, ..., (P-1)/2` of `exp(-2 S_k)`,
+
+        S_k = P [(|w_k|² + |v_k|²)/2 - u r² |w_k|²|v_k|² + (γ/6)(|w_k|⁶ + |v_k|⁶)],
+        u = 2 σ_a² P²/s⁴,    λ = 4 σ_a² P² ⟨|w_k|²|v_k|²⟩,    r = s²/(s² + λ).
+
+    `λ` grows with `r`, so that `r` is the one crossing of a falling with a rising curve: the
+    solution is unique, and continuous in every parameter. A neuron's modes are independent: a
+    theory of one mode is the theory of all of them.
+
+    **Arguments**
+
+    - `modulus`: `P`, odd. `noise`: `s²`. `readout_scale`: `σ_a`. `gamma`: `γ`.
+    - `width`: 1 for the mean-field units above. For the convention of the paper,
+      `f = Σ_i a_i (w_i + v_i)²` with `a_i ~ N(0, σ_a²/N)` and noise `s²`, pass its `N`:
+      `u = 2 σ_a² P²/(N s⁴)` and the same `λ`. The two agree for `σ_a² → N σ_a²`, `s² → N s²`.
+    - `fraction`: `α`, of the table that is data. Every sum over data is replaced by its mean over
+      tables, `u → α² u`, `r = s²/(s² + α λ)`: an approximation that knows no memorisation.
+
+    Rubin, Seroussi & Ringel (2024, ICLR, arXiv:2310.03789), with factors as derived in the
+    documentation ("Modular addition").
+
+    Raises `DeclarationError` for an even modulus or one below 3, a fraction above 1, or numbers
+    that are not positive.
+    """
+    p = odd_modulus(modulus)
+    phases = modular_phases(
+        p, readout_scale=readout_scale, gamma=gamma, width=width, fraction=fraction
+    )
+    s2 = positive("noise", noise)
+    found = [_solve(p, s2, phases, refine) for refine in (1, 2)]
+    r = found[1]
+    coupling = _coupling(phases, s2, r)
+    law = _law(p, coupling, phases.gamma, 2)
+    barrier = _barrier(coupling, phases.gamma)
+    mean = law.mean(law.product)
+    inside = 0.0 if math.isnan(barrier) else law.mean((law.product > barrier**2).astype(float))
+    spread = law.mean(law.product**2) - mean**2
+    return ModularAddition(
+        modulus=p,
+        noise=s2,
+        residual=r,
+        eigenvalue=4 * phases.strength * mean,
+        coupling=coupling,
+        specialised=inside,
+        threshold=barrier,
+        gain=(1 - r) * 4 * p * coupling * spread / mean,
+        phase=phases.phase(s2),
+        phases=phases,
+        error=abs(found[1] - found[0]),
+    )
+
+
+def _coupling(phases: ModularPhases, noise: float, r: float) -> float:
+    return 2 * phases.fraction**2 * phases.strength / (phases.width * noise**2) * r**2
+
+
+def _barrier(coupling: float, gamma: float) -> float:
+    if coupling**2 <= gamma:
+        return math.nan
+    return (coupling - math.sqrt(coupling**2 - gamma)) / gamma
+
+
+def modular_answer(
+    modulus: int, noise: float, residual: float, phases: ModularPhases, refine: int = 1
+) -> float:
+    """`s²/(s² + α λ(r))`: the residual that a net makes whose neurons see the residual `r`.
+
+    Falls as `r` rises. `modular_addition` is where it meets `r`.
+    """
+    p, refine = odd_modulus(modulus), whole("refine", refine, 1)
+    law = _law(p, _coupling(phases, noise, residual), phases.gamma, refine)
+    eigenvalue = 4 * phases.strength * law.mean(law.product)
+    return noise / (noise + phases.fraction * eigenvalue)
+
+
+def _solve(p: int, noise: float, phases: ModularPhases, refine: int) -> float:
+    from scipy.optimize import brentq
+
+    return float(
+        brentq(
+            lambda r: r - modular_answer(p, noise, r, phases, refine),
+            0.0,
+            1.0,
+            xtol=_ROOT_TOLERANCE,
+        )
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Law:
+    """Weights of nodes in `(|w_k|², |v_k|²)`, and their product there."""
+
+    weights: NDArray[np.float64]
+    product: NDArray[np.float64]
+
+    def mean(self, values: NDArray[np.float64]) -> float:
+        return float(np.vdot(self.weights, values))
+
+
+def _law(p: int, coupling: float, gamma: float, refine: int) -> _Law:
+    """Composite Gauss-Legendre in `|w|`, `|v|`: the density of `|w|²` is flat over the plane."""
+    top = (coupling + math.sqrt(max(coupling**2 - gamma, 0.0))) / gamma
+    edge = math.sqrt(1.5 * top + 40 / p)
+    x, weight = np.polynomial.legendre.leggauss(_POINTS)
+    panels = _PANELS * refine
+    starts = np.arange(panels)[:, None]
+    radius = (edge / panels * (starts + 0.5 * (x + 1))).ravel()
+    log_weight = np.log(np.tile(weight, panels) * radius)
+    t = radius**2
+    one = log_weight - p * (t + gamma / 3 * t**3)
+    log_density = one[:, None] + one + 2 * p * coupling * t[:, None] * t
+    density = np.exp(log_density - log_density.max())
+    return _Law(density / density.sum(), t[:, None] * t)
