@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +38,16 @@ def population(seed, count, rank=DATA):
 @partial(jax.jit, static_argnums=1)
 def rotation(seed, size):
     return jnp.linalg.qr(jax.random.normal(jax.random.key(seed + 1), (size, size)))[0]
+
+
+@eqx.filter_jit
+def drawn(ensemble, width):
+    return ensemble.draw_net(jax.random.key(0), width)
+
+
+@eqx.filter_jit
+def outputs(ensemble, net):
+    return jax.vmap(lambda x: ensemble.output(net, x))(ensemble.inputs())
 
 
 def kernel(functions):
@@ -117,15 +128,22 @@ def test_standard_error_and_noise():
     truth = points @ points.T
     # `noise` is of a law that has heavy tails (squares): 4000 neurons
     draws = jax.random.normal(jax.random.key(1), (50, 4000, 3)) @ points.T
-    found = jax.vmap(lambda h: data_kernel(h, WEIGHTS))(draws)
-    scores = np.asarray((found.values - truth) / found.estimate.standard_error)
-    # 50 independent sums of squares of one z-score: 5 sd of their mean, by chance 6e-7
-    for i, j in ((0, 0), (1, 3), (4, 2)):
-        assert abs(np.mean(scores[:, i, j] ** 2) - 1) < 5 * np.sqrt(2 / 50)
+    found = jax.jit(jax.vmap(lambda h: data_kernel(h, WEIGHTS)))(draws)
+    # of Gaussian neurons, Var h h' = K(x, x) K(x', x') + K(x, x')²
+    variance = np.asarray(jnp.outer(jnp.diag(truth), jnp.diag(truth)) + truth**2) / 4000
+    squares = np.asarray(found.estimate.standard_error**2)
+    scores = np.asarray((found.values - truth) / np.sqrt(variance))
+    for at in ((0, 0), (1, 3), (4, 2)):
+        each = squares[:, *at]
+        # Student's t with 49 degrees of freedom: by chance once in 1e5 each
+        assert abs(np.mean(each) - variance[at]) < 5 * np.std(each, ddof=1) / np.sqrt(50)
+        # mean of 50 scores and of their squares, 5 sd each
+        assert abs(np.mean(scores[:, *at])) < 5 / np.sqrt(50)
+        assert abs(np.mean(scores[:, *at] ** 2) - 1) < 5 * np.sqrt(2 / 50)
     exact = data_kernel(jnp.sqrt(3.0) * jnp.eye(3) @ points.T, WEIGHTS)
     assert np.allclose(exact.values, truth)
-    squares = jax.vmap(lambda k: frobenius_distance(k, exact) ** 2)(found)
-    expected = np.mean(found.noise**2)
+    squares = jax.jit(jax.vmap(lambda h: frobenius_distance(kernel(h), exact) ** 2))(draws)
+    expected = np.mean(jax.jit(jax.vmap(lambda h: kernel(h).noise ** 2))(draws))
     error = np.std(squares, ddof=1) / np.sqrt(50)
     # Student's t with 49 degrees of freedom: by chance once in 1e5
     assert abs(np.mean(squares) - expected) < 5 * error
@@ -135,14 +153,14 @@ def test_functions_of_both_kinds_of_nets():
     neuron = Neuron(Unit(jnp.tanh, dim=2, bias=True), bx.Normal())
     target, measure = lambda x: x[0] * x[1], bx.GaussianMeasure(2, order=4, rule="hermite")
     flat = SelfConsistency(neuron, target, measure, 0.1)
-    net = flat.draw_net(jax.random.key(0), 6)
+    net = drawn(flat, 6)
     h = neuron_functions(flat, net)
-    f = jax.vmap(lambda x: flat.output(net, x))(flat.inputs())
+    f = outputs(flat, net)
     assert h.shape == (6, 16)
     assert np.allclose(jnp.mean(h, axis=0), f)
     deep = Layered(neuron, target, measure, 0.1, hidden=(3,))
-    net = deep.draw_net(jax.random.key(1), 6)
-    f = jax.vmap(lambda x: deep.output(net, x))(deep.inputs())
+    net = drawn(deep, 6)
+    f = outputs(deep, net)
     assert np.allclose(jnp.mean(neuron_functions(deep, net), axis=0), f)
     assert np.allclose(neuron_functions(deep.riding(1), net), neuron_functions(deep, net))
     low = neuron_functions(deep, net, jnp.ones((2, 2)), layer=1)
@@ -199,8 +217,8 @@ def test_wrong_arguments():
     neuron = Neuron(Unit(jnp.tanh, dim=2), bx.Normal())
     flat = SelfConsistency(neuron, lambda x: x[0], bx.GaussianMeasure(2, order=4), 0.1)
     with pytest.raises(DeclarationError, match="Layered"):
-        neuron_functions(flat, flat.draw_net(jax.random.key(0), 3), layer=1)
+        neuron_functions(flat, None, layer=1)
     deep = Layered(neuron, lambda x: x[0], flat.measure, 0.1, hidden=(3,))
     with pytest.raises(DeclarationError, match="1 to 2"):
-        neuron_functions(deep, deep.draw_net(jax.random.key(0), 3), layer=3)
+        neuron_functions(deep, None, layer=3)
     assert "effective rank" in repr(kernel(h))

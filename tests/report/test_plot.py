@@ -1,5 +1,6 @@
 """Figures: what is drawn is what was measured."""
 
+import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +20,8 @@ FUNCTIONS = {
     "influence": lambda run, ax: bx.plot.influence(_estimate([[1.0, 0.01], [0.01, -2.0]]), ax=ax),
     "interface": lambda run, ax: bx.plot.interface(bx.Interface.thresholds(1.0, 4.0), ax=ax),
     "contract": lambda run, ax: bx.plot.contract(_contract(), ax=ax),
+    "clouds": lambda run, ax: bx.plot.clouds(np.eye(4), np.ones((3, 4)), ax=ax),
+    "sweep": lambda run, ax: bx.plot.sweep(_swept(), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
 
@@ -26,6 +29,15 @@ FUNCTIONS = {
 def _contract() -> bx.Contract:
     double = bx.Component(bx.models.Function(lambda p, x: p * x, 2 * jnp.ones(())), bx.Normal())
     return bx.Contract(double, *[bx.Interface.intervals({0: [(0, 1)], 1: [(2, 5)]})] * 2)
+
+
+def _swept() -> bx.meanfield.Sweep:
+    fields = jnp.linspace(-0.4, 0.4, 9)
+    return bx.meanfield.sweep(_magnet, fields, key=jax.random.key(0))
+
+
+def _magnet(field) -> bx.meanfield.Loop:
+    return bx.meanfield.Loop(lambda m: jnp.tanh(1.5 * m + field), -1.0, 1.0, kind="cooperative")
 
 
 def _estimate(value, error=0.02) -> bx.Estimate:

@@ -19,6 +19,9 @@ from ._replay import Foreground
 from ._solve import FixedPoint
 from ._train import Training
 
+NODES = 4
+"""Effective nodes for each draw from which the nodes of a law serve as the law itself."""
+
 
 class Gap(eqx.Module):
     """The functions of foreground and background, and their losses.
@@ -49,7 +52,7 @@ class Agreement(eqx.Module):
     - `energy`, `kernel`: distances of the clouds with p-values; `sliced`: a third, without.
     - `gap`: functions and losses against their predicted noise.
     - `mixing`: of the foreground, `net_mixing`: of the net (None where there are no frames);
-      `law`: energy distance of the foreground to tempered draws of the neuron's law.
+      `law`: energy distance of the foreground to draws of the law that a neuron should have.
     - `level`: p-values at or below it speak against agreement.
 
     `failures` names the parts that failed and why; `consistent` if there are none. Each p-value is
@@ -86,7 +89,7 @@ class Agreement(eqx.Module):
 
     def _not_mixed(self) -> str:
         if self.law is not None and self._low(self.law.p_value):
-            return "the neurons have not the law of the tempered draws"
+            return "the neurons have not the law that they should"
         if self.flows:
             return ""
         for name, each in (("neurons", self.mixing), ("net's neurons", self.net_mixing)):
@@ -107,7 +110,7 @@ class Agreement(eqx.Module):
         failed, gap = self.failures, self.gap
         mixed = "an optimiser: nothing to mix" if self.flows else repr(self.mixing)
         if self.law is not None:
-            mixed += f"; to tempered draws {self.law!r}"
+            mixed += f"; to draws of the law {self.law!r}"
         lines = {
             "cloud": f"energy distance {self.energy!r}, kernel {self.kernel!r}, "
             f"sliced Wasserstein {float(self.sliced.value):.3g}",
@@ -146,11 +149,12 @@ def confront(
     **Arguments**
 
     - `background`: a trained net, with its neurons as cloud and function; or a `FixedPoint` or
-      `Probe`, with tempered draws of its law and the function of its background.
+      `Probe`, with draws of its law and the function of its background.
     - `foreground`: neurons in it: a `Foreground` (of `replay`, `foreground`), the riders of a
       `Training` (of the background itself if left out), or bare coordinates.
-    - `law`: of which the neurons should be draws: tempered draws of it (or these, if coordinates
-      are given) are compared with the foreground. Batches heat a run above its `temperature`.
+    - `law`: of which the neurons should be draws. Draws of it (from its nodes if four times as many
+      carry it, else `tempered` ones; or these, if coordinates are given) are compared with the
+      foreground. Batches heat a run above its `temperature`.
     - `level`: p-value at or below which a part fails; `permutations` of the tests of clouds.
 
     **The noise of functions.** Riders and the neurons of a net feel one field, so that to first
@@ -253,7 +257,10 @@ def _sample(law: FixedPoint | Probe, like: Particles, key) -> Particles:
             expected="a law over weights",
             mend="solve without `cumulant=`",
         )
-    return tempered(probe, max(jax.tree.leaves(like)[0].shape[0], 16), key=key)
+    count = max(jax.tree.leaves(like)[0].shape[0], 16)
+    if float(probe.ess) >= NODES * count:
+        return probe.draw(key, count)
+    return tempered(probe, count, key=key)
 
 
 def _same(a: Particles, b: Particles, argument: str) -> None:

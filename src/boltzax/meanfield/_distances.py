@@ -54,8 +54,8 @@ def energy_distance(
     section 7); in the unit of the coordinates, and the same after any rotation or translation of
     both. The matrix of distances is made `128` rows at a time.
 
-    **Raises** `DeclarationError` for fewer than two points, for points of different dimension, or
-    if `permutations` is no positive whole number.
+    **Raises** `DeclarationError` for fewer than two points, for points without coordinates, or if
+    `permutations` is no positive whole number.
     """
     _check(x, y, "permutations", permutations)
     one = jnp.ones((), x.dtype)
@@ -194,12 +194,12 @@ def _sliced(x, y, key, directions: int):
 
 
 def _check(x: Array, y: Array, name: str, value: object) -> None:
-    if x.shape[1] != y.shape[1] or not x.shape[1]:
+    if not x.shape[1]:
         raise DeclarationError(
-            "y",
-            got=f"points of dimension {y.shape[1]}",
-            expected=f"points of dimension {x.shape[1]}, as `x`, and at least 1",
-            mend="pass the same coordinates of both clouds",
+            "x",
+            got="points of dimension 0",
+            expected="at least one coordinate",
+            mend="pass points [n, d]",
         )
     for argument, points in (("x", x), ("y", y)):
         if len(points) < 2:

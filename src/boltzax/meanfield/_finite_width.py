@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..compile import MarginalPotential
@@ -30,7 +31,7 @@ class FiniteWidth(eqx.Module):
     limit: Float[Array, "..."] | None
 
     def __repr__(self) -> str:
-        if not eqx.is_array(self.loss) or isinstance(self.loss, jax.core.Tracer):
+        if not eqx.is_array(self.loss) or isinstance(self.loss, Tracer):
             return "FiniteWidth(...)"
         text = f"FiniteWidth: loss* {float(self.loss):+.5g}/N"
         if self.observable is not None and self.observable.shape == ():
@@ -86,7 +87,7 @@ def _coefficients(point: FixedPoint, nodes: AbstractCumulant, observable) -> Fin
     covariance = nodes.covariance(field)
     eye = jnp.eye(len(field), dtype=field.dtype)
     inverse = jnp.linalg.inv(covariance + temperature * eye)
-    third = jax.grad(lambda g: jnp.vdot(inverse, nodes.covariance(g)))(field)
+    third = _third(nodes, field, inverse)
     shift = inverse @ third
     change = -0.5 * temperature * shift
     # f* - y = -T g
@@ -98,6 +99,25 @@ def _coefficients(point: FixedPoint, nodes: AbstractCumulant, observable) -> Fin
         found, limit = _observed(nodes, field, inverse, shift, observable)
     values = (change / jnp.where(root > 0, root, 1.0)).reshape(point.field.shape)
     return FiniteWidth(values, loss, -0.5 * determinant, found, limit)
+
+
+def _third(nodes: AbstractCumulant, field, inverse) -> Float[Array, " n"]:
+    """`t = ∇³Ψ : H⁻¹ = E_ρ[δh (δh·H⁻¹δh)]`."""
+    if not isinstance(nodes, NodeCumulant):
+        return jax.grad(lambda g: jnp.vdot(inverse, nodes.covariance(g)))(field)
+    # not the derivative of the covariance, which has roots of a law that may underflow: given the
+    # node, δh = μ + D ξ with ξ standard normal, and
+    # E δh (δh·H⁻¹δh) = (μ·H⁻¹μ + tr DᵀH⁻¹D) μ + 2 D DᵀH⁻¹μ
+    law, f = nodes.law(field), nodes.mean(field)
+    means = jnp.einsum("jnr,jr->jn", nodes.design, jnp.einsum("jnr,n->jr", nodes.design, field))
+    off = means - f if nodes.shift is None else means + nodes.shift - f
+    screened = off @ inverse
+    spread = jnp.einsum("jnr,nm,jmr->j", nodes.design, inverse, nodes.design)
+    size = jnp.einsum("jn,jn->j", screened, off) + spread
+    turned = jnp.einsum(
+        "jnr,jr->jn", nodes.design, jnp.einsum("jnr,jn->jr", nodes.design, screened)
+    )
+    return law @ (size[:, None] * off + 2 * turned)
 
 
 def _observed(nodes: NodeCumulant, field, inverse, shift, observable):

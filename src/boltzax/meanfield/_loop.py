@@ -124,45 +124,42 @@ def fixed_points(
     goal = jnp.asarray(tolerance * side, loop.lower.dtype)
     key_order, key_start = jax.random.split(key)
     check_order(loop, key_order)
-    places, unique, lost = [], Uniqueness.unknown, 0
+    places, unique = np.zeros((0, loop.lower.size), goal.dtype), Uniqueness.unknown
     if loop.kind == "cooperative":
-        places, settled = _from_corners(loop, goal, steps)
-        met = settled and _same(loop, goal, *places)
-        unique = Uniqueness.met if met else Uniqueness.unknown
+        ends, counts = corners(loop, goal, steps)
+        places = np.asarray(ends)
+        if bool(jnp.all(counts < steps)) and _same(loop, goal, *places):
+            unique = Uniqueness.met
     elif loop.kind == "antagonistic" and loop.lower.size == 1:
-        places = [np.asarray(eqx.filter_jit(bisect)(loop.update, loop.lower, loop.upper))]
+        places = np.asarray(_bisected(loop))[None]
         unique = Uniqueness.antitone
     if unique == Uniqueness.unknown:
         drawn = _starts(loop, key_start, starts)
-        ends, residuals = map(np.asarray, search(loop.update, drawn, goal))
-        arrived = np.isfinite(residuals) & (residuals <= float(goal))
-        lost = int(np.sum(~arrived))
-        places = [*places, *ends[arrived]]
-    places = np.reshape(np.asarray(places), (-1, loop.lower.size))
-    residuals = np.asarray(jax.vmap(loop.residual)(jnp.asarray(places)))
-    held = np.asarray(jax.vmap(loop.holds)(jnp.asarray(places))).astype(bool)
-    good = residuals <= float(goal)
-    out, lost = int(np.sum(good & ~held)), lost + int(np.sum(~good))
-    chosen = good & held
-    roots, hits = distinct(
-        places[chosen], residuals[chosen], lambda a, b: _same(loop, goal, a, b)
+        places = np.concatenate([places, np.asarray(search(loop.update, drawn))])
+    looks = _looks(loop, places)
+    arrived = looks["residual"] <= float(goal)
+    good = np.flatnonzero(arrived & looks["held"])
+    rows, hits = distinct(
+        places[good], looks["residual"][good], lambda a, b: _same(loop, goal, a, b)
     )
-    return _phases(loop, roots, hits, out, lost, unique, throw)
+    counts = (int(np.sum(arrived & ~looks["held"])), int(np.sum(~arrived)))
+    found = {name: each[good[rows]] for name, each in looks.items()}
+    return _phases(loop, places[good[rows]], found, hits, counts, unique, throw)
 
 
 def check_order(loop: Loop, key: PRNGKeyArray, count: int = 64) -> None:
     """Refuse a loop whose Jacobian at random places contradicts its kind."""
     if loop.kind is None:
         return
-    slopes = np.asarray(_jacobians(loop, _starts(loop, key, count)))
-    sign = 1 if loop.kind == "cooperative" else -1
+    slopes = _looks(loop, np.asarray(_starts(loop, key, count)))["jacobian"]
+    sign, never = (1, "negative") if loop.kind == "cooperative" else (-1, "positive")
     worst = float(np.min(sign * slopes))
     if worst < -1e-9 * max(1.0, float(np.max(np.abs(slopes)))):
         place = np.unravel_index(np.argmin(sign * slopes), slopes.shape)
         raise DeclarationError(
             "kind",
             got=f"{loop.kind!r}, with ∂update[{place[1]}]/∂m[{place[2]}] = {sign * worst:.3g}",
-            expected=f"an update whose Jacobian is nowhere {'negative' if sign > 0 else 'positive'}",
+            expected=f"an update whose Jacobian is nowhere {never}",
             mend="leave `kind` out",
         )
     if sign > 0:
@@ -177,19 +174,39 @@ def check_order(loop: Loop, key: PRNGKeyArray, count: int = 64) -> None:
             )
 
 
+def _looks(loop: Loop, places: np.ndarray) -> dict[str, np.ndarray]:
+    """Residual, whether it holds, Jacobian and free energy of each place, compiled for 64."""
+    rows = -(-len(places) // 64) * 64
+    padded = np.concatenate(
+        [places, np.broadcast_to(loop.lower, (rows - len(places), *loop.lower.shape))]
+    )
+    parts = [_look(loop, jnp.asarray(padded[i : i + 64])) for i in range(0, rows, 64)]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: each[: len(places)] for name, each in joined.items()}
+
+
 @eqx.filter_jit
-def _jacobians(loop: Loop, places: Array) -> Array:
-    return jax.vmap(jax.jacfwd(loop.update))(places)
+def _look(loop: Loop, places: Float[Array, "64 dim"]) -> dict[str, Array]:
+    def at(m):
+        free = jnp.nan if loop.free_energy is None else loop.free_energy(m)
+        return {
+            "residual": loop.residual(m),
+            "held": loop.holds(m),
+            "jacobian": jax.jacfwd(loop.update)(m),
+            "free": jnp.reshape(jnp.asarray(free, m.dtype), ()),
+        }
+
+    return jax.vmap(at)(places)
+
+
+@eqx.filter_jit
+def _bisected(loop: Loop) -> Array:
+    return bisect(loop.update, loop.lower, loop.upper)
 
 
 def _starts(loop: Loop, key: PRNGKeyArray, count: int) -> Array:
     u = jax.random.uniform(key, (count, loop.lower.size), loop.lower.dtype)
     return loop.lower + u * (loop.upper - loop.lower)
-
-
-def _from_corners(loop: Loop, goal: Array, steps: int) -> tuple[list[np.ndarray], bool]:
-    ends, counts = corners(loop, goal, steps)
-    return [np.asarray(end) for end in ends], bool(jnp.all(counts < steps))
 
 
 @eqx.filter_jit
@@ -219,24 +236,21 @@ def _between(loop: Loop, a: Array, b: Array) -> Array:
     return jnp.max(jax.vmap(lambda t: loop.residual(a + t * (b - a)))(parts))
 
 
-def _phases(loop, roots, hits, rejected, lost, unique, throw) -> Phases:
-    places = jnp.asarray(roots, loop.lower.dtype)
+def _phases(loop, roots, found, hits, counts, unique, throw) -> Phases:
     if len(roots) > 1:
         unique = Uniqueness.several
     elif not len(roots):
         unique = Uniqueness.unknown
-    free = None
-    if loop.free_energy is not None:
-        free = jax.vmap(lambda m: jnp.reshape(loop.free_energy(m), ()))(places)
+    dtype = loop.lower.dtype
     status = Status.successful if len(roots) else Status.not_converged
     result = Phases(
-        roots=places,
-        residuals=jax.vmap(loop.residual)(places),
-        radius=jnp.asarray(radii(np.asarray(_jacobians(loop, places))), places.dtype),
-        free_energies=free,
+        roots=jnp.asarray(roots, dtype),
+        residuals=jnp.asarray(found["residual"], dtype),
+        radius=jnp.asarray(radii(found["jacobian"]), dtype),
+        free_energies=None if loop.free_energy is None else jnp.asarray(found["free"], dtype),
         hits=jnp.asarray(hits, int),
-        rejected=rejected,
-        lost=lost,
+        rejected=counts[0],
+        lost=counts[1],
         unique=unique,
         status=status,
     )

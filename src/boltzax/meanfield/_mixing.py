@@ -1,8 +1,11 @@
 """Whether neurons forget where they started, and whether they have the law that they should."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -11,6 +14,8 @@ from ..sample import RandomWalk, anneal
 from ._probe import Probe
 from ._problem import Particles
 
+CHAINS, THIN, SPACING = 4, 4, 0.35
+"""Of tempered draws: populations, particles for each draw kept, and spacing in log β."""
 MEMORY = 0.1
 """Correlation of first and last frame that counts as forgotten, beside four standard errors."""
 
@@ -70,35 +75,45 @@ def mixing(frames: Particles, interval: float | Float[Array, ""] = 1.0) -> Mixin
 
 @typed
 def tempered(
-    law: Probe, count: int, *, key: PRNGKeyArray, moves: int = 24, throw: bool = True
+    law: Probe, count: int, *, key: PRNGKeyArray, moves: int = 40, throw: bool = True
 ) -> Particles:
     """`count` neurons of the law by tempered sequential Monte Carlo from the prior.
 
     What the run of a foreground should end at, if nothing froze: `bx.anneal` of `law.gibbs` along a
-    ladder to `β = 1`, random-walk moves, `moves` of them a level, in four populations. It sees all
-    of the prior, where `Probe.draw` sees its nodes and a run may not leave the lobe it fell into.
+    ladder to `β = 1`, random-walk moves, `moves` of them a level, in four populations; every fourth
+    particle is kept. It sees all of the prior, where `Probe.draw` sees its nodes and a run may not
+    leave the lobe it fell into. The weights of lobes that no particle crosses between are those of
+    the few ancestors that fell into each: in a cold field compare two keys first.
 
     **Raises** `RunError`, unless `throw=False`, if the forward and the reverse pass disagree.
     """
-    chains = 4
-    if count < 4 * chains:
+    if count < 4 * CHAINS:
         raise DeclarationError(
             "count", got=repr(count), expected="at least 16 neurons", mend="pass e.g. 1024"
         )
-    draws = -(-count // chains)
+    gibbs, key_prior = law.gibbs, jax.random.fold_in(key, 1)
+    prior = jax.vmap(gibbs.sample_prior)(jax.random.split(key_prior, 256))
+    spread = float(jnp.std(jax.vmap(gibbs.energy)(prior)))
+    # from where the prior's energies differ by half a nat
+    lowest = min(1.0, 0.5 / max(spread, 1e-6))
+    levels = 1 + math.ceil(-math.log(lowest) / SPACING)
     trace = anneal(
-        law.gibbs,
-        [1.0],
+        gibbs,
+        np.geomspace(lowest, 1.0, levels),
         RandomWalk(),
         key=key,
         by="smc",
-        chains=chains,
-        draws=draws,
+        chains=CHAINS,
+        draws=-(-count // CHAINS) * THIN,
         thin=moves,
+        spacing=1.01 * SPACING,
         keep=True,
         throw=throw,
     )
-    return {path: w[0].reshape(-1, *w.shape[3:])[:count] for path, w in trace.w.items()}
+    assert trace.w is not None
+    # siblings are neighbours: every so-manyth only
+    cold = {path: w[-1].reshape(-1, *w.shape[3:])[::THIN] for path, w in trace.w.items()}
+    return {path: w[:count] for path, w in cold.items()}
 
 
 def points_of(particles: Particles) -> Float[Array, "n d"]:

@@ -51,14 +51,14 @@ class ModularPrior(Distribution):
 
     def log_prob(self, value, intermediates=None):
         """Normalised log-density of `[..., P]` weights, in nats."""
-        p = self.modulus
+        p, value = self.modulus, jnp.asarray(value)
         sixth = 2 * jnp.sum(modular_modes(value) ** 3, axis=-1) + jnp.mean(value, axis=-1) ** 6
         normal = -0.5 * jnp.einsum("...n,...n->...", value, value) - 0.5 * p * np.log(2 * np.pi)
         return normal - self.gamma * p / 6 * sixth - self.log_constant
 
     def icdf(self, q):
         """Weights `[..., P]` of `[..., P]` uniform numbers in (0, 1)."""
-        p, half = self.modulus, (self.modulus - 1) // 2
+        p, half, q = self.modulus, (self.modulus - 1) // 2, jnp.asarray(q)
         mean = jnp.interp(jax.scipy.special.ndtri(q[..., 0]), *self.mean_table)
         size = jnp.interp(-jnp.log1p(-q[..., 1 : half + 1]), *self.size_table)
         angle = 2 * jnp.pi * q[..., half + 1 :]
@@ -78,7 +78,8 @@ class ModularUnit(eqx.Module):
     """`h(x) = σ_a a (w_n + v_m)²`, `[P]`, of a pair `x`: `n` and `m` one-hot, `[2P]`.
 
     With `product`, `h(x) = 2 σ_a a w_n v_m`: what of the square couples to the target of the whole
-    table, without what depends on `n` or `m` alone. The scale `σ_a` is no weight: all weights are of order one, as dynamics with one step want it.
+    table, without what depends on `n` or `m` alone. The scale `σ_a` is no weight: all weights are
+    of order one, as dynamics with one step want it.
     """
 
     readout: Float[Array, " modulus"]
@@ -222,10 +223,10 @@ def modular_addition(
 ) -> SelfConsistency:
     """A neuron that adds modulo `P` in the field of its ensemble.
 
-    `h_q(n, m) = σ_a a_q (w_n + v_m)²`, `a_q ~ N(0, 1)`, `w` and `v` of `ModularPrior`; the
-    target of `modular_table`; the measure counts data, whose noise in a net of `N` neurons has the variance
-    `s²/N`, so that the temperature is `s²`. Rubin, Seroussi &
-    Ringel 2024, arXiv:2310.03789, in mean-field units; `theory.modular_addition` solves it.
+    `h_q(n, m) = σ_a a_q (w_n + v_m)²`, `a_q ~ N(0, 1)`, `w` and `v` of `ModularPrior`; the target
+    of `modular_table`. The measure counts data, and their noise in a net of `N` neurons has the
+    variance `s²/N`, so that the temperature is `s²`. Rubin, Seroussi & Ringel (2024, ICLR,
+    arXiv:2310.03789) in mean-field units; `theory.modular_addition` solves it.
 
     **Arguments**
 

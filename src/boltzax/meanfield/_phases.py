@@ -66,18 +66,19 @@ class Phases(eqx.Module):
 def distinct(
     places: np.ndarray, residuals: np.ndarray, same: Callable[[np.ndarray, np.ndarray], bool]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One place of each root (that of least residual), in rising order, and how many fell on it."""
+    """The row of one place of each root (that of least residual), in rising order of the places,
+    and how many fell on it."""
     kept, hits = [], []
-    for place in places[np.argsort(residuals, kind="stable")]:
-        near = [i for i, other in enumerate(kept) if same(other, place)]
+    for row in np.argsort(residuals, kind="stable"):
+        near = [i for i, other in enumerate(kept) if same(places[other], places[row])]
         if near:
             hits[near[0]] += 1
         else:
-            kept.append(place)
+            kept.append(row)
             hits.append(1)
-    roots = np.reshape(np.array(kept), (-1, places.shape[1]))
-    order = np.lexsort(roots.T[::-1]) if len(roots) else np.arange(0)
-    return roots[order], np.array(hits, int)[order]
+    rows = np.array(kept, int)
+    order = np.lexsort(places[rows].T[::-1]) if len(rows) else rows
+    return rows[order], np.array(hits, int)[order]
 
 
 def radii(jacobians: np.ndarray) -> np.ndarray:

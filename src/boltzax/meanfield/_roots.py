@@ -73,24 +73,20 @@ def bisect(
 
 
 @eqx.filter_jit
-def search(
-    update: Update, starts: Float[Array, "start dim"], tolerance: Array
-) -> tuple[Float[Array, "start dim"], Float[Array, " start"]]:
-    """From each start a root by Levenberg and Marquardt's steps (optimistix), then Newton's.
+def search(update: Update, starts: Float[Array, "start dim"]) -> Float[Array, "start dim"]:
+    """From each start a root by Levenberg and Marquardt's steps (optimistix), then Newton's; its
+    residual says whether it arrived.
 
-    Returns places and their residuals `max |m - update(m)|`, which are not small for starts that
-    did not arrive. optimistix gets no tolerance below 1e-9: near 1e-12 it stagnates.
+    optimistix gets no tolerance below 1e-9: near 1e-12 it stagnates.
     """
-    return jax.vmap(lambda m: _one(update, m, tolerance))(starts)
+    return jax.vmap(lambda m: _one(update, m))(starts)
 
 
-def _one(update: Update, start: Array, tolerance: Array) -> tuple[Array, Array]:
+def _one(update: Update, start: Array) -> Array:
     def residual(m, _):
         return m - update(m)
 
     coarse = 1e-9 if start.dtype == jnp.float64 else 1e-5
     solver = optx.LevenbergMarquardt(rtol=coarse, atol=coarse)
     found = optx.root_find(residual, solver, start, max_steps=256, throw=False)
-    m = polish(update, found.value, jnp.asarray(jnp.inf, start.dtype))
-    # a root of the residual, and not only of its square's slope
-    return m, jnp.max(jnp.abs(m - update(m)))
+    return polish(update, found.value, jnp.asarray(jnp.inf, start.dtype))

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from ._roots import polish, settle
@@ -34,7 +35,7 @@ class Jumps(eqx.Module):
         return Jumps(jnp.zeros(0), jnp.zeros((0, dim)), jnp.zeros((0, dim)), jnp.zeros(0, bool))
 
     def __repr__(self) -> str:
-        if not eqx.is_array(self.values) or isinstance(self.values, jax.core.Tracer):
+        if not eqx.is_array(self.values) or isinstance(self.values, Tracer):
             return "Jumps(...)"
         return ", ".join(f"{x:.8g}" for x in np.asarray(self.values)) or "no value"
 
@@ -51,7 +52,8 @@ def find_jumps(
         # a branch that goes on steeply moves less and less, a jump does not
         if float(jnp.max(jnp.abs(after - m))) > 0.5 * moves[i]:
             value, turn, size = _turning(make, 0.5 * (low + high), m)
-            width = abs(float(high - low)) + 1e-9 * abs(float(values[-1] - values[0]))
+            width = abs(float(high - low))
+            width += jnp.finfo(m.dtype).eps ** 0.5 * abs(float(values[-1] - values[0]))
             near = abs(float(value - 0.5 * (low + high))) <= 2 * width
             exact = near and float(size) <= 1e3 * jnp.finfo(m.dtype).eps * max(1.0, side)
             place = turn if exact else m
@@ -97,7 +99,7 @@ def _turning(make, value, m):
     guess = jnp.linalg.svd(slope(m, value))[2][-1]
 
     def residual(z):
-        m, v, value = z[: m_size], z[m_size:-1], z[-1]
+        m, v, value = z[:m_size], z[m_size:-1], z[-1]
         off = m - make(value).update(m)
         return jnp.concatenate([off, slope(m, value) @ v, (guess @ v - 1)[None]])
 

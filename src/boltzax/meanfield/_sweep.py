@@ -138,9 +138,7 @@ def sweep(
             mend="give back one of them for each value",
         )
     if throw and bool(result.status != Status.successful):
-        raise RunError(
-            f"{Status[result.status]}\n{result!r}\n(`throw=False` returns this result.)"
-        )
+        raise RunError(f"{Status[result.status]}\n{result!r}\n(`throw=False` returns this result.)")
     return result
 
 
@@ -205,7 +203,7 @@ def _candidates(make, values, followed, key, goal, starts: int):
             found, _ = corners(loop, goal, 100_000)
         else:
             u = jax.random.uniform(key, (starts, loop.lower.size), loop.lower.dtype)
-            found, _ = search(loop.update, loop.lower + u * (loop.upper - loop.lower), goal)
+            found = search(loop.update, loop.lower + u * (loop.upper - loop.lower))
         places = jnp.concatenate([here, found])
         good = (jax.vmap(loop.residual)(places) <= goal) & jax.vmap(loop.holds)(places)
         return places, good, jax.vmap(jax.jacfwd(loop.update))(places)
@@ -230,18 +228,25 @@ def _near(distance: float) -> Callable[[np.ndarray, np.ndarray], bool]:
 
 def _problems(make, values, observe, tolerance, steps) -> Sweep:
     look = _loss if observe is None else observe
-    line: list[list[np.ndarray]] = []
-    settled, before = [], None
-    for way in (values, values[::-1]):
-        seen, calm = [], []
-        for value in way:
-            point = solve(make(value), start=before, tolerance=tolerance, steps=steps, throw=False)
-            usable = bool(point.inside & jnp.all(jnp.isfinite(point.field)))
-            before = point if usable else None
-            seen.append(np.atleast_1d(np.asarray(look(point))))
-            calm.append(bool(point.status == Status.successful))
-        line.append(seen)
-        settled.append(calm)
+    points: list[FixedPoint] = []
+    line, before = [], None
+    for value in values:
+        before = solve(make(value), start=before, tolerance=tolerance, steps=steps, throw=False)
+        points.append(before)
+        before = before if bool(jnp.all(jnp.isfinite(before.field))) else None
+    line.append(points)
+    # down on the nodes that were drawn on the way up: the ways differ in their starts alone
+    line.append([])
+    for value, point in zip(values[::-1], points[::-1], strict=True):
+        nodes = None if point.law is None else point.law.nodes
+        before = solve(
+            make(value), cumulant=nodes, start=before, refinements=0, tolerance=tolerance,
+            steps=steps, throw=False,
+        )  # fmt: skip
+        line[1].append(before)
+        before = before if bool(jnp.all(jnp.isfinite(before.field))) else None
+    settled = [[bool(p.status == Status.successful) for p in way] for way in line]
+    line = [[np.atleast_1d(np.asarray(look(p))) for p in way] for way in line]
     up, down = jnp.asarray(np.stack(line[0])), jnp.asarray(np.stack(line[1][::-1]))
     scale = jnp.max(jnp.abs(up), axis=0) + 1e-300
     coarse = 1e-6 if up.dtype == jnp.float64 else 1e-3

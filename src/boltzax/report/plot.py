@@ -4,6 +4,7 @@ Each function draws into one matplotlib `Axes` and gives it back; without `ax` i
 its own. None shows anything or touches pyplot's state: `ax.figure.savefig(...)` saves.
 """
 
+from ._clouds import clouds as clouds
 from ._curves import estimate as estimate
 from ._curves import free_energy as free_energy
 from ._curves import learning_coefficient as learning_coefficient
@@ -13,3 +14,4 @@ from ._interfaces import interface as interface
 from ._runs import ladder as ladder
 from ._runs import trace as trace
 from ._spectra import spectrum as spectrum
+from ._sweep import sweep as sweep

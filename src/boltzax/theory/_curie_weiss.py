@@ -1,5 +1,6 @@
 """Curie-Weiss: one self-consistent magnetisation, the simplest loop with a phase transition."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, final
@@ -22,7 +23,7 @@ class CurieWeiss:
     - `free_energies`: a spin's `½ J m² - (1/β) log(2 cosh(β(J m + h)))`, stationary at the roots.
     - `slopes`: `βJ(1 - m²)`, the derivative of the loop. For `J > 0` a root is a minimum of the
       free energy where it is below 1.
-    - `stable`: whether the plain loop `m -> tanh(β(J m + h))` comes back to the root, `|slope| < 1`.
+    - `stable`: whether the plain loop comes back to the root, `|slope| < 1`.
     """
 
     roots: NDArray[np.float64]
@@ -51,9 +52,11 @@ def curie_weiss(beta: float, coupling: float, field: float) -> CurieWeiss:
     def excess(x):
         return x - beta * h - beta * j * math.tanh(x)
 
-    edges = [-reach, reach] if turn is None else [-reach, -math.atanh(turn), math.atanh(turn), reach]
+    edges = (
+        [-reach, reach] if turn is None else [-reach, -math.atanh(turn), math.atanh(turn), reach]
+    )
     found = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         if excess(low) * excess(high) <= 0:
             x = brentq(excess, low, high, xtol=1e-15, rtol=4 * np.finfo(float).eps)
             m = math.tanh(x)

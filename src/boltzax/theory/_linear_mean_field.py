@@ -59,10 +59,11 @@ def linear_mean_field(
         return t * s2 * (1 - k * t**2) + t * prior - (1 - k * t**2)
 
     edge = k**-0.5
-    t = brentq(excess, 0.0, edge, xtol=1e-300, rtol=4 * np.finfo(float).eps)
+    rtol = 4 * np.finfo(float).eps
+    t = float(np.asarray(brentq(excess, 0.0, edge, xtol=1e-300, rtol=rtol)))
     cubic = np.roots([-s2 * k, k, s2 + prior, -1.0])
     real = np.real(cubic[np.abs(np.imag(cubic)) < 1e-9 * np.abs(cubic)])
     others = np.sort(real[k * real**2 >= 1])
     return LinearMeanField(
-        float(t), prior / (1 - k * t**2), others, s2 * a**2 / kappa, a**2 / kappa**0.5, w
+        t, prior / (1 - k * t**2), others, s2 * a**2 / kappa, a**2 / kappa**0.5, w
     )

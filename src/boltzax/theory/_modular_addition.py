@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ._check import positive, whole
 from ._modular_phases import ModularPhases, modular_phases, odd_modulus
 
-_PANELS, _POINTS = 20, 10
+_PANELS, _POINTS = 12, 10
 _ROOT_TOLERANCE = 1e-13
 
 
@@ -27,6 +27,10 @@ class ModularAddition:
     - `threshold`: the maximum between the minima, `(U - √(U² - γ))/γ`; NaN without one.
     - `gain`: `-d log r_out/d log r` of the map `r → r_out = s²/(s² + α λ(r))`: an error of the
       field comes back so many times larger, with the other sign. The plain loop diverges above 1.
+    - `memorisation`: `M = [2(P-1) + (P-1)(P-3) ⟨|w_k|²⟩²/⟨|w_k|²|v_k|²⟩]/P²`, what the kernel of
+      product units (`2 w_n v_m`) has on its diagonal, in units of `λ`. A pair that is left out
+      alone keeps `(1 - M)` of its prediction if the law of the neurons stays: near 2/P where
+      neurons specialise in few modes, near 1 where they do in all.
     - `phase`: of the closed forms `phases`: "gaussian-process", "mixed" or "features".
     - `error`: of the residual, from two resolutions.
     """
@@ -39,9 +43,15 @@ class ModularAddition:
     specialised: float
     threshold: float
     gain: float
+    memorisation: float
     phase: str
     phases: ModularPhases
     error: float
+
+    @property
+    def held_out(self) -> float:
+        """`1 - (1 - r)(1 - M)`: residual on a pair that is left out, if the law stays."""
+        return 1 - (1 - self.residual) * (1 - self.memorisation)
 
     def specialised_modes(self) -> NDArray[np.float64]:
         """`[(P+1)/2]`: probability that a neuron has 0, 1, ..., (P-1)/2 specialised modes.
@@ -98,13 +108,14 @@ def modular_addition(
         p, readout_scale=readout_scale, gamma=gamma, width=width, fraction=fraction
     )
     s2 = positive("noise", noise)
-    found = [_solve(p, s2, phases, refine) for refine in (1, 2)]
-    r = found[1]
+    coarse = _solve(p, s2, phases, 1, 0.0, 1.0)
+    r = _solve(p, s2, phases, 2, max(coarse - 1e-5, 0.0), min(coarse + 1e-5, 1.0))
     coupling = _coupling(phases, s2, r)
     law = _law(p, coupling, phases.gamma, 2)
     barrier = _barrier(coupling, phases.gamma)
     mean = law.mean(law.product)
-    inside = 0.0 if math.isnan(barrier) else law.mean((law.product > barrier**2).astype(float))
+    inside = 0.0 if math.isnan(barrier) else _beyond(p, coupling, phases.gamma, barrier)
+    size = float(law.weights.sum(axis=1) @ law.size)
     spread = law.mean(law.product**2) - mean**2
     return ModularAddition(
         modulus=p,
@@ -115,9 +126,10 @@ def modular_addition(
         specialised=inside,
         threshold=barrier,
         gain=(1 - r) * 4 * p * coupling * spread / mean,
+        memorisation=(p - 1) * (2 + (p - 3) * size**2 / mean) / p**2,
         phase=phases.phase(s2),
         phases=phases,
-        error=abs(found[1] - found[0]),
+        error=abs(r - coarse),
     )
 
 
@@ -144,41 +156,69 @@ def modular_answer(
     return noise / (noise + phases.fraction * eigenvalue)
 
 
-def _solve(p: int, noise: float, phases: ModularPhases, refine: int) -> float:
+def _solve(
+    p: int, noise: float, phases: ModularPhases, refine: int, low: float, high: float
+) -> float:
     from scipy.optimize import brentq
 
-    return float(
-        brentq(
-            lambda r: r - modular_answer(p, noise, r, phases, refine),
-            0.0,
-            1.0,
-            xtol=_ROOT_TOLERANCE,
-        )
-    )
+    def excess(r: float) -> float:
+        return r - modular_answer(p, noise, r, phases, refine)
+
+    if excess(low) > 0 or excess(high) < 0:
+        low, high = 0.0, 1.0
+    return float(brentq(excess, low, high, xtol=_ROOT_TOLERANCE))
 
 
 @dataclass(frozen=True, eq=False)
 class _Law:
-    """Weights of nodes in `(|w_k|², |v_k|²)`, and their product there."""
+    """Weights of nodes in `(|w_k|², |v_k|²)`, `|w_k|²` along an axis, and the product."""
 
     weights: NDArray[np.float64]
+    size: NDArray[np.float64]
     product: NDArray[np.float64]
 
     def mean(self, values: NDArray[np.float64]) -> float:
         return float(np.vdot(self.weights, values))
 
 
-def _law(p: int, coupling: float, gamma: float, refine: int) -> _Law:
-    """Composite Gauss-Legendre in `|w|`, `|v|`: the density of `|w|²` is flat over the plane."""
-    top = (coupling + math.sqrt(max(coupling**2 - gamma, 0.0))) / gamma
-    edge = math.sqrt(1.5 * top + 40 / p)
+def _rule(refine: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Composite Gauss-Legendre nodes and weights on (0, 1)."""
     x, weight = np.polynomial.legendre.leggauss(_POINTS)
     panels = _PANELS * refine
-    starts = np.arange(panels)[:, None]
-    radius = (edge / panels * (starts + 0.5 * (x + 1))).ravel()
-    log_weight = np.log(np.tile(weight, panels) * radius)
-    t = radius**2
-    one = log_weight - p * (t + gamma / 3 * t**3)
+    nodes = (np.arange(panels)[:, None] + 0.5 * (x + 1)) / panels
+    return nodes.ravel(), np.tile(weight, panels) / (2 * panels)
+
+
+def _edge(p: int, coupling: float, gamma: float) -> float:
+    """Where the density of `|w|` ends."""
+    top = (coupling + math.sqrt(max(coupling**2 - gamma, 0.0))) / gamma
+    return math.sqrt(1.5 * top + 40 / p)
+
+
+def _law(p: int, coupling: float, gamma: float, refine: int) -> _Law:
+    """Nodes in `|w|`, `|v|`; the measure of `w` is flat over the complex plane."""
+    x, weight = _rule(refine)
+    edge = _edge(p, coupling, gamma)
+    t = (edge * x) ** 2
+    one = np.log(weight * x) - p * (t + gamma / 3 * t**3)
     log_density = one[:, None] + one + 2 * p * coupling * t[:, None] * t
     density = np.exp(log_density - log_density.max())
-    return _Law(density / density.sum(), t[:, None] * t)
+    return _Law(density / density.sum(), t, t[:, None] * t)
+
+
+def _beyond(p: int, coupling: float, gamma: float, threshold: float) -> float:
+    """Probability of `|w||v| > threshold`: nodes in `|v|` on either side of the edge."""
+    x, weight = _rule(2)
+    edge = _edge(p, coupling, gamma)
+    w = edge * x
+    cut = np.minimum(threshold / w, edge)
+    logs = []
+    for low, high in ((np.zeros_like(cut), cut), (cut, np.full_like(cut, edge))):
+        v = low[:, None] + (high - low)[:, None] * x
+        t, s = w[:, None] ** 2, v**2
+        action = p * (t + s - 2 * coupling * t * s + gamma / 3 * (t**3 + s**3))
+        measure = w[:, None] * v * weight[:, None] * weight * (high - low)[:, None]
+        logs.append((-action, measure))
+    top = max(float(action.max()) for action, _ in logs)
+    below, above = (float(np.sum(measure * np.exp(action - top))) for action, measure in logs)
+    return above / (below + above)
