@@ -63,6 +63,8 @@ class Options:
     """σ_a P of these runs at γ = 1; it is scaled with the power 3/4 of γ, as theory is."""
     part_steps: int = 3000
     """Steps of these runs."""
+    part_width: int = 256
+    """Neurons of these runs. Wider nets memorise where nets of 256 do not."""
     seed: int = 0
     """Seed of all randomness."""
     quick: bool = False
@@ -90,6 +92,7 @@ def main(options: Options) -> None:
             part_moduli=(11,),
             part_strengths=(0.5,),
             part_steps=1000,
+            part_width=32,
         )
     began = time.time()
     scales = {"readout_scale": options.strength / options.modulus, "gamma": options.gamma}
@@ -261,7 +264,7 @@ def sweeps(options: Options, scales: dict) -> list[dict]:
 def parts(options: Options) -> dict:
     """Nets that learn a part of the table: what is left on it, and on the rest."""
     columns: dict[str, list] = {}
-    width = options.widths[min(1, len(options.widths) - 1)]
+    width = options.part_width
     for p, strength in zip(options.part_moduli, options.part_strengths, strict=True):
         ratio = (p / options.modulus) ** 2
         scales = {

@@ -162,8 +162,10 @@ def test_derivatives_of_the_linear_cumulant():
     root = jax.random.normal(KEY, (4, 2))
     closed = LinearCumulant(root, jnp.asarray(0.3))
     g = 0.2 * jnp.array([1.0, -0.5, 0.3, 0.8])
-    np.testing.assert_allclose(jax.grad(closed.value)(g), closed.mean(g), rtol=1e-12)
-    np.testing.assert_allclose(jax.jacfwd(closed.mean)(g), closed.covariance(g), atol=1e-12)
+    np.testing.assert_allclose(jax.jit(jax.grad(closed.value))(g), closed.mean(g), rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jit(jax.jacfwd(closed.mean))(g), closed.covariance(g), atol=1e-12
+    )
 
 
 @pytest.mark.slow
@@ -222,6 +224,7 @@ def test_sweep_of_the_field_jumps_at_the_spinodals():
         sweep(warm, found.values, key=KEY, steps=3)
 
 
+@pytest.mark.slow
 def test_sweep_of_a_self_consistent_field_has_no_hysteresis():
     problem, _ = linear_problem(1.0)
     found = sweep(problem.at, jnp.array([0.05, 0.2, 1.0]), key=KEY)

@@ -50,6 +50,7 @@ from ._replay import time_average as time_average
 from ._solve import FixedPoint as FixedPoint
 from ._solve import Uniqueness as Uniqueness
 from ._solve import solve as solve
+from ._spinodal import Jumps as Jumps
 from ._sweep import Hysteresis as Hysteresis
 from ._sweep import Sweep as Sweep
 from ._sweep import sweep as sweep

@@ -92,10 +92,10 @@ class NodeCumulant(AbstractCumulant):
         means = jnp.einsum("jnr,jr->jn", self.design, drive)
         means = means if self.shift is None else means + self.shift
         f = law @ means
-        off = jnp.sqrt(law)[:, None] * (means - f)
-        flat = jnp.moveaxis(jnp.sqrt(law)[:, None, None] * self.design, 2, 1)
-        flat = flat.reshape(-1, self.design.shape[1])
-        return off.T @ off + flat.T @ flat
+        off = means - f
+        flat = jnp.moveaxis(self.design, 2, 1)
+        weighted = (law[:, None, None] * flat).reshape(-1, self.design.shape[1])
+        return off.T @ (law[:, None] * off) + flat.reshape(weighted.shape).T @ weighted
 
     def ess(self, field):
         law = self.law(field)

@@ -92,7 +92,7 @@ def probe(
     field = (problem.targets() - background.values) / problem.temperature
     nodes = lower(problem, rule, order, seed)
     found = Probe(problem, background, field, nodes)
-    for round in range(refinements):
+    for round in range(refinements if rule == "sobol" else 0):
         if enough(found.nodes, found.vector):
             break
         nodes = refine(problem, found.nodes, found.vector, seed + round)

@@ -108,7 +108,7 @@ def solve(
     start: FixedPoint | None = None,
     refinements: int = 3,
     tolerance: float | None = None,
-    steps: int = 200,
+    steps: int = 500,
     throw: bool = True,
 ) -> FixedPoint:
     """The self-consistent field: damped Newton on the convex dual, from no field.
@@ -124,8 +124,8 @@ def solve(
       integrated out. A second seed shows the error of the nodes.
     - `cumulant`: `Ψ` in closed form, instead of nodes.
     - `start`: a fixed point nearby (of another temperature) to start from.
-    - `refinements`: while fewer than 1,000 nodes carry the law, new nodes are drawn where it is
-      and the field is solved for again, so many times at most.
+    - `refinements`: while fewer than 1,000 Sobol nodes carry the law, new ones are drawn where it
+      is and the field is solved for again, so many times at most.
     - `tolerance`: of the residual, relative to `|y|`; 1e-9 in float64 and 1e-5 in float32.
     - `steps`: most steps of Newton.
     - `throw`: raise `RunError` if the run failed; else look at `status`.
@@ -154,7 +154,8 @@ def solve(
         begin = root * start.field.reshape(-1)
     goal = jnp.asarray(tolerance, target.dtype)
     found = newton(dual, begin, goal, steps)
-    for round in range(refinements if isinstance(nodes, NodeCumulant) else 0):
+    drawn = isinstance(nodes, NodeCumulant) and rule == "sobol"
+    for round in range(refinements if drawn else 0):
         if enough(nodes, found.field):
             break
         nodes = refine(problem, nodes, found.field, seed + round)
