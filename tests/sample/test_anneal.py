@@ -7,6 +7,7 @@ import pytest
 
 import boltzax as bx
 from boltzax.sample import AbstractKernel, Move
+from boltzax.sample._ladder import first_ladder
 
 KEY = jax.random.key(11)
 EIGENVALUES = np.array([1.0, 0.3, 0.01])
@@ -200,3 +201,19 @@ def test_tempered_smc_says_that_it_lags_through_the_crossover():
     assert walk.status == bx.Status.lagging
     assert abs(float(bx.learning_coefficient(units)[2].z_score(2.2605))) < 4
     assert units.status == bx.Status.successful
+
+
+def test_a_ladder_for_energies_of_both_signs_begins_where_their_spread_is_a_nat():
+    """`E = 50 w` under a standard normal: the median of the energy says nothing, its spread does."""
+    line = bx.models.Function(_line, jnp.zeros(()))
+    gibbs = bx.compile(bx.PerDatum(line, bx.Empirical(jnp.ones((1, 1))), _signed), bx.Normal())
+    ladder = first_ladder(gibbs, np.array([1.0]), 1.0, jax.random.key(0))
+    assert 1 / 100 < ladder[1] < 1 / 25 and len(ladder) > 3
+
+
+def _line(w, x):
+    return w * x[0]
+
+
+def _signed(model, x):
+    return 50 * model(x)

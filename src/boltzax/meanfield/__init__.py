@@ -30,6 +30,9 @@ from ._mixing import Mixing as Mixing
 from ._mixing import mixing as mixing
 from ._mixing import tempered as tempered
 from ._modular import ModularEnsemble as ModularEnsemble
+from ._modular import ModularNet as ModularNet
+from ._modular import ModularPrior as ModularPrior
+from ._modular import ModularUnit as ModularUnit
 from ._modular import modular_addition as modular_addition
 from ._modular import modular_gibbs as modular_gibbs
 from ._modular import modular_modes as modular_modes

@@ -16,11 +16,15 @@ def first_ladder(
 ) -> np.ndarray:
     """Zero, the requested betas, and geometric fillers at most `spacing` apart in log beta.
 
-    The first positive level is where the prior's mean energy costs about one nat.
+    The first positive level is where the prior's mean energy costs about one nat, or its spread if
+    energies have both signs.
     """
     draws = jax.vmap(gibbs.sample_prior)(jax.random.split(key, 32))
     energies = np.asarray(jax.jit(jax.vmap(gibbs.at(0.0).energy))(draws))
-    typical = float(np.median(energies[np.isfinite(energies)])) if energies.size else 1.0
+    finite = energies[np.isfinite(energies)]
+    typical = 1.0
+    if finite.size:
+        typical = float(np.median(finite) if finite.min() >= 0 else np.std(finite))
     positive = requested[requested > 0]
     lowest = 1 / max(typical, 1e-300)
     if positive.size:

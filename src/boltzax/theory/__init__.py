@@ -31,6 +31,7 @@ from ._linear_mean_field import LinearMeanField as LinearMeanField
 from ._linear_mean_field import linear_mean_field as linear_mean_field
 from ._modular_addition import ModularAddition as ModularAddition
 from ._modular_addition import modular_addition as modular_addition
+from ._modular_addition import modular_answer as modular_answer
 from ._modular_phases import ModularPhases as ModularPhases
 from ._modular_phases import modular_phases as modular_phases
 from ._psd import psd_factorization as psd_factorization
