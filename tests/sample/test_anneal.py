@@ -204,7 +204,7 @@ def test_tempered_smc_says_that_it_lags_through_the_crossover():
 
 
 def test_a_ladder_for_energies_of_both_signs_begins_where_their_spread_is_a_nat():
-    """`E = 50 w` under a standard normal: the median of the energy says nothing, its spread does."""
+    """`E = 50 w` under a standard normal: its median says nothing, its spread does."""
     line = bx.models.Function(_line, jnp.zeros(()))
     gibbs = bx.compile(bx.PerDatum(line, bx.Empirical(jnp.ones((1, 1))), _signed), bx.Normal())
     ladder = first_ladder(gibbs, np.array([1.0]), 1.0, jax.random.key(0))
