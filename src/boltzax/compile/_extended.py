@@ -35,6 +35,7 @@ _OPERATIONS: dict[str, Callable] = {
     "add_any": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
     "mul": lambda x, y: x * y,
+    "dot_general": lambda x, y: x * y,  # of arrays of one entry, as all are here
     "div": lambda x, y: x / y,
     "pow": lambda x, y: x**y,
     "integer_pow": lambda x, y: x**y,
@@ -122,7 +123,7 @@ def _flatten(jaxpr, consts, incoming: list[int], registers: list, program: list)
 
 def _neutral(name: str, sources: tuple[int, ...], registers: list) -> int | None:
     """The operand that a product with one, or a sum with zero, leaves as it is."""
-    unit = {"mul": 1, "add": 0, "add_any": 0}.get(name)
+    unit = {"mul": 1, "dot_general": 1, "add": 0, "add_any": 0}.get(name)
     if unit is None:
         return None
     first, second = sources
