@@ -142,7 +142,7 @@ def row(seed: int, a: meanfield.Agreement) -> dict:
     return {
         "seed": seed,
         "energy": float(a.energy.value),
-        "noise": float(a.energy.noise),
+        "standard_error": float(a.energy.noise),  # of the energy distance, for equal laws
         "energy_p": float(a.energy.p_value),
         "kernel_p": float(a.kernel.p_value),
         "sliced": float(a.sliced.value),

@@ -164,7 +164,7 @@ def confront(case, dynamics, options: Options, key, width: int):
             "noise": test.noise,
             **weights,
             "function": norm(g - f) / norm(f),
-            "function_noise": noise / norm(f),
+            "standard_error": noise / norm(f),
             "loss": loss(g, y),
         }
     return found, live.net, {name: digits(cloud[:256]) for name, cloud in clouds.items()}

@@ -152,6 +152,7 @@ def test_a_cloud_alone_is_fooled_by_a_lazy_net(lazy_net):
     assert "consistent (level" in repr(right)
 
 
+@pytest.mark.slow
 def test_riders_agree_and_neurons_in_the_lazy_background_do_not():
     """By chance an agreement fails in 1 of 200."""
     neuron = mf.Neuron(mf.Unit(lambda x: jnp.clip(x, -1, 1), dim=2, bias=True), bx.Normal())
