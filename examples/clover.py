@@ -98,8 +98,8 @@ def main(options: Options) -> None:
             frames=options.frames,
         )
         found = {
-            "ride_along": meanfield.confront(problem, training, key=keys[2]),
-            "lazy": meanfield.confront(problem, training, wrong, key=keys[3]),
+            "ride_along": meanfield.confront(training, key=keys[2]),
+            "lazy": meanfield.confront(training, wrong, key=keys[3]),
         }
         losses.append(float(jnp.mean(training.loss[-options.steps // 2 :])))
         seconds.append(time.time() - start)

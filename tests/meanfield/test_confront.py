@@ -142,12 +142,12 @@ def test_a_cloud_alone_is_fooled_by_a_lazy_net(lazy_net):
     static = foreground(
         problem, last, 600, key=jax.random.key(1), steps=60, dynamics=lazy_net.dynamics
     )
-    fooled = confront(problem, lazy_net, static, key=KEY)
+    fooled = confront(lazy_net, static, key=KEY)
     assert float(fooled.energy.p_value) > 0.05 and float(fooled.kernel.p_value) > 0.05
     assert float(fooled.gap.distance) > 0.9 * float(fooled.gap.size)
     assert "function" in fooled.failures and "cloud" not in fooled.failures
     assert not fooled.consistent and "FAIL function" in repr(fooled)
-    right = confront(problem, lazy_net, replay(lazy_net, 600, key=jax.random.key(2)), key=KEY)
+    right = confront(lazy_net, replay(lazy_net, 600, key=jax.random.key(2)), key=KEY)
     assert right.consistent, right
     assert "consistent (level" in repr(right)
 
@@ -158,17 +158,17 @@ def test_riders_agree_and_neurons_in_the_lazy_background_do_not():
     neuron = mf.Neuron(mf.Unit(lambda x: jnp.clip(x, -1, 1), dim=2, bias=True), bx.Normal())
     problem = mf.SelfConsistency(neuron, product, bx.GaussianMeasure(2, order=8), 0.02)
     kept = mf.train(problem, 600, key=KEY, steps=1600, batch=64, riders=600, frames=4)
-    agreement = confront(problem, kept, key=KEY)
+    agreement = confront(kept, key=KEY)
     assert agreement.consistent, agreement
     wrong = foreground(
         problem, mf.Background.lazy(problem, order=512), 600, key=KEY, steps=1600, frames=4
     )
-    assert {"cloud", "function"} <= set(confront(problem, kept, wrong, key=KEY).failures)
+    assert {"cloud", "function"} <= set(confront(kept, wrong, key=KEY).failures)
     # bare coordinates: nothing is known of mixing, unless a law is given to compare with
-    bare = confront(problem, kept, kept.riders, key=KEY)
+    bare = confront(kept, kept.riders, key=KEY)
     assert "not known" in bare.failures["mixing"]
-    assert confront(problem, kept, kept.riders, key=KEY, law=kept.net).consistent
-    assert "mixing" in confront(problem, kept, kept.riders, key=KEY, law=wrong.riders).failures
+    assert confront(kept, kept.riders, key=KEY, law=kept.net).consistent
+    assert "mixing" in confront(kept, kept.riders, key=KEY, law=wrong.riders).failures
 
 
 def autoregressive(rho: float, frames: int = 6, neurons: int = 2000):
@@ -218,16 +218,16 @@ def test_the_fixed_point_is_its_own_background_and_the_lazy_one_is_not():
     problem = mf.SelfConsistency(neuron, product, bx.GaussianMeasure(2, order=8), 0.03)
     solved, lazy = mf.solve(problem), mf.Background.lazy(problem)
     right = foreground(problem, solved.background, 256, key=KEY, steps=3200, frames=4)
-    assert confront(problem, solved, right, key=KEY).consistent
+    assert confront(solved, right, key=KEY).consistent
     wrong = foreground(problem, lazy, 256, key=KEY, steps=3200, frames=4)
-    found = confront(problem, mf.probe(problem, lazy), wrong, key=KEY, law=solved)
+    found = confront(mf.probe(problem, lazy), wrong, key=KEY, law=solved)
     assert "function" in found.failures and "cloud" not in found.failures
     # with the law that neurons should have
     assert found.law is not None and float(found.law.p_value) < 0.002
 
 
 def test_failures_name_each_part(lazy_net):
-    good = confront(lazy_net.problem, lazy_net, lazy_net.net, key=KEY, permutations=999)
+    good = confront(lazy_net, lazy_net.net, key=KEY, permutations=999)
     assert set(good.failures) <= {"loss", "function"}  # equal clouds: no distance at all
     broken = {
         "cloud": lambda a: a.kernel.p_value,
@@ -245,11 +245,11 @@ def test_wrong_arguments(problem, lazy_net):
     with pytest.raises(DeclarationError, match="history"):
         replay(few, 3, key=KEY)
     with pytest.raises(DeclarationError, match="riders"):
-        confront(problem, few, key=KEY)
+        confront(few, key=KEY)
     with pytest.raises(DeclarationError, match="permutations=99999"):
-        confront(problem, few, few.net, key=KEY, level=1e-5)
+        confront(few, few.net, key=KEY, level=1e-5)
     with pytest.raises(DeclarationError, match="coordinates"):
-        confront(problem, few, lazy_net.net, key=KEY)
+        confront(few, lazy_net.net, key=KEY)
     with pytest.raises(DeclarationError, match="divisor"):
         replay(lazy_net, 3, key=KEY, frames=7)
     with pytest.raises(DeclarationError, match="frames"):

@@ -132,7 +132,6 @@ class Agreement(eqx.Module):
 
 @typed
 def confront(
-    problem: SelfConsistency,
     background: Training | FixedPoint | Probe,
     foreground: Foreground | Training | Particles | None = None,
     *,
@@ -166,8 +165,9 @@ def confront(
     **Mixing** is judged by memory of the first frame (see `mixing`), of riders and net, unless the
     dynamics is an optimiser, and by the `law`. Without frames or law it is not known, and fails.
 
-    **Raises** `DeclarationError` for a training without riders, a level that `permutations` cannot
-    reach, or clouds of different coordinates; `RunError` if tempered draws failed.
+    **Raises** `DeclarationError` for a net that is no `SelfConsistency`, a training without riders,
+    a level that `permutations` cannot reach, or clouds of different coordinates; `RunError` if
+    tempered draws failed.
     """
     if not 0 < level < 1 or (1 + permutations) * level < 1 - 1e-9:
         raise DeclarationError(
@@ -175,6 +175,14 @@ def confront(
             got=f"{level} with {permutations} permutations",
             expected="a number in (0, 1) that a p-value can reach, 1/(1 + permutations) or more",
             mend=f"pass permutations={math.ceil(1 / level) - 1 if 0 < level < 1 else 999}",
+        )
+    problem = background.problem
+    if not isinstance(problem, SelfConsistency):
+        raise DeclarationError(
+            "background",
+            got=f"a training of {type(problem).__name__}",
+            expected="one of SelfConsistency, whose neurons are all of one kind",
+            mend="compare clouds with energy_distance, and functions by their outputs",
         )
     keys = jax.random.split(key, 6)
     riders = _riders(background, foreground)
