@@ -7,7 +7,6 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from boltzax.core import DeclarationError
 
@@ -43,6 +42,8 @@ def curie_weiss(beta: float, coupling: float, field: float) -> CurieWeiss:
     Baxter 1982, Exactly Solved Models in Statistical Mechanics, eq. 3.1.12.
     Raises `DeclarationError` unless `β > 0` and all are finite.
     """
+    from scipy.optimize import brentq  # not at import time: it costs as much as optimistix
+
     beta = positive("beta", beta)
     j, h = _number("coupling", coupling), _number("field", field)
     turn = math.sqrt(1 - 1 / (beta * j)) if beta * j > 1 else None

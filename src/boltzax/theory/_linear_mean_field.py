@@ -5,7 +5,6 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ._check import positive
 
@@ -51,6 +50,8 @@ def linear_mean_field(
 
     Raises `DeclarationError` for numbers that are not positive.
     """
+    from scipy.optimize import brentq  # not at import time: it costs as much as optimistix
+
     s2, kappa = positive("noise", noise), positive("feature", feature)
     a, w = positive("readout", readout), positive("weight", weight)
     k, prior = kappa * w**2, (a * w) ** 2
