@@ -33,11 +33,11 @@ class Options:
     """Neurons of the net, and as many riders."""
     temperature: float = 0.01
     """In units of the loss."""
-    steps: int = 5000
+    steps: int = 10_000
     """Steps of Langevin dynamics."""
     dt: float = 0.05
     """Length of a step."""
-    batch: int = 256
+    batch: int = 512
     """Fresh data a step; 0 for all nodes of the measure."""
     order: int = 16
     """Nodes an axis of the measure, on which functions are compared."""
