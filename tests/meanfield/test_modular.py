@@ -9,7 +9,8 @@ from scipy.integrate import quad
 
 from boltzax.core import DeclarationError, mean_estimate, with_weights
 from boltzax.meanfield import Langevin, solve, train
-from boltzax.meanfield._cumulant import lower, vectors
+from boltzax.meanfield._cumulant import NodeCumulant, lower, vectors
+from boltzax.meanfield._finite_width import _third
 from boltzax.meanfield._modular import (
     ModularEnsemble,
     ModularPrior,
@@ -21,6 +22,7 @@ from boltzax.meanfield._modular import (
     modular_split,
     modular_table,
 )
+from boltzax.meanfield._modular_width import _neurons, modular_width
 from boltzax.theory._modular_addition import modular_addition as theory
 
 P, NOISE, SCALES = 3, 0.05, {"readout_scale": 0.05 / 3}
@@ -187,3 +189,35 @@ def test_wrong_arguments(argument, call):
     with pytest.raises(DeclarationError) as raised:
         call()
     assert raised.value.argument == argument
+
+
+def test_the_order_one_over_width_is_that_of_finite_width():
+    """The same neurons as nodes of a cumulant: `⟨y, t⟩` by the general code, and `C`."""
+    noise, scale, draws = 0.5, 0.2, 1000
+    found = modular_width(3, noise, readout_scale=scale, key=jax.random.key(0), draws=draws)
+    problem = modular_addition(3, noise, readout_scale=scale)
+    exact = theory(3, noise, readout_scale=scale)
+    left, right = _neurons(exact, 3, noise, scale, 1.0, jax.random.key(0), draws)
+    x, y = modular_table(3)
+    feature = scale * (left @ x[:, :3].T + right @ x[:, 3:].T) ** 2
+    design = jnp.einsum("jn,qr->jnqr", feature, jnp.eye(3)).reshape(draws, 27, 3)
+    target, field = y.reshape(-1), exact.residual / noise * y.reshape(-1)
+    flat = jnp.full(draws, 1 / draws)
+    drive = jnp.einsum("jnr,n->jr", design, field)
+    log_weights = -0.5 * jnp.sum(drive**2, axis=1) - jnp.log(draws)
+    nodes = NodeCumulant(problem.gibbs(1), {}, log_weights, flat, None, design)
+    inverse = jnp.linalg.inv(nodes.covariance(field) + noise * jnp.eye(27))
+    along = target @ _third(nodes, field, inverse)
+    stiff = target @ inverse @ target / (target @ target)
+    expected = 0.5 * noise * stiff * along / (target @ target)
+    np.testing.assert_allclose(found.value, expected, rtol=1e-9)
+
+
+def test_neurons_are_drawn_from_the_law():
+    """`4σ_a²P²⟨|w_k|²|v_k|²⟩` is the eigenvalue: 4 standard errors, false alarms 6e-5."""
+    exact = theory(11, 0.05, readout_scale=0.05 / 11)
+    left, right = _neurons(exact, 11, 0.05, 0.05 / 11, 1.0, jax.random.key(1), 20_000)
+    product = jnp.mean(modular_modes(left) * modular_modes(right), axis=1) * 4 * 0.05**2
+    error = jnp.std(product) / 20_000**0.5
+    assert abs(jnp.mean(product) - exact.eigenvalue) < 4 * error
+    assert error < 0.01 * exact.eigenvalue

@@ -39,6 +39,7 @@ from ._modular import modular_modes as modular_modes
 from ._modular import modular_residual as modular_residual
 from ._modular import modular_split as modular_split
 from ._modular import modular_table as modular_table
+from ._modular_width import modular_width as modular_width
 from ._neuron import Neuron as Neuron
 from ._neuron import Unit as Unit
 from ._phases import Phases as Phases
