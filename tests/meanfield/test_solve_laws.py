@@ -13,6 +13,7 @@ from boltzax.meanfield._dual import Dual, newton
 
 NODES, DATA = 96, 5
 GOAL = jnp.asarray(1e-10)
+STEPS = 500  # as of `solve`
 
 
 def neuron(key, kind="readout", nodes=NODES, data=DATA):
@@ -42,7 +43,7 @@ def random_dual(key, kind="readout", nodes=NODES, data=DATA):
 def solved(dual, start=None):
     """Field, output, loss and free energy (`-T D`) of the solution, and whether it converged."""
     g = jnp.zeros_like(dual.target) if start is None else start
-    found = newton(dual, g, GOAL, 200)
+    found = newton(dual, g, GOAL, STEPS)
     f = dual.cumulant.mean(found.field)
     return {
         "g": found.field,
@@ -80,7 +81,7 @@ log_temperatures = st.floats(-3, 1)
 def all_solved(count, kind, nodes, data, seed):
     keys = jax.random.split(jax.random.key(seed), count)
     duals = eqx.filter_vmap(lambda k: random_dual(k, kind, nodes, data))(keys)
-    found = eqx.filter_jit(eqx.filter_vmap(lambda d: newton(d, 0 * d.target, GOAL, 200)))(duals)
+    found = eqx.filter_jit(eqx.filter_vmap(lambda d: newton(d, 0 * d.target, GOAL, STEPS)))(duals)
     gaps = 0.5 * np.asarray(found.residual) ** 2
     assert np.all(gaps <= 1e-12), (np.sum(gaps > 1e-12), gaps.max())
     return int(np.max(np.asarray(found.steps)))
