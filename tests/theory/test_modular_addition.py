@@ -189,3 +189,17 @@ def test_wrong_arguments(argument, arguments):
     with pytest.raises(DeclarationError) as raised:
         modular_addition(arguments.pop("modulus"), arguments.pop("noise"), **arguments)
     assert raised.value.argument == argument
+
+
+def test_the_figures_of_the_paper_are_those_of_its_own_eigenvalue():
+    """N = 1000, P = 401, σ_a² = .002/N, γ = 1e-4 (fig. 3): σ²_II about .175 and a about -.7.
+
+    With λ as printed, without 4P²; to the digits that the paper gives.
+    """
+    readout = (0.002 / 1000) ** 0.5
+    paper = modular_phases(401, readout_scale=readout, gamma=1e-4, width=1000)
+    printed = paper.onset - readout**2 * paper.feature_size**2
+    assert printed == pytest.approx(0.176, abs=5e-4)
+    assert printed == pytest.approx(0.175, abs=2e-3)
+    assert printed / paper.onset == pytest.approx(0.7, abs=0.05)
+    assert paper.completion < 0
