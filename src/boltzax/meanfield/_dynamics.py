@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError
+from ._checks import positive
 
 Forces = Callable[[PyTree], tuple[PyTree, PyTree]]
 """At weights: the drift `-N ∂loss` (of a neuron `∂⟨y - f, h⟩`), and the gradient of the prior."""
@@ -49,14 +50,8 @@ class Langevin(AbstractDynamics):
     friction: float | Float[Array, ""] = 1.0
 
     def __check_init__(self):
-        for name in ("dt", "friction"):
-            value = getattr(self, name)
-            if eqx.is_array(value):
-                continue
-            if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < 1e6:
-                raise DeclarationError(
-                    name, got=repr(value), expected="a positive number", mend="pass e.g. 0.05"
-                )
+        positive("dt", self.dt)
+        positive("friction", self.friction)
 
     def init(self, weights, key):
         return _normal(key, weights), jax.tree.map(jnp.zeros_like, weights)

@@ -5,12 +5,12 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Coordinates
 from ..core import DeclarationError
 from ..declare import AbstractMeasure, Distribution
+from ._checks import is_whole
 from ._neuron import Neuron, Unit, population
 from ._problem import AbstractEnsemble, SelfConsistency
 
@@ -82,7 +82,7 @@ class Layered(AbstractEnsemble):
                 mend="pass Neuron(Unit(jnp.tanh, dim=4, bias=True), bx.Normal())",
             )
         hidden = tuple(hidden)
-        if not all(_whole(width) and width >= 1 for width in hidden):
+        if not all(is_whole(width) and width >= 1 for width in hidden):
             raise DeclarationError(
                 "hidden",
                 got=repr(hidden),
@@ -91,7 +91,7 @@ class Layered(AbstractEnsemble):
             )
         depth = len(hidden) + 1
         layer = depth if layer is None else layer
-        if not _whole(layer) or not 1 <= layer <= depth:
+        if not is_whole(layer) or not 1 <= layer <= depth:
             raise DeclarationError(
                 "layer",
                 got=repr(layer),
@@ -281,7 +281,3 @@ class Frozen(AbstractEnsemble):
 
 def _law(path: str) -> str:
     return "embedding" if path == "outgoing" else path
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

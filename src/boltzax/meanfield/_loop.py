@@ -10,10 +10,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..core import DeclarationError, RunError, Status, typed
+from ._checks import check_whole
 from ._phases import Phases, distinct, radii
 from ._roots import bisect, polish, search, settle
 from ._solve import Uniqueness
-from ._train import check_whole
 
 KINDS = ("cooperative", "antagonistic")
 

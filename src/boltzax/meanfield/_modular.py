@@ -17,6 +17,7 @@ from ..declare import (
     Normal,
     SquaredError,
 )
+from ._checks import positive
 from ._neuron import Neuron
 from ._problem import AbstractEnsemble, SelfConsistency
 
@@ -42,7 +43,7 @@ class ModularPrior(Distribution):
 
     def __init__(self, modulus: int, gamma: float = 1.0):
         self.modulus = check_modulus(modulus)
-        strength = check_number("gamma", gamma, zero=True)
+        strength = float(positive("gamma", gamma, zero=True))
         self.gamma = jnp.asarray(strength)
         size, mean, log_constant = _tables(self.modulus, strength)
         self.size_table, self.mean_table = jnp.asarray(size), jnp.asarray(mean)
@@ -90,7 +91,7 @@ class ModularUnit(eqx.Module):
 
     def __init__(self, modulus: int, scale: float, product: bool = False):
         self.readout = self.left = self.right = jnp.zeros(check_modulus(modulus))
-        self.scale, self.product = check_number("scale", scale), bool(product)
+        self.scale, self.product = float(positive("scale", scale)), bool(product)
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, " modulus"]:
         p = self.left.shape[0]
@@ -115,7 +116,7 @@ class ModularNet(eqx.Module):
             )
         shape = (int(width), check_modulus(modulus))
         self.readout = self.left = self.right = jnp.zeros(shape)
-        self.scale, self.product = check_number("scale", scale), bool(product)
+        self.scale, self.product = float(positive("scale", scale)), bool(product)
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, " modulus"]:
         p = self.left.shape[1]
@@ -198,7 +199,7 @@ def modular_split(
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
     """Rows of the table to learn from, a random `fraction` of them, and the others, both sorted."""
     p = check_modulus(modulus)
-    share = check_number("fraction", fraction)
+    share = float(positive("fraction", fraction))
     count = round(share * p * p)
     if not 1 <= count <= p * p:
         raise DeclarationError(
@@ -300,9 +301,9 @@ def _parts(modulus, noise, readout_scale, gamma, rows):
         chosen = np.zeros(len(x))
         chosen[rows] = 1
     measure = Empirical((x, y), jnp.asarray(chosen, x.dtype))
-    temperature = check_number("noise", noise)
+    temperature = float(positive("noise", noise))
     weights = ModularPrior(modulus, gamma)
-    check_number("readout_scale", readout_scale)
+    positive("readout_scale", readout_scale)
     return measure, temperature, Independent(readout=Normal(), left=weights, right=weights)
 
 
@@ -350,17 +351,3 @@ def check_modulus(modulus: object) -> int:
             mend="pass e.g. 11",
         )
     return int(str(modulus))
-
-
-def check_number(argument: str, value: object, *, zero: bool = False) -> float:
-    """A finite number above 0 (or at least 0)."""
-    good = isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
-    number = float(str(value)) if good else float("nan")
-    if not (0 < number < float("inf") or (zero and number == 0)):
-        raise DeclarationError(
-            argument,
-            got=repr(value),
-            expected="a finite number " + ("at least 0" if zero else "above 0"),
-            mend=f"pass e.g. {argument}=0.5",
-        )
-    return number

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..core import Estimate, typed
 from ..theory import ModularAddition
 from ..theory import modular_addition as theory_of
+from ._checks import check_whole
 from ._modular import modular_table
-from ._train import check_whole
 
 CELLS = 1200
 """Cells an axis of the density of `|w_k|²`, `|v_k|²`."""

@@ -5,12 +5,12 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Coordinates, Gibbs, compile
 from ..core import DeclarationError, with_weights
 from ..declare import AbstractMeasure, Independent, SquaredError
+from ._checks import positive
 from ._neuron import Neuron, population
 
 Particles = dict[str, Array]
@@ -110,14 +110,14 @@ class SelfConsistency(AbstractEnsemble):
                 mend="pass Neuron(model, prior)",
             )
         self.neuron, self.target, self.measure = neuron, target, measure
-        self.temperature = _positive("temperature", temperature)
+        self.temperature = positive("temperature", temperature)
         # checks the shapes of model, target and measure against each other
         error = SquaredError(neuron.model, measure, target)
         self.coordinates = compile(error, neuron.prior, marginalise=False).coordinates
 
     def at(self, temperature: float | Float[Array, ""]) -> "SelfConsistency":
         """The same problem at another temperature."""
-        value = _positive("temperature", temperature)
+        value = positive("temperature", temperature)
         return eqx.tree_at(lambda problem: problem.temperature, self, value)
 
     def model(self, neuron: Particles) -> PyTree:
@@ -177,21 +177,3 @@ def _widened(width: int):
         return jnp.broadcast_to(leaf, (width, *leaf.shape))
 
     return widen
-
-
-def _positive(argument: str, value: object) -> Array:
-    """One positive finite number as an array."""
-    try:
-        array = jnp.asarray(value, float)
-        good = array.shape == () and not isinstance(value, bool | str)
-        good = good and (isinstance(array, Tracer) or 0 < float(array) < float("inf"))
-    except (TypeError, ValueError):
-        array, good = jnp.zeros(()), False
-    if not good:
-        raise DeclarationError(
-            argument,
-            got=f"{value!r:.60}",
-            expected="one positive finite number",
-            mend=f"pass e.g. {argument}=0.1",
-        )
-    return array

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, RunError, Status, typed
 from ._background import Background
+from ._checks import check_frames, check_whole
 from ._dynamics import AbstractDynamics, Langevin
 from ._problem import Particles, SelfConsistency
-from ._train import History, Training, batch_of, check_whole, rider_drift
+from ._train import History, Training, batch_of, rider_drift
 
 
 class Foreground(eqx.Module):
@@ -65,7 +66,6 @@ def replay(
     weights became non-finite.
     """
     check_whole("riders", riders, 1)
-    check_whole("frames", frames, 1)
     problem = training.problem
     if not isinstance(problem, SelfConsistency):
         raise DeclarationError(
@@ -82,7 +82,7 @@ def replay(
             mend="pass train(..., history=True)",
         )
     steps = training.history.residual.shape[0]
-    _check_frames(steps, frames)
+    check_frames(frames, steps)
     first = training.state.steps - steps
     field = Replayed(training.history, first)
     width = problem.size(training.net)
@@ -115,7 +115,7 @@ def foreground(
 
     **Raises** `DeclarationError` for a batch and a background known at the nodes alone.
     """
-    for name, value in (("count", count), ("steps", steps), ("frames", frames)):
+    for name, value in (("count", count), ("steps", steps)):
         check_whole(name, value, 1)
     if batch is not None:
         check_whole("batch", batch, 1)
@@ -126,7 +126,7 @@ def foreground(
                 expected="None",
                 mend="leave it out, or make the background with from_net or from_kernel",
             )
-    _check_frames(steps, frames)
+    check_frames(frames, steps)
     dynamics = Langevin() if dynamics is None else dynamics
     field = Static(background, batch, jax.random.fold_in(key, 2**31 - 2))
     first = jnp.zeros((), jnp.int32)
@@ -233,13 +233,3 @@ def _run(problem, dynamics, field, count, width, key, first, steps, frames, thro
             "learning rate is the likely cure.)"
         )
     return result
-
-
-def _check_frames(steps: int, frames: int) -> None:
-    if steps % frames:
-        raise DeclarationError(
-            "frames",
-            got=f"{frames} for {steps} steps",
-            expected="a divisor of the steps",
-            mend="pass frames=1",
-        )

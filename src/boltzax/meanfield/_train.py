@@ -5,11 +5,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, RunError, Status, typed
+from ..core import RunError, Status, typed
+from ._checks import check_frames, check_whole
 from ._dynamics import AbstractDynamics, Langevin
 from ._problem import AbstractEnsemble
 
@@ -102,14 +102,7 @@ def train(
         check_whole(name, value, least)
     if batch is not None:
         check_whole("batch", batch, 1)
-    check_whole("frames", frames, 1)
-    if steps % frames:
-        raise DeclarationError(
-            "frames",
-            got=f"{frames} for {steps} steps",
-            expected="a divisor of `steps`",
-            mend=f"pass steps={steps // frames * frames or frames}",
-        )
+    check_frames(frames, steps)
     if resume is None:
         state = _begin(problem, dynamics, key, width, riders)
     else:
@@ -133,6 +126,8 @@ def ride_along(
     the same with or without them.
     """
     check_whole("riders", riders, 1)
+    check_whole("steps", steps, 1)
+    check_frames(frames, steps)
     problem, dynamics = training.problem, training.dynamics
     width = problem.size(training.net)
     key_draw, key_move = jax.random.split(key)
@@ -254,15 +249,3 @@ def _run(problem, dynamics, state, key, steps, batch, frames, history, throw) ->
             "learning rate, or a higher temperature, is the likely cure.)"
         )
     return result
-
-
-def check_whole(argument: str, value: object, least: int) -> None:
-    """A whole number not below `least`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or int(str(value)) < least:
-        raise DeclarationError(
-            argument,
-            got=repr(value),
-            expected=f"a whole number, at least {least}",
-            mend=f"pass e.g. {argument}={max(least, 100)}",
-        )
