@@ -44,22 +44,22 @@ def compile(
 ) -> Gibbs:
     """Check a declaration and lower it to one Gibbs measure `p(w) ∝ π(w) exp(-β E(w))`.
 
-    **Arguments**
+    Args:
+        energy: What `beta` multiplies, `E = ∫ loss dμ`, or the `Violation` of interfaces (hard as
+            beta -> ∞). `Localisation` terms go to the prior.
+        prior: `Independent(...)` by path, or one distribution for all weights.
+        beta: A number, or a `Temperature`.
+        chart: Which weights are free (`Freeze`, `Select`, `Mask`, `Tie`); all, if not given.
+        integral: How squared losses are evaluated. `"declared"` as written; `"nodes"` as rows of
+            residuals; `"moments"` by the second moments of the data (models linear in features of
+            the data); `"basis"` as `Σ c_k²` over `modes` functions of the measure's basis; `"auto"`
+            takes moments where they apply, else nodes.
+        marginalise: Integrate out a readout that enters linearly with a Gaussian prior: always
+            (`True`), never (`False`), or when it is cheap (`None`).
 
-    - `energy`: what `beta` multiplies, `E = ∫ loss dμ`, or the `Violation` of interfaces
-      (hard as beta -> ∞). `Localisation` terms go to the prior.
-    - `prior`: `Independent(...)` by path, or one distribution for all weights.
-    - `beta`: a number, or a `Temperature`.
-    - `chart`: which weights are free (`Freeze`, `Select`, `Mask`, `Tie`); all, if not given.
-    - `integral`: how squared losses are evaluated. `"declared"` as written; `"nodes"` as rows of
-      residuals; `"moments"` by the second moments of the data (models linear in features of the
-      data); `"basis"` as `Σ c_k²` over `modes` functions of the measure's basis; `"auto"` takes
-      moments where they apply, else nodes.
-    - `marginalise`: integrate out a readout that enters linearly with a Gaussian prior: always
-      (`True`), never (`False`), or when it is cheap (`None`).
-
-    **Raises** `DeclarationError`, naming the argument, what it got, what was expected and the mend,
-    before anything is traced or sampled.
+    Raises:
+        DeclarationError: Naming the argument, what it got, what was expected and the mend, before
+            anything is traced or sampled.
     """
     terms = check_terms(energy)
     declared, base = check_weights(terms)

@@ -84,7 +84,8 @@ class Gibbs(eqx.Module):
     def position(self, model: PyTree | None = None) -> Weights:
         """Coordinates of a model's weights (of the declared model, if none is given).
 
-        Raises `DeclarationError` if the weights have other shapes, or lie outside the support.
+        Raises:
+            DeclarationError: If the weights have other shapes, or lie outside the support.
         """
         given = weights_of(self.declared if model is None else model)
         shapes = {path: leaf.shape for path, leaf in self.coordinates.base.items()}

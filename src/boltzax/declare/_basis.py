@@ -56,7 +56,7 @@ class AbstractBasis(eqx.Module):
         """c_k = ∫ fn phi_k dmu for k < count, by the quadrature of `projector`.
 
         `fn` maps one datum (dim,) to an array or a pytree of arrays; each leaf of the result gains
-        a leading axis, [count, *out]. Absolute accuracy is that of the dtype times the size of
+        a leading axis, `[count, *out]`. Absolute accuracy is that of the dtype times the size of
         `fn`: coefficients below 1e-16 need `analytic_coefficients`, where a basis has it.
         Parseval: Σ_k c_k² -> ∫ fn² dmu as count grows.
         """

@@ -36,8 +36,11 @@ def check_chart(argument: str, value: object) -> None:
 class Slots(eqx.Module):
     """Free weights by path.
 
-    `shapes`: shape of every leaf of the model; `free`: paths that vary; `masks`: for a leaf that
-    varies in part, which entries do; `ties`: leaf -> the free leaf whose values it takes.
+    Args:
+        shapes: Shape of every leaf of the model.
+        free: Paths that vary.
+        masks: For a leaf that varies in part, which entries do.
+        ties: Leaf -> the free leaf whose values it takes.
     """
 
     shapes: dict[str, tuple[int, ...]] = eqx.field(static=True)

@@ -14,7 +14,7 @@ class CircleMeasure(AbstractMeasure):
     """The uniform probability measure on angles [0, 2π): ∫ f(x) dx / 2π.
 
     Nodes: x_j = 2πj/order, all weights 1/order, exact for trigonometric polynomials of degree
-    below `order`; for f analytic in |Im x| < a the error falls as exp(-a order) (Trefethen &
+    below `order`; for f analytic in `|Im x| < a` the error falls as exp(-a order) (Trefethen &
     Weideman 2014, SIAM Review 56:385, thm 3.2). A datum is the angle, shape (1,).
     """
 

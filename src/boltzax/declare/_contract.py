@@ -22,6 +22,8 @@ class Component(eqx.Module):
     logical value of the output each logical value of the input is to become: a dictionary; the
     identity if not given. A gate of fan-in two reads the pair of its inputs, with tuples as values:
 
+    ::
+
         Component(model, prior, logic={(0, 0): 1, (0, 1): 1, (1, 0): 1, (1, 1): 0})
     """
 

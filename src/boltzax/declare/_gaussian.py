@@ -27,8 +27,8 @@ class GaussianMeasure(AbstractMeasure):
     - "hermite" (default in dim 2 and 3): `order` Gauss-Hermite nodes an axis; exact for polynomials
       of degree 2 order - 1 in each coordinate. Default 128, 32, 16 nodes an axis in dim 1, 2, 3.
       For f with poles at height a (in z) the error falls as exp(-2a sqrt(order)).
-    - "trapezoid" (dim <= 3): `order` equidistant nodes an axis on |z| <= 9.5 (left out: 2e-21 of
-      the mass). With step h the error is exp(-2πa/h) for f analytic in |Im z| < a, and
+    - "trapezoid" (dim <= 3): `order` equidistant nodes an axis on `|z| <= 9.5` (left out: 2e-21 of
+      the mass). With step h the error is exp(-2πa/h) for f analytic in `|Im z| < a`, and
       exp(-2π²/h²) for entire f (Trefethen & Weideman 2014, SIAM Review 56:385, thm 5.1): for
       tanh²(2x) 160 nodes do what Gauss-Hermite does with 600. Default 128, 64, 40 nodes.
     - "sparse": Smolyak's combination of Gauss-Hermite rules of sizes 1..order; exact for

@@ -61,11 +61,16 @@ class Interface(eqx.Module):
     def boxes(cls, sets: Mapping[Value, Sequence[tuple[Any, Any]]]) -> "Interface":
         """The interface with the given boxes, pairs of corners `(lower, upper)`, of each value.
 
+        ::
+
             Interface.boxes({0: [((0, 0), (1, 1))], 1: [((2, 2), (3, 3)), ((2, 0), (3, 1))]})
 
         Scalar corners are intervals in one dimension; `None` or an infinity is a ray. An empty
-        list accepts nothing. Raises `DeclarationError` for bounds in the wrong order, boxes of
-        different dimensions, or no box at all.
+        list accepts nothing.
+
+        Raises:
+            DeclarationError: Bounds in the wrong order, boxes of different dimensions, or no box at
+                all.
         """
         if not isinstance(sets, Mapping) or not sets:
             raise DeclarationError(
@@ -92,6 +97,8 @@ class Interface(eqx.Module):
     def intervals(cls, sets: Mapping[Value, Sequence[tuple[Any, Any]]]) -> "Interface":
         """The interface on the line with the given intervals `(lower, upper)` of each value.
 
+        ::
+
             Interface.intervals({0: [(0, 1.2)], 1: [(3.5, 5.0)]})
 
         Overlapping and touching intervals become one; `None` or an infinity is a ray.
@@ -113,7 +120,10 @@ class Interface(eqx.Module):
         """`A(0) = [range₀, low]`, `A(1) = [high, range₁]`; rays where the range is `None`.
 
         The thresholds may be traced, or arrays `[dim]` (all coordinates must then be low, or all
-        high). Raises `DeclarationError` unless `low <= high`, both inside the range.
+        high).
+
+        Raises:
+            DeclarationError: Unless `low <= high`, both inside the range.
         """
         floor, ceiling = (
             b if b is not None else s * math.inf for b, s in zip(range, (-1, 1), strict=True)
@@ -184,7 +194,10 @@ class Interface(eqx.Module):
     def erode(self, by: float) -> "Interface":
         """The values that stay acceptable when moved by at most `by` (L∞): a margin demanded.
 
-        A negative `by` dilates. Raises `DeclarationError` if a non-empty union vanishes.
+        A negative `by` dilates.
+
+        Raises:
+            DeclarationError: If a non-empty union vanishes.
         """
         margin = float(by)
         smaller = {

@@ -70,16 +70,15 @@ def certify(
     undecided, when some box contains an input that is proved to break the contract, or after
     `splits` boxes (for each contract of a circuit). Rays are covered to their ends.
 
-    **Arguments**
-
-    - `model`: the declared one if not given (of a circuit, one for each component).
-    - `gap`: go on until the bounds of the margin are no further apart, or `splits` is reached.
-    - `batch`: boxes at a time; each shape compiles once.
-    - `mean_value`: see `enclose`.
-
     The certificate is for the function of real numbers that the model writes down with the weights
     as the floats they are. A contract whose margin is exactly zero stays unknown. Raises
     `DeclarationError` for a model with an operation that `enclose` does not know.
+
+    Args:
+        model: The declared one if not given (of a circuit, one for each component).
+        gap: Go on until the bounds of the margin are no further apart, or `splits` is reached.
+        batch: Boxes at a time; each shape compiles once.
+        mean_value: See `enclose`.
     """
     check_count("splits", splits)
     check_count("batch", batch)

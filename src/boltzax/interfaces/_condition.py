@@ -15,9 +15,11 @@ from ._splitting import Level, split
 class Conditioned(eqx.Module):
     """Systems that keep their contracts.
 
-    - `models`: the declared model (of a circuit: the tuple of its models) with a leading axis over
-      draws. `margin` `[draw]`, in units of the output, none of them negative.
-    - `entropy`: of the whole, from the same run.
+    Args:
+        models: The declared model (of a circuit: the tuple of its models) with a leading axis over
+            draws.
+        margin: Of each draw, `[draw]`, in units of the output, none of them negative.
+        entropy: Of the whole, from the same run.
     """
 
     models: PyTree
@@ -40,8 +42,10 @@ def condition(
 
     Replicates are chosen in proportion to their probabilities, and particles within them evenly.
     Particles of one replicate have ancestors in common: to see how far the draws can be trusted,
-    look at `entropy.outcome`, or run again with another key. Raises `RunError` if no replicate came
-    to the target.
+    look at `entropy.outcome`, or run again with another key.
+
+    Raises:
+        RunError: If no replicate came to the target.
     """
     gibbs = compile(Violation(contract), contract.prior, marginalise=False)
     level, zero = Level(gibbs, contract.margin), jnp.zeros(())

@@ -28,12 +28,15 @@ Thresholds = list[Float[Array, "side dim"]]
 class MaximisedInterfaces(eqx.Module):
     """Threshold interfaces that maximise `ΣH`.
 
-    - `interfaces`: all n + 1; `thresholds`: for each joint `[low or high, dim]`.
-    - `entropy`: `ΣH` in nats by counting fresh draws; `entropies`: its terms.
-    - `starts`: `ΣH` that each start reached, by counting the draws of the ascent.
-    - `pressures`: of each joint, by differentiating the smoothed probability at the last
-      temperature; indexed as in `pressure`, NaN for the ends of the range.
-    - `gradient_norm`: norm of the total pressures, over all thresholds.
+    Args:
+        interfaces: All n + 1.
+        thresholds: For each joint `[low or high, dim]`.
+        entropy: `ΣH` in nats by counting fresh draws.
+        entropies: Its terms.
+        starts: `ΣH` that each start reached, by counting the draws of the ascent.
+        pressures: Of each joint, by differentiating the smoothed probability at the last
+            temperature; indexed as in `pressure`, NaN for the ends of the range.
+        gradient_norm: Norm of the total pressures, over all thresholds.
     """
 
     interfaces: tuple[Interface, ...]
@@ -112,8 +115,9 @@ def maximise_interfaces(
     smoothing and choosing flatter is not in the result. Local maxima other than those of the starts
     are not excluded; with few dimensions compare `maximum_entropy_interfaces`.
 
-    **Raises** `DeclarationError` for a wrong span, counts or interfaces, `RunError` if no start
-    ended where any draws satisfy the chain.
+    Raises:
+        DeclarationError: A wrong span, counts or interfaces.
+        RunError: If no start ended where any draws satisfy the chain.
     """
     components = tuple(components)
     _check(components, span, starts, steps, draws, fresh)

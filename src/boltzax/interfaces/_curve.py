@@ -54,7 +54,10 @@ def entropy_curve(
     Tolerance 0 is the contract itself, a positive one dilates what is guaranteed (by `t` in L∞), a
     negative one erodes it: a margin demanded. One run of multilevel splitting in the margin goes to
     the strictest tolerance and passes the others on its way. All contracts of a circuit are taken
-    together. Raises `DeclarationError` for tolerances that are not finite.
+    together.
+
+    Raises:
+        DeclarationError: Tolerances that are not finite.
     """
     if tolerances.size == 0 or not bool(jnp.all(jnp.isfinite(tolerances))):
         raise DeclarationError(

@@ -33,7 +33,7 @@ def enclose(
     its constants taken as the floats they are; each operation is rounded outward, also by the error
     of the elementary functions of XLA.
 
-    Two enclosures are intersected: that of interval arithmetic, `f(X)`, and the mean-value form
+    Two enclosures are intersected: that of interval arithmetic, `f(X)`, and the mean-value form ::
 
         f(c) + J(X) (X - c),   J(X) ⊇ {∂f(x) : x in X},
 
@@ -42,11 +42,14 @@ def enclose(
     function may jump in the box, or with `mean_value=False`.
 
     A bound that cannot be found is infinite; so are both if a weight is not finite. Numbers below
-    the least normal float count as zero. Raises `DeclarationError`, naming it, for an operation
-    without a rule, for a half-precision format, and for a box that is none.
+    the least normal float count as zero.
 
     Source: Moore, Kearfott & Cloud (2009), Introduction to Interval Analysis; centres: Baumann
     (1988), BIT 28:80.
+
+    Raises:
+        DeclarationError: Naming it, for an operation without a rule, for a half-precision format,
+            and for a box that is none.
     """
     _check(lower, upper)
     return _enclose(fn, lower, upper, mean_value)

@@ -126,9 +126,10 @@ def entropy(
       along a ladder of temperatures that ends where about half of the draws keep the contract.
     - `"auto"`: direct, and splitting if fewer than 100 draws keep the contract.
 
-    **Raises** `DeclarationError` for wrong arguments, or (all but the tempered route) a prior
-    without a quantile function, which is no image of normals. What goes wrong in a run is said in
-    `outcome`.
+    Raises:
+        DeclarationError: Wrong arguments, or (all but the tempered route) a prior without a
+            quantile function, which is no image of normals. What goes wrong in a run is said in
+            `outcome`.
     """
     _check_counts(draws, particles, moves, replicates, max_levels)
     if isinstance(contract, Circuit) and not joint:

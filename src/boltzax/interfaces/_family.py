@@ -22,6 +22,8 @@ class Family(eqx.Module):
     (lower inf, upper -inf) and are the maximal ones of each union, as in `Interface`. No two
     members are equal, so that inclusion (see `order`) is a partial order of the members.
 
+    ::
+
         Family.thresholds(jnp.linspace(0, 5, 40), range=(0, 5))     # 820 members
         Family.of([one, other])
     """
@@ -34,7 +36,8 @@ class Family(eqx.Module):
     def of(cls, members: Sequence[Interface]) -> "Family":
         """The family of the given interfaces, in their order.
 
-        Raises `DeclarationError` for no member, members of different signals, or equal members.
+        Raises:
+            DeclarationError: No member, members of different signals, or equal members.
         """
         members = list(members)
         if not members or not all(isinstance(each, Interface) for each in members):
@@ -69,7 +72,10 @@ class Family(eqx.Module):
         """All `A(0) = [range₀, low]`, `A(1) = [high, range₁]` with `low <= high` among the levels.
 
         L levels give L (L + 1) / 2 members, ordered by (low, high). Without a range the ends are
-        rays. Raises `DeclarationError` for levels that are not numbers inside the range.
+        rays.
+
+        Raises:
+            DeclarationError: Levels that are not numbers inside the range.
         """
         floor = -np.inf if range[0] is None else float(range[0])
         ceiling = np.inf if range[1] is None else float(range[1])

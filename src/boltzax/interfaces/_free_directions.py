@@ -95,12 +95,14 @@ class FreeDirections(eqx.Module):
 class Overlap(eqx.Module):
     """What `overlap` returns; matrices over the subsets, each symmetric.
 
-    - `rank`: `rank J_s + rank J_t - rank J_{s∪t}`, the constraints that both impose; on the
-      diagonal the number of constraints of each.
-    - `information`: `½[logdet(I+G_s) + logdet(I+G_t) - logdet(I+G_{s∪t})]`, `G = J Jᵀ/ε²`, in nats:
-      the mutual information of the outputs on the two (to first order, Gaussian errors of size ε,
-      weights from the prior); positive where they use the same weights, also when each may be
-      satisfied without the other. On the diagonal what each says about the weights.
+    Args:
+        rank: `rank J_s + rank J_t - rank J_{s∪t}`, the constraints that both impose; on the
+            diagonal the number of constraints of each.
+        information: `½[logdet(I+G_s) + logdet(I+G_t) - logdet(I+G_{s∪t})]`, `G = J Jᵀ/ε²`, in nats:
+            the mutual information of the outputs on the two (to first order, Gaussian errors of
+            size ε, weights from the prior); positive where they use the same weights, also when
+            each may be satisfied without the other. On the diagonal what each says about the
+            weights.
     """
 
     names: tuple[Hashable, ...] = eqx.field(static=True)
@@ -133,13 +135,14 @@ def free_directions(
     (all data, if not given). The weights are whitened by `prior` (unit Gaussian, if not given) at
     the point where they are: `du = p(w)/φ(u) dw`. `chart` says which weights may move at all.
 
-    The rank counts singular values above `rtol` times the largest singular value *of all data in
-    `x`*, so that the ranks of subsets compare; `rtol` is `max(rows, weights) * eps` of the dtype if
+    The rank counts singular values above `rtol` times the largest singular value of all data in
+    `x`, so that the ranks of subsets compare; `rtol` is `max(rows, weights) * eps` of the dtype if
     not given, which is what rounding can make of a zero. Singular values are those of `J`, never of
     `J Jᵀ`, in which digits below √eps are lost.
 
-    Raises `DeclarationError` for data or subsets that do not fit, weights outside the prior's
-    support, and priors without a distribution function.
+    Raises:
+        DeclarationError: Data or subsets that do not fit, weights outside the prior's support, and
+            priors without a distribution function.
     """
     gibbs, x = _declared(model, x, prior, chart)
     mask = np.ones(x.shape[0], bool)

@@ -101,7 +101,10 @@ class InterfaceLaw(eqx.Module):
         The mutual information, given the specification, between the components to the left and to
         the right of a joint; 0 once an interface at the joint is given. `H_right(T)` is the entropy
         of the right given that it must accept T, `H_left(W)` that of the left given that it must
-        stay inside W. Raises `DeclarationError` where a draw has no widest acceptable input.
+        stay inside W.
+
+        Raises:
+            DeclarationError: Where a draw has no widest acceptable input.
         """
         self._check(joint, self.joints)
         self._check_widest(joint)
@@ -112,12 +115,15 @@ class InterfaceLaw(eqx.Module):
 
         Two systems are drawn independently given the specification (through the families), and
         `component` of the first is replaced by that of the second: the probability that the first
-        still keeps the specification. With the prior of a component π and systems θ,
+        still keeps the specification. With the prior of a component π and systems θ, ::
 
             ∫ p(θ | spec) p(θ'_i | spec) 1[spec(θ_1, …, θ'_i, …, θ_n)].
 
         It is 1 once interfaces at both sides of the component are given, because any component
-        that keeps its contract does. Raises `DeclarationError` as `modularity` does.
+        that keeps its contract does.
+
+        Raises:
+            DeclarationError: As `modularity` does.
         """
         self._check(component, len(self.chain))
         if component < self.joints:
@@ -170,7 +176,9 @@ def interface_law(
 
     Exact for the draws of the prior, by products of kernels of tightest images. Arguments as in
     `chain_tables`. The end-to-end specification itself is estimated by draws of whole chains.
-    **Raises** `DeclarationError` for families in which images have no tightest member.
+
+    Raises:
+        DeclarationError: Families in which images have no tightest member.
     """
     one, two = jax.random.split(key)
     chain = chain_tables(components, families, first, last, key=one, draws=draws, points=points)

@@ -16,10 +16,12 @@ from ..declare import HORIZON, Circuit, Contract, Interface
 class Counterexample(eqx.Module):
     """A value that a contract allows as input, and for which the model breaks the promise.
 
-    - `component`: whose contract it is (0, unless in a circuit);
-    - `value`: the logical value of the input, `x` `[dim]` the input, `output` `[out]` what the
-      model makes of it;
-    - `margin`: how far inside the acceptable values the output lies, in its units: negative.
+    Args:
+        component: Whose contract it is (0, unless in a circuit).
+        value: The logical value of the input.
+        x: The input, `[dim]`.
+        output: What the model makes of it, `[out]`.
+        margin: How far inside the acceptable values the output lies, in its units: negative.
     """
 
     component: int
@@ -60,8 +62,10 @@ def tightest(contract: Contract, model: PyTree = None) -> Interface:
     image of every input value that is to become it, over sampled x.
 
     An interface `B` of single boxes with the same values can be guaranteed if and only if
-    `T <= B`. A value that nothing becomes has no box. Raises `DeclarationError` if an output is not
-    finite.
+    `T <= B`. A value that nothing becomes has no box.
+
+    Raises:
+        DeclarationError: If an output is not finite.
     """
     image = np.asarray(contract.image(contract.model if model is None else model))
     if not np.all(np.isfinite(image)):

@@ -63,7 +63,10 @@ def chain_tables(
 
     `families` are the candidates for the n - 1 joints; one `Family` serves all of them. Components
     that are equal (the same structure, weights and prior) share a table where their families are
-    the same objects. Raises `DeclarationError` for fewer than two components or wrong counts.
+    the same objects.
+
+    Raises:
+        DeclarationError: Fewer than two components or wrong counts.
     """
     components = tuple(components)
     count = len(components) - 1
@@ -102,15 +105,18 @@ def _same(one: tuple, other: tuple) -> bool:
 class MaximumEntropy(eqx.Module):
     """The interfaces with the largest `ΣH`, and how far ahead they are.
 
-    - `interfaces`: all n + 1, first and last included; `members`: those of the joints.
-    - `entropy`: `ΣH` there in nats, by fresh draws (if components were at hand): the draws that
-      chose the maximum overrate it.
-    - `entropies`: its terms, one a component. - `selected`: `ΣH` by the draws that chose.
-    - `runner_up`: members of the second best chain; `lead`: how much less its `ΣH` is, by the draws
-      that chose, with the error of the difference.
-
     `e^ΣH` is the probability that a system drawn from the prior satisfies all these interfaces, so
     `ΣH` is a lower bound of the evidence `log Z` of the end-to-end specification.
+
+    Args:
+        interfaces: All n + 1, first and last included.
+        members: Those of the joints.
+        entropy: `ΣH` there in nats, by fresh draws (if components were at hand): the draws that
+            chose the maximum overrate it.
+        entropies: Its terms, one a component.
+        selected: `ΣH` by the draws that chose.
+        runner_up: Members of the second best chain.
+        lead: How much less its `ΣH` is, by the draws that chose, with the error of the difference.
     """
 
     interfaces: tuple[Interface, ...]
@@ -145,7 +151,10 @@ def maximum_entropy_interfaces(
     Given the interfaces the components decouple, `H = Σ_i H_i(b_{i-1}, b_i)`, so that the maximum
     over all chains of members is a max-plus product of the tables, at the cost of one member
     against another a joint (Viterbi 1967, IEEE Trans. Inf. Theory 13:260). Arguments as in
-    `chain_tables`. **Raises** `RunError` if no chain of members was satisfied by any draws.
+    `chain_tables`.
+
+    Raises:
+        RunError: If no chain of members was satisfied by any draws.
     """
     one, two = jax.random.split(key)
     chain = chain_tables(components, families, first, last, key=one, draws=draws, points=points)

@@ -41,8 +41,10 @@ def pressure(chain: ChainTables, members: Sequence[int], joint: int = 0) -> Pres
     For each threshold the two members are taken that differ from the given one in this threshold
     alone, and least, to either side: `(H(t₊) - H(t₋)) / (t₊ - t₋)`; NaN without both of them, or
     where one of them was never satisfied. The difference is exact to second order in the spacing of
-    the levels, and its errors know that the draws are shared. Raises `DeclarationError` for
-    families of unions of boxes and a joint that does not exist.
+    the levels, and its errors know that the draws are shared.
+
+    Raises:
+        DeclarationError: Families of unions of boxes and a joint that does not exist.
     """
     if not 0 <= joint < len(chain) - 1:
         raise DeclarationError(

@@ -96,20 +96,6 @@ def satisfaction_law(
     exactly, `H(B) = H₁(first, B) + H₂(B, last)`: log P is linear in H, with slope 1 and level
     `-log Z`. The events overlap (a system satisfies many B), so this is no partition.
 
-    **Arguments**
-
-    - `ensemble`: a pair of component models whose arrays have a leading axis of systems, trained
-      or sampled however. Systems that do not satisfy the spec are left out and counted.
-    - `expected`: from `expected_satisfaction`.
-    - `key`: of the bootstrap.
-    - `initial`: the models at which each system started, in the same form. A system that satisfied
-      the spec before any training brings the prior's own law with it, so ensembles with such
-      starts are refused; drop these systems.
-    - `allow_satisfied`: take the ensemble whatever it started from: draws without a start
-      (rejection), or chains that have forgotten it.
-    - `least`: a candidate counts if so many of the solved systems are expected to satisfy it, and
-      at least 100 draws of the prior do; how many did satisfy it plays no part.
-
     The slope is that of a Poisson log-linear fit, `Σ (n_B - μ_B)(1, H_B) = 0`, which needs no
     logarithm of a count. Standard errors are those of a Bayesian bootstrap over systems and prior
     draws together. The noise floor is the distance of stretches of the pool (prior draws that
@@ -117,8 +103,22 @@ def satisfaction_law(
     and slope and level are within 4 standard errors of 1: an exact ensemble fails with
     probability .01. The last two also see a wrong `expected`, which the floor would share.
 
-    **Raises** `DeclarationError` for an ensemble of other models, for starts that satisfy the spec
-    or are not given, and for more solved systems than a quarter of the pool.
+    Args:
+        ensemble: A pair of component models whose arrays have a leading axis of systems, trained or
+            sampled however. Systems that do not satisfy the spec are left out and counted.
+        expected: From `expected_satisfaction`.
+        key: Of the bootstrap.
+        initial: The models at which each system started, in the same form. A system that satisfied
+            the spec before any training brings the prior's own law with it, so ensembles with such
+            starts are refused; drop these systems.
+        allow_satisfied: Take the ensemble whatever it started from: draws without a start
+            (rejection), or chains that have forgotten it.
+        least: A candidate counts if so many of the solved systems are expected to satisfy it, and
+            at least 100 draws of the prior do; how many did satisfy it plays no part.
+
+    Raises:
+        DeclarationError: An ensemble of other models, starts that satisfy the spec or are not
+            given, and more solved systems than a quarter of the pool.
     """
     weights = _stacked_weights("ensemble", ensemble, expected)
     count = len(next(iter(weights[0].values())))

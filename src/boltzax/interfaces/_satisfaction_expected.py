@@ -22,11 +22,13 @@ BATCH = 256
 class ExpectedSatisfaction(eqx.Module):
     """What the prior says of the candidate interfaces B between two components.
 
-    - `entropy`: `H(B) = H₁(first, B) + H₂(B, last)` in nats, `[candidate]`, and `log_evidence`,
-      `log Z = log P_prior[end-to-end spec]`; `entropy_replicates` and `log_evidence_replicates`
-      are those of a Bayesian bootstrap (Rubin 1981) over the shared prior draws;
-    - `counts`: prior draws that satisfy the rarer of the two contracts;
-    - `pool`: for other prior draws that satisfy the spec, which candidates each of them satisfies.
+    Args:
+        entropy: `H(B) = H₁(first, B) + H₂(B, last)` in nats, `[candidate]`.
+        log_evidence: `log Z = log P_prior[end-to-end spec]`.
+        entropy_replicates: Of a Bayesian bootstrap (Rubin 1981) over the shared prior draws.
+        log_evidence_replicates: Of the same bootstrap.
+        counts: Prior draws that satisfy the rarer of the two contracts.
+        pool: For other prior draws that satisfy the spec, which candidates each of them satisfies.
     """
 
     judge: "Judge"
@@ -79,8 +81,9 @@ def expected_satisfaction(
     as many other draws make the pool that the noise floor is taken from. `points` is the number
     of values of x looked at in each box (see `Contract`).
 
-    Raises `DeclarationError` unless there are two components and the candidates are interfaces
-    with the same values and dimension, and if no draw satisfies the spec.
+    Raises:
+        DeclarationError: Unless there are two components and the candidates are interfaces with the
+            same values and dimension, and if no draw satisfies the spec.
     """
     if len(components) != 2:
         raise DeclarationError(

@@ -24,7 +24,8 @@ class Series(eqx.Module):
 def in_series(components: Sequence[Component]) -> Component:
     """Components in series as one: a `Series`, independent priors, the composition of the logics.
 
-    Raises `DeclarationError` if there is none, or if one gives a value that the next does not know.
+    Raises:
+        DeclarationError: If there is none, or if one gives a value that the next does not know.
     """
     parts = tuple(components)
     if not parts or not all(isinstance(part, Component) for part in parts):
@@ -59,6 +60,7 @@ def end_to_end(
 ) -> Contract:
     """The contract of components in series, seen as one: nothing is said of what is between.
 
-    Raises `DeclarationError` if there are no components, or the shapes or values do not match.
+    Raises:
+        DeclarationError: If there are no components, or the shapes or values do not match.
     """
     return Contract(in_series(components), first, last, points=points)

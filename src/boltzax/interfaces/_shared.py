@@ -83,15 +83,6 @@ def shared_entropy(
     Given `g` the components are independent, `log P[all kept | g] = Σ_i H_i(g)`; without it they
     are not: `H(Θ | APIs) = log Σ_g p(g) Π_i e^{H_i(g)}`.
 
-    **Arguments**
-
-    - `build(g)`: the circuit at a value. It is called once for each value, before anything is
-      traced; only numbers may differ between values, not structure (number of boxes, activations).
-    - `law`: of `g`: `(values, probabilities)` for a discrete one, or a distribution, of which
-      `values` are drawn.
-    - `draws`: of the prior, by direct Monte Carlo, rounded up to a multiple of 32. All values of
-      `g` use the same whitened draws, so that differences between values have small errors.
-
     Errors are by a jackknife over 32 pieces of the draws; where `law` is a distribution, the
     spread over its draws is added to those of `total`, `marginal`, `coupling` and
     `total_correlation` (which then sees no more than the log of the number of values). Where
@@ -102,7 +93,16 @@ def shared_entropy(
     Mechanics of Interfaces Under Selection Pressure" (2023). Total correlation: Watanabe 1960, IBM
     J. Res. Dev. 4:66. Jackknife: Efron & Stein 1981, Ann. Stat. 9:586.
 
-    **Raises** `DeclarationError` for a law or a `build` that does not fit.
+    Args:
+        build: The circuit at a value. It is called once for each value, before anything is traced;
+            only numbers may differ between values, not structure (number of boxes, activations).
+        law: Of `g`: `(values, probabilities)` for a discrete one, or a distribution, of which
+            `values` are drawn.
+        draws: Of the prior, by direct Monte Carlo, rounded up to a multiple of 32. All values of
+            `g` use the same whitened draws, so that differences between values have small errors.
+
+    Raises:
+        DeclarationError: A law or a `build` that does not fit.
     """
     for name, value, least in (("draws", draws, BLOCKS), ("values", values, 2)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -155,17 +155,6 @@ def subset_entropy(
     free when only these data have to be right. `dH_s/d log ε = 2λ_s`, the learning coefficient of
     the loss restricted to the subset; `s ⊆ t` implies `H_t <= H_s`.
 
-    **Arguments**
-
-    - `x` `[datum, ...]`, `y` `[datum]` or `[datum, out]`: as `model` takes and gives them, one by
-      one. The error is the largest over the outputs of a datum.
-    - `subsets`: index lists or boolean masks `[datum]`, in a list or by name.
-    - `tolerances`: ε, in units of the output; any order.
-    - `chart`: which weights are free; the others stay as the model has them.
-    - `particles`, `moves`, `replicates`, `max_levels`: of the multilevel splitting, one run a
-      subset (and a compilation for all): a run that comes down to the smallest tolerance has passed
-      all others. Each level halves the probability, so that `max_levels` of 200 is 138 nats.
-
     Errors are of the spread of the `replicates` (a jackknife): a Student t with `replicates - 1`
     degrees of freedom. They see what runs differ in, not what all of them miss.
 
@@ -173,7 +162,22 @@ def subset_entropy(
     "Toward Statistical Mechanics of Interfaces Under Selection Pressure" (2023); volume scaling
     `V(ε) ~ ε^(2λ)` of errors: Watanabe 2009, ch. 7.
 
-    **Raises** `DeclarationError` for data, subsets or tolerances that do not fit.
+    Args:
+        x: Inputs `[datum, ...]`, as `model` takes them one by one.
+        y: Outputs `[datum]` or `[datum, out]`, as `model` gives them one by one. The error is the
+            largest over the outputs of a datum.
+        subsets: Index lists or boolean masks `[datum]`, in a list or by name.
+        tolerances: ε, in units of the output; any order.
+        chart: Which weights are free; the others stay as the model has them.
+        particles: Of the multilevel splitting, one run a subset (and a compilation for all): a run
+            that comes down to the smallest tolerance has passed all others.
+        moves: Random-walk moves of every particle at a level.
+        replicates: Independent runs of the splitting.
+        max_levels: Most levels of a run. Each level halves the probability, so that 200 is 138
+            nats.
+
+    Raises:
+        DeclarationError: Data, subsets or tolerances that do not fit.
     """
     x, y = _checked(model, x, y)
     gibbs = prior_of(model, prior, x, chart)

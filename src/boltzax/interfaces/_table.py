@@ -105,21 +105,22 @@ def entropy_table(
 ) -> EntropyTable:
     """`H(Θ | b, a) = log P_prior[margin >= 0]` in nats, for all pairs of two families.
 
-    **Arguments**
-
-    - `before`, `after`: an `Interface` or a `Family` for the input and the output of the component.
-    - `draws`: prior draws, shared by all pairs. Direct sampling serves probabilities above some
-      `100 / draws`.
-    - `points`: values of x looked at in each piece of the inputs. On the line a piece lies between
-      neighbouring ends of boxes of `before`, so that nested members have nested images draw by draw
-      and H is antitone in `before` without error; for one interface they are the points of
-      `Contract`. In more dimensions the points of all boxes are pooled.
-
     Cost: each draw sees each piece once. Where members of `after` accept one box a value, each
     image is rounded to their levels once for all members.
 
-    **Raises** `DeclarationError` for interfaces that do not fit the component, and counts that are
-    not positive.
+    Args:
+        before: An `Interface` or a `Family` for the input of the component.
+        after: An `Interface` or a `Family` for its output.
+        draws: Prior draws, shared by all pairs. Direct sampling serves probabilities above some
+            `100 / draws`.
+        points: Values of x looked at in each piece of the inputs. On the line a piece lies between
+            neighbouring ends of boxes of `before`, so that nested members have nested images draw
+            by draw and H is antitone in `before` without error; for one interface they are the
+            points of `Contract`. In more dimensions the points of all boxes are pooled.
+
+    Raises:
+        DeclarationError: Interfaces that do not fit the component, and counts that are not
+            positive.
     """
     before, after = as_family("before", before), as_family("after", after)
     check_draws(draws)
@@ -176,8 +177,11 @@ def tightest_kernel(table: EntropyTable) -> TightestKernel:
 
     Needs of every image that occurs, that the members which contain it have a smallest one among
     them; so it is when the family contains the intersection of any two members that can hold one
-    image, as threshold families do. **Raises** `DeclarationError` where two members contain an
-    image, and no member inside both of them does.
+    image, as threshold families do.
+
+    Raises:
+        DeclarationError: Where two members contain an image, and no member inside both of them
+            does.
     """
     contains = np.asarray(table.contains)
     above = np.asarray(table.after.order()).sum(1)

@@ -28,10 +28,17 @@ class Gap(eqx.Module):
 
     With `δ = f_fg - f_bg` and its predicted covariance `Σ`:
 
-    - `distance`: `|δ|` in the norm of the measure; `predicted`: `(tr Σ)^½`; `size`: `|f_bg|`.
-    - `z`: `(|δ|² - tr Σ)/sd`, and `p_value`, the chance of so large a `|δ|` for `δ ~ N(0, Σ)`.
-    - `loss_foreground`, `loss_background`: `½|f - y|²`; `ratio` of the two and `predicted_ratio`,
-      `1 + tr Σ/(2 loss_background)`; `loss_p_value`, two-sided.
+    Args:
+        distance: `|δ|` in the norm of the measure.
+        predicted: `(tr Σ)^½`.
+        size: `|f_bg|`.
+        z: `(|δ|² - tr Σ)/sd`.
+        p_value: The chance of so large a `|δ|` for `δ ~ N(0, Σ)`.
+        loss_foreground: `½|f - y|²` of the foreground.
+        loss_background: `½|f - y|²` of the background.
+        ratio: Of the two losses.
+        predicted_ratio: `1 + tr Σ/(2 loss_background)`.
+        loss_p_value: Two-sided.
     """
 
     distance: Float[Array, ""]
@@ -49,14 +56,18 @@ class Gap(eqx.Module):
 class Agreement(eqx.Module):
     """Whether foreground neurons are those of the background, in four parts.
 
-    - `energy`, `kernel`: distances of the clouds with p-values; `sliced`: a third, without.
-    - `gap`: functions and losses against their predicted noise.
-    - `mixing`: of the foreground, `net_mixing`: of the net (None where there are no frames);
-      `law`: energy distance of the foreground to draws of the law that a neuron should have.
-    - `level`: p-values at or below it speak against agreement.
-
     `failures` names the parts that failed and why; `consistent` if there are none. Each p-value is
     at most `level` by chance in a share `level` of confrontations (five of them at most).
+
+    Args:
+        energy: Distances of the clouds with p-values.
+        kernel: Distances of the clouds with p-values.
+        sliced: A third, without.
+        gap: Functions and losses against their predicted noise.
+        mixing: Of the foreground (None where there are no frames).
+        net_mixing: Of the net (None where there are no frames).
+        law: Energy distance of the foreground to draws of the law that a neuron should have.
+        level: p-values at or below it speak against agreement.
     """
 
     energy: TwoSample
@@ -145,29 +156,30 @@ def confront(
     Four parts, all always measured, as any of them alone can be fooled: a net whose neurons hardly
     left the prior has the cloud of neurons that learned nothing.
 
-    **Arguments**
-
-    - `background`: a trained net, with its neurons as cloud and function; or a `FixedPoint` or
-      `Probe`, with draws of its law and the function of its background.
-    - `foreground`: neurons in it: a `Foreground` (of `replay`, `foreground`), the riders of a
-      `Training` (of the background itself if left out), or bare coordinates.
-    - `law`: of which the neurons should be draws. Draws of it (from its nodes if four times as many
-      carry it, else `tempered` ones; or these, if coordinates are given) are compared with the
-      foreground. Batches heat a run above its `temperature`.
-    - `level`: p-value at or below which a part fails; `permutations` of the tests of clouds.
-
-    **The noise of functions.** Riders and the neurons of a net feel one field, so that to first
+    The noise of functions: riders and the neurons of a net feel one field, so that to first
     order what the net makes of its own fluctuations cancels in `δ = f_fg - f_bg`: it has the mean 0
     and the covariance `Σ = C_fg/M + C_bg/N`, `C = Cov(h)` over neurons, of independent samples of
     `M` and `N`. Against a fixed point or probe `Σ = C_fg/M`. `|δ|²` is compared with draws of
     `N(0, Σ)`, the covariances those of the samples; so are losses, `½|f_bg + δ - y|²`.
 
-    **Mixing** is judged by memory of the first frame (see `mixing`), of riders and net, unless the
+    Mixing is judged by memory of the first frame (see `mixing`), of riders and net, unless the
     dynamics is an optimiser, and by the `law`. Without frames or law it is not known, and fails.
 
-    **Raises** `DeclarationError` for a net that is no `SelfConsistency`, a training without riders,
-    a level that `permutations` cannot reach, or clouds of different coordinates; `RunError` if
-    tempered draws failed.
+    Args:
+        background: A trained net, with its neurons as cloud and function; or a `FixedPoint` or
+            `Probe`, with draws of its law and the function of its background.
+        foreground: Neurons in it: a `Foreground` (of `replay`, `foreground`), the riders of a
+            `Training` (of the background itself if left out), or bare coordinates.
+        law: Of which the neurons should be draws. Draws of it (from its nodes if four times as many
+            carry it, else `tempered` ones; or these, if coordinates are given) are compared with
+            the foreground. Batches heat a run above its `temperature`.
+        level: p-value at or below which a part fails.
+        permutations: Of the tests of clouds.
+
+    Raises:
+        DeclarationError: A net that is no `SelfConsistency`, a training without riders, a level
+            that `permutations` cannot reach, or clouds of different coordinates.
+        RunError: If tempered draws failed.
     """
     if not 0 < level < 1 or (1 + permutations) * level < 1 - 1e-9:
         raise DeclarationError(

@@ -65,11 +65,13 @@ def neuron_functions(
 ) -> Float[Array, "neuron datum *out"]:
     """What each neuron of a net does: `h_i(x)`, of which `f` is the mean; or activations.
 
-    - `points`: inputs with a leading axis; the nodes of the problem's measure if not given.
-    - `layer`: of a `Layered` net, 1 to `L`: `φ_l,i(x)`, without readout; if not given, the last
-      layer with its readout.
+    Args:
+        points: Inputs with a leading axis; the nodes of the problem's measure if not given.
+        layer: Of a `Layered` net, 1 to `L`: `φ_l,i(x)`, without readout; if not given, the last
+            layer with its readout.
 
-    **Raises** `DeclarationError` for a layer of a net that has none.
+    Raises:
+        DeclarationError: A layer of a net that has none.
     """
     points = problem.inputs() if points is None else points
     if layer is not None:
@@ -98,7 +100,8 @@ def data_kernel(
     `weights` are those of the measure at the data; `1/n` each if not given. Standard errors are
     over neurons, which count as independent.
 
-    **Raises** `DeclarationError` for fewer than two neurons, or weights of another length.
+    Raises:
+        DeclarationError: Fewer than two neurons, or weights of another length.
     """
     neurons, data = functions.shape[:2]
     if neurons < 2:

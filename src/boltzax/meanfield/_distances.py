@@ -54,8 +54,9 @@ def energy_distance(
     section 7); in the unit of the coordinates, and the same after any rotation or translation of
     both. The matrix of distances is made `128` rows at a time.
 
-    **Raises** `DeclarationError` for fewer than two points, for points without coordinates, or if
-    `permutations` is no positive whole number.
+    Raises:
+        DeclarationError: Fewer than two points, points without coordinates, or if `permutations` is
+            no positive whole number.
     """
     _check(x, y, "permutations", permutations)
     one = jnp.ones((), x.dtype)
@@ -77,7 +78,8 @@ def kernel_distance(
     between the pooled points, or between every so-manyth in the order of the first coordinate if
     there are more than 512 (Gretton et al. 2012, JMLR 13:723, eq. 3 and section 8). No unit.
 
-    **Raises** `DeclarationError` as `energy_distance`, and for a bandwidth that is not positive.
+    Raises:
+        DeclarationError: As `energy_distance`, and for a bandwidth that is not positive.
     """
     _check(x, y, "permutations", permutations)
     if bandwidth is None:
@@ -108,7 +110,8 @@ def sliced_wasserstein(
     (Bonneel et al. 2015, J. Math. Imaging Vision 51:22.) The error is that of the directions; two
     samples of one law do not have 0 but something of order `(1/n + 1/m)^½`.
 
-    **Raises** `DeclarationError` as `energy_distance`.
+    Raises:
+        DeclarationError: As `energy_distance`.
     """
     _check(x, y, "directions", directions)
     each = _sliced(x, y, key, directions)

@@ -42,8 +42,9 @@ class Langevin(AbstractDynamics):
     Its law is the Gibbs measure `p0 exp(-(N/T) loss)`, off by `O(dt²)` (Leimkuhler & Matthews 2013,
     Applied Mathematics Research eXpress 2013:34) and by the noise of batches.
 
-    - `dt`: step, in units in which the prior oscillates with period 2π for a standard normal.
-    - `friction`: `γ`.
+    Args:
+        dt: Step, in units in which the prior oscillates with period 2π for a standard normal.
+        friction: `γ`.
     """
 
     dt: float | Float[Array, ""] = 0.05

@@ -48,12 +48,12 @@ def finite_width(
 ) -> FiniteWidth:
     """The order `1/N` of a Bayesian net, `p ∝ p0^N exp(-(N/T) ½|f - y|²)`.
 
-    The square is an integral over fields (Hubbard 1959, Phys. Rev. Lett. 3:77),
+    The square is an integral over fields (Hubbard 1959, Phys. Rev. Lett. 3:77), ::
 
         E A(θ_1) = ∫ dk exp(N D(g* + ik)) a(g* + ik) / ∫ dk exp(N D(g* + ik)),   a(g) = E_ρ[A],
 
     exact at any `N`, with `D` the dual function. About its saddle, with `C = ∇²Ψ`, `H = T + C` and
-    `t = ∇³Ψ : H⁻¹`, the coefficient of `1/N` is
+    `t = ∇³Ψ : H⁻¹`, the coefficient of `1/N` is ::
 
         ½ ∇a·H⁻¹t - ½ ∇²a : H⁻¹ = -½ Cov_ρ(A, u),   u = δh·H⁻¹δh - δh·H⁻¹t,   δh = h - E_ρ[h],
 
@@ -61,11 +61,13 @@ def finite_width(
     neuron feels of itself, screened by the others, the second the shift of the field. For `A = h`
     this is `E f - f* = -(T/2N) H⁻¹ t`. Fluctuations of `f` have the covariance `C(1 + C/T)⁻¹/N`.
 
-    - `observable`: `A(model)` of one neuron, a number or an array. What was integrated out is a
-      sum over 16 Hermite nodes (256 points of Sobol's sequence in more than two dimensions).
-    - `cumulant`: the closed form that `fixed_point` was solved with, if it was.
+    Args:
+        observable: `A(model)` of one neuron, a number or an array. What was integrated out is a sum
+            over 16 Hermite nodes (256 points of Sobol's sequence in more than two dimensions).
+        cumulant: The closed form that `fixed_point` was solved with, if it was.
 
-    **Raises** `DeclarationError` for an observable of a closed form, or a closed form not passed.
+    Raises:
+        DeclarationError: An observable of a closed form, or a closed form not passed.
     """
     law = fixed_point.law
     nodes = cumulant if law is None else law.nodes

@@ -20,7 +20,7 @@ The last has `readout` [N, *out]; each has `embedding` [N, fan-in] and `bias` [N
 
 
 class Layered(AbstractEnsemble):
-    """A net with hidden layers of `N_1, ..., N_L` neurons:
+    """A net with hidden layers of `N_1, ..., N_L` neurons::
 
         φ_1 = act(b x + c),   z_l = W_l φ_{l-1} / √N_{l-1} + c_l,   φ_l = act(z_l),
         f = (1/N_L) Σ_j a_j φ_L,j(x),
@@ -43,16 +43,18 @@ class Layered(AbstractEnsemble):
     That is not enough to make it the neuron's equal: the layers beside a neuron of the net answer
     to it, and not to a rider. In the last layer of a net of one hidden layer nothing does.
 
-    **Arguments**
+    Args:
+        neuron: `Neuron(Unit(...), prior)`: activation, input dimension, bias and outputs, and the
+            prior of `readout`, `embedding` (that of each entry of the `W_l` too) and `bias`.
+        target: As of `SelfConsistency`, which is the case `hidden=()`.
+        measure: As of `SelfConsistency`, which is the case `hidden=()`.
+        temperature: As of `SelfConsistency`, which is the case `hidden=()`.
+        hidden: `N_1, ..., N_{L-1}`; `N_L` is the `width` of `train`.
+        layer: Where riders sit, `1 ... L`; the last layer if not given.
 
-    - `neuron`: `Neuron(Unit(...), prior)`: activation, input dimension, bias and outputs, and the
-      prior of `readout`, `embedding` (that of each entry of the `W_l` too) and `bias`.
-    - `target`, `measure`, `temperature`: as of `SelfConsistency`, which is the case `hidden=()`.
-    - `hidden`: `N_1, ..., N_{L-1}`; `N_L` is the `width` of `train`.
-    - `layer`: where riders sit, `1 ... L`; the last layer if not given.
-
-    **Raises** `DeclarationError` for a neuron that is no `Unit`, widths that are not positive, a
-    layer that is not there, or an embedding prior that depends on the entry.
+    Raises:
+        DeclarationError: A neuron that is no `Unit`, widths that are not positive, a layer that is
+            not there, or an embedding prior that depends on the entry.
     """
 
     neuron: Neuron

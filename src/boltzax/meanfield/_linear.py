@@ -10,7 +10,7 @@ from ._problem import SelfConsistency
 
 
 class LinearCumulant(AbstractCumulant):
-    """`h(x) = a w·x`, `a ~ N(0, σ_a²)`, `w ~ N(0, σ_w²)`: with `v = ∫ g x dm`,
+    """`h(x) = a w·x`, `a ~ N(0, σ_a²)`, `w ~ N(0, σ_w²)`: with `v = ∫ g x dm`, ::
 
         Ψ(g) = -½ log(1 - σ_a²σ_w²|v|²),    finite for σ_a²σ_w²|v|² < 1.
 
@@ -35,7 +35,8 @@ class LinearCumulant(AbstractCumulant):
     ) -> "LinearCumulant":
         """That of a problem's data; `readout` and `weight` are standard deviations of the prior.
 
-        Raises `DeclarationError` unless inputs are vectors and the target is one number.
+        Raises:
+            DeclarationError: Unless inputs are vectors and the target is one number.
         """
         x, y = problem.inputs(), problem.targets()
         if not eqx.is_array(x) or x.ndim != 2 or y.ndim != 1:

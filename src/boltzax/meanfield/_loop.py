@@ -21,16 +21,19 @@ KINDS = ("cooperative", "antagonistic")
 class Loop(eqx.Module):
     """`m -> update(m)` on a box: an ensemble answers to `m` by `update(m)`, and must make `m`.
 
-    - `update`: `[dim] -> [dim]`; a module's arrays are leaves, so that new numbers do not retrace.
-    - `lower`, `upper`: corners of the box, `[dim]` or one number.
-    - `kind`: "cooperative" if the update keeps order (no entry of its Jacobian is negative),
-      "antagonistic" if it reverses order (none is positive), None if neither is known.
-    - `free_energy`: `[dim] -> []`, in units of the user; compared between phases.
-    - `inside`: `[dim] -> bool`, whether a place has a meaning (a law exists there); the box is
-      always part of it.
+    Args:
+        update: `[dim] -> [dim]`; a module's arrays are leaves, so that new numbers do not retrace.
+        lower: The lower corner of the box, `[dim]` or one number.
+        upper: The upper corner.
+        kind: "cooperative" if the update keeps order (no entry of its Jacobian is negative),
+            "antagonistic" if it reverses order (none is positive), None if neither is known.
+        free_energy: `[dim] -> []`, in units of the user; compared between phases.
+        inside: `[dim] -> bool`, whether a place has a meaning (a law exists there); the box is
+            always part of it.
 
-    **Raises** `DeclarationError` for an empty or infinite box, an unknown kind, or an update that
-    does not give back `[dim]`.
+    Raises:
+        DeclarationError: An empty or infinite box, an unknown kind, or an update that does not give
+            back `[dim]`.
     """
 
     update: Callable
@@ -104,17 +107,17 @@ def fixed_points(
     - Else: Levenberg and Marquardt's method from `starts` places in the box; roots outside the
       domain are rejected and counted, equal ones merged. Uniqueness is never claimed.
 
-    **Arguments**
+    Args:
+        key: Of the starts, and of the places where the declared order is checked.
+        tolerance: Of the residual, relative to the largest side of the box; 1e-12 in float64, 1e-5
+            in float32. Roots nearer than its square root are one, and so are roots between which no
+            residual exceeds it: at a critical point a root is known no better.
+        steps: Most steps of a monotone loop.
+        throw: Raise `RunError` if no root was found; else look at `status`.
 
-    - `key`: of the starts, and of the places where the declared order is checked.
-    - `tolerance`: of the residual, relative to the largest side of the box; 1e-12 in float64, 1e-5
-      in float32. Roots nearer than its square root are one, and so are roots between which no
-      residual exceeds it: at a critical point a root is known no better.
-    - `steps`: most steps of a monotone loop.
-    - `throw`: raise `RunError` if no root was found; else look at `status`.
-
-    **Raises** `DeclarationError` if the Jacobian at 64 random places has a sign that `kind`
-    excludes, or a cooperative loop leaves its box.
+    Raises:
+        DeclarationError: If the Jacobian at 64 random places has a sign that `kind` excludes, or a
+            cooperative loop leaves its box.
     """
     check_whole("starts", starts, 1)
     check_whole("steps", steps, 1)

@@ -23,13 +23,16 @@ MEMORY = 0.1
 class Mixing(eqx.Module):
     """How neurons move among the lobes of their cloud, from frames of a run.
 
-    - `hop_rate`: share of neurons that change lobe between frames, per unit time; a lobe is the
-      pattern of signs of the coordinates about their mean. Hops back between frames are not seen.
-    - `memory`: largest correlation of a coordinate, or of its sign, in the first frame and in the
-      last; `allowed`: `0.1 + 4/√n`. Larger: the lobes are frozen, or the run too short to tell.
-    - `autocorrelation_time`: `Δ (½ + Σ ρ_k)` of the slowest coordinate, as far as the correlation
-      `ρ_k` over `k` frames stays above 0.05; not below half of `Δ`, the time between frames.
-    - `span`: time from first to last frame, in the unit of `dt` (steps for an optimiser).
+    Args:
+        hop_rate: Share of neurons that change lobe between frames, per unit time; a lobe is the
+            pattern of signs of the coordinates about their mean. Hops back between frames are not
+            seen.
+        memory: Largest correlation of a coordinate, or of its sign, in the first frame and in the
+            last.
+        allowed: `0.1 + 4/√n`. Larger: the lobes are frozen, or the run too short to tell.
+        autocorrelation_time: `Δ (½ + Σ ρ_k)` of the slowest coordinate, as far as the correlation
+            `ρ_k` over `k` frames stays above 0.05; not below half of `Δ`, the time between frames.
+        span: Time from first to last frame, in the unit of `dt` (steps for an optimiser).
     """
 
     hop_rate: Estimate
@@ -58,7 +61,8 @@ class Mixing(eqx.Module):
 def mixing(frames: Particles, interval: float | Float[Array, ""] = 1.0) -> Mixing:
     """Hops, memory and autocorrelation time from frames `[frame, neuron, ...]`, `interval` apart.
 
-    **Raises** `DeclarationError` for fewer than two frames or two neurons.
+    Raises:
+        DeclarationError: Fewer than two frames or two neurons.
     """
     count, neurons = jax.tree.leaves(frames)[0].shape[:2]
     for name, value in (("frames", count), ("neurons", neurons)):
@@ -85,7 +89,8 @@ def tempered(
     leave the lobe it fell into. The weights of lobes that no particle crosses between are those of
     the few ancestors that fell into each: in a cold field compare two keys first.
 
-    **Raises** `RunError`, unless `throw=False`, if the forward and the reverse pass disagree.
+    Raises:
+        RunError: Unless `throw=False`, if the forward and the reverse pass disagree.
     """
     if count < 4 * CHAINS:
         raise DeclarationError(

@@ -128,7 +128,8 @@ class ModularNet(eqx.Module):
 class ModularEnsemble(AbstractEnsemble):
     """The nets of a problem of `modular_addition`, for `train`: the same law, sums as products.
 
-    - `problem`: what `modular_addition` returns.
+    Args:
+        problem: What `modular_addition` returns.
     """
 
     problem: SelfConsistency
@@ -184,7 +185,10 @@ class ModularEnsemble(AbstractEnsemble):
 def modular_table(modulus: int) -> tuple[Float[Array, "pair input"], Float[Array, "pair modulus"]]:
     """All `P²` pairs `(n, m)`, one-hot `[P², 2P]`, and targets `1[n + m = q mod P] - 1/P`.
 
-    Pair `(n, m)` is row `P n + m`. Raises `DeclarationError` for an even modulus.
+    Pair `(n, m)` is row `P n + m`.
+
+    Raises:
+        DeclarationError: An even modulus.
     """
     p = check_modulus(modulus)
     n, m = np.divmod(np.arange(p * p), p)
@@ -229,15 +233,18 @@ def modular_addition(
     variance `s²/N`, so that the temperature is `s²`. Rubin, Seroussi & Ringel (2024, ICLR,
     arXiv:2310.03789) in mean-field units; `theory.modular_addition` solves it.
 
-    **Arguments**
+    Args:
+        modulus: `P`, odd.
+        noise: `s²`.
+        readout_scale: `σ_a`.
+        gamma: `γ`.
+        rows: Rows of the table that are data; all if None. The others have the weight 0, so that
+            tables of all sizes share their compiled functions.
+        product: Units `2 σ_a a w_n v_m` instead: the same law on the whole table, since a function
+            of `n` or of `m` alone does not couple to its target; not on a part of it.
 
-    - `modulus`: `P`, odd. `noise`: `s²`. `readout_scale`: `σ_a`. `gamma`: `γ`.
-    - `rows`: rows of the table that are data; all if None. The others have the weight 0, so that
-      tables of all sizes share their compiled functions.
-    - `product`: units `2 σ_a a w_n v_m` instead: the same law on the whole table, since a function
-      of `n` or of `m` alone does not couple to its target; not on a part of it.
-
-    **Raises** `DeclarationError` for an even modulus or one below 3, or numbers not positive.
+    Raises:
+        DeclarationError: An even modulus or one below 3, or numbers not positive.
     """
     measure, temperature, prior = _parts(modulus, noise, readout_scale, gamma, rows)
     neuron = Neuron(ModularUnit(modulus, readout_scale, product), prior)

@@ -32,7 +32,7 @@ def modular_width(
     """The coefficient `c` of `1/N` in the residual of a net: `E r = r* + c/N`.
 
     That of `finite_width`, `E f = f* - (T/2N) H⁻¹ t`, along the target, which is an eigenvector of
-    `H = T + C`:
+    `H = T + C`::
 
         c = (T/2) ⟨y, H⁻¹ t⟩/|y|²,   t = E_ρ[δh (δh·H⁻¹δh)],   T = s².
 

@@ -60,12 +60,13 @@ class Unit(eqx.Module):
 class Neuron(eqx.Module):
     """A neuron: what it adds to the field, and the prior of its weights.
 
-    - `model`: `h(x)`, any callable pytree with weights: `Unit`, an equinox module,
-      `bx.models.Function(fn, params)`.
-    - `prior`: `p0`, as of `bx.compile`: one distribution, or `bx.Independent` by path.
-
     A net of `N` of them is `f(x) = (1/N) Σ_i h(x; θ_i)` (Mei, Montanari & Nguyen 2018, PNAS
     115:E7665).
+
+    Args:
+        model: `h(x)`, any callable pytree with weights: `Unit`, an equinox module,
+            `bx.models.Function(fn, params)`.
+        prior: `p0`, as of `bx.compile`: one distribution, or `bx.Independent` by path.
     """
 
     model: PyTree

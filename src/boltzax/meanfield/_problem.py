@@ -79,14 +79,15 @@ class SelfConsistency(AbstractEnsemble):
     """One neuron in the field that its own ensemble makes: `f = E_ρ[h]`, `ρ ∝ p0 exp⟨g, h⟩`,
     `g = (y - f)/T`.
 
-    - `neuron`: `h` and `p0`.
-    - `target`: `y`, a function of `x`; None if each datum is a pair `(x, y)`.
-    - `measure`: `m`, over data; `⟨u, v⟩ = ∫ u·v dm`.
-    - `temperature`: `T`, in units of the loss `∫ ½|f - y|² dm`. The Gibbs measure over a net of `N`
-      neurons is `exp(-(N/T) loss)`; for `n` data with noise of variance `s²`, `T = N s²/n`.
-
     The field of an infinite net is a fixed point (Mei, Montanari & Nguyen 2018, PNAS 115:E7665);
     `solve` finds it, `train` makes it with particles.
+
+    Args:
+        neuron: `h` and `p0`.
+        target: `y`, a function of `x`; None if each datum is a pair `(x, y)`.
+        measure: `m`, over data; `⟨u, v⟩ = ∫ u·v dm`.
+        temperature: `T`, in units of the loss `∫ ½|f - y|² dm`. The Gibbs measure over a net of `N`
+            neurons is `exp(-(N/T) loss)`; for `n` data with noise of variance `s²`, `T = N s²/n`.
     """
 
     neuron: Neuron

@@ -20,9 +20,13 @@ from ._train import History, Training, batch_of, rider_drift
 class Foreground(eqx.Module):
     """Independent neurons that moved in a background and did not act on it.
 
-    - `riders`: where they came to (coordinates, leading axis); `rider_frames`: the same at evenly
-      spaced steps, with a leading frame axis, the last one included.
-    - `steps`, `dynamics`: of the run; `status`.
+    Args:
+        riders: Where they came to (coordinates, leading axis).
+        rider_frames: The same at evenly spaced steps, with a leading frame axis, the last one
+            included.
+        steps: Of the run.
+        dynamics: Of the run.
+        status: What became of it.
     """
 
     problem: SelfConsistency
@@ -58,12 +62,15 @@ def replay(
     way but riding along: there a neuron is what its past made it, and the last residual says
     nothing of that.
 
-    `key`: of the draws and the noise; with the key of a training from the prior with as many riders
-    they are its riders again. `frames` divides the steps of the history.
+    Args:
+        key: Of the draws and the noise; with the key of a training from the prior with as many
+            riders they are its riders again.
+        frames: States to keep; divides the steps of the history.
 
-    **Raises** `DeclarationError` without a history, or if the net is no `SelfConsistency` (in a
-    deeper net the field of a neuron is more than the residual); `RunError` unless `throw=False` if
-    weights became non-finite.
+    Raises:
+        DeclarationError: Without a history, or if the net is no `SelfConsistency` (in a deeper net
+            the field of a neuron is more than the residual).
+        RunError: Unless `throw=False` if weights became non-finite.
     """
     check_whole("riders", riders, 1)
     problem = training.problem
@@ -104,16 +111,20 @@ def foreground(
 ) -> Foreground:
     """`count` independent neurons from the prior in a background that stands still.
 
-    **Arguments**
+    Args:
+        background: `f`; the neurons feel `y - f`. That of a fixed point makes neurons that add up
+            to it again; the last residual of a net does not: an error of `f` comes back
+            `λ_max(Cov h)/T` times larger (`FixedPoint.stiffness`). For a net's field use `replay`
+            or riders.
+        steps: As of `train`.
+        dynamics: As of `train`.
+        frames: As of `train`.
+        throw: As of `train`.
+        batch: Fresh draws of the measure a step, for a background that is a function; None for the
+            nodes of the measure.
 
-    - `background`: `f`; the neurons feel `y - f`. That of a fixed point makes neurons that add up
-      to it again; the last residual of a net does not: an error of `f` comes back `λ_max(Cov h)/T`
-      times larger (`FixedPoint.stiffness`). For a net's field use `replay` or riders.
-    - `steps`, `dynamics`, `frames`, `throw`: as of `train`.
-    - `batch`: fresh draws of the measure a step, for a background that is a function; None for the
-      nodes of the measure.
-
-    **Raises** `DeclarationError` for a batch and a background known at the nodes alone.
+    Raises:
+        DeclarationError: A batch and a background known at the nodes alone.
     """
     for name, value in (("count", count), ("steps", steps)):
         check_whole(name, value, 1)

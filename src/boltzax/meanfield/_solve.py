@@ -33,22 +33,27 @@ class Uniqueness(eqx.Enumeration):
 class FixedPoint(eqx.Module):
     """A self-consistent field, and how well it is known.
 
-    - `background`: `f` at the nodes of the measure; `background(x)` anywhere.
-    - `field`: `g = (y - f)/T` at the nodes, `[node, *out]`.
-    - `law`: the law `ρ` of a neuron in that field, a `Probe` (None where it is a closed form).
-    - `residual`: `|T g + E_ρ[h] - y|`; no function of any law is nearer to self-consistency than
-      `f` is to the exact solution on these nodes by more than this: `|f - f*| <= residual`.
-    - `gap`: duality gap `F(ρ) - min F`, at most `½ residual²`.
-    - `stiffness`: `λ_max(Cov_ρ h)/T`. An error in the field comes back so many times larger, with
-      the other sign: above 1 the plain loop `g -> (y - E_ρ[h])/T` diverges.
-    - `loss`: `½|f - y|²`; `entropy`: `-KL(ρ‖p0)` a neuron; `free_energy`: `F = loss - T entropy`:
-      `-log Z = N F/T` to leading order in `N`.
-    - `fluctuation`: `trace Cov_ρ(h)`: a net of `N` independent draws has the loss
-      `loss + fluctuation/(2N)`.
-    - `thermal_fluctuation`: `trace Cov_ρ(h) (1 + Cov_ρ(h)/T)⁻¹`: the same for a net of the Gibbs
-      measure, whose neurons hold each other's fluctuations down.
-    - `ess`: effective nodes of the law; `inside`: whether the field is in the domain of `Ψ`.
-    - `unique`: a `Uniqueness`; `steps` of Newton; `status`.
+    Args:
+        background: `f` at the nodes of the measure; `background(x)` anywhere.
+        field: `g = (y - f)/T` at the nodes, `[node, *out]`.
+        law: The law `ρ` of a neuron in that field, a `Probe` (None where it is a closed form).
+        residual: `|T g + E_ρ[h] - y|`; no function of any law is nearer to self-consistency than
+            `f` is to the exact solution on these nodes by more than this: `|f - f*| <= residual`.
+        gap: Duality gap `F(ρ) - min F`, at most `½ residual²`.
+        stiffness: `λ_max(Cov_ρ h)/T`. An error in the field comes back so many times larger, with
+            the other sign: above 1 the plain loop `g -> (y - E_ρ[h])/T` diverges.
+        loss: `½|f - y|²`.
+        entropy: `-KL(ρ‖p0)` a neuron.
+        free_energy: `F = loss - T entropy`: `-log Z = N F/T` to leading order in `N`.
+        fluctuation: `trace Cov_ρ(h)`: a net of `N` independent draws has the loss
+            `loss + fluctuation/(2N)`.
+        thermal_fluctuation: `trace Cov_ρ(h) (1 + Cov_ρ(h)/T)⁻¹`: the same for a net of the Gibbs
+            measure, whose neurons hold each other's fluctuations down.
+        ess: Effective nodes of the law.
+        inside: Whether the field is in the domain of `Ψ`.
+        unique: A `Uniqueness`.
+        steps: Of Newton.
+        status: What became of the run.
     """
 
     problem: SelfConsistency
@@ -116,25 +121,26 @@ def solve(
     `T g + ∇Ψ(g) = y` is where `D(g) = (T/2)|g|² + Ψ(g) - ⟨y, g⟩` is least. `D` is strongly convex:
     there is one solution on the nodes, and the duality gap says how far it is.
 
-    **Arguments**
-
-    - `rule`, `order`, `seed`: nodes over the weights of one neuron, as of `bx.GaussianMeasure` in
-      the standard normal variables that the weights are images of: "sobol" (default, `order` a
-      power of two, 4096), "hermite", "trapezoid". A readout that is linear with a Gaussian prior is
-      integrated out. A second seed shows the error of the nodes.
-    - `cumulant`: `Ψ` in closed form, instead of nodes.
-    - `start`: a fixed point nearby (of another temperature) to start from.
-    - `refinements`: while fewer than 1,000 Sobol nodes carry the law, new ones are drawn where it
-      is and the field is solved for again, so many times at most.
-    - `tolerance`: of the residual, relative to `|y|`; 1e-9 in float64 and 1e-5 in float32.
-    - `steps`: most steps of Newton.
-    - `throw`: raise `RunError` if the run failed; else look at `status`.
-
     The nodes of the measure are those of `problem.measure`: quadrature, quasi-Monte-Carlo
     (`rule="sobol"`) or data.
 
-    **Raises** `DeclarationError` for a rule with negative weights, or a measure with negative
-    weights.
+    Args:
+        rule: Nodes over the weights of one neuron, as of `bx.GaussianMeasure` in the standard
+            normal variables that the weights are images of: "sobol" (default, `order` a power of
+            two, 4096), "hermite", "trapezoid". A readout that is linear with a Gaussian prior is
+            integrated out. A second seed shows the error of the nodes.
+        order: Number of nodes, as of `rule`.
+        seed: Of the scrambling of Sobol's sequence.
+        cumulant: `Ψ` in closed form, instead of nodes.
+        start: A fixed point nearby (of another temperature) to start from.
+        refinements: While fewer than 1,000 Sobol nodes carry the law, new ones are drawn where it
+            is and the field is solved for again, so many times at most.
+        tolerance: Of the residual, relative to `|y|`; 1e-9 in float64 and 1e-5 in float32.
+        steps: Most steps of Newton.
+        throw: Raise `RunError` if the run failed; else look at `status`.
+
+    Raises:
+        DeclarationError: A rule with negative weights, or a measure with negative weights.
     """
     weights = problem.measure.nodes()[1]
     if not isinstance(weights, Tracer) and bool(jnp.any(weights < 0)):

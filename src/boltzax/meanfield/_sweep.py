@@ -95,21 +95,21 @@ def sweep(
     where it was. A `SelfConsistency` is solved from the field before; its fixed point is unique, so
     that it has one phase and no jumps.
 
-    **Arguments**
+    Args:
+        make: Value -> `Loop` (traced: written with `jax.numpy`) or `SelfConsistency`. Every loop of
+            a family has the same dimension, box and kind.
+        values: Rising.
+        key: Of the starts from which phases are looked for at each value.
+        observe: Of a place `[dim]` (default: itself), or of a `FixedPoint` (default: its loss).
+        starts: At each value, if the loop is not cooperative; one that is starts at both corners.
+        damping: Of the loop's step, in (0, 1].
+        tolerance: Of the residual, as in `fixed_points` and `solve`.
+        steps: Most steps at one value; few of them show what a loop does that has no time.
+        throw: Raise `RunError` where a value did not settle; else look at `settled` and `status`.
 
-    - `make`: value -> `Loop` (traced: written with `jax.numpy`) or `SelfConsistency`. Every loop of
-      a family has the same dimension, box and kind.
-    - `values`: rising.
-    - `key`: of the starts from which phases are looked for at each value.
-    - `observe`: of a place `[dim]` (default: itself), or of a `FixedPoint` (default: its loss).
-    - `starts`: at each value, if the loop is not cooperative; one that is starts at both corners.
-    - `damping`: of the loop's step, in (0, 1].
-    - `tolerance`: of the residual, as in `fixed_points` and `solve`.
-    - `steps`: most steps at one value; few of them show what a loop does that has no time.
-    - `throw`: raise `RunError` where a value did not settle; else look at `settled` and `status`.
-
-    **Raises** `DeclarationError` for values that do not rise, a `make` that makes something else, a
-    kind that the update contradicts at either end.
+    Raises:
+        DeclarationError: Values that do not rise, a `make` that makes something else, a kind that
+            the update contradicts at either end.
     """
     host = np.asarray(values)
     if len(host) < 2 or not np.all(np.diff(host) > 0):

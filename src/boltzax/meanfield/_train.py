@@ -83,19 +83,19 @@ def train(
 ) -> Training:
     """Train a net of interacting neurons from the prior, with riders that feel it from the start.
 
-    **Arguments**
-
-    - `width`: `N`; the net's `f` is the mean of so many neurons.
-    - `steps`, `dynamics`: `Langevin()` at the problem's temperature if not given;
-      `Descent(optax.adam(1e-2))` for an optimiser.
-    - `batch`: fresh draws of the measure at every step, the same for net and riders; None
-      for all nodes of the measure.
-    - `riders`: neurons from the prior that see the live residual and add nothing to it.
-    - `frames`: how many states to keep, evenly spaced, the last one included; divides `steps`.
-    - `history`: keep the residuals of all steps, for `replay`: `steps x batch` numbers.
-    - `resume`: an earlier result of the same arguments to go on from, instead of the prior; the
-      same, bit for bit, as one longer run (`key`, `width` and `riders` are that run's).
-    - `throw`: raise `RunError` if weights became non-finite; else look at `status`.
+    Args:
+        width: `N`; the net's `f` is the mean of so many neurons.
+        steps: How many.
+        dynamics: `Langevin()` at the problem's temperature if not given;
+            `Descent(optax.adam(1e-2))` for an optimiser.
+        batch: Fresh draws of the measure at every step, the same for net and riders; None for all
+            nodes of the measure.
+        riders: Neurons from the prior that see the live residual and add nothing to it.
+        frames: How many states to keep, evenly spaced, the last one included; divides `steps`.
+        history: Keep the residuals of all steps, for `replay`: `steps x batch` numbers.
+        resume: An earlier result of the same arguments to go on from, instead of the prior; the
+            same, bit for bit, as one longer run (`key`, `width` and `riders` are that run's).
+        throw: Raise `RunError` if weights became non-finite; else look at `status`.
     """
     dynamics = Langevin() if dynamics is None else dynamics
     for name, value, least in (("width", width, 1), ("steps", steps, 1), ("riders", riders, 0)):

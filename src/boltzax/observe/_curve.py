@@ -23,11 +23,14 @@ def coefficient_curve(
     that autocorrelation leaves. Where fewer than 50 are left (β' is too far from β), the estimate
     is NaN: there a run of its own is needed, or a ladder (`bx.anneal`).
 
-    **Arguments**: a run at one beta; the betas asked for (each the factor of the summed energy);
-    `reference`, a model w* or a number, as in `learning_coefficient`.
+    Args:
+        trace: A run at one beta.
+        betas: The betas asked for, each the factor of the summed energy.
+        reference: A model w* or a number, as in `learning_coefficient`.
 
-    **Raises** `DeclarationError` for a run at several betas, for betas that are not positive, or if
-    weights were integrated out and the run kept no draws.
+    Raises:
+        DeclarationError: A run at several betas, betas that are not positive, or if weights were
+            integrated out and the run kept no draws.
     """
     wanted = jnp.atleast_1d(jnp.asarray(betas, float))
     if trace.betas.ndim:

@@ -22,7 +22,10 @@ def free_energy(trace: Trace, method: Method = "bar") -> Estimate:
       standard error.
 
     The error bar follows the whole sum as one time series, so that correlations between levels
-    (replica exchange makes some) are in it. Raises `DeclarationError` for a trace without a ladder.
+    (replica exchange makes some) are in it.
+
+    Raises:
+        DeclarationError: A trace without a ladder.
     """
     bridges = _bridges(trace)
     if method not in ("bar", "integration"):

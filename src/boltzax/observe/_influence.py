@@ -34,21 +34,6 @@ def influence(
     and `Σ_j μ_j` of a row is the response to all of the energy. A datum of weight 0 may stand among
     the others: its column is the response to adding it.
 
-    **Arguments**
-
-    - `energy`: whose data are perturbed, one column each, in the order of its terms and nodes.
-      Terms that are no integrals over data have no columns.
-    - `query`: what responds. None: the loss of the same data (a symmetric matrix); an energy: the
-      losses of its data; a function of the model: any array or pytree of arrays, with result
-      `[*beta, *shape, datum]`.
-    - `total`: sum over the columns with their weights, i.e. the response to the whole energy,
-      without the matrix; the last axis is gone.
-    - `normalised`: `-Corr` instead, in [-1, 1] for β > 0; NaN for a loss that does not vary.
-    - `batch_size`: data at a time, for rows and for columns; all, if not given. It bounds memory
-      and does not change the result. Losses are computed anew for each pair of blocks.
-    - `chunk`: draws at a time.
-    - `key`: for weights that were integrated out, which are drawn again, as in `trace.evaluate`.
-
     Errors are those of batch means: the spread of the means of 32 or more pieces of chains that
     are long against the autocorrelation time, about the mean of all. A piece of b draws with
     autocorrelation time τ makes the squared error too small by a fraction of about τ/b, and the
@@ -60,8 +45,23 @@ def influence(
     Bayesian influence: Kreer et al. 2025, arXiv:2509.26544. Batch means: Geyer 1992, Stat. Sci.
     7:473; pooled over chains: Argon and Andradóttir 2006, Nav. Res. Logist. 53:289.
 
-    **Raises** `DeclarationError` for a trace without draws or with fewer than 4 a chain, an energy
-    without data or of another model, and a loss that is not a scalar.
+    Args:
+        energy: Whose data are perturbed, one column each, in the order of its terms and nodes.
+            Terms that are no integrals over data have no columns.
+        query: What responds. None: the loss of the same data (a symmetric matrix); an energy: the
+            losses of its data; a function of the model: any array or pytree of arrays, with result
+            `[*beta, *shape, datum]`.
+        total: Sum over the columns with their weights, i.e. the response to the whole energy,
+            without the matrix; the last axis is gone.
+        normalised: `-Corr` instead, in [-1, 1] for β > 0; NaN for a loss that does not vary.
+        batch_size: Data at a time, for rows and for columns; all, if not given. It bounds memory
+            and does not change the result. Losses are computed anew for each pair of blocks.
+        chunk: Draws at a time.
+        key: For weights that were integrated out, which are drawn again, as in `trace.evaluate`.
+
+    Raises:
+        DeclarationError: A trace without draws or with fewer than 4 a chain, an energy without data
+            or of another model, and a loss that is not a scalar.
     """
     _check_trace(trace)
     _check_sizes(batch_size, chunk)

@@ -22,16 +22,15 @@ def learning_coefficient(
 ) -> Estimate:
     """`λ̂(β) = β (⟨E⟩ - E_ref)`, dimensionless; shape `[*beta]`.
 
-    **Arguments**
-
-    - `reference`: `E_ref`. 0 for a realisable population loss (the global coefficient); a model
-      `w*` for the local coefficient at `w*`, whose full energy is then subtracted (Lau et al.
-      2023, arXiv:2308.12108); or a number.
-    - `plain`: average the energy of full draws, the weights that were integrated out drawn again.
-      By default their average is taken in closed form, `⟨½ Σ_i s_i/(1+s_i)⟩` for the zero target
-      (Rao-Blackwell): same mean, smaller error. Needs `keep=True` in the run.
-
     For a regular model of d parameters `λ̂ → d/2`; `λ̂ = β ∂F/∂β` for `E_ref = 0` (Watanabe 2009).
+
+    Args:
+        reference: `E_ref`. 0 for a realisable population loss (the global coefficient); a model
+            `w*` for the local coefficient at `w*`, whose full energy is then subtracted (Lau et al.
+            2023, arXiv:2308.12108); or a number.
+        plain: Average the energy of full draws, the weights that were integrated out drawn again.
+            By default their average is taken in closed form, `⟨½ Σ_i s_i/(1+s_i)⟩` for the zero
+            target (Rao-Blackwell): same mean, smaller error. Needs `keep=True` in the run.
     """
     offset = reference_energy(trace, reference)
     energy = trace.evaluate(trace.gibbs.energy_of, key) if plain else trace.energy
@@ -48,7 +47,10 @@ def wbic(trace: Trace, n: int) -> Estimate:
     """`WBIC = n ⟨L⟩` at `β = n / log n` times the mean loss, in nats (Watanabe 2013, JMLR 14:867).
 
     It estimates the free energy at beta = n up to `O(sqrt(log n))`. `L` is the mean loss, `n` the
-    number of data. Raises `DeclarationError` if the trace was not drawn at `temperature.watanabe`.
+    number of data.
+
+    Raises:
+        DeclarationError: If the trace was not drawn at `temperature.watanabe`.
     """
     if not n > 1:
         raise DeclarationError(

@@ -49,13 +49,14 @@ LARGE = 100_000
 class LocalLearningCoefficient(eqx.Module):
     """`λ̂ = β (⟨E⟩ - E(w*))` with its verdict, its evidence, and the draws behind it.
 
-    - `estimate`: value, standard error (over chains and autocorrelation; with the error of the
-      extrapolation in the step where there is one), ess, r_hat;
-    - `verdict`: a `Verdict`; `usable` is whether it is `Verdict.usable`, `reason` its text;
-    - `evidence`: what the verdict is judged by;
-    - `trace`: the draws (for a sampler without a Metropolis test those at the shortest step), for
-      `coefficient_curve`, susceptibilities and every other observable;
-    - `minimum`: the model at the localised minimum next to w*.
+    Args:
+        estimate: Value, standard error (over chains and autocorrelation; with the error of the
+            extrapolation in the step where there is one), ess, r_hat.
+        verdict: A `Verdict`; `usable` is whether it is `Verdict.usable`, `reason` its text.
+        evidence: What the verdict is judged by.
+        trace: The draws (for a sampler without a Metropolis test those at the shortest step), for
+            `coefficient_curve`, susceptibilities and every other observable.
+        minimum: The model at the localised minimum next to w*.
     """
 
     estimate: Estimate
@@ -100,28 +101,29 @@ def local_learning_coefficient(
     and `λ̂ = β (⟨E⟩ - E(w*))`, dimensionless, with `E` the full energy at `w*` too (Lau et al. 2023,
     arXiv:2308.12108, eq. 10; λ̂ at finite n, see the conventions).
 
-    **Arguments**
-
-    - `energy`: e.g. `bx.SquaredError(model, bx.Empirical((x, y)))`, `model` trained. Over other
-      data it is the data-refined coefficient; with `chart` (`Select`, `Freeze`, `Mask`) the
-      weight-refined one (Wang et al. 2024, arXiv:2410.02984).
-    - `temperature`: `watanabe(n)`, n the mass of the measure, if None: `β = 1/log n` on the summed
-      loss. A number is `beta` itself.
-    - `localisation`: γ.
-    - `kernel`: if None, HMC over all data with steps of all lengths; above 100,000 coordinates
-      underdamped Langevin; for a `Subsampled` measure SGLD. Step sizes, metrics, trajectory
-      lengths, burn-in and the number of draws are found by the run itself.
-    - `chains`: independent chains, each from `w*`.
-    - `tolerance`: the run ends when the standard error is below this part of the value,
-    - `max_gradients`: or when so many gradients were taken, over all chains.
-
-    **Sampling without a Metropolis test** (`SGLD`, `Underdamped`, `SGNHT`) is made at a step and at
+    Sampling without a Metropolis test (`SGLD`, `Underdamped`, `SGNHT`) is made at a step and at
     half of it, and extrapolated to zero; as long as the two disagree by too much the step is halved
     again.
 
-    **Returns** a `LocalLearningCoefficient`; ask `.usable` before using `.estimate`.
+    Args:
+        energy: e.g. `bx.SquaredError(model, bx.Empirical((x, y)))`, `model` trained. Over other
+            data it is the data-refined coefficient; with `chart` (`Select`, `Freeze`, `Mask`) the
+            weight-refined one (Wang et al. 2024, arXiv:2410.02984).
+        temperature: `watanabe(n)`, n the mass of the measure, if None: `β = 1/log n` on the summed
+            loss. A number is `beta` itself.
+        localisation: γ.
+        kernel: If None, HMC over all data with steps of all lengths; above 100,000 coordinates
+            underdamped Langevin; for a `Subsampled` measure SGLD. Step sizes, metrics, trajectory
+            lengths, burn-in and the number of draws are found by the run itself.
+        chains: Independent chains, each from `w*`.
+        tolerance: The run ends when the standard error is below this part of the value.
+        max_gradients: It also ends when so many gradients were taken, over all chains.
 
-    **Raises** `DeclarationError` for wrong arguments.
+    Returns:
+        A `LocalLearningCoefficient`; ask `.usable` before using `.estimate`.
+
+    Raises:
+        DeclarationError: Wrong arguments.
     """
     _check(energy, localisation, tolerance, max_gradients, chains, kernel)
     gibbs = _localised(energy, temperature, localisation, chart)

@@ -16,11 +16,12 @@ from ._free_energy import bar_series
 class Phase(eqx.Module):
     """A region of the weights, by a run along a ladder that was kept to it.
 
-    - `trace`: from `anneal`, with the prior restricted to the region (and normalised there).
-    - `log_mass`: logarithm of the region's mass under the prior of the whole.
-    - `share`: for each draw, axes `[beta, chain, draw]`, the part of it that counts: 1 (the
-      default) if the run's prior is the region, the indicator of a smaller region, or `1/k` where
-      a restriction of one unit stands for `k` equivalent ones.
+    Args:
+        trace: From `anneal`, with the prior restricted to the region (and normalised there).
+        log_mass: Logarithm of the region's mass under the prior of the whole.
+        share: For each draw, axes `[beta, chain, draw]`, the part of it that counts: 1 (the
+            default) if the run's prior is the region, the indicator of a smaller region, or `1/k`
+            where a restriction of one unit stands for `k` equivalent ones.
     """
 
     trace: Trace

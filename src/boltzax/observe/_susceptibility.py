@@ -23,14 +23,6 @@ def susceptibility(
 
     Units: those of A, since h is a number and `β B` is in nats.
 
-    **Arguments**
-
-    - `observable`: `A`, a function of the model that gives an array or a pytree of arrays (one
-      `Estimate` for each), or an energy, whose value it then is.
-    - `perturbation`: `B`. Energies are linear in their measure, so a perturbation of the data from
-      `mu` to `mu + h (nu - mu)` is the declared energy over `nu - mu`.
-    - `key`: for weights that were integrated out, which are drawn again, as in `trace.evaluate`.
-
     The covariance is that of all draws together, with n - 1; its error is that of the mean of
     `(A - ⟨A⟩)(B - ⟨B⟩)` as an autocorrelated series. The weights that a `chart` froze do not move,
     so a run with a chart gives the response of that part of the model alone.
@@ -38,8 +30,16 @@ def susceptibility(
     Fluctuation and response: Kubo 1957, J. Phys. Soc. Japan 12:570. For models of data: Baker et
     al. 2025, arXiv:2504.18274, whose χ is this divided by β (nβ there).
 
-    **Raises** `DeclarationError` for a trace without draws, for a perturbation that is not an
-    energy, has a `Localisation` in it (which β does not multiply) or is of another model.
+    Args:
+        observable: `A`, a function of the model that gives an array or a pytree of arrays (one
+            `Estimate` for each), or an energy, whose value it then is.
+        perturbation: `B`. Energies are linear in their measure, so a perturbation of the data from
+            `mu` to `mu + h (nu - mu)` is the declared energy over `nu - mu`.
+        key: For weights that were integrated out, which are drawn again, as in `trace.evaluate`.
+
+    Raises:
+        DeclarationError: A trace without draws, a perturbation that is not an energy, has a
+            `Localisation` in it (which β does not multiply) or is of another model.
     """
     check_energy(trace, "perturbation", perturbation)
     a, b = check_observable(trace, "observable", observable), Values(perturbation)

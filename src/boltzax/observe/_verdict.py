@@ -41,18 +41,22 @@ class Verdict(eqx.Enumeration):
 class Evidence(eqx.Module):
     """What a verdict is judged by.
 
-    - `acceptance`: mean acceptance of the Metropolis test on the full energy (NaN without one);
-    - `divergent`: share of divergent trajectories;
-    - `r_hat`, `ess`: of the energy, over the draws that count;
-    - `burn_in`: draws a chain that were left out after the warm-up because the energy still moved;
-    - `steps`: factors of the step size that were run, and `by_step`, `by_step_error` the
-      coefficient at each (empty for samplers with a Metropolis test);
-    - `gap`: `β (E(w*) - E_min)` in nats, `E_min` the localised minimum next to w*;
-    - `gap_chance`: probability of as large a mean gradient at w* if its expectation over the data
-      were zero (NaN where the measure is no sample);
-    - `sensitivity`: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone decides, 1 and above where the
-      localisation does, and its standard error;
-    - `gradients`: gradient evaluations of all chains, warm-up included.
+    Args:
+        acceptance: Mean acceptance of the Metropolis test on the full energy (NaN without one).
+        divergent: Share of divergent trajectories.
+        r_hat: Of the energy, over the draws that count.
+        ess: Of the energy, over the draws that count.
+        burn_in: Draws a chain that were left out after the warm-up because the energy still moved.
+        steps: Factors of the step size that were run (empty with a Metropolis test).
+        by_step: The coefficient at each.
+        by_step_error: Its standard error.
+        gap: `β (E(w*) - E_min)` in nats, `E_min` the localised minimum next to w*.
+        gap_chance: Probability of as large a mean gradient at w* if its expectation over the data
+            were zero (NaN where the measure is no sample).
+        sensitivity: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone decides, 1 and above where the
+            localisation does.
+        sensitivity_error: Its standard error.
+        gradients: Gradient evaluations of all chains, warm-up included.
     """
 
     acceptance: float

@@ -23,7 +23,8 @@ def clouds(
     `coordinates` are columns by number, or by name (`"embedding[1]"`, `"bias"`) for neurons. Of
     more than `most` points the first `most` are shown.
 
-    **Raises** `DeclarationError` for a coordinate that a cloud does not have.
+    Raises:
+        DeclarationError: A coordinate that a cloud does not have.
     """
     shown = [("background", background, BLUE), ("foreground", foreground, ORANGE)]
     ax = axes_of(ax, size=(4.4, 4.2))

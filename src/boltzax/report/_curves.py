@@ -62,16 +62,15 @@ def learning_coefficient(
 ) -> Axes:
     """`λ̂` against `log n`, with its error band; n is beta times the mass of the data measure.
 
-    **Arguments**
-
-    - `curve`: a trace at several betas, or the `Estimate` of its curve together with `log_n`.
-    - `bound`: `log c_k²` of the modes of the model's function; draws half the number of modes that
-      n data resolve, `½ Σ_k n c_k²/(1 + n c_k²)`.
-    - `ansatz`: the least-squares fit of `c (log n)²` to the rise of the curve.
-    - `limit`: the exact limit, e.g. `theory.tanh_network(128)`, drawn with its approach
-      `λ - (m-1)/log n`.
-    - `plateau`: a claimed plateau.
-    - `mark_turn`: the highest point, with the bracket in which the errors allow it to lie.
+    Args:
+        curve: A trace at several betas, or the `Estimate` of its curve together with `log_n`.
+        bound: `log c_k²` of the modes of the model's function; draws half the number of modes that
+            n data resolve, `½ Σ_k n c_k²/(1 + n c_k²)`.
+        ansatz: The least-squares fit of `c (log n)²` to the rise of the curve.
+        limit: The exact limit, e.g. `theory.tanh_network(128)`, drawn with its approach
+            `λ - (m-1)/log n`.
+        plateau: A claimed plateau.
+        mark_turn: The highest point, with the bracket in which the errors allow it to lie.
     """
     x, values = _curve(curve, log_n)
     ax = axes_of(ax)

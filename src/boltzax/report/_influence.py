@@ -16,15 +16,14 @@ def influence(
 ) -> Axes:
     """A matrix as colours, red up and blue down; hatched where it is within its error of zero.
 
-    **Arguments**
-
-    - `matrix`: from `influence`, shape `[query, datum]`.
-    - `limit`: the value of the darkest colours, ±; the largest entry, if not given. Give it when
-      matrices are compared.
-    - `sigmas`: an entry below so many standard errors is hatched.
-    - `label`: of the colours.
-
     An entry that is not finite is left grey.
+
+    Args:
+        matrix: From `influence`, shape `[query, datum]`.
+        limit: The value of the darkest colours, ±; the largest entry, if not given. Give it when
+            matrices are compared.
+        sigmas: An entry below so many standard errors is hatched.
+        label: Of the colours.
     """
     value, error = np.asarray(matrix.value, float), np.asarray(matrix.standard_error, float)
     if value.ndim != 2:

@@ -12,7 +12,10 @@ from ._axes import CYCLE, Axes, Rectangle, axes_of, legend
 def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}") -> Axes:
     """The acceptable values of each logical value: bars on a line, or boxes in a plane.
 
-    Rays run to the edge of the picture. Raises `DeclarationError` in more than two dimensions.
+    Rays run to the edge of the picture.
+
+    Raises:
+        DeclarationError: In more than two dimensions.
     """
     if shown.dim > 2:
         raise DeclarationError(
@@ -51,7 +54,10 @@ def contract(shown: Contract, *, ax: Axes | None = None) -> Axes:
     """What a component on the line must do: from each interval of inputs into one of the boxes.
 
     Draw the component's function over it: it keeps the contract if it stays in the coloured boxes
-    wherever there are any. Raises `DeclarationError` unless both interfaces are intervals.
+    wherever there are any.
+
+    Raises:
+        DeclarationError: Unless both interfaces are intervals.
     """
     if shown.assume.dim != 1 or shown.guarantee.dim != 1:
         raise DeclarationError(

@@ -26,17 +26,16 @@ def spectrum(
 ) -> Axes:
     """`⟨c_k²⟩` against its degree, with the slope that theory gives its logarithm.
 
-    **Arguments**
-
-    - `squares`: from `observe.spectrum`, shape `[count]`.
-    - `degrees`: of the basis functions, `basis.degrees(count)`; 0, 1, 2, ... if not given.
-    - `against`: the axis on which the law is a line: `"sqrt"` (Hermite), `"linear"` (Legendre,
-      Fourier) or `"log"` (a power law).
-    - `slope`: d log c_k² by that axis, e.g. `theory.hermite_slope(...)`; drawn through the
-      centre of the later half of the modes.
-    - `log`: the estimate is of `log c_k²` already.
-    - `floor`: modes below this fraction of the largest are round-off (or zero by symmetry) and
-      are left out.
+    Args:
+        squares: From `observe.spectrum`, shape `[count]`.
+        degrees: Of the basis functions, `basis.degrees(count)`; 0, 1, 2, ... if not given.
+        against: The axis on which the law is a line: `"sqrt"` (Hermite), `"linear"` (Legendre,
+            Fourier) or `"log"` (a power law).
+        slope: d log c_k² by that axis, e.g. `theory.hermite_slope(...)`; drawn through the centre
+            of the later half of the modes.
+        log: The estimate is of `log c_k²` already.
+        floor: Modes below this fraction of the largest are round-off (or zero by symmetry) and are
+            left out.
     """
     if against not in _NAMES:
         raise DeclarationError(

@@ -19,7 +19,8 @@ def sweep(
 
     `component` is the column that is shown, `labels` are those of the axes.
 
-    **Raises** `DeclarationError` for a column that is not there.
+    Raises:
+        DeclarationError: A column that is not there.
     """
     columns = result.up.shape[1]
     if not -columns <= component < columns:

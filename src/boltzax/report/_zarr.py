@@ -46,15 +46,17 @@ class ZarrSink(AbstractSink):
     the like are in memory as well as in the store. With `checkpoints=` a run that was killed goes
     on, and the store is that of an unbroken run.
 
-    - `path`: a folder, one for each run.
-    - `names`: what is stored, e.g. `("w", "energy")`; everything if None. The draws leave memory
-      even if they are not stored.
-    - `derive`: more to be stored, `{"name": fn}`: `fn(model)` at every draw, e.g. the loss of each
-      datum. Weights that were integrated out are drawn from their conditional law.
-    - `memory`: bytes of draws that are in memory at once, about; longer runs take more chunks.
+    Args:
+        path: A folder, one for each run.
+        names: What is stored, e.g. `("w", "energy")`; everything if None. The draws leave memory
+            even if they are not stored.
+        derive: More to be stored, `{"name": fn}`: `fn(model)` at every draw, e.g. the loss of each
+            datum. Weights that were integrated out are drawn from their conditional law.
+        memory: Bytes of draws that are in memory at once, about; longer runs take more chunks.
 
-    **Raises** `DeclarationError` if the store is of another declaration, or `names` are unknown;
-    `RunError` if it lacks draws that a resumed run had made, or cannot be written.
+    Raises:
+        DeclarationError: If the store is of another declaration, or `names` are unknown.
+        RunError: If it lacks draws that a resumed run had made, or cannot be written.
     """
 
     path: str | Path
@@ -280,7 +282,8 @@ def open_zarr(path: str | Path) -> _xarray.Dataset:
     weight are `w.` and its path, unconstrained as in `trace.w`. Of a run under way, or one that was
     cut short, it has the draws so far.
 
-    **Raises** `DeclarationError` if there is no store of boltzax.
+    Raises:
+        DeclarationError: If there is no store of boltzax.
     """
     group = _group(Path(path).absolute())
     there = _written(group, group.attrs["draws"])  # the last chunk goes past them
@@ -294,7 +297,8 @@ def open_zarr(path: str | Path) -> _xarray.Dataset:
 def load_trace(path: str | Path, gibbs: Gibbs, draws: slice = slice(None)) -> Trace:
     """The trace of a store, with its weights, or some of its draws; of `gibbs` that it is of.
 
-    **Raises** `DeclarationError` if the draws are of another Gibbs measure, or not in the store.
+    Raises:
+        DeclarationError: If the draws are of another Gibbs measure, or not in the store.
     """
     stored = dict(_group(Path(path).absolute()).attrs["declaration"])
     own = {name: each for name, each in stored.items() if name.startswith(("gibbs", "made by "))}

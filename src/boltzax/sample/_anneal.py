@@ -49,21 +49,26 @@ def anneal(
     readout of exchangeable units is integrated out, the units move one at a time by rank-two
     updates in a graded basis; else the kernel is `NUTS` (`RandomWalk` for SMC).
 
-    **Arguments**
+    Args:
+        by: `"replica_exchange"` runs all levels at once and lets neighbours swap; `chains` ladders,
+            half of them started cold. `"smc"` carries `chains` populations of `draws` particles
+            from the prior to the coldest level, with `thin` moves a level, then back again.
+        warmup: As in `sample` (warm-up has no part in SMC).
+        draws: As in `sample` (warm-up has no part in SMC).
+        thin: As in `sample` (warm-up has no part in SMC).
+        keep: Whether to keep the draws of the weights.
+        throw: Raise if the run failed.
 
-    - `by`: `"replica_exchange"` runs all levels at once and lets neighbours swap; `chains` ladders,
-      half of them started cold. `"smc"` carries `chains` populations of `draws` particles from the
-      prior to the coldest level, with `thin` moves a level, then back again.
-    - `warmup`, `draws`, `thin`: as in `sample` (warm-up has no part in SMC).
-    - `keep`: whether to keep the draws of the weights. `throw`: raise if the run failed.
+    Returns:
+        A `Trace` with axes `[beta, chain, draw]` for the requested betas in the order given; the
+        whole ladder is in `trace.bridges` and serves the free energy.
 
-    **Returns** a `Trace` with axes `[beta, chain, draw]` for the requested betas in the order
-    given; the whole ladder is in `trace.bridges` and serves the free energy.
-
-    **Raises** `DeclarationError` for wrong arguments; `RunError`, unless `throw=False`, if a chain
-    failed or the ladder lags: chains that started cold disagree with those that started hot (split
-    r_hat of the energy above 1.05), no replica of any chain made a round trip from the coldest
-    level to the prior and back, or for SMC the forward and the reverse pass disagree.
+    Raises:
+        DeclarationError: Wrong arguments.
+        RunError: Unless `throw=False`, if a chain failed or the ladder lags: chains that started
+            cold disagree with those that started hot (split r_hat of the energy above 1.05), no
+            replica of any chain made a round trip from the coldest level to the prior and back, or
+            for SMC the forward and the reverse pass disagree.
     """
     requested = check_ladder(betas)
     check_run(gibbs, kernel or NUTS(), chains, warmup, draws, thin)

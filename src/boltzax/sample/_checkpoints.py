@@ -49,14 +49,17 @@ class Checkpoints(AbstractCheckpoints):
     A run that was killed at any moment goes on from its last checkpoint when the same line is run
     again, and gives the same draws to the last bit. With more `draws` it is extended.
 
-    - `folder`: one folder for each run. Several processes of one run share it.
-    - `every`: chunks (twentieths of a run) from one checkpoint to the next.
-    - `keep`: states that are kept. Records are written once and all kept.
-    - `fallback`: if the last checkpoint is damaged, go on from the last one that is not.
+    Args:
+        folder: One folder for each run. Several processes of one run share it.
+        every: Chunks (twentieths of a run) from one checkpoint to the next.
+        keep: States that are kept. Records are written once and all kept.
+        fallback: If the last checkpoint is damaged, go on from the last one that is not.
 
-    **Raises** `DeclarationError` if the folder holds a run of another declaration (it names the
-    differences), or is in use; `RunError` if what is in it was damaged, or cannot be written. A
-    change of versions or devices is a warning: the draws are then the same up to rounding.
+    Raises:
+        DeclarationError: If the folder holds a run of another declaration (it names the
+            differences), or is in use.
+        RunError: If what is in it was damaged, or cannot be written. A change of versions or
+            devices is a warning: the draws are then the same up to rounding.
     """
 
     folder: str | Path

@@ -30,6 +30,8 @@ class MinibatchMALA(AbstractKernel):
     it is. The log-ratio of the densities is estimated by the mean of `parts` independent batches,
     its variance `v` by their spread, and the move accepted with probability `min(1, exp(Δ - p))`,
 
+    ::
+
         p = v/2 + v²/(4(m+1)) + v³/(3(m+1)(m+3)),   m = parts
 
     (Ceperley & Dewing 1999, J. Chem. Phys. 110:9812, their series for an estimated variance). That

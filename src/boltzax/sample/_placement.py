@@ -30,15 +30,16 @@ def _is_data(node: object) -> bool:
 class Placement(eqx.Module):
     """Chains, data and weights over the axes of a `jax.sharding.Mesh`.
 
-    - `mesh`: devices, e.g. `jax.make_mesh((2,), ("chain",))`; on CPU as many as
-      `jax.config.update("jax_num_cpu_devices", 2)` has made. With several processes
-      (`jax.distributed`) a mesh over `jax.devices()` spans them all.
-    - `chains`: the mesh axis that the chains are split over (None: every device has all of them).
-    - `data`: the mesh axis that the data are split over: each device sums over its own part.
-    - `weights`: for a model too large for one device, a partition of each leaf by path, e.g.
-      `{"weight[0]": PartitionSpec(None, "model")}`.
-
     The draws do not depend on the placement, up to the rounding of sums that are split.
+
+    Args:
+        mesh: Devices, e.g. `jax.make_mesh((2,), ("chain",))`; on CPU as many as
+            `jax.config.update("jax_num_cpu_devices", 2)` has made. With several processes
+            (`jax.distributed`) a mesh over `jax.devices()` spans them all.
+        chains: The mesh axis that the chains are split over (None: every device has all of them).
+        data: The mesh axis that the data are split over: each device sums over its own part.
+        weights: For a model too large for one device, a partition of each leaf by path, e.g.
+            `{"weight[0]": PartitionSpec(None, "model")}`.
     """
 
     mesh: Mesh = eqx.field(static=True, converter=_automatic)
@@ -69,7 +70,8 @@ class Placement(eqx.Module):
         Data are the arrays of every `Empirical` measure; where a squared loss has been lowered to
         moments of the data there are none left to split.
 
-        Raises `DeclarationError` if the chains, or the data, do not divide over their axis.
+        Raises:
+            DeclarationError: If the chains, or the data, do not divide over their axis.
         """
         own = self.weights or {}
         self._check_paths(own, start)

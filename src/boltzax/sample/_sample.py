@@ -35,24 +35,28 @@ def sample(
 ) -> Trace:
     """Draw from `p(w) ∝ π(w) exp(-U(w, β))` with `chains` independent chains.
 
-    **Arguments**
+    Args:
+        gibbs: From `compile`; with a vector of betas (`gibbs.at(betas)`) all run at once.
+        kernel: `NUTS()` if not given; `MALA()`, `RandomWalk()`.
+        warmup: Steps to tune and forget.
+        draws: Draws to keep a chain.
+        thin: Steps a draw.
+        start: Coordinates to start all chains at (`gibbs.position(model)`); each chain starts at
+            its own draw of the prior if not given.
+        keep: Whether to keep the draws, or only their energies.
+        throw: Raise `RunError` if the run failed; else look at `trace.status`.
+        reduce: Statistics to sum up inside the loop, `{"name": bx.Mean(fn, length)}`; their results
+            are `trace.reduced["name"]`.
+        sink: Where the draws go as they are made (`bx.ZarrSink`), instead of memory.
+        checkpoints: Where the run is saved, and resumed from (`bx.Checkpoints`).
+        placement: Devices for chains, data and weights (`bx.Placement`).
 
-    - `gibbs`: from `compile`; with a vector of betas (`gibbs.at(betas)`) all run at once.
-    - `kernel`: `NUTS()` if not given; `MALA()`, `RandomWalk()`.
-    - `warmup`, `draws`, `thin`: steps to tune and forget; draws to keep a chain; steps a draw.
-    - `start`: coordinates to start all chains at (`gibbs.position(model)`); each chain starts at
-      its own draw of the prior if not given.
-    - `keep`: whether to keep the draws, or only their energies.
-    - `throw`: raise `RunError` if the run failed; else look at `trace.status`.
-    - `reduce`: statistics to sum up inside the loop, `{"name": bx.Mean(fn, length)}`; their results
-      are `trace.reduced["name"]`.
-    - `sink`: where the draws go as they are made (`bx.ZarrSink`), instead of memory.
-    - `checkpoints`: where the run is saved, and resumed from (`bx.Checkpoints`).
-    - `placement`: devices for chains, data and weights (`bx.Placement`).
+    Returns:
+        A `Trace` with axes `[*beta, chain, draw]`.
 
-    **Returns** a `Trace` with axes `[*beta, chain, draw]`.
-
-    **Raises** `DeclarationError` for wrong arguments, `RunError` for a failed run.
+    Raises:
+        DeclarationError: Wrong arguments.
+        RunError: A failed run.
     """
     kernel = NUTS() if kernel is None else kernel
     check_run(gibbs, kernel, chains, warmup, draws, thin)

@@ -31,17 +31,20 @@ class SGLD(AbstractKernel):
     Welling & Teh 2011 (ICML, eq. 4) at constant step, without a Metropolis test: the law is off by
     `O(ε)`. `G = scale²` is the preconditioner's.
 
-    - `step_size`: `ε`. Chosen in warm-up if None, so that the discretisation error of the energy
-      has variance `error` a coordinate, and minibatches add at most 2% to the variance of a step;
-      then `scale * ε` is used, so that two runs that differ in `scale` alone tell what it does.
-    - `preconditioner`: `Identity()`, `RMSprop()`, `Variance()`.
-    - `momentum`: the drift is a moving average of gradients with this memory (0: the gradient
-      itself), as in Adam (Kingma & Ba 2015, with their correction of the start); the noise is not
-        averaged. `ε` is shortened by `1 - momentum`, for the average lags so many steps behind.
-
     Minibatches belong to the measure: `Subsampled(Empirical(data), batch_size)`. Every step of
     every chain draws its own; over all data the gradient is exact (the unadjusted Langevin
     algorithm).
+
+    Args:
+        step_size: `ε`. Chosen in warm-up if None, so that the discretisation error of the energy
+            has variance `error` a coordinate, and minibatches add at most 2% to the variance of a
+            step; then `scale * ε` is used, so that two runs that differ in `scale` alone tell what
+            it does.
+        preconditioner: `Identity()`, `RMSprop()`, `Variance()`.
+        momentum: The drift is a moving average of gradients with this memory (0: the gradient
+            itself), as in Adam (Kingma & Ba 2015, with their correction of the start); the noise is
+            not averaged. `ε` is shortened by `1 - momentum`, for the average lags so many steps
+            behind.
     """
 
     step_size: float | Array | None = None

@@ -16,14 +16,16 @@ from ..core import DeclarationError, RunError, Status, mean_estimate, weights_of
 class Trace(eqx.Module):
     """Draws of a Gibbs measure, axes `[*beta, chain, draw]`.
 
-    - `energy`: `∂U/∂β` at each draw: the energy, averaged over weights that were integrated out;
-    - `energy_variance`: `-∂²U/∂β²` there (0 if nothing was integrated out);
-    - `w`: the draws in unconstrained coordinates by path, `[*beta, chain, draw, *shape]`, or None;
-    - `acceptance`, `divergent`: what the kernel reported;
-    - `bridges`: for a ladder, what free-energy differences between neighbours need;
-    - `status`: what became of the run;
-    - `gradients`: how many gradients each chain had taken by each draw, warm-up included;
-    - `reduced`: results of the reductions that ran inside the loop, by name.
+    Args:
+        energy: `∂U/∂β` at each draw: the energy, averaged over weights that were integrated out.
+        energy_variance: `-∂²U/∂β²` there (0 if nothing was integrated out).
+        w: The draws in unconstrained coordinates by path, `[*beta, chain, draw, *shape]`, or None.
+        acceptance: What the kernel reported.
+        divergent: What the kernel reported.
+        bridges: For a ladder, what free-energy differences between neighbours need.
+        status: What became of the run.
+        gradients: How many gradients each chain had taken by each draw, warm-up included.
+        reduced: Results of the reductions that ran inside the loop, by name.
     """
 
     gibbs: Gibbs

@@ -40,12 +40,13 @@ class Underdamped(AbstractKernel):
     the law is off by `O(h²)`, and not at all for Gaussians; with them by `O(h)`. One gradient a
     step.
 
-    - `step_size`: `h`. Chosen in warm-up if None, so that the energy error of a step has variance
-      `error` a coordinate; then `scale * h` is used.
-    - `friction`: least `γ`, in units of one over the time in which the momentum crosses the typical
-      spread of the draws. The noise of minibatches heats by an amount inverse to the friction: in
-      warm-up it is measured (by one more gradient a step), and the friction raised so that the
-      kinetic temperature is at most `1 + heating`.
+    Args:
+        step_size: `h`. Chosen in warm-up if None, so that the energy error of a step has variance
+            `error` a coordinate; then `scale * h` is used.
+        friction: Least `γ`, in units of one over the time in which the momentum crosses the typical
+            spread of the draws. The noise of minibatches heats by an amount inverse to the
+            friction: in warm-up it is measured (by one more gradient a step), and the friction
+            raised so that the kinetic temperature is at most `1 + heating`.
     """
 
     step_size: float | Array | None = None

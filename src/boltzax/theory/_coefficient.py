@@ -27,7 +27,8 @@ class LearningCoefficient:
 
     Two values are equal when `value` and `multiplicity` are; `source` says where they come from.
 
-    Raises `DeclarationError` (a `ValueError`) if `value` is negative or `multiplicity` below 1.
+    Raises:
+        DeclarationError: (a `ValueError`) if `value` is negative or `multiplicity` below 1.
     """
 
     value: Fraction
@@ -52,7 +53,9 @@ class LearningCoefficient:
         """Divergent part of `-log Z(n)`, in nats: `value log n - (multiplicity-1) log log n`.
 
         A constant is left out, as it depends on the prior. Watanabe 2009, main formula II.
-        Raises `DeclarationError` for `log_n ≤ 0` where the second term is there.
+
+        Raises:
+            DeclarationError: `log_n ≤ 0` where the second term is there.
         """
         log_n = self._checked(log_n)
         energy = float(self.value) * log_n
@@ -65,7 +68,9 @@ class LearningCoefficient:
 
         It is the derivative of `free_energy` in `log n`. The next terms are of order
         `(log n)^-2` where the multiplicity exceeds 1, else a negative power of n.
-        Raises `DeclarationError` for `log_n ≤ 0` where the second term is there.
+
+        Raises:
+            DeclarationError: `log_n ≤ 0` where the second term is there.
         """
         log_n = self._checked(log_n)
         if self.multiplicity == 1:

@@ -30,7 +30,8 @@ def product(*coefficients: LearningCoefficient) -> LearningCoefficient:
 
     Watanabe 2009, chapter 4 (largest pole of the zeta function and its order).
 
-    Raises `DeclarationError` without arguments: an empty product has no zeros.
+    Raises:
+        DeclarationError: Without arguments: an empty product has no zeros.
     """
     if not coefficients:
         raise DeclarationError(

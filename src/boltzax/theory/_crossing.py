@@ -22,8 +22,8 @@ def normal_crossing(
 
     Watanabe 2009, chapters 4 and 6 (zeta function and free energy in normal crossing form).
 
-    Raises `DeclarationError` for a negative power, if all are 0, for `h_i ≤ -1`, or if the two
-    lengths differ.
+    Raises:
+        DeclarationError: A negative power, if all are 0, `h_i ≤ -1`, or if the two lengths differ.
     """
     k, h = crossing_exponents(powers, prior_powers)
     ratios = [(h_i + 1) / (2 * k_i) for k_i, h_i in zip(k, h, strict=True) if k_i > 0]
@@ -62,7 +62,9 @@ def regular(dim: int) -> LearningCoefficient:
     """Coefficient `dim/2` of a positive definite minimum in `dim` weights, multiplicity 1.
 
     Laplace's formula; Watanabe 2009, chapter 1 (regular models).
-    Raises `DeclarationError` if `dim` is negative or no whole number.
+
+    Raises:
+        DeclarationError: If `dim` is negative or no whole number.
     """
     return LearningCoefficient(Fraction(whole("dim", dim, 0), 2), 1, "regular minimum, Laplace")
 
@@ -74,7 +76,9 @@ def homogeneous(dim: int, degree: Real) -> LearningCoefficient:
     `degree` may be any positive number. The multiplicity is 1.
 
     Watanabe 2009, chapter 3 (a single blow-up of the origin resolves it).
-    Raises `DeclarationError` if `dim` is below 1 or `degree` not positive.
+
+    Raises:
+        DeclarationError: If `dim` is below 1 or `degree` not positive.
     """
     return LearningCoefficient(
         whole("dim", dim, 1) / fraction("degree", degree, 0, closed=False),

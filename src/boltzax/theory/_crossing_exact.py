@@ -30,7 +30,7 @@ def normal_crossing_exact(
     density of w_i is `∝ |w_i|^(h_i)` on [0, 1] (or, the same, on [-1, 1]); under `"normal"` it is
     `∝ |w_i|^(h_i) exp(-w_i²/2)`. Note that `K` has no factor ½ here.
 
-    Mellin-Barnes integral, the inverse of the zeta function ζ(-s) = E K^(-s):
+    Mellin-Barnes integral, the inverse of the zeta function ζ(-s) = E K^(-s)::
 
         Z(n) = (1/2πi) ∫ Γ(s) n^(-s) E[K^(-s)] ds,   0 < Re s < the learning coefficient,
 
@@ -39,7 +39,8 @@ def normal_crossing_exact(
     geometrically (Trefethen and Weideman 2014, SIAM Review 56:385). Watanabe 2009, chapter 4, has
     the expansion of the same integral in residues.
 
-    Raises `DeclarationError` for wrong powers, another `prior`, or |log_n| above 2000.
+    Raises:
+        DeclarationError: Wrong powers, another `prior`, or `|log_n|` above 2000.
     """
     k, h = crossing_exponents(powers, prior_powers)
     pairs = [(float(k_i), float(h_i)) for k_i, h_i in zip(k, h, strict=True) if k_i > 0]

@@ -18,11 +18,12 @@ from ._check import positive
 class CurieWeiss:
     """All solutions of `m = tanh(β(J m + h))`, in rising order, `[root]`.
 
-    - `roots`: `m`.
-    - `free_energies`: a spin's `½ J m² - (1/β) log(2 cosh(β(J m + h)))`, stationary at the roots.
-    - `slopes`: `βJ(1 - m²)`, the derivative of the loop. For `J > 0` a root is a minimum of the
-      free energy where it is below 1.
-    - `stable`: whether the plain loop comes back to the root, `|slope| < 1`.
+    Args:
+        roots: `m`.
+        free_energies: A spin's `½ J m² - (1/β) log(2 cosh(β(J m + h)))`, stationary at the roots.
+        slopes: `βJ(1 - m²)`, the derivative of the loop. For `J > 0` a root is a minimum of the
+            free energy where it is below 1.
+        stable: Whether the plain loop comes back to the root, `|slope| < 1`.
     """
 
     roots: NDArray[np.float64]
@@ -40,7 +41,9 @@ def curie_weiss(beta: float, coupling: float, field: float) -> CurieWeiss:
     rounding decides how many are given.
 
     Baxter 1982, Exactly Solved Models in Statistical Mechanics, eq. 3.1.12.
-    Raises `DeclarationError` unless `β > 0` and all are finite.
+
+    Raises:
+        DeclarationError: Unless `β > 0` and all are finite.
     """
     from scipy.optimize import brentq  # not at import time: it costs as much as optimistix
 
@@ -77,7 +80,8 @@ def curie_weiss_spinodal(beta: float, coupling: float = 1.0) -> tuple[float, flo
     `(-m, h)` as it rises: `m = √(1 - 1/(βJ))`, `h = J m - atanh(m)/β`. At `β = 1.5`, `J = 1`:
     `m = 0.57735`, `h = 0.138364`.
 
-    Raises `DeclarationError` for `βJ <= 1`, where there is one branch.
+    Raises:
+        DeclarationError: `βJ <= 1`, where there is one branch.
     """
     beta, j = positive("beta", beta), _number("coupling", coupling)
     if beta * j <= 1:

@@ -48,14 +48,15 @@ def hermite_slope(pole_distance: float, scale: float) -> float:
     """Slope of `log c_k²` on `√k` for `act(scale x)`, x ~ N(0, 1): `-2 pole_distance/scale`.
 
     c_k are coefficients in the orthonormal (probabilists') Hermite polynomials. The function is
-    analytic for |Im x| < pole_distance/scale =: d, and `|c_k| = exp(-d √k + o(√k))` (in
+    analytic for `|Im x| < pole_distance/scale =: d`, and `|c_k| = exp(-d √k + o(√k))` (in
     physicists' variables `x/√2` the same reads `exp(-d' √(2k))`). At finite k a power of k, and
     the term in d², change a fitted slope by a few per cent. Minus infinity for an entire function.
 
     Boyd 1984, Journal of Computational Physics 54:382; Wang and Zhang 2023, arXiv 2312.07940.
     For tanh it is `-π/scale`: see `tanh_hermite_asymptotic`.
 
-    Raises `DeclarationError` unless both arguments are positive.
+    Raises:
+        DeclarationError: Unless both arguments are positive.
     """
     pole = positive("pole_distance", pole_distance, infinite=True)
     return -2 * pole / positive("scale", scale)
@@ -71,7 +72,9 @@ def hermite_ensemble_log_decay(
     slowly than any one unit; for tanh and spread 1, `-(3/2)(π² k)^(1/3)`.
 
     Derived here from `hermite_slope` by Laplace's method.
-    Raises `DeclarationError` unless `pole_distance` and `spread` are positive.
+
+    Raises:
+        DeclarationError: Unless `pole_distance` and `spread` are positive.
     """
     pole = positive("pole_distance", pole_distance)
     width = positive("spread", spread)
@@ -87,7 +90,9 @@ def legendre_slope(pole_distance: float, scale: float) -> float:
 
     Trefethen 2019, *Approximation Theory and Approximation Practice*, theorem 8.1 (there for
     Chebyshev coefficients, whose geometric rate is the same).
-    Raises `DeclarationError` unless both arguments are positive.
+
+    Raises:
+        DeclarationError: Unless both arguments are positive.
     """
     return -2 * circle_half_width(pole_distance, scale)
 
@@ -96,10 +101,12 @@ def fourier_slope(half_width: float) -> float:
     """Slope of `log c_k²` on `k` for a function on the circle: `-2 half_width`.
 
     c_k are coefficients in the orthonormal Fourier basis, and the function of the angle θ is
-    analytic for |Im θ| < half_width. For a unit `act(scale cos θ)` that is `circle_half_width`.
+    analytic for `|Im θ| < half_width`. For a unit `act(scale cos θ)` that is `circle_half_width`.
 
     Paley and Wiener; Trefethen and Weideman 2014, SIAM Review 56:385, section 3.
-    Raises `DeclarationError` unless `half_width` is positive.
+
+    Raises:
+        DeclarationError: Unless `half_width` is positive.
     """
     return -2 * positive("half_width", half_width, infinite=True)
 
@@ -108,7 +115,10 @@ def circle_half_width(pole_distance: float, scale: float) -> float:
     """Half-width in θ of the strip in which `act(scale cos θ)` is analytic.
 
     `asinh(pole_distance/scale)`, as `cos(π/2 + iη) = -i sinh η`; the same for `sin θ`.
-    For singularities on the imaginary axis. Raises `DeclarationError` unless both are positive.
+    For singularities on the imaginary axis.
+
+    Raises:
+        DeclarationError: Unless both are positive.
     """
     pole = positive("pole_distance", pole_distance, infinite=True)
     return math.asinh(pole / positive("scale", scale))
@@ -128,7 +138,8 @@ def power_law_exponent(
     Gaussian, where `Σ_k h_k(x)² φ(x)` is spread over √k (Szegő 1939, *Orthogonal Polynomials*,
     theorem 8.22.9, gives the amplitude `k^(-1/4)` of the basis at a fixed point).
 
-    Raises `DeclarationError` for an analytic or unknown activation, or another measure.
+    Raises:
+        DeclarationError: An analytic or unknown activation, or another measure.
     """
     if isinstance(activation, str):
         if activation not in KINKS:

@@ -16,7 +16,8 @@ def quadratic_exact(eigenvalues: ArrayLike, log_n: ArrayLike) -> ExactFreeEnergy
     `log Z = -½ Σ log(1 + nμ_i)`, `-∂ log Z/∂ log n = ½ Σ nμ_i/(1 + nμ_i)`: the Gaussian integral,
     MacKay 1992, Neural Computation 4:415-447 (half his effective number of parameters).
 
-    Raises `DeclarationError` for a negative eigenvalue or |log_n| above 700.
+    Raises:
+        DeclarationError: A negative eigenvalue or `|log_n|` above 700.
     """
     log_n = log_counts(log_n, 700)
     mu = np.asarray(eigenvalues, dtype=np.float64).ravel()
@@ -37,14 +38,15 @@ def quadratic_exact(eigenvalues: ArrayLike, log_n: ArrayLike) -> ExactFreeEnergy
 def linear_unit_exact(log_n: ArrayLike) -> ExactFreeEnergy:
     """`K(a, b) = ½ a² b²` under `a, b ~ N(0, 1)`, at n = exp(log_n): one linear hidden unit.
 
-    With `z = 1/(4n)` and modified Bessel functions,
+    With `z = 1/(4n)` and modified Bessel functions, ::
 
         log Z = -½ log(2πn) + z + log K_0(z),    -∂ log Z/∂ log n = ½ + z - z K_1(z)/K_0(z).
 
     From `Z = E_b (1 + nb²)^(-½)` and DLMF 10.32.9 with `b² = (cosh t - 1)/(2n)`. Its limit is
     `normal_crossing((1, 1))`: ½ with multiplicity 2, approached as `½ - 1/log n`.
 
-    Raises `DeclarationError` for |log_n| above 700.
+    Raises:
+        DeclarationError: `|log_n|` above 700.
     """
     log_n = log_counts(log_n, 700)
     z = 0.25 * np.exp(-log_n)

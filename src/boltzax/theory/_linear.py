@@ -21,7 +21,8 @@ def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> LearningC
     Aoyagi and Watanabe 2005, "Stochastic complexities of reduced rank regression in Bayesian
     estimation", Neural Networks 18:924-933, main theorem.
 
-    Raises `DeclarationError` if a width is below 1 or `rank` exceeds one of them.
+    Raises:
+        DeclarationError: If a width is below 1 or `rank` exceeds one of them.
     """
     m, h, n = whole("inputs", inputs, 1), whole("hidden", hidden, 1), whole("outputs", outputs, 1)
     r = whole("rank", rank, 0, min(m, h, n))
@@ -48,7 +49,7 @@ def deep_linear(widths: Sequence[int], rank: int) -> LearningCoefficient:
     `rank` is that of the true map `W*`; the covariance of x is of full rank. Let Δ be the numbers
     `width - rank` in rising order, and ℓ the largest number of layers for which the sum S of the
     ℓ+1 least Δ is at least ℓ times the greatest among them (the set is then unique up to ties).
-    With `a = S - (⌈S/ℓ⌉ - 1) ℓ`, r the rank, H_0 and H_L the outer widths,
+    With `a = S - (⌈S/ℓ⌉ - 1) ℓ`, r the rank, H_0 and H_L the outer widths, ::
 
         value = [r(H_0 + H_L) - r²]/2 + a(ℓ - a)/(4ℓ) - (ℓ - 1)S²/(4ℓ) + ½ Σ_{i<j} Δ_i Δ_j,
 
@@ -59,7 +60,8 @@ def deep_linear(widths: Sequence[int], rank: int) -> LearningCoefficient:
     with linear units", Neural Networks 172:106132. Half the codimension of the fibre of the
     product, as in Pepin Lehalleur and Rimányi 2024, arXiv 2411.19920.
 
-    Raises `DeclarationError` for fewer than two widths, one below 1, or a `rank` above one.
+    Raises:
+        DeclarationError: Fewer than two widths, one below 1, or a `rank` above one.
     """
     shape = wholes("widths", widths, 1, 2)
     r = whole("rank", rank, 0, min(shape))

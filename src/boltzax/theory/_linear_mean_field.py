@@ -14,12 +14,14 @@ from ._check import positive
 class LinearMeanField:
     """The self-consistent field of a linear net, in the direction of a target of norm 1.
 
-    - `field`: `t`, with `κσ_w²t² < 1`.
-    - `kernel`: `Q = σ_a²σ_w²/(1 - κσ_w²t²)`; the net's output is `Q t = 1 - s²t` of the target.
-    - `unphysical`: the other real roots of the cubic, where no law of the weights exists.
-    - `temperature`, `readout_scale`, `weight_scale`: the same net with readouts that are averaged,
-      `f = (1/N) Σ a_i w_i·x`, `a ~ N(0, readout_scale²)`, `w ~ N(0, weight_scale²)`, posterior
-      `∝ p0 exp(-(N/T) loss)`; its field is `field κ/σ_a²`.
+    Args:
+        field: `t`, with `κσ_w²t² < 1`.
+        kernel: `Q = σ_a²σ_w²/(1 - κσ_w²t²)`; the net's output is `Q t = 1 - s²t` of the target.
+        unphysical: The other real roots of the cubic, where no law of the weights exists.
+        temperature: T of the same net with readouts that are averaged, `f = (1/N) Σ a_i w_i·x`
+            with the posterior `∝ p0 exp(-(N/T) loss)`; its field is `field κ/σ_a²`.
+        readout_scale: Of that net, `a ~ N(0, readout_scale²)`.
+        weight_scale: Of that net, `w ~ N(0, weight_scale²)`.
     """
 
     field: float
@@ -36,7 +38,7 @@ def linear_mean_field(
     """`Q = σ_a²σ_w²/(1 - κσ_w²t²)`, `t = 1/(s² + Q)`: one direction of a linear net on white data.
 
     `noise` is `s²`, `feature` is `κ`, how strongly the first layer answers (0: a Gaussian process),
-    `readout` and `weight` are `σ_a`, `σ_w`. Eliminating `Q`,
+    `readout` and `weight` are `σ_a`, `σ_w`. Eliminating `Q`, ::
 
         t s² (1 - κσ_w²t²) + t σ_a²σ_w² = 1 - κσ_w²t².
 
@@ -48,7 +50,8 @@ def linear_mean_field(
     14:908. In `bx.meanfield` `T ĝ + S ĝ/(1 - S ĝ²) = 1`, `S = σ_a'²σ_w²`, is the same equation with
     `ĝ = κ t/σ_a²`, `T = s²σ_a²/κ`, `σ_a' = σ_a²/√κ`.
 
-    Raises `DeclarationError` for numbers that are not positive.
+    Raises:
+        DeclarationError: Numbers that are not positive.
     """
     from scipy.optimize import brentq  # not at import time: it costs as much as optimistix
 

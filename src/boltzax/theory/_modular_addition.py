@@ -19,20 +19,22 @@ _ROOT_TOLERANCE = 1e-13
 class ModularAddition:
     """The self-consistent net of `modular_addition` at one noise.
 
-    - `residual`: `r`; the net leaves `y - f = r y`, on all of the table.
-    - `eigenvalue`: `λ` of the kernel of the net on the target, `r = s²/(s² + α λ)`.
-    - `coupling`: `U = u r²`, the strength of the field in the action of a mode.
-    - `specialised`: probability that a mode of a neuron has left the minimum at 0:
-      `|w_k||v_k| > threshold`. 0 where there is no second minimum.
-    - `threshold`: the maximum between the minima, `(U - √(U² - γ))/γ`; NaN without one.
-    - `gain`: `-d log r_out/d log r` of the map `r → r_out = s²/(s² + α λ(r))`: an error of the
-      field comes back so many times larger, with the other sign. The plain loop diverges above 1.
-    - `memorisation`: `M = [2(P-1) + (P-1)(P-3) ⟨|w_k|²⟩²/⟨|w_k|²|v_k|²⟩]/P²`, what the kernel of
-      product units (`2 w_n v_m`) has on its diagonal, in units of `λ`. A pair that is left out
-      alone keeps `(1 - M)` of its prediction if the law of the neurons stays: near 2/P where
-      neurons specialise in few modes, near 1 where they do in all.
-    - `phase`: of the closed forms `phases`: "gaussian-process", "mixed" or "features".
-    - `error`: of the residual, from two resolutions.
+    Args:
+        residual: `r`; the net leaves `y - f = r y`, on all of the table.
+        eigenvalue: `λ` of the kernel of the net on the target, `r = s²/(s² + α λ)`.
+        coupling: `U = u r²`, the strength of the field in the action of a mode.
+        specialised: Probability that a mode of a neuron has left the minimum at 0:
+            `|w_k||v_k| > threshold`. 0 where there is no second minimum.
+        threshold: The maximum between the minima, `(U - √(U² - γ))/γ`; NaN without one.
+        gain: `-d log r_out/d log r` of the map `r → r_out = s²/(s² + α λ(r))`: an error of the
+            field comes back so many times larger, with the other sign. The plain loop diverges
+            above 1.
+        memorisation: `M = [2(P-1) + (P-1)(P-3) ⟨|w_k|²⟩²/⟨|w_k|²|v_k|²⟩]/P²`, what the kernel of
+            product units (`2 w_n v_m`) has on its diagonal, in units of `λ`. A pair that is left
+            out alone keeps `(1 - M)` of its prediction if the law of the neurons stays: near 2/P
+            where neurons specialise in few modes, near 1 where they do in all.
+        phase: Of the closed forms `phases`: "gaussian-process", "mixed" or "features".
+        error: Of the residual, from two resolutions.
     """
 
     modulus: int
@@ -79,7 +81,7 @@ def modular_addition(
     `y_q = 1[n + m = q mod P] - 1/P`, on the whole table of `P²` pairs. Prior: `a_iq ~ N(0, σ_a²)`,
     and `w`, `v` each with `exp(-½|w|² - (γP/6) Σ_k |w_k|⁶)`, `w_k = (1/P) Σ_n w_n e^{-2πikn/P}`.
     Likelihood: Gaussian, of variance `s²/N`. Readout integrated out, the law of a neuron in the
-    field `r y/s²` is a product over the modes `k = 1, ..., (P-1)/2` of `exp(-2 S_k)`,
+    field `r y/s²` is a product over the modes `k = 1, ..., (P-1)/2` of `exp(-2 S_k)`, ::
 
         S_k = P [(|w_k|² + |v_k|²)/2 - u r² |w_k|²|v_k|² + (γ/6)(|w_k|⁶ + |v_k|⁶)],
         u = 2 σ_a² P²/s⁴,    λ = 4 σ_a² P² ⟨|w_k|²|v_k|²⟩,    r = s²/(s² + λ).
@@ -88,20 +90,23 @@ def modular_addition(
     solution is unique, and continuous in every parameter. A neuron's modes are independent: a
     theory of one mode is the theory of all of them.
 
-    **Arguments**
-
-    - `modulus`: `P`, odd. `noise`: `s²`. `readout_scale`: `σ_a`. `gamma`: `γ`.
-    - `width`: 1 for the mean-field units above. For the convention of the paper,
-      `f = Σ_i a_i (w_i + v_i)²` with `a_i ~ N(0, σ_a²/N)` and noise `s²`, pass its `N`:
-      `u = 2 σ_a² P²/(N s⁴)` and the same `λ`. The two agree for `σ_a² → N σ_a²`, `s² → N s²`.
-    - `fraction`: `α`, of the table that is data. Every sum over data is replaced by its mean over
-      tables, `u → α² u`, `r = s²/(s² + α λ)`: an approximation that knows no memorisation.
-
     Rubin, Seroussi & Ringel (2024, ICLR, arXiv:2310.03789), with factors as derived in the
     documentation ("Modular addition").
 
-    Raises `DeclarationError` for an even modulus or one below 3, a fraction above 1, or numbers
-    that are not positive.
+    Args:
+        modulus: `P`, odd.
+        noise: `s²`.
+        readout_scale: `σ_a`.
+        gamma: `γ`.
+        width: 1 for the mean-field units above. For the convention of the paper,
+            `f = Σ_i a_i (w_i + v_i)²` with `a_i ~ N(0, σ_a²/N)` and noise `s²`, pass its `N`:
+            `u = 2 σ_a² P²/(N s⁴)` and the same `λ`. The two agree for `σ_a² → N σ_a²`, `s² → N s²`.
+        fraction: `α`, of the table that is data. Every sum over data is replaced by its mean over
+            tables, `u → α² u`, `r = s²/(s² + α λ)`: an approximation that knows no memorisation.
+
+    Raises:
+        DeclarationError: An even modulus or one below 3, a fraction above 1, or numbers that are
+            not positive.
     """
     p = odd_modulus(modulus)
     phases = modular_phases(

@@ -106,7 +106,8 @@ def modular_phases(
     The phases are those of Rubin, Seroussi & Ringel (2024, ICLR, arXiv:2310.03789); the
     formulas are derived in the documentation ("Modular addition").
 
-    Raises `DeclarationError` for an even modulus or one below 3, or for numbers not positive.
+    Raises:
+        DeclarationError: An even modulus or one below 3, or numbers not positive.
     """
     p = odd_modulus(modulus)
     return ModularPhases(

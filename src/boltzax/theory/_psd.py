@@ -9,7 +9,7 @@ from ._coefficient import LearningCoefficient
 def psd_factorization(dim: int, width: int, rank: int) -> LearningCoefficient:
     """Coefficient of `|U Uᵀ - M|²`, U of shape `dim x width`, M positive semidefinite of `rank`.
 
-    With d, H, r for dim, width, rank,
+    With d, H, r for dim, width, rank, ::
 
         value = [r d - r(r-1)/2]/2 + (d - r)(H - r)/4,   multiplicity 1.
 
@@ -19,7 +19,8 @@ def psd_factorization(dim: int, width: int, rank: int) -> LearningCoefficient:
     what is left is `|V Vᵀ|²`, V of shape `(d-r) x (H-r)`, homogeneous of degree 4 and positive
     off 0. The two add (`direct_sum(regular(...), homogeneous(..., 4))`).
 
-    Raises `DeclarationError` if `dim` or `width` is below 1 or `rank` exceeds one of them.
+    Raises:
+        DeclarationError: If `dim` or `width` is below 1 or `rank` exceeds one of them.
     """
     d, h = whole("dim", dim, 1), whole("width", width, 1)
     r = whole("rank", rank, 0, min(d, h))

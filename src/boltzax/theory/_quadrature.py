@@ -47,9 +47,10 @@ def exact_free_energy(
     Source: the graded rule is the standard one for end-point singularities, Davis and Rabinowitz
     1984, *Methods of Numerical Integration*, chapter 2.
 
-    Raises `DeclarationError` (a `ValueError`) without 64-bit arithmetic or for a wrong argument,
-    and `RuntimeError` if the tolerance is not met within `max_points` points or if the integrand
-    is not finite.
+    Raises:
+        DeclarationError: (a `ValueError`) without 64-bit arithmetic or for a wrong argument.
+        RuntimeError: If the tolerance is not met within `max_points` points or if the integrand is
+            not finite.
     """
     box, marks, beta = _checked(bounds, centres, betas)
     tolerance = positive("tolerance", tolerance)

@@ -14,10 +14,11 @@ class ExactFreeEnergy:
 
     All arrays have the shape of the `log_n` or `betas` asked for.
 
-    - `log_partition`: `log Z`, nats; `Z = ∫ prior exp(-U(w, β)) dw`, so `Z(0) = 1`.
-    - `learning_coefficient`: `-∂ log Z / ∂ log β`, which is `β⟨E⟩` for a potential `βE`.
-    - `error`: numerical error of the two, absolute for values below 1 and relative above; an
-      estimate from two resolutions.
+    Args:
+        log_partition: `log Z`, nats; `Z = ∫ prior exp(-U(w, β)) dw`, so `Z(0) = 1`.
+        learning_coefficient: `-∂ log Z / ∂ log β`, which is `β⟨E⟩` for a potential `βE`.
+        error: Numerical error of the two, absolute for values below 1 and relative above; an
+            estimate from two resolutions.
     """
 
     log_partition: NDArray[np.float64]

@@ -17,7 +17,8 @@ def tanh_hermite_coefficient(k: int, scale: float) -> float:
     `exp(tanh_hermite_log_magnitude)` with sign `(-1)^((k-1)/2)`; 0 for even k. Relative error
     about 1e-13 up to k = 10,000, until it underflows near 1e-308.
 
-    Raises `DeclarationError` if `k` is negative or `scale` not positive.
+    Raises:
+        DeclarationError: If `k` is negative or `scale` not positive.
     """
     order = whole("k", k, 0)
     if order % 2 == 0:
@@ -31,13 +32,14 @@ def tanh_hermite_log_magnitude(k: Any, scale: float) -> NDArray[np.float64]:
     """`log |c_k|` of `tanh_hermite_coefficient` for a sequence of odd orders.
 
     From `tanh y = ∫_0^∞ sin(yu)/sinh(πu/2) du` (Gradshteyn and Ryzhik 3.981.1) and
-    `|E sin(ux) h_k(x)| = u^k exp(-u²/2)/√k!`:
+    `|E sin(ux) h_k(x)| = u^k exp(-u²/2)/√k!`::
 
         |c_k| = (k!)^(-½) ∫_0^∞ (u scale)^k exp(-(u scale)²/2)/sinh(πu/2) du.
 
     The integrand is positive, so the sum has full relative precision: trapezoidal rule in log u.
 
-    Raises `DeclarationError` if an order is not odd and positive, or `scale` not positive.
+    Raises:
+        DeclarationError: If an order is not odd and positive, or `scale` not positive.
     """
     w = positive("scale", scale)
     orders = [whole(f"k[{i}]", value, 1) for i, value in enumerate(entries_of("k", k))]
@@ -58,7 +60,8 @@ def tanh_hermite_asymptotic(k: ArrayLike, scale: float) -> NDArray[np.float64]:
     Laplace's method on the integral of `tanh_hermite_log_magnitude`, at t = uw near √k: there
     `1/sinh(πt/2w)` is `2 exp(-πt/2w)` up to `exp(-π√k/w)`. The error is `O((1 + w^(-3))/√k)`.
 
-    Raises `DeclarationError` unless `scale` is positive.
+    Raises:
+        DeclarationError: Unless `scale` is positive.
     """
     w = positive("scale", scale)
     order = np.asarray(k, dtype=np.float64)

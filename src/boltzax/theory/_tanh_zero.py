@@ -38,7 +38,8 @@ def tanh_zero_exact(
 
     The model is that of Aoyagi and Watanabe, IEICE Transactions J88-D-II:2112, 2005.
 
-    Raises `DeclarationError` for another `width` or `embedding`, or |log_n| above 300.
+    Raises:
+        DeclarationError: Another `width` or `embedding`, or `|log_n|` above 300.
     """
     units = whole("width", width, 1, 2)
     if embedding not in ("uniform", "normal"):

@@ -10,7 +10,7 @@ def vandermonde(width: int, step: int = 1, outputs: int = 1) -> LearningCoeffici
     """Coefficient of `Σ_{j≤outputs} Σ_{k≥0} (Σ_{h≤width} a_jh b_h^(1 + step k))²` at the origin.
 
     With H, Q, M for width, step, outputs and `i` the largest whole number for which
-    `2H ≥ M[Q i(i-1) + 2i]`,
+    `2H ≥ M[Q i(i-1) + 2i]`, ::
 
         value = [M Q i(i+1) + 2H] / [4(1 + iQ)],   multiplicity 2 on equality, else 1.
 
@@ -20,7 +20,8 @@ def vandermonde(width: int, step: int = 1, outputs: int = 1) -> LearningCoeffici
     `Hs + M Σ_k (½ - (1 + Qk)s)₊`: scale b by n^(-s) at a cost of Hs, and pay one half for each
     mode that n still resolves.
 
-    Raises `DeclarationError` if an argument is below 1.
+    Raises:
+        DeclarationError: If an argument is below 1.
     """
     h, q, m = whole("width", width, 1), whole("step", step, 1), whole("outputs", outputs, 1)
     value, order = _vandermonde(h, q, m)
@@ -32,8 +33,8 @@ def vandermonde(width: int, step: int = 1, outputs: int = 1) -> LearningCoeffici
 def tanh_network(width: int, true_units: int = 0) -> LearningCoefficient:
     """Coefficient of `½ E f²`, `f = Σ_{h≤width} a_h tanh(b_h x) - f*`, one input, no biases.
 
-    `f*` has `true_units` units whose readouts differ from 0 and whose |b| are distinct and differ
-    from 0. For a true function 0, with `i = ⌊√width⌋`,
+    `f*` has `true_units` units whose readouts differ from 0 and whose `|b|` are distinct and differ
+    from 0. For a true function 0, with `i = ⌊√width⌋`, ::
 
         value = (width + i² + i)/(4i + 2),   multiplicity 2 if width = i², else 1
 
@@ -45,14 +46,15 @@ def tanh_network(width: int, true_units: int = 0) -> LearningCoefficient:
     different places are linearly independent, so coefficients add over places: g units on one
     true unit give `½ + vandermonde(g, step=1)`, or 1 for g = 1, and g units at zero give
     `vandermonde(g, step=2)` (Aoyagi and Nagata 2012, Neural Computation 24:1569-1610, for each).
-    Both grow ever more slowly with g, so all spare units go to one place: the value is
+    Both grow ever more slowly with g, so all spare units go to one place: the value is ::
 
         r + min(vandermonde(spare, 2), vandermonde(spare + 1, 1) - ½),
 
     with the greater multiplicity on a tie. Up to nine spare units join a true one; from nine on
     they go to zero.
 
-    Raises `DeclarationError` if `width` is below 1 or `true_units` not between 0 and `width`.
+    Raises:
+        DeclarationError: If `width` is below 1 or `true_units` not between 0 and `width`.
     """
     h = whole("width", width, 1)
     r = whole("true_units", true_units, 0, h)
@@ -77,7 +79,7 @@ def gaussian_mixture(components: int, true_components: int) -> LearningCoefficie
 
     The variance is known and the same for all; the truth has `true_components` distinct locations
     with positive weights. With r of them, `g = components - r + 1` and `i` the largest whole
-    number with `i² + i ≤ 2g`,
+    number with `i² + i ≤ 2g`, ::
 
         value = r - 1 + (i² + i + 2g)/[4(i + 1)],   multiplicity 2 if i² + i = 2g and g > 1,
 
@@ -88,7 +90,8 @@ def gaussian_mixture(components: int, true_components: int) -> LearningCoefficie
     it sharpens the bounds of Yamazaki and Watanabe 2003, "Singularities in mixture models and
     upper bounds of stochastic complexity", Neural Networks 16:1029-1038.
 
-    Raises `DeclarationError` if `true_components` is not between 1 and `components`.
+    Raises:
+        DeclarationError: If `true_components` is not between 1 and `components`.
     """
     h = whole("components", components, 1)
     r = whole("true_components", true_components, 1, h)
