@@ -39,12 +39,15 @@ class Source:
     def __post_init__(self):
         trees = {name: ast.parse(text) for name, text in self.texts.items()}
         object.__setattr__(self, "trees", trees)
+        object.__setattr__(self, "walked", {name: tuple(ast.walk(t)) for name, t in trees.items()})
         names = {name: dict(self._names(name)) for name in trees}
         object.__setattr__(self, "names", names)
+        full = {name: frozenset(self._imported(name)) for name in trees}
+        object.__setattr__(self, "full", full)
 
     def _names(self, module: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
         """What each imported name of a module stands for: (module, name in it or None)."""
-        for node in ast.walk(self.trees[module]):
+        for node in self.walked[module]:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     if alias.asname:
@@ -85,10 +88,8 @@ class Source:
         return self.definition(origin, full) if full else None
 
     def classes(self) -> Iterator[tuple[str, ast.ClassDef]]:
-        for module, tree in self.trees.items():
-            for node in ast.walk(tree):
-                if isinstance(node, ast.ClassDef):
-                    yield module, node
+        for module, nodes in self.walked.items():
+            yield from ((module, node) for node in nodes if isinstance(node, ast.ClassDef))
 
     def bases(self, module: str, node: ast.ClassDef) -> list[tuple[str, ast.ClassDef]]:
         """The direct bases that this package defines."""
@@ -104,16 +105,17 @@ class Source:
         outer = [_dotted(base) for _, member in family for base in member.bases]
         return any(re.search(r"(Error|Exception|Warning)$", base) for base in outer)
 
-    def imported(self, module: str) -> set[str]:
+    def imported(self, module: str) -> frozenset[str]:
         """Full names of all that a module imports, wherever in it the import stands."""
-        found = set()
-        for node in ast.walk(self.trees[module]):
+        return self.full[module]
+
+    def _imported(self, module: str) -> Iterator[str]:
+        for node in self.walked[module]:
             if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
+                yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 origin = self.origin(module, node)
-                found |= {f"{origin}.{alias.name}" for alias in node.names}
-        return found
+                yield from (f"{origin}.{alias.name}" for alias in node.names)
 
     def edges(self, module: str) -> set[str]:
         """The modules of this package that a module imports."""

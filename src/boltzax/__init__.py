@@ -12,13 +12,17 @@ from . import meanfield as meanfield
 from . import models as models
 from . import temperature as temperature
 from . import theory as theory
+from ._lazy import LAZY as _LAZY
+from ._lazy import NAMESPACES as _NAMESPACES
 from ._lazy import __getattr__ as __getattr__
+from ._version import __version__ as __version__
 from .compile import Gibbs as Gibbs
 from .compile import compile as compile
 from .core import DeclarationError as DeclarationError
 from .core import Estimate as Estimate
 from .core import RunError as RunError
 from .core import Status as Status
+from .core import exported as _exported
 from .core import mean_estimate as mean_estimate
 from .declare import AbstractMeasure as AbstractMeasure
 from .declare import Cauchy as Cauchy
@@ -90,3 +94,9 @@ from .sample import UnitMoves as UnitMoves
 from .sample import Variance as Variance
 from .sample import anneal as anneal
 from .sample import sample as sample
+
+__all__ = _exported(globals(), *_NAMESPACES, *_LAZY)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

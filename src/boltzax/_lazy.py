@@ -3,15 +3,19 @@
 import importlib
 from typing import Any
 
-_HOME = {
+LAZY = {
     **dict.fromkeys(("plot", "to_xarray", "ZarrSink", "open_zarr", "load_trace"), "report"),
     "testing": "testing",
 }
+"""Each of these names, and the folder that it lies in."""
+
+NAMESPACES = ("interfaces", "meanfield", "models", "temperature", "theory")
+"""Public folders and modules of the top level."""
 
 
 def __getattr__(name: str) -> Any:
     """The module-level `__getattr__` of boltzax (PEP 562)."""
-    if name not in _HOME:
+    if name not in LAZY:
         raise AttributeError(f"module 'boltzax' has no attribute {name!r}")
-    module = importlib.import_module(f".{_HOME[name]}", __package__)
+    module = importlib.import_module(f".{LAZY[name]}", __package__)
     return module if name == "testing" else getattr(module, name)

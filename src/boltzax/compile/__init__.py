@@ -1,5 +1,6 @@
 """Declaration to Gibbs measure: checks by shape, then lowers."""
 
+from ..core import exported as _exported
 from ._check import check_betas as check_betas
 from ._compile import compile as compile
 from ._coordinates import Coordinates as Coordinates
@@ -14,3 +15,9 @@ from ._potential import Moments as Moments
 from ._residual import AbstractResidual as AbstractResidual
 from ._residual import NodeResidual as NodeResidual
 from ._units import UnitPotential as UnitPotential
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

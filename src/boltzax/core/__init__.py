@@ -3,6 +3,7 @@
 from ._errors import DeclarationError as DeclarationError
 from ._estimate import Estimate as Estimate
 from ._estimate import mean_estimate as mean_estimate
+from ._names import exported as exported
 from ._status import RunError as RunError
 from ._status import Status as Status
 from ._trees import matches as matches
@@ -10,3 +11,9 @@ from ._trees import path_name as path_name
 from ._trees import weights_of as weights_of
 from ._trees import with_weights as with_weights
 from ._typing import typed as typed
+
+__all__ = exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,14 +1,19 @@
 """A number with its error."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
-from numpyro import diagnostics
 
 from ._typing import typed
+
+with warnings.catch_warnings():  # in a notebook numpyro asks for widgets, for bars never shown here
+    warnings.filterwarnings("ignore", "IProgress not found")
+    from numpyro import diagnostics
 
 
 class Estimate(eqx.Module):

@@ -1,5 +1,6 @@
 """What a user declares: measures, models, energies, priors, charts, temperatures."""
 
+from ..core import exported as _exported
 from ._basis import AbstractBasis as AbstractBasis
 from ._chart import AbstractChart as AbstractChart
 from ._chart import Composed as Composed
@@ -58,3 +59,9 @@ from ._temperature import bayes as bayes
 from ._temperature import log_count as log_count
 from ._temperature import loss_gap as loss_gap
 from ._temperature import watanabe as watanabe
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

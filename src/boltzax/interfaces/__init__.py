@@ -1,5 +1,6 @@
 """Interfaces under selection pressure: entropy, certificates, emergent interfaces."""
 
+from ..core import exported as _exported
 from ._certify import Certificate as Certificate
 from ._certify import certified as certified
 from ._certify import certify as certify
@@ -55,3 +56,9 @@ from ._table import EntropyTable as EntropyTable
 from ._table import TightestKernel as TightestKernel
 from ._table import entropy_table as entropy_table
 from ._table import tightest_kernel as tightest_kernel
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

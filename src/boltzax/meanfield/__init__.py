@@ -1,5 +1,6 @@
 """Mean field: neurons in the field that they make themselves."""
 
+from ..core import exported as _exported
 from ._background import Background as Background
 from ._confront import Agreement as Agreement
 from ._confront import Gap as Gap
@@ -62,3 +63,9 @@ from ._train import History as History
 from ._train import Training as Training
 from ._train import ride_along as ride_along
 from ._train import train as train
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

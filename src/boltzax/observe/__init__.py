@@ -1,5 +1,6 @@
 """Observables: functionals of a run, with honest error bars."""
 
+from ..core import exported as _exported
 from ._curve import coefficient_curve as coefficient_curve
 from ._free_energy import effective_parameters as effective_parameters
 from ._free_energy import entropy as entropy
@@ -18,3 +19,9 @@ from ._spectrum import spectrum as spectrum
 from ._susceptibility import susceptibility as susceptibility
 from ._verdict import Evidence as Evidence
 from ._verdict import Verdict as Verdict
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

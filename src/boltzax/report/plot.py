@@ -4,6 +4,7 @@ Each function draws into one matplotlib `Axes` and gives it back; without `ax` i
 its own. None shows anything or touches pyplot's state: `ax.figure.savefig(...)` saves.
 """
 
+from ..core import exported as _exported
 from ._clouds import clouds as clouds
 from ._curves import estimate as estimate
 from ._curves import free_energy as free_energy
@@ -15,3 +16,9 @@ from ._runs import ladder as ladder
 from ._runs import trace as trace
 from ._spectra import spectrum as spectrum
 from ._sweep import sweep as sweep
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,5 +1,6 @@
 """Samplers: draws of a Gibbs measure, at fixed temperatures or along a ladder."""
 
+from ..core import exported as _exported
 from ._anneal import anneal as anneal
 from ._checkpoints import Checkpoints as Checkpoints
 from ._declaration import describe as describe
@@ -38,3 +39,9 @@ from ._unadjusted import check_positive as check_positive
 from ._underdamped import SGNHT as SGNHT
 from ._underdamped import Underdamped as Underdamped
 from ._unit_moves import UnitMoves as UnitMoves
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,5 +1,6 @@
 """For tests, ours and yours: hypothesis strategies, laws, and what every kernel must pass."""
 
+from ..core import exported as _exported
 from ._components import affine_component as affine_component
 from ._components import amplifier_component as amplifier_component
 from ._components import gain_component as gain_component
@@ -28,3 +29,9 @@ from ._strategies import gibbs_measures as gibbs_measures
 from ._strategies import models as models
 from ._strategies import priors as priors
 from ._strategies import widths as widths
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,5 +1,6 @@
 """Exact answers, each with its citation: learning coefficients, free energies, spectral decay."""
 
+from ..core import exported as _exported
 from ._coefficient import LearningCoefficient as LearningCoefficient
 from ._combine import direct_sum as direct_sum
 from ._combine import product as product
@@ -44,3 +45,9 @@ from ._tanh_zero import tanh_zero_exact as tanh_zero_exact
 from ._vandermonde import gaussian_mixture as gaussian_mixture
 from ._vandermonde import tanh_network as tanh_network
 from ._vandermonde import vandermonde as vandermonde
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,76 @@
+"""What the namespaces export, and what the distribution says of itself."""
+
+import ast
+import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import boltzax as bx
+
+ROOT = Path(__file__).parents[2]
+NAMESPACES = [
+    "boltzax", "boltzax.core", "boltzax.declare", "boltzax.compile", "boltzax.sample",
+    "boltzax.observe", "boltzax.report", "boltzax.report.plot", "boltzax.interfaces",
+    "boltzax.meanfield", "boltzax.models", "boltzax.temperature", "boltzax.theory",
+    "boltzax.testing",
+]  # fmt: skip
+LAZY = {"plot", "to_xarray", "ZarrSink", "open_zarr", "load_trace", "testing"}
+
+
+def written(module) -> set[str]:
+    """The names that a file exports in the source: `X as X`."""
+    tree = ast.parse(Path(module.__file__).read_text())
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    aliases = [alias for node in imports for alias in node.names]
+    return {a.asname for a in aliases if a.asname == a.name and not a.asname.startswith("_")}
+
+
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_all_and_dir_are_what_the_source_exports(name):
+    module = importlib.import_module(name)
+    lazy = LAZY if name == "boltzax" else set()
+    assert set(module.__all__) == written(module) | lazy
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+    assert not [each for each in dir(module) if each.startswith("_") and each != "__version__"]
+    assert [each for each in module.__all__ if getattr(module, each, None) is None] == []
+
+
+def test_star_import_gives_every_name():
+    found: dict = {}
+    exec("from boltzax import *", found)
+    assert set(bx.__all__) <= set(found)
+
+
+def test_the_version_and_the_addresses_are_told():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"Repository", "Documentation", "Changelog"} <= set(project["urls"])
+    assert f"version: {bx.__version__}" in (ROOT / "CITATION.cff").read_text()
+
+
+NOTEBOOK = """
+import sys, types
+shell = type("ZMQInteractiveShell", (), {})
+sys.modules["ipykernel.zmqshell"] = types.ModuleType("ipykernel.zmqshell")
+sys.modules["IPython"] = types.ModuleType("IPython")
+sys.modules["IPython"].get_ipython = shell
+sys.modules["ipywidgets"] = None
+import boltzax
+print(*boltzax.__all__)
+print(*dir(boltzax))
+"""
+"""A notebook without ipywidgets, in which boltzax is imported and nothing of it used."""
+
+
+def test_a_fresh_import_in_a_notebook_shows_every_name_and_no_warning():
+    """What numpyro imports warns there, and the warning names a path of the machine."""
+    run = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True)
+    assert run.returncode == 0
+    assert "Warning" not in run.stderr
+    exported, shown = (set(line.split()) for line in run.stdout.splitlines())
+    assert exported == set(bx.__all__)
+    assert {*LAZY, "__version__"} <= shown
