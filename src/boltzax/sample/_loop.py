@@ -139,9 +139,15 @@ def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int, sp
         gain = jnp.where(progress < 0.9, rate, 0.0) if warmup else jnp.zeros(())
         return dynamics.step(state, jax.random.fold_in(key, time), gain, time, warmup), None
 
+    def unread(state, draw):
+        shapes = jax.eval_shape(lambda *args: dynamics.record(*args), state, draw)[1]
+        return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
     def row(state, number):
         state, _ = jax.lax.scan(step, state, number * thin + jnp.arange(thin))
-        return dynamics.record(state, number - warm_rows)
+        draw = number - warm_rows
+        # a record may cost as much as many steps (an energy over all data): none in warm-up
+        return jax.lax.cond(draw < 0, unread, lambda *args: dynamics.record(*args), state, draw)
 
     state, records = jax.lax.scan(row, state, begin + jnp.arange(rows))
     return _laid(state, split), records
