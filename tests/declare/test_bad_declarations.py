@@ -417,8 +417,8 @@ def right_float32():
 RIGHT = {
     "equinox module with an activation as a leaf": right_eqx_module,
     "float32 at a moderate beta": right_float32,
-    "python number as a weight": lambda: squared(
-        bx.models.Function(lambda p, x: p["w"] * x[0], {"w": 1.0})
+    "numpy number as a weight": lambda: squared(
+        bx.models.Function(lambda p, x: p["w"] * x[0], {"w": np.float64(1.0)})
     ),
     "one-hot labels": lambda: classified(np.eye(3)[[0, 1, 2, 0, 1, 2]]),
     "numpy count": lambda: squared(beta=bx.temperature.bayes(np.int64(5))),

@@ -2,23 +2,20 @@
 
 import math
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
-from ..core import DeclarationError, weights_of
+from ..core import DeclarationError, settings_of, weights_of
 from ..declare import (
     AbstractDataTerm,
     AbstractEnergy,
     AbstractTerm,
-    CrossEntropy,
     Localisation,
-    SquaredError,
     Temperature,
 )
+from ._check_loss import check_loss, check_model
 
 FLOAT32_BETA = 1e6
 """Above this beta times mass, float32 resolves an energy of order one to worse than 0.1 nats."""
@@ -44,9 +41,10 @@ def check_terms(energy: object) -> tuple[tuple[Array | float, AbstractTerm], ...
         )
     for factor, term in terms:
         _check_factor(factor, term)
+        check_model(term.model)
         if isinstance(term, AbstractDataTerm):
             _check_mass(term)
-            _check_loss(term)
+            check_loss(term)
     return terms
 
 
@@ -91,137 +89,6 @@ def _check_mass(term: AbstractDataTerm) -> None:
         )
 
 
-def _check_loss(term: AbstractDataTerm) -> None:
-    if isinstance(term, SquaredError | CrossEntropy):
-        _check_prediction(term)
-    try:
-        out = _shape_of(term.loss, term.model, term.measure.datum)
-    except DeclarationError:
-        raise
-    except Exception as error:
-        raise DeclarationError(
-            "energy",
-            got=f"{type(error).__name__}: {_first_line(error)}",
-            expected=f"a loss of one datum of shape {_shapes(term.measure.datum)}",
-            mend="write the loss for one datum; boltzax does the batching",
-        ) from error
-    if not hasattr(out, "shape") or out.shape != ():
-        raise DeclarationError(
-            "energy",
-            got=f"a loss of shape {_shapes(out)}",
-            expected="a scalar loss for one datum",
-            mend="sum over the outputs of one datum, e.g. jnp.sum(...)",
-        )
-    if not jnp.issubdtype(out.dtype, jnp.floating):
-        raise DeclarationError(
-            "energy",
-            got=f"a loss of dtype {out.dtype}",
-            expected="a real floating-point loss",
-            mend="return a float; for accuracies use a differentiable surrogate",
-        )
-
-
-def _check_prediction(term: SquaredError | CrossEntropy) -> None:
-    datum = term.measure.datum
-    if term.target is None and not (isinstance(datum, tuple | list) and len(datum) == 2):
-        raise DeclarationError(
-            "target",
-            got=f"no target, and data of shape {_shapes(datum)}",
-            expected="a target, or data that are pairs (x, y)",
-            mend="pass target=bx.zero or a function, or use bx.Empirical((x, y))",
-        )
-    x = datum if term.target is not None else datum[0]
-    try:
-        f = _shape_of(lambda model, x: model(x), term.model, x)
-    except Exception as error:
-        raise DeclarationError(
-            "model",
-            got=f"{type(error).__name__}: {_first_line(error)}",
-            expected=f"a model of one datum x of shape {_shapes(x)}",
-            mend="match the model's input to the measure's dimension (models see one datum)",
-        ) from error
-    if not hasattr(f, "shape"):
-        raise DeclarationError(
-            "model",
-            got=f"an output that is a {type(f).__name__}",
-            expected="one array",
-            mend="return one array from model(x)",
-        )
-    _check_no_broadcast(term, x, f)
-    try:
-        y = datum[1] if term.target is None else jax.eval_shape(lambda x: term.target(x), x)
-        y = jax.eval_shape(jnp.asarray, y) if not hasattr(y, "shape") else y
-    except Exception as error:
-        raise DeclarationError(
-            "target",
-            got=f"{type(error).__name__}: {_first_line(error)}",
-            expected=f"a function of one datum x of shape {_shapes(x)}",
-            mend="write the target for one datum",
-        ) from error
-    _check_target(term, f, y)
-
-
-def _check_no_broadcast(term: AbstractDataTerm, x: PyTree, f) -> None:
-    embedding = getattr(term.model, "embedding", None)
-    if embedding is None or getattr(embedding, "ndim", 0) != 2 or not hasattr(x, "shape"):
-        return
-    if x.shape != (embedding.shape[1],):
-        raise DeclarationError(
-            "model",
-            got=f"dim = {embedding.shape[1]}",
-            expected=f"the dimension of the measure: data of shape {x.shape}",
-            mend=f"declare the model with dim={x.shape[0] if x.shape else 1}, with data of "
-            "shape (dim,) each",
-        )
-
-
-def _check_target(term: SquaredError | CrossEntropy, f, y) -> None:
-    shape = tuple(getattr(y, "shape", ()))
-    if isinstance(term, SquaredError):
-        constant = shape == () and term.target is not None
-        if shape != tuple(f.shape) and not constant:
-            raise DeclarationError(
-                "target",
-                got=f"shape {shape} against a model output of shape {tuple(f.shape)}",
-                expected="equal shapes, so that nothing broadcasts silently",
-                mend="reshape the labels or the model's output, e.g. y[:, None] or out[0]",
-            )
-        return
-    classes = tuple(f.shape)
-    integer = jnp.issubdtype(y.dtype, jnp.integer)
-    if len(classes) > 1:
-        raise DeclarationError(
-            "model",
-            got=f"logits of shape {classes}",
-            expected="a vector of logits, or one logit",
-            mend="flatten the classes into one axis",
-        )
-    if not (shape == classes or (shape == () and integer and classes)):
-        raise DeclarationError(
-            "target",
-            got=f"labels of shape {shape} and dtype {y.dtype}",
-            expected=f"an integer class, or probabilities of shape {classes}",
-            mend="cast labels to integers, or give one probability a class",
-        )
-    _check_labels(term, classes)
-
-
-def _check_labels(term: CrossEntropy, classes: tuple[int, ...]) -> None:
-    data = term.measure.nodes()[0]
-    labels = data[1] if term.target is None else jax.vmap(term.target)(data)
-    if isinstance(labels, Tracer):
-        return
-    labels = np.asarray(labels)
-    top = classes[0] - 1 if classes and np.issubdtype(labels.dtype, np.integer) else 1
-    if labels.size and (labels.min() < 0 or labels.max() > top):
-        raise DeclarationError(
-            "target",
-            got=f"labels between {labels.min()} and {labels.max()}",
-            expected=f"labels between 0 and {top}",
-            mend="number the classes from 0 and give the model one logit for each",
-        )
-
-
 def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
     """The model that all terms share, and its weights by path."""
     models = [term.model for _, term in terms if not isinstance(term, Localisation)]
@@ -231,8 +98,8 @@ def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
             "model",
             got=f"{type(model).__name__} without weights",
             expected="a pytree with floating-point arrays",
-            mend="weights are the floating-point leaves: cast integers, or wrap a function and "
-            "its parameters in bx.models.Function(fn, params)",
+            mend="weights are floating-point arrays: turn numbers into arrays, or wrap a function "
+            "and its parameters in bx.models.Function(fn, params)",
         )
     structure = {path: jnp.shape(leaf) for path, leaf in weights.items()}
     for _, term in terms:
@@ -248,6 +115,24 @@ def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
     for path, leaf in weights.items():
         _check_leaf(path, leaf, kind)
     return model, {path: jnp.asarray(leaf, kind) for path, leaf in weights.items()}
+
+
+def check_settings(declared: PyTree, model: PyTree) -> None:
+    """Whether a model has the settings of the declared one, which its energy is evaluated with."""
+    if declared is model:
+        return
+    given = settings_of(model)
+    for path, leaf in settings_of(declared).items():
+        other = given.get(path)
+        if isinstance(leaf, Tracer) or isinstance(other, Tracer):
+            continue
+        if other is None or not np.array_equal(leaf, other, equal_nan=True):
+            raise DeclarationError(
+                f"model.{path}",
+                got=f"{other!r:.60}",
+                expected=f"the declared model's setting, {leaf!r:.60}",
+                mend="compile a declaration of this model: settings are no weights",
+            )
 
 
 def _check_leaf(path: str, leaf: Array, kind) -> None:
@@ -347,16 +232,3 @@ def _is_number(value: object) -> bool:
         )
     except (TypeError, ValueError):
         return False
-
-
-def _shape_of(fn, *arguments: PyTree) -> PyTree:
-    """Shapes and dtypes of `fn(*arguments)`; leaves that are not arrays are taken as they are."""
-    return eqx.filter_eval_shape(lambda *a: jax.tree.map(jnp.asarray, fn(*a)), *arguments)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else "no message"
-
-
-def _shapes(tree: PyTree) -> str:
-    return str(jax.tree.map(lambda leaf: tuple(getattr(leaf, "shape", ())), tree))

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, weights_of, with_weights
+from ..core import DeclarationError, state_of, weights_of, with_weights
 from ..declare import in_support
-from ._check import check_betas, check_number
+from ._check import check_betas, check_number, check_settings
 from ._coordinates import Coordinates, Weights
 from ._potential import AbstractPotential, Moments
 
@@ -78,15 +78,22 @@ class Gibbs(eqx.Module):
         return with_weights(self.declared, weights)
 
     def energy_of(self, model: PyTree) -> Float[Array, ""]:
-        """`E` of a model of the declared structure, nothing averaged."""
+        """`E` of a model of the declared structure, nothing averaged.
+
+        Raises:
+            DeclarationError: If the model has other settings (numbers that are not weights).
+        """
+        check_settings(self.declared, model)
         return self.potential.energy_at(weights_of(model))
 
     def position(self, model: PyTree | None = None) -> Weights:
         """Coordinates of a model's weights (of the declared model, if none is given).
 
         Raises:
-            DeclarationError: If the weights have other shapes, or lie outside the support.
+            DeclarationError: If the weights have other shapes, or lie outside the support, or if
+                the model has other settings (numbers that are not weights).
         """
+        check_settings(self.declared, self.declared if model is None else model)
         given = weights_of(self.declared if model is None else model)
         shapes = {path: leaf.shape for path, leaf in self.coordinates.base.items()}
         if {path: jnp.shape(leaf) for path, leaf in given.items()} != shapes:
@@ -151,6 +158,9 @@ class Gibbs(eqx.Module):
                 lines.append(f"{path}: support {prior.support} in unconstrained coordinates")
         if frozen:
             lines.append(f"frozen: {', '.join(frozen)}")
+        state = state_of(self.declared)
+        if state:
+            lines.append(f"state of the model, not weights: {', '.join(state)}")
         if self.coordinates.ties:
             ties = ", ".join(f"{a} = {b}" for a, b in self.coordinates.ties.items())
             lines.append(f"tied: {ties}")

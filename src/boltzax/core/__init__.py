@@ -6,8 +6,11 @@ from ._estimate import mean_estimate as mean_estimate
 from ._names import exported as exported
 from ._status import RunError as RunError
 from ._status import Status as Status
+from ._trees import is_weight as is_weight
 from ._trees import matches as matches
 from ._trees import path_name as path_name
+from ._trees import settings_of as settings_of
+from ._trees import state_of as state_of
 from ._trees import weights_of as weights_of
 from ._trees import with_weights as with_weights
 from ._typing import typed as typed

@@ -1,10 +1,12 @@
 """Weights as a flat dictionary from path to array."""
 
 import fnmatch
+import sys
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 
@@ -14,14 +16,51 @@ def path_name(path: tuple) -> str:
 
 
 def weights_of(model: PyTree) -> dict[str, Any]:
-    """The inexact-array leaves of a pytree by path, in tree order."""
+    """The weights of a model by path, in tree order.
+
+    Weights are what equinox trains: inexact arrays, of jax or numpy (numpy scalars too). Python
+    floats are settings. State that a framework keeps in the model, such as running statistics
+    (`eqx.nn.State`, variables of flax nnx other than `nnx.Param`), is not a weight either.
+
+    Args:
+        model: Any pytree.
+
+    Returns:
+        A dictionary from path, e.g. `layers[0].weight`, to leaf.
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(model, is_leaf=_is_state)
+    return {path_name(path): leaf for path, leaf in leaves if is_weight(leaf)}
+
+
+def is_weight(leaf: Any) -> bool:
+    """Whether a leaf of a model is an inexact array."""
+    # `eqx.is_inexact_array` overlooks numpy arrays of bfloat16
+    return eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def state_of(model: PyTree) -> tuple[str, ...]:
+    """Paths of the inexact arrays of a model that are its state and not weights."""
+    return tuple(path for path, leaf in settings_of(model).items() if is_weight(leaf))
+
+
+def settings_of(model: PyTree) -> dict[str, Any]:
+    """The numbers of a model by path that are not weights: settings, and arrays of its state."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(model)
-    return {path_name(path): leaf for path, leaf in leaves if _is_weight(leaf)}
+    weights = weights_of(model)
+    named = {path_name(path): leaf for path, leaf in leaves}
+    return {
+        path: leaf
+        for path, leaf in named.items()
+        if path not in weights and (isinstance(leaf, int | float | complex) or is_weight(leaf))
+    }
 
 
-def _is_weight(leaf: Any) -> bool:
-    # `eqx.is_inexact_array_like` fails on the tracers of jax 0.10
-    return eqx.is_inexact_array(leaf) or isinstance(leaf, float | complex)
+def _is_state(node: Any) -> bool:
+    """Whether a node of a model holds what its framework keeps as state and does not train."""
+    if isinstance(node, eqx.nn.State | eqx.nn.StateIndex):
+        return True
+    nnx = sys.modules.get("flax.nnx")  # a model can hold its variables only if it was imported
+    return nnx is not None and isinstance(node, nnx.Variable) and not isinstance(node, nnx.Param)
 
 
 def with_weights(model: PyTree, weights: dict[str, Array]) -> PyTree:
