@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 from ..compile import Gibbs
 from ..core import DeclarationError, Estimate, mean_estimate
 from ..sample import Trace
-from ._learning_coefficient import reference_energy
+from ._reference import reference_energy
 
 
 def coefficient_curve(

@@ -2,10 +2,11 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, Estimate, mean_estimate
 from ..sample import Trace
+from ._reference import check_reference, reference_energy
 
 
 def _column(betas: Array) -> Array:
@@ -37,20 +38,23 @@ def learning_coefficient(
     return mean_estimate(_column(trace.betas) * (energy - offset))
 
 
-def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
-    if isinstance(reference, int | float) or getattr(reference, "shape", None) == ():
-        return jnp.asarray(reference, float)
-    return trace.gibbs.energy_of(reference)
+def wbic(trace: Trace, n: int, *, reference: PyTree | float = 0.0) -> Estimate:
+    """Widely applicable Bayesian information criterion, `n ⟨L - L_ref⟩` at `β = n / log n`.
 
+    `L` is the mean loss. By default the value is absolute: it estimates the free energy at
+    `beta = n` up to `O(sqrt(log n))` (Watanabe 2013, JMLR 14:867), `n L(w*)` included. With a
+    `reference` it estimates the excess `F - n L_ref`, which grows as `λ log n`.
 
-def wbic(trace: Trace, n: int) -> Estimate:
-    """`WBIC = n ⟨L⟩` at `β = n / log n` times the mean loss, in nats (Watanabe 2013, JMLR 14:867).
+    Args:
+        trace: a run at `temperature.watanabe(n)`.
+        n: the number of data that the mean loss is over.
+        reference: a model `w*` (its energy is subtracted) or a number, an energy of the trace.
 
-    It estimates the free energy at beta = n up to `O(sqrt(log n))`. `L` is the mean loss, `n` the
-    number of data.
+    Returns:
+        An estimate in nats, of the shape of the trace's betas.
 
     Raises:
-        DeclarationError: If the trace was not drawn at `temperature.watanabe`.
+        DeclarationError: for a trace at another beta, or an `n` of at most 1.
     """
     if not n > 1:
         raise DeclarationError(
@@ -68,7 +72,7 @@ def wbic(trace: Trace, n: int) -> Estimate:
             expected=f"beta = {wanted:.6g}, that is n/log n times the mean loss",
             mend=f"compile with beta=bx.temperature.watanabe({n})",
         )
-    return mean_estimate(trace.energy * (n / mass))
+    return mean_estimate((trace.energy - reference_energy(trace, reference)) * (n / mass))
 
 
 def heat_capacity(trace: Trace) -> Estimate:
@@ -87,10 +91,21 @@ def _variance_series(trace: Trace) -> Array:
     return centred**2 * count / max(count - 1, 1) + trace.energy_variance
 
 
-def effective_dimension(trace: Trace, reference: PyTree | float = 0.0) -> Estimate:
-    """`2 λ̂(β)`: the number of quadratic directions that the posterior resolves at this β.
+def effective_dimension(trace: Trace, reference: PyTree | float | None = None) -> Estimate:
+    """`2 λ̂(β) = 2 β (⟨E⟩ - E_ref)`: the number of quadratic directions that the posterior resolves.
 
-    Equipartition gives every resolved direction half a unit of `β ⟨E⟩`; equal to the parameter
-    count for a regular model.
+    Equipartition gives every resolved direction half a unit of `β ⟨E - E_ref⟩`; equal to the
+    parameter count for a regular model.
+
+    Args:
+        trace: a run at one or many betas.
+        reference: `E_ref`, a model `w*` or a number, as in `learning_coefficient`. Left out, it is
+            0, and refused where the run shows that the energy does not come near to zero.
+
+    Returns:
+        A dimensionless estimate, of the shape of the trace's betas.
+
+    Raises:
+        DeclarationError: without a reference where one is needed.
     """
-    return learning_coefficient(trace, reference).scaled(2.0)
+    return learning_coefficient(trace, check_reference(trace, reference)).scaled(2.0)

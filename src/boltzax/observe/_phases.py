@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ..core import DeclarationError, Estimate, mean_estimate
-from ..sample import Trace
-from ._free_energy import bar_series
+from ..sample import Trace, bar_series
+from ._reference import reference_energy
 
 
 class Phase(eqx.Module):
@@ -69,7 +69,7 @@ class Phases(eqx.Module):
     learning_coefficient: Estimate
 
 
-def phases(parts: Sequence[Phase]) -> Phases:
+def phases(parts: Sequence[Phase], *, reference: PyTree | float = 0.0) -> Phases:
     """Free energy and learning coefficient of a whole from those of disjoint regions `A_i`.
 
     `F_i = F_trace - log(mass) - log⟨share⟩`, `F = -log Σ_i exp(-F_i)`, the posterior probability
@@ -81,9 +81,22 @@ def phases(parts: Sequence[Phase]) -> Phases:
     For any regions, disjoint or not, `F ≤ F_i`: a run of the whole whose free energy lies above
     that of a region has missed the region.
 
+    Free energies and coefficients are absolute by default (for data with noise they hold the
+    energy of the best weights); with a `reference` they are excesses `F_i - β E_ref` and
+    `β (⟨E⟩_i - E_ref)`, with one `E_ref` for all parts. Probabilities do not depend on it.
+
     Errors: runs are independent, and each run's `λ̂_i` and `F_i` are followed as one series, to
-    first order in the shares: where `ess` is below some tens, an error bar means little. Raises
-    `DeclarationError` for parts at different betas.
+    first order in the shares: where `ess` is below some tens, an error bar means little.
+
+    Args:
+        parts: the regions, run along the same betas.
+        reference: `E_ref`, a model `w*` or a number, as in `learning_coefficient`.
+
+    Returns:
+        `Phases`, with axes `[phase, beta]` for the parts and `[beta]` for the whole, in nats.
+
+    Raises:
+        DeclarationError: for parts at different betas.
     """
     betas = [np.asarray(part.trace.betas) for part in parts]
     if not betas or any(b.shape != betas[0].shape or np.any(b != betas[0]) for b in betas):
@@ -93,7 +106,8 @@ def phases(parts: Sequence[Phase]) -> Phases:
             expected="at least one run, all at the same betas",
             mend="run every region along the same betas",
         )
-    energies, coefficients = zip(*(_series(part) for part in parts), strict=True)
+    offset = reference_energy(parts[0].trace, reference)
+    energies, coefficients = zip(*(_series(part, offset) for part in parts), strict=True)
     own = _stack([_own(part, series) for part, series in zip(parts, energies, strict=True)])
     slopes = _stack([_own(part, series) for part, series in zip(parts, coefficients, strict=True)])
     low = jnp.min(own.value, axis=0)
@@ -113,16 +127,16 @@ def phases(parts: Sequence[Phase]) -> Phases:
     return Phases(_stack(probability), own, slopes, free_energy, _total(mean, moves))
 
 
-def _series(part: Phase) -> tuple[Array, Array]:
-    """Series whose means are `F_i` and `λ̂_i` and whose spreads are their errors."""
+def _series(part: Phase, offset: Array) -> tuple[Array, Array]:
+    """Series whose means are `F_i - β E_ref` and `λ̂_i` and whose spreads are their errors."""
     trace, bridges = part.trace, part.trace.bridges
     assert bridges is not None
     mean = jnp.mean(part.share, axis=(-2, -1), keepdims=True)
     share = part.share / mean
     betas = trace.betas[:, None, None]
     free = bar_series(bridges)[jnp.asarray(bridges.requested)]
-    free = free - part.log_mass - jnp.log(mean) - (share - 1)
-    heat = betas * trace.energy
+    free = free - part.log_mass - jnp.log(mean) - (share - 1) - betas * offset
+    heat = betas * (trace.energy - offset)
     slope = jnp.mean(share * heat, axis=(-2, -1), keepdims=True)
     return free, slope + share * (heat - slope)
 

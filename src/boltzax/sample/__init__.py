@@ -2,6 +2,7 @@
 
 from ..core import exported as _exported
 from ._anneal import anneal as anneal
+from ._bar import bar_series as bar_series
 from ._checkpoints import Checkpoints as Checkpoints
 from ._declaration import describe as describe
 from ._declaration import differences as differences

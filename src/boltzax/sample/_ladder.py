@@ -16,15 +16,19 @@ def first_ladder(
 ) -> np.ndarray:
     """Zero, the requested betas, and geometric fillers at most `spacing` apart in log beta.
 
-    The first positive level is where the prior's mean energy costs about one nat, or its spread if
-    energies have both signs.
+    The first positive level is where the prior's mean energy, or its spread if that is larger or if
+    energies have both signs, costs about one nat. A few huge energies (a heavy tail) count at most
+    as a thousand times the median.
     """
     draws = jax.vmap(gibbs.sample_prior)(jax.random.split(key, 32))
-    energies = np.asarray(jax.jit(jax.vmap(gibbs.at(0.0).energy))(draws))
+    energies = np.asarray(jax.jit(jax.vmap(gibbs.at(0.0).energy))(draws), float)
     finite = energies[np.isfinite(energies)]
     typical = 1.0
     if finite.size:
-        typical = float(np.median(finite) if finite.min() >= 0 else np.std(finite))
+        most = 1e3 * np.median(np.abs(finite))
+        capped = np.clip(finite, -most, most) if most > 0 else finite
+        mean = capped.mean() if finite.min() >= 0 else 0.0
+        typical = float(max(mean, np.std(capped)))
     positive = requested[requested > 0]
     lowest = 1 / max(typical, 1e-300)
     if positive.size:

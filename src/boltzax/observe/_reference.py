@@ -1,0 +1,73 @@
+"""The energy that others are measured from."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from ..core import DeclarationError, mean_estimate, weights_of
+from ..sample import Trace
+
+
+def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
+    """`E_ref`: a number as it is, or the energy of a model of the declared structure."""
+    if isinstance(reference, int | float | np.number) and not isinstance(reference, bool):
+        return _number(reference)
+    if isinstance(reference, np.ndarray | jax.Array) and reference.ndim == 0:
+        return _number(reference)
+    declared = {path: jnp.shape(leaf) for path, leaf in weights_of(trace.gibbs.declared).items()}
+    given = {path: jnp.shape(leaf) for path, leaf in weights_of(reference).items()}
+    if given != declared:
+        raise DeclarationError(
+            "reference",
+            got=f"{reference!r:.80} with weights {given!r:.120}",
+            expected=f"a number, or a model with the declared weights {declared!r:.120}",
+            mend="pass the model w* whose energy is subtracted, or its energy",
+        )
+    return trace.gibbs.energy_of(reference)
+
+
+def _number(reference) -> Float[Array, ""]:
+    value = jnp.asarray(reference, float)
+    if not bool(jnp.isfinite(value)):
+        raise DeclarationError(
+            "reference",
+            got=f"{float(value)}",
+            expected="a finite energy",
+            mend="pass the model w* whose energy is subtracted, or its energy",
+        )
+    return value
+
+
+def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | float:
+    """The reference, 0 if none is given; refused where the draws show that 0 is not one.
+
+    Near a minimum of energy `E_min`, `β (⟨E⟩ - E_min)` and `C = β² Var E` are both about λ. Zero is
+    no reference if, at the largest beta, some energy lies below it by more than `1/β`, or all lie
+    above it by more than `1/β` and `β ⟨E⟩` is more than twice `C`, beyond four standard errors.
+    """
+    if reference is not None:
+        return reference
+    energy, conditional, betas = trace.energy, trace.energy_variance, trace.betas
+    if trace.bridges is not None:
+        bridges = trace.bridges
+        energy, conditional, betas = bridges.energy, bridges.energy_variance, bridges.betas
+    if betas.ndim:
+        coldest = int(jnp.argmax(betas))
+        energy, conditional, betas = energy[coldest], conditional[coldest], betas[coldest]
+    beta, lowest = float(betas), float(jnp.min(energy))
+    mean = mean_estimate(beta * energy)
+    heat = beta**2 * float(jnp.var(energy) + jnp.mean(conditional))
+    above = float(mean.value) - 4 * float(mean.standard_error) > 2 * heat
+    if beta * lowest < -1 or (beta * lowest > 1 and above):
+        raise DeclarationError(
+            "reference",
+            got=f"none, for energies that stay at {lowest:.6g} or above: {beta * lowest:.4g} nats "
+            f"at beta = {beta:.4g}, where their fluctuations (beta² Var E) are {heat:.3g}"
+            if lowest > 0
+            else f"none, for energies that go down to {lowest:.6g}",
+            expected="the energy that the excess is measured from",
+            mend="pass reference=w_star (a trained model), or a number; reference=0.0 if the "
+            "absolute value is meant",
+        )
+    return 0.0

@@ -1,0 +1,42 @@
+"""Bennett's acceptance ratio along a ladder."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._trace import Bridges
+
+
+def bar_series(bridges: Bridges) -> Float[Array, "level chain draw"]:
+    """A series whose mean is `F(β_k)` by Bennett's ratio and whose spread is its error.
+
+    Around the solution `Δ_k` of `⟨f(up - Δ)⟩ = ⟨f(Δ - down)⟩`, `f(x) = 1/(1+e^x)`, the estimate
+    moves by `(f(Δ - down_t) - f(up_t - Δ)) / D` a draw, `D` the derivative.
+    """
+    up, down = np.asarray(bridges.up, float), np.asarray(bridges.down, float)
+    pairs = up.shape[0]
+    low = np.minimum(up.min(axis=(1, 2)), down.min(axis=(1, 2))) - 1.0
+    high = np.maximum(up.max(axis=(1, 2)), down.max(axis=(1, 2))) + 1.0
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        gap = _gap(up, down, middle)
+        low, high = np.where(gap < 0, middle, low), np.where(gap < 0, high, middle)
+    delta = (0.5 * (low + high)).reshape(pairs, 1, 1)
+    forward, backward = _fermi(up - delta), _fermi(delta - down)
+    slope = (forward * (1 - forward) + backward * (1 - backward)).mean(axis=(1, 2), keepdims=True)
+    # levels that do not overlap have a slope of zero: their error is then huge, not missing
+    moves = (backward - forward) / np.maximum(slope, 1e-12)
+    steps = delta + moves
+    zero = np.zeros((1, *up.shape[1:]))
+    series = np.concatenate([zero, np.cumsum(steps, axis=0)])
+    return jnp.asarray(series, bridges.up.dtype)
+
+
+def _gap(up: np.ndarray, down: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    """Rises with `delta` through zero at Bennett's solution."""
+    d = delta.reshape(-1, 1, 1)
+    return _fermi(up - d).mean(axis=(1, 2)) - _fermi(d - down).mean(axis=(1, 2))
+
+
+def _fermi(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 - np.tanh(0.5 * x))
