@@ -3,6 +3,13 @@
 from ._errors import DeclarationError as DeclarationError
 from ._estimate import Estimate as Estimate
 from ._estimate import mean_estimate as mean_estimate
+from ._estimate import normal_quantile as normal_quantile
+from ._memory import MEMORY as MEMORY
+from ._memory import check_memory as check_memory
+from ._memory import map_within as map_within
+from ._memory import share as share
+from ._memory import stored_bytes as stored_bytes
+from ._memory import working_bytes as working_bytes
 from ._names import exported as exported
 from ._status import RunError as RunError
 from ._status import Status as Status

@@ -1,6 +1,7 @@
 """A number with its error."""
 
 import warnings
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
+from scipy import special
 
+from ._errors import DeclarationError
 from ._typing import typed
 
 with warnings.catch_warnings():  # in a notebook numpyro asks for widgets, for bars never shown here
@@ -30,8 +33,39 @@ class Estimate(eqx.Module):
     ess: Float[Array, "*shape"]
     r_hat: Float[Array, "*shape"]
 
+    @classmethod
+    def of_series(cls, draws: "Array | np.ndarray") -> "Estimate":
+        """Mean over chains and draws, with the error of an autocorrelated mean.
+
+        A constant sequence has standard error 0, ess = chains x draws and r_hat 1. A non-finite
+        draw makes the whole estimate non-finite: no chain is ever dropped. Runs on the host
+        (NumPy), not under `jit`.
+
+        Args:
+            draws: Numbers with axes `[*batch, chain, draw]`, chain and draw last.
+
+        Returns:
+            An estimate of shape `[*batch]`.
+        """
+        host = np.asarray(draws, dtype=np.float64)
+        *batch, chains, length = host.shape
+        flat = host.reshape(-1, chains, length)
+        rows = np.array([_mean_row(row) for row in flat]).reshape(*batch, 4)
+        dtype = draws.dtype if jnp.issubdtype(draws.dtype, jnp.floating) else float
+        return cls(*(jnp.asarray(rows[..., i], dtype=dtype) for i in range(4)))
+
     def __getitem__(self, index) -> "Estimate":
+        """The estimate of some entries; raises `IndexError` out of bounds (JAX would clamp)."""
+        np.empty(self.shape, bool)[_on_host(index)]
         return jax.tree.map(lambda leaf: leaf[index], self)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("an Estimate of one number has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> "Iterator[Estimate]":
+        return (self[i] for i in range(len(self)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,8 +87,15 @@ class Estimate(eqx.Module):
         return (self.value - jnp.asarray(truth)) / self.standard_error
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """Central normal interval (lower, upper) of the given coverage."""
-        half = jax.scipy.stats.norm.ppf(0.5 + level / 2) * self.standard_error
+        """Central normal interval (lower, upper) that covers the truth with probability `level`.
+
+        Args:
+            level: a probability between 0 and 1, both excluded.
+
+        Raises:
+            DeclarationError: if `level` is not such a number.
+        """
+        half = normal_quantile(level) * self.standard_error
         return self.value - half, self.value + half
 
     def __repr__(self) -> str:
@@ -69,20 +110,30 @@ class Estimate(eqx.Module):
         return "Estimate[\n  " + ",\n  ".join(rows) + "\n]"
 
 
+def normal_quantile(level: float) -> float:
+    """`z` with `P(|N(0, 1)| < z) = level`; a `DeclarationError` unless 0 < level < 1."""
+    number = isinstance(level, float | np.floating)
+    if not number or not 0.0 < float(level) < 1.0:
+        raise DeclarationError(
+            "level",
+            got=repr(level),
+            expected="a probability between 0 and 1",
+            mend="pass e.g. level=0.95 for 95%",
+        )
+    return float(special.ndtri(0.5 + float(level) / 2))
+
+
+def _on_host(index):
+    """An index as NumPy takes it; places that are being traced cannot be out of known bounds."""
+    parts = index if isinstance(index, tuple) else (index,)
+    plain = tuple(0 if isinstance(part, Tracer) else part for part in parts)
+    return tuple(np.asarray(part) if isinstance(part, jax.Array) else part for part in plain)
+
+
 @typed
 def mean_estimate(draws: Float[Array, "*batch chain draw"]) -> Estimate:
-    """Mean over chains and draws, with the error of an autocorrelated mean.
-
-    A constant sequence has standard error 0, ess = chains x draws and r_hat 1. A non-finite draw
-    makes the whole estimate non-finite: no chain is ever dropped.
-
-    Runs on the host (NumPy), not under `jit`.
-    """
-    host = np.asarray(draws, dtype=np.float64)
-    *batch, chains, length = host.shape
-    flat = host.reshape(-1, chains, length)
-    rows = np.array([_mean_row(row) for row in flat]).reshape(*batch, 4)
-    return Estimate(*(jnp.asarray(rows[..., i], dtype=draws.dtype) for i in range(4)))
+    """Mean over chains and draws, as `Estimate.of_series`."""
+    return Estimate.of_series(draws)
 
 
 def _mean_row(row: np.ndarray) -> tuple[float, float, float, float]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from boltzax.core import DeclarationError, typed
+from boltzax.core import DeclarationError, share, stored_bytes, typed
 
 
 class AbstractBasis(eqx.Module):
@@ -80,18 +80,20 @@ class Expansion(eqx.Module):
         return jnp.tensordot(values, self.coefficients, axes=1, precision="highest")
 
 
-PIECE = 32_768
-"""Points that are looked at together; what a gradient needs of the others is made again."""
+PIECE = 2**27
+"""Bytes of intermediate values of the points that an integral looks at together."""
 
 
-def integrate_nodes(fn: Callable, points: PyTree, weights: Array) -> PyTree:
+def integrate_nodes(fn: Callable, points: PyTree, weights: Array, *, memory: int = PIECE) -> PyTree:
     """Σ_i weights[..., i] fn(points[i]), leaf by leaf, in full precision on every device.
 
-    More than `PIECE` points are summed piece by piece, so that the memory does not grow with their
-    number. A piece has points from all over, and so is split over devices as they are.
+    Points whose intermediate values take more than `memory` bytes together are summed piece by
+    piece; what a gradient needs of the other pieces is computed again. So the memory does not grow
+    with the number of points, nor with the size of a model. A piece has points from all over, and
+    so is split over devices as they are.
     """
     n = weights.shape[-1]
-    pieces = -(-n // PIECE)
+    pieces = 1 if n <= 16 else -(-n // share(n, memory // _point_bytes(fn, points)))
     if pieces == 1:
         return _summed(fn, points, weights)
     main = n // pieces * pieces
@@ -99,15 +101,25 @@ def integrate_nodes(fn: Callable, points: PyTree, weights: Array) -> PyTree:
     def cut(leaf: Array) -> Array:
         return jnp.moveaxis(leaf[:main].reshape(-1, pieces, *leaf.shape[1:]), 1, 0)
 
-    def add(total, piece):
-        points, weights = piece
-        part = jax.checkpoint(lambda points, weights: _summed(fn, points, weights))
-        more = part(points, jnp.moveaxis(weights, 0, -1))
-        return jax.tree.map(jnp.add, total, more), None
+    @jax.checkpoint
+    def part(points, weights):
+        return _summed(fn, points, jnp.moveaxis(weights, 0, -1))
 
-    rest = _summed(fn, jax.tree.map(lambda leaf: leaf[main:], points), weights[..., main:])
+    def add(total, piece):
+        return jax.tree.map(jnp.add, total, part(*piece)), None
+
     parts = jax.tree.map(cut, points), cut(jnp.moveaxis(weights, -1, 0))
+    if main == n:
+        shapes = jax.eval_shape(part, *jax.tree.map(lambda leaf: leaf[0], parts))
+        rest = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    else:
+        rest = _summed(fn, jax.tree.map(lambda leaf: leaf[main:], points), weights[..., main:])
     return jax.lax.scan(add, rest, parts)[0]
+
+
+def _point_bytes(fn: Callable, points: PyTree) -> int:
+    first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), points)
+    return max(1, stored_bytes(lambda z: jax.tree.map(jnp.asarray, fn(z)), first))
 
 
 def _summed(fn: Callable, points: PyTree, weights: Array) -> PyTree:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.special import stdtrit
 
 from ..compile import compile
-from ..core import DeclarationError, Status, mean_estimate, typed
+from ..core import DeclarationError, Status, mean_estimate, normal_quantile, typed
 from ..declare import Circuit, Contract, Violation
 from ..observe import free_energy
 from ..sample import RandomWalk, anneal
@@ -202,7 +202,7 @@ def from_splitting(run: Splitting, target: Float[Array, ""]) -> Entropy:
 def wilson(hits: Array, draws: int, level: float = 0.95) -> tuple[Array, Array]:
     """Wilson's score interval of a probability from `hits` of `draws` (Wilson 1927, J. Am. Stat.
     Assoc. 22:209): `[0, z²/(n+z²)]` for no hit."""
-    z = jax.scipy.stats.norm.ppf(0.5 + level / 2)
+    z = normal_quantile(level)
     p = jnp.asarray(hits, float) / draws
     centre = (p + z**2 / (2 * draws)) / (1 + z**2 / draws)
     half = z / (1 + z**2 / draws) * jnp.sqrt(p * (1 - p) / draws + z**2 / (4 * draws**2))

@@ -8,7 +8,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import compile as compile_gibbs
-from ..core import DeclarationError, Estimate, typed
+from ..core import DeclarationError, Estimate, normal_quantile, typed
 from ..declare import Component, Contract, Interface, Violation
 from ._family import Family, as_family
 from ._table_cells import cells, inputs
@@ -58,7 +58,7 @@ class EntropyTable(eqx.Module):
         Wilson (1927), J. Am. Stat. Assoc. 22:209.
         """
         p, n = self.probability, self.draws
-        z = jax.scipy.stats.norm.ppf(0.5 + level / 2)
+        z = normal_quantile(level)
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * jnp.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         low = jnp.where(self.hits == 0, 0.0, jnp.maximum(middle - half, 0.0))

@@ -7,13 +7,17 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs
-from ..core import DeclarationError, Estimate, mean_estimate
+from ..core import MEMORY, DeclarationError, Estimate, check_memory, map_within, mean_estimate
 from ..sample import Trace
 from ._reference import reference_energy
 
 
 def coefficient_curve(
-    trace: Trace, betas: Array | np.ndarray | list[float], reference: PyTree | float = 0.0
+    trace: Trace,
+    betas: Array | np.ndarray | list[float],
+    reference: PyTree | float = 0.0,
+    *,
+    memory: int = MEMORY,
 ) -> Estimate:
     """`λ̂(β') = β' (⟨E⟩_{β'} - E_ref)` at other temperatures from one run at β; shape `[beta]`.
 
@@ -27,6 +31,7 @@ def coefficient_curve(
         trace: A run at one beta.
         betas: The betas asked for, each the factor of the summed energy.
         reference: A model w* or a number, as in `learning_coefficient`.
+        memory: Bytes of intermediate values at once, where the potential is computed anew.
 
     Raises:
         DeclarationError: A run at several betas, betas that are not positive, or if weights were
@@ -48,12 +53,13 @@ def coefficient_curve(
             mend="pass e.g. trace.betas * jnp.linspace(0.5, 2.0, 16)",
         )
     offset = reference_energy(trace, reference)
-    rows = [_row(trace, beta, offset) for beta in wanted]
+    memory = check_memory(memory)
+    rows = [_row(trace, beta, offset, memory) for beta in wanted]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
 
 
-def _row(trace: Trace, beta: Array, offset: Array) -> Estimate:
-    difference, energy = _moved(trace, beta)
+def _row(trace: Trace, beta: Array, offset: Array, memory: int) -> Estimate:
+    difference, energy = _moved(trace, beta, memory)
     v = jnp.exp(difference - jnp.max(difference))
     v = v / jnp.mean(v)
     mean = jnp.mean(v * energy)
@@ -67,7 +73,7 @@ def _row(trace: Trace, beta: Array, offset: Array) -> Estimate:
     return Estimate(value, error, jnp.asarray(ess), plain.r_hat)
 
 
-def _moved(trace: Trace, beta: Array) -> tuple[Array, Array]:
+def _moved(trace: Trace, beta: Array, memory: int) -> tuple[Array, Array]:
     """`U(w, β) - U(w, β')` and the energy at β', axes `[chain, draw]`."""
     if not bool(jnp.any(trace.energy_variance > 0)):
         return (trace.betas - beta) * trace.energy, trace.energy
@@ -78,11 +84,11 @@ def _moved(trace: Trace, beta: Array) -> tuple[Array, Array]:
             expected="the draws, for the potential at other betas",
             mend="run with keep=True",
         )
-    return _potentials(trace.gibbs, trace.w, beta)
+    return _potentials(trace.gibbs, trace.w, beta, memory)
 
 
 @eqx.filter_jit
-def _potentials(gibbs: Gibbs, w: PyTree, beta: Array) -> tuple[Array, Array]:
+def _potentials(gibbs: Gibbs, w: PyTree, beta: Array, memory: int) -> tuple[Array, Array]:
     def one(w):
         there = eqx.tree_at(lambda g: g.beta, gibbs, beta).moments(w)
         return gibbs.potential_at(w, gibbs.beta) - there.potential, there.energy
@@ -90,5 +96,5 @@ def _potentials(gibbs: Gibbs, w: PyTree, beta: Array) -> tuple[Array, Array]:
     leaves = jax.tree.leaves(w)
     shape = leaves[0].shape[:2]
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), w)
-    out = jax.lax.map(one, flat, batch_size=64)
+    out = map_within(one, flat, memory)
     return jax.tree.map(lambda x: x.reshape(shape), out)

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, Estimate, weights_of, with_weights
+from ..core import (
+    MEMORY,
+    DeclarationError,
+    Estimate,
+    check_memory,
+    share,
+    weights_of,
+    with_weights,
+    working_bytes,
+)
 from ..declare import AbstractDataTerm, AbstractEnergy
 from ..sample import Trace
 from ._comoments import Draws, correlation, covariance, plan, spread
@@ -23,7 +32,8 @@ def influence(
     total: bool = False,
     normalised: bool = False,
     batch_size: int | None = None,
-    chunk: int = 64,
+    chunk: int | None = None,
+    memory: int = MEMORY,
     key: PRNGKeyArray | None = None,
 ) -> PyTree[Estimate]:
     """`∂⟨ℓ_i⟩/∂μ_j = -β Cov(ℓ_i, ℓ_j)`, `μ_j` the weight of datum j; `[*beta, query, datum]`.
@@ -54,8 +64,10 @@ def influence(
         total: Sum over the columns with their weights, i.e. the response to the whole energy,
             without the matrix; the last axis is gone.
         normalised: `-Corr` instead, in [-1, 1] for β > 0; NaN for a loss that does not vary.
-        batch_size: Data at a time, for rows and for columns; all, if not given. It bounds memory
-            and does not change the result. Losses are computed anew for each pair of blocks.
+        memory: Bytes of intermediate values at once. `batch_size` and `chunk` follow from it where
+            they are not given; none of them changes the result by more than rounding.
+        batch_size: Data at a time, for rows and for columns. Losses are computed anew for each pair
+            of blocks.
         chunk: Draws at a time.
         key: For weights that were integrated out, which are drawn again, as in `trace.evaluate`.
 
@@ -65,17 +77,20 @@ def influence(
     """
     _check_trace(trace)
     _check_sizes(batch_size, chunk)
-    columns = _blocks(trace, "energy", energy, batch_size)
-    rows, function = columns, None
+    memory = check_memory(memory)
+    columns, column_bytes = _blocks(trace, "energy", energy, batch_size, memory)
+    rows, row_bytes, function = columns, column_bytes, None
     symmetric = query is None and not total
     if isinstance(query, AbstractEnergy):
-        rows = _blocks(trace, "query", query, batch_size)
+        rows, row_bytes = _blocks(trace, "query", query, batch_size, memory)
     elif query is not None:
         function = check_observable(trace, "query", query)
-        rows = [Flat(function)]
+        rows, row_bytes = [Flat(function)], _measured(trace, Flat(function))[1]
     if total:
         columns = [Flat(Values(energy))]
+        column_bytes = _measured(trace, columns[0])[1]
     compare = correlation if normalised else covariance
+    chunk = max(1, memory // (row_bytes + column_bytes)) if chunk is None else chunk
     levels = []
     for draws in _levels(trace, chunk, key):
         row = [spread(draws, block) for block in rows]
@@ -129,17 +144,31 @@ def _matrix(compare, draws, rows, columns, row, column, symmetric) -> Estimate:
     return Estimate(*map(jnp.asarray, parts))
 
 
-def _blocks(trace: Trace, argument: str, energy: object, size: int | None) -> list[Losses]:
-    """The data of an energy, some at a time."""
+def _measured(trace: Trace, function: Callable) -> tuple[tuple[int, ...], int]:
+    """Shape of what a function gives at one draw, and the bytes it holds there."""
+    gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, jnp.zeros(()))
+    lead = trace.energy.ndim
+    w = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[lead:], x.dtype), trace.w)
+    size, shape = working_bytes(lambda w: function(gibbs.complete(w, jax.random.key(0))), w)
+    return shape.shape, max(1, size)
+
+
+def _blocks(
+    trace: Trace, argument: str, energy: object, size: int | None, memory: int
+) -> tuple[list[Losses], int]:
+    """The data of an energy, some at a time, and the bytes that these hold at one draw.
+
+    Without a size, there are as many data at a time as leave room for 4 draws.
+    """
     check_energy(trace, argument, energy)
     assert isinstance(energy, AbstractEnergy)
-    blocks = []
+    blocks, largest = [], 1
     for factor, term in energy.terms():
         if not isinstance(term, AbstractDataTerm):
             continue
         points, weights = term.measure.nodes()
         first = Losses(factor, term, jax.tree.map(lambda x: x[:1], points))
-        shape = eqx.filter_eval_shape(first, trace.gibbs.declared).shape
+        shape, datum_bytes = _measured(trace, first)
         if shape != (1,):
             raise DeclarationError(
                 argument,
@@ -148,7 +177,8 @@ def _blocks(trace: Trace, argument: str, energy: object, size: int | None) -> li
                 mend="sum over the outputs of one datum",
             )
         count = weights.shape[0]
-        step = size or count
+        step = size or share(count, memory // (4 * datum_bytes))
+        largest = max(largest, min(step, count) * datum_bytes)
         for start in range(0, count, step):
             part = slice(start, start + step)
             blocks.append(Losses(factor, term, jax.tree.map(lambda x, s=part: x[s], points)))
@@ -159,7 +189,7 @@ def _blocks(trace: Trace, argument: str, energy: object, size: int | None) -> li
             expected="at least one integral over a measure",
             mend="pass the declared SquaredError, CrossEntropy or PerDatum",
         )
-    return blocks
+    return blocks, largest
 
 
 def _levels(trace: Trace, chunk: int, key: PRNGKeyArray | None):
@@ -199,7 +229,9 @@ def _check_trace(trace: Trace) -> None:
 
 
 def _check_sizes(batch_size: object, chunk: object) -> None:
-    for name, value in (("batch_size", 1 if batch_size is None else batch_size), ("chunk", chunk)):
+    for name, value in (("batch_size", batch_size), ("chunk", chunk)):
+        if value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise DeclarationError(
                 name, got=repr(value), expected="a positive integer", mend=f"pass e.g. {name}=64"

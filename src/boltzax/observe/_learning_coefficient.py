@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, Estimate, mean_estimate
+from ..core import MEMORY, DeclarationError, Estimate, mean_estimate
 from ..sample import Trace
 from ._reference import check_reference, reference_energy
 
@@ -20,6 +20,7 @@ def learning_coefficient(
     *,
     plain: bool = False,
     key: PRNGKeyArray | None = None,
+    memory: int = MEMORY,
 ) -> Estimate:
     """`λ̂(β) = β (⟨E⟩ - E_ref)`, dimensionless; shape `[*beta]`.
 
@@ -32,9 +33,10 @@ def learning_coefficient(
         plain: Average the energy of full draws, the weights that were integrated out drawn again.
             By default their average is taken in closed form, `⟨½ Σ_i s_i/(1+s_i)⟩` for the zero
             target (Rao-Blackwell): same mean, smaller error. Needs `keep=True` in the run.
+        memory: Bytes of intermediate values at once, for `plain`.
     """
     offset = reference_energy(trace, reference)
-    energy = trace.evaluate(trace.gibbs.energy_of, key) if plain else trace.energy
+    energy = trace.evaluate(trace.gibbs.energy_of, key, memory=memory) if plain else trace.energy
     return mean_estimate(_column(trace.betas) * (energy - offset))
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, Estimate, mean_estimate, weights_of, with_weights
+from ..core import MEMORY, DeclarationError, Estimate, mean_estimate, weights_of, with_weights
 from ..declare import AbstractEnergy, Localisation
 from ..sample import Trace
 
@@ -18,6 +18,7 @@ def susceptibility(
     perturbation: AbstractEnergy,
     *,
     key: PRNGKeyArray | None = None,
+    memory: int = MEMORY,
 ) -> PyTree[Estimate]:
     """`d⟨A⟩/dh = -β Cov(A, B)` at `h = 0`, for the energy `E + h B`; shape `[*beta, *shape of A]`.
 
@@ -36,6 +37,7 @@ def susceptibility(
         perturbation: `B`. Energies are linear in their measure, so a perturbation of the data from
             `mu` to `mu + h (nu - mu)` is the declared energy over `nu - mu`.
         key: For weights that were integrated out, which are drawn again, as in `trace.evaluate`.
+        memory: Bytes of intermediate values at once, as in `trace.evaluate`.
 
     Raises:
         DeclarationError: A trace without draws, a perturbation that is not an energy, has a
@@ -43,7 +45,7 @@ def susceptibility(
     """
     check_energy(trace, "perturbation", perturbation)
     a, b = check_observable(trace, "observable", observable), Values(perturbation)
-    series, other = trace.evaluate(lambda model: (a(model), b(model)), key)
+    series, other = trace.evaluate(lambda model: (a(model), b(model)), key, memory=memory)
     axis = trace.energy.ndim - 2
 
     def response(values: Array) -> Estimate:

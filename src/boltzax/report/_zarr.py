@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..compile import Gibbs
-from ..core import DeclarationError, RunError
+from ..core import DeclarationError, RunError, map_within
 from ..sample import (
     AbstractSink,
     Chains,
@@ -132,7 +132,7 @@ def _mapped(fn: Callable) -> Callable[[Chains, int, PyTree], np.ndarray]:
             return fn(eqx.tree_at(lambda g: g.beta, gibbs, beta).complete(w, key))
 
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), (w, keys, betas))
-        out = jax.lax.map(one, flat, batch_size=64)
+        out = map_within(one, flat)
         return out.reshape(*shape, *out.shape[1:])
 
     def mapped(dynamics: Chains, first: int, records: PyTree) -> np.ndarray:

@@ -10,7 +10,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, RunError, Status, mean_estimate, weights_of
+from ..core import (
+    MEMORY,
+    DeclarationError,
+    Estimate,
+    RunError,
+    Status,
+    check_memory,
+    map_within,
+    mean_estimate,
+    weights_of,
+)
 
 
 class Trace(eqx.Module):
@@ -72,12 +82,27 @@ class Trace(eqx.Module):
         """
         return self.evaluate(weights_of)
 
-    def evaluate(self, fn: Callable, key: PRNGKeyArray | None = None) -> PyTree:
+    def evaluate(
+        self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
+    ) -> PyTree:
         """`fn(model)` at every draw, with leading axes `[*beta, chain, draw]`.
 
         Weights that were integrated out are drawn from their conditional law with `key` (default:
         a fixed one), so that `fn` sees draws of the full posterior.
+
+        Args:
+            fn: a function of the model that gives an array or a pytree of arrays.
+            key: for the weights that were integrated out.
+            memory: bytes of intermediate values at once; as many draws are looked at together as
+                fit. The result does not depend on it by more than rounding.
+
+        Returns:
+            What `fn` gives, with axes `[*beta, chain, draw, *shape]`. For its mean use `mean`.
+
+        Raises:
+            DeclarationError: for a trace without draws, or a wrong `memory`.
         """
+        memory = check_memory(memory)
         if self.w is None:
             raise DeclarationError(
                 "trace",
@@ -95,8 +120,32 @@ class Trace(eqx.Module):
             gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, beta)
             return fn(gibbs.complete(w, key))
 
-        out = eqx.filter_jit(lambda flat: jax.lax.map(one, flat, batch_size=64))(flat)
+        out = eqx.filter_jit(lambda flat: map_within(one, flat, memory))(flat)
         return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
+
+    def mean(
+        self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
+    ) -> PyTree[Estimate]:
+        """Posterior mean `⟨fn(model)⟩` with the error of an autocorrelated mean.
+
+        Args:
+            fn: a function of the model that gives an array or a pytree of arrays.
+            key: for the weights that were integrated out, which are drawn again.
+            memory: bytes of intermediate values at once, as in `evaluate`.
+
+        Returns:
+            One `Estimate` for each array that `fn` gives, of shape `[*beta, *shape]`.
+
+        Raises:
+            DeclarationError: for a trace without draws, or a wrong `memory`.
+        """
+        lead = self.energy.ndim - 2
+
+        def one(values: Array) -> Estimate:
+            values = jnp.asarray(values, float)
+            return mean_estimate(jnp.moveaxis(values, (lead, lead + 1), (-2, -1)))
+
+        return jax.tree.map(one, self.evaluate(fn, key, memory=memory))
 
 
 class Bridges(eqx.Module):

@@ -1,0 +1,77 @@
+"""Estimates as users treat them: iterated, indexed, of vector observables, of numpy arrays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import boltzax as bx
+
+DRAWS = np.random.default_rng(0).normal(size=(3, 4, 50)) + np.arange(3)[:, None, None]
+THREE = bx.Estimate.of_series(DRAWS)
+
+
+def test_iteration_ends():
+    assert [float(e.value) for e in THREE] == [float(v) for v in THREE.value]
+    assert len(THREE) == 3
+    for no_sequence in (iter, len):
+        with pytest.raises(TypeError):
+            no_sequence(THREE[0])
+
+
+@given(st.integers(-20, 20))
+def test_an_index_is_that_of_numpy(index):
+    if -3 <= index < 3:
+        assert float(THREE[index].value) == float(np.asarray(THREE.value)[index])
+    else:
+        for wrong in (index, np.int64(index), jnp.asarray(index), (index,)):
+            with pytest.raises(IndexError):
+                THREE[wrong]
+
+
+def test_slices_masks_and_new_axes():
+    assert THREE[1:].shape == (2,)
+    assert THREE[None].shape == (1, 3)
+    assert THREE[jnp.array([True, False, True])].shape == (2,)
+    assert THREE[..., 0].shape == ()
+    assert jax.jit(lambda e, i: e[i].value)(THREE, 2) == THREE.value[2]
+
+
+@pytest.mark.parametrize("level", [95, 1, 0, 1.0, 0.0, -0.5, float("nan"), "a", None, True])
+def test_a_level_is_a_probability(level):
+    with pytest.raises(bx.DeclarationError, match="level"):
+        THREE.interval(level)
+
+
+def test_an_interval_covers():
+    low, high = THREE.interval(0.6826894921370859)
+    np.testing.assert_allclose(high - low, 2 * THREE.standard_error, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def trace():
+    energy = bx.SquaredError(bx.models.Polynomial((1, 1)), bx.IntervalMeasure(order=2), bx.zero)
+    gibbs = bx.compile(energy, bx.Normal(), beta=1.0)
+    return bx.sample(
+        gibbs, bx.RandomWalk(), key=jax.random.key(0), chains=3, warmup=50, draws=40, throw=False
+    )
+
+
+def test_the_mean_of_a_vector_is_over_chains_and_draws(trace):
+    found = trace.mean(lambda model: {"w": model.weight, "sum": jnp.sum(model.weight)})
+    values = np.asarray(trace.weights["weight"])
+    np.testing.assert_allclose(found["w"].value, values.mean(axis=(0, 1)), atol=1e-12)
+    assert found["sum"].shape == ()
+    by_hand = bx.Estimate.of_series(np.moveaxis(values, -1, 0))
+    np.testing.assert_allclose(found["w"].standard_error, by_hand.standard_error)
+
+
+def test_the_mean_along_a_ladder_keeps_the_betas(trace):
+    ladder = bx.sample(
+        trace.gibbs.at(jnp.array([0.5, 1.0])), bx.RandomWalk(),
+        key=jax.random.key(0), chains=3, warmup=50, draws=40, throw=False,
+    )  # fmt: skip
+    assert ladder.mean(lambda model: model.weight).shape == (2, 2)
+    assert ladder.mean(lambda model: model.weight[0]).shape == (2,)
