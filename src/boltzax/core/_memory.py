@@ -30,9 +30,10 @@ def check_memory(memory: object) -> int:
 def working_bytes(fn: Callable, *arguments: PyTree) -> tuple[int, PyTree]:
     """Bytes that the intermediate values and results of `fn(*arguments)` hold at once.
 
-    Also gives the shapes of the results, as `jax.eval_shape` does: `fn` is traced once for both. An upper estimate from shapes alone: the program as traced, each value alive from where it is
-    made to its last use. A compiler that fuses operations needs less. Arguments may be
-    `jax.ShapeDtypeStruct`.
+    Also gives the shapes of the results, as `jax.eval_shape` does: `fn` is traced once for both.
+    The number of bytes is an upper estimate from shapes alone: the program as traced, each value
+    alive from where it is made to its last use. A compiler that fuses operations needs less.
+    Arguments may be `jax.ShapeDtypeStruct`.
     """
     closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*arguments)
     return _peak(closed.jaxpr), shapes
