@@ -65,7 +65,7 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation, its notebooks executed, without a warning."""
+    """The documentation, its notebooks executed, without a warning; then what was built."""
     install(session, "-e", ".[dev]")
     run(
         session,
@@ -79,6 +79,7 @@ def docs(session: nox.Session) -> None:
         "docs",
         "docs/_build/html",
     )
+    run(session, "pytest", "-n", "0", "tests/docs/check_built.py")
 
 
 @nox.session

@@ -3,6 +3,8 @@
 Shapes are few (every new one is a compilation); numbers vary freely.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,11 +49,14 @@ def models(draw: st.DrawFn, dim: int = 1) -> TwoLayer:
 
 
 @st.composite
-def energies(draw: st.DrawFn, model=None) -> AbstractEnergy:
+def energies(draw: st.DrawFn, model: Any = None) -> AbstractEnergy:
     """A non-negative energy of a model of vectors of length one (drawn from `models` if None).
 
     A squared error over data or a Gaussian, with a target or the target zero, or a loss of one's
     own; of any positive factor.
+
+    Args:
+        model: A model of vectors of length one.
     """
     model = draw(models()) if model is None else model
     kind = draw(st.sampled_from(["population", "data", "own"]))

@@ -1,0 +1,97 @@
+"""The documentation as it was built: `nox -s docs` runs this after Sphinx.
+
+Every public name and each of its parameters stands in the reference; no mark-up is left over and
+nothing is said twice; and no page shows a warning, or a path of the machine that built it.
+"""
+
+import itertools
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from sphinx.util.inventory import InventoryFile
+
+from ._public import parameters, public_names
+
+ROOT = Path(__file__).parents[2]
+BUILT = Path(os.environ.get("BOLTZAX_DOCS", ROOT / "docs" / "_build" / "html"))
+PATHS = {str(ROOT), sys.prefix, str(Path.home()), tempfile.gettempdir() + "/", "site-packages"}
+
+
+LEFT_OVER = re.compile(r"^.*(?:\*\*|`|Args:|Arguments:|Arguments$).*$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, BeautifulSoup]:
+    """The article of every page."""
+    texts = {path: path.read_text() for path in sorted(BUILT.rglob("*.html"))}
+    soups = {str(p.relative_to(BUILT)): BeautifulSoup(t, "html.parser") for p, t in texts.items()}
+    return {name: soup for name, soup in soups.items() if soup.find("article")}
+
+
+@pytest.fixture(scope="module")
+def entries(pages) -> dict[str, BeautifulSoup]:
+    """The entry of every documented name: its signature and its text."""
+    found = {}
+    for name, page in pages.items():
+        for title in page.find_all("dt", id=True) if name.startswith("reference/") else ():
+            found[title["id"]] = title.parent
+    return found
+
+
+def told(entry) -> set[str]:
+    """The parameters that an entry describes, those of its own methods left out."""
+    body = entry.find("dd", recursive=False)
+    if body is None:
+        return set()
+    lists = body.find_all("dl", class_="field-list", recursive=False)
+    return {each.get_text() for fields in lists for each in fields.find_all("strong")}
+
+
+def test_every_public_name_is_in_the_inventory():
+    inventory = InventoryFile.loads((BUILT / "objects.inv").read_bytes(), uri="").data
+    there = {name for kind in inventory if kind.startswith("py:") for name in inventory[kind]}
+    assert sorted(set(public_names()) - there) == []
+
+
+def test_every_parameter_is_told(entries):
+    missing = {}
+    for name, value in public_names().items():
+        if (getattr(value, "__module__", None) or "").startswith("boltzax"):
+            wanted, there = parameters(value), told(entries[name])
+        else:  # a distribution of NumPyro: its signature is written by hand
+            wanted = [each for each in parameters(value) if each != "validate_args"]
+            there = set(re.findall(r"\w+", entries[name].find("dt").get_text()))
+        missing |= {name: lacking} if (lacking := sorted(set(wanted) - there)) else {}
+    assert missing == {}
+
+
+def test_the_reference_is_clean(pages):
+    """No mark-up in print, and no paragraph or item of a list twice in a row."""
+    wrong = []
+    for name, page in pages.items():
+        if not name.startswith("reference/"):
+            continue
+        for code in [*page.find_all(["code", "pre"]), *page.find_all("dt", class_="sig")]:
+            code.replace_with("x")
+        text = page.find("article").get_text()
+        wrong += [(name, hit) for hit in LEFT_OVER.findall(text)]
+        for tag in ("p", "li", "dd"):
+            said = [" ".join(each.get_text().split()) for each in page.find_all(tag)]
+            pairs = itertools.pairwise(said)
+            wrong += [(name, a) for a, b in pairs if a == b and len(a) > 60]
+    assert wrong == []
+
+
+def test_no_page_shows_a_warning_or_a_path_of_the_builder(pages):
+    wrong = []
+    for name, page in pages.items():
+        for output in page.find_all(class_="cell_output"):
+            text = output.get_text()
+            wrong += [(name, hit) for hit in re.findall(r".*Warning.*", text)]
+            wrong += [(name, path) for path in PATHS if path in text]
+    assert wrong == []
