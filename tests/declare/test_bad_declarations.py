@@ -143,8 +143,8 @@ WRONG = [
     ("probabilities of another shape", "target", lambda: classified(np.ones((6, 2)) / 2)),
     ("probabilities above one", "target", lambda: classified(np.full((6, 3), 1.5))),
     (
-        "logits with two axes",
-        "model",
+        "logits with two axes for one class",
+        "target",
         lambda: classified(
             np.zeros(6, int), bx.models.Function(lambda p, x: p * x, jnp.ones((2, 2)))
         ),

@@ -9,11 +9,13 @@ from jaxtyping import Array, PyTree
 
 from ..core import DeclarationError, settings_of, weights_of
 from ..declare import (
+    AbstractCountedTerm,
     AbstractDataTerm,
     AbstractEnergy,
     AbstractTerm,
     Localisation,
     Temperature,
+    amount,
 )
 from ._check_loss import check_loss, check_model
 
@@ -45,12 +47,13 @@ def check_terms(energy: object) -> tuple[tuple[Array | float, AbstractTerm], ...
         if isinstance(term, AbstractDataTerm):
             _check_mass(term)
             check_loss(term)
+            _check_amount(term)
     return terms
 
 
 def masses_of(terms) -> tuple[Array, ...]:
-    """Mass of the measure of each data term; 1 where no term looks at data."""
-    masses = [t.measure.mass for _, t in terms if isinstance(t, AbstractDataTerm)]
+    """What n counts in each data term, by default the mass of its measure; 1 without such terms."""
+    masses = [amount(t) for _, t in terms if isinstance(t, AbstractDataTerm)]
     return tuple(jnp.asarray(mass) for mass in masses) or (jnp.ones(()),)
 
 
@@ -86,6 +89,30 @@ def _check_mass(term: AbstractDataTerm) -> None:
             got=f"mass {mass}",
             expected="a positive, finite mass",
             mend="a measure without mass has no data: check its weights and factors",
+        )
+
+
+def _check_amount(term: AbstractDataTerm) -> None:
+    """Whether there is something that n counts."""
+    if not isinstance(term, AbstractCountedTerm) or term.unit == "data":
+        return
+    try:
+        total = amount(term)
+    except Exception as error:
+        raise DeclarationError(
+            "count",
+            got=f"{type(error).__name__}: {error!s:.200}",
+            expected="a function of one datum that gives a number",
+            mend="count what one datum holds, e.g. `lambda z: z.shape[0]`",
+        ) from error
+    if isinstance(total, Tracer):
+        return
+    if jnp.shape(total) != () or not (math.isfinite(float(total)) and float(total) > 0):
+        raise DeclarationError(
+            "count",
+            got=f"{total} {term.unit}",
+            expected="a positive, finite number of what n counts",
+            mend="check the mask, `ignore` and `count`: nothing would be counted",
         )
 
 

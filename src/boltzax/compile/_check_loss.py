@@ -5,12 +5,11 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ..core import DeclarationError, path_name
 from ..declare import AbstractDataTerm, CrossEntropy, SquaredError, TwoLayer
+from ._check_labels import check_labels
 
 
 def check_model(model: PyTree) -> None:
@@ -75,7 +74,8 @@ def check_loss(term: AbstractDataTerm) -> None:
 
 def _check_prediction(term: SquaredError | CrossEntropy) -> None:
     datum = term.measure.datum
-    if term.target is None and not (isinstance(datum, tuple | list) and len(datum) == 2):
+    lengths = (2, 3) if isinstance(term, CrossEntropy) else (2,)
+    if term.target is None and not (isinstance(datum, tuple | list) and len(datum) in lengths):
         raise DeclarationError(
             "target",
             got=f"no target, and data of shape {_shapes(datum)}",
@@ -142,39 +142,7 @@ def _check_target(term: SquaredError | CrossEntropy, f, y) -> None:
                 mend="reshape the labels or the model's output, e.g. y[:, None] or out[0]",
             )
         return
-    classes = tuple(f.shape)
-    integer = jnp.issubdtype(y.dtype, jnp.integer)
-    if len(classes) > 1:
-        raise DeclarationError(
-            "model",
-            got=f"logits of shape {classes}",
-            expected="a vector of logits, or one logit",
-            mend="flatten the classes into one axis",
-        )
-    if not (shape == classes or (shape == () and integer and classes)):
-        raise DeclarationError(
-            "target",
-            got=f"labels of shape {shape} and dtype {y.dtype}",
-            expected=f"an integer class, or probabilities of shape {classes}",
-            mend="cast labels to integers, or give one probability a class",
-        )
-    _check_labels(term, classes)
-
-
-def _check_labels(term: CrossEntropy, classes: tuple[int, ...]) -> None:
-    data = term.measure.nodes()[0]
-    labels = data[1] if term.target is None else jax.vmap(term.target)(data)
-    if isinstance(labels, Tracer):
-        return
-    labels = np.asarray(labels)
-    top = classes[0] - 1 if classes and np.issubdtype(labels.dtype, np.integer) else 1
-    if labels.size and (labels.min() < 0 or labels.max() > top):
-        raise DeclarationError(
-            "target",
-            got=f"labels between {labels.min()} and {labels.max()}",
-            expected=f"labels between 0 and {top}",
-            mend="number the classes from 0 and give the model one logit for each",
-        )
+    check_labels(term, f, y)
 
 
 def _hint(model: PyTree) -> str:

@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flint import arb, arb_mat, ctx
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Literal
 
 _OPERATIONS: dict[str, Callable] = {
     "tanh": lambda x: x.tanh(),
@@ -46,6 +47,20 @@ _IDENTITY = frozenset(
     "reduce_sum".split()
 )
 """Primitives that do nothing to an array of one entry."""
+
+_CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "remat": "jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+}
+"""Primitives that run a program once, and the parameter that holds it: no loops."""
 
 
 class UnsupportedError(NotImplementedError):
@@ -88,7 +103,9 @@ def _flatten(jaxpr, consts, incoming: list[int], registers: list, program: list)
     """Append a jaxpr's operations to a program; the registers of its results."""
 
     def constant(value) -> int:
-        registers.append(arb(float(value)))
+        if np.size(value) != 1 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            raise UnsupportedError("a constant that is not one real number")
+        registers.append(arb(float(np.reshape(value, ()))))
         return len(registers) - 1
 
     env = {var: constant(value) for var, value in zip(jaxpr.constvars, consts, strict=True)}
@@ -100,13 +117,13 @@ def _flatten(jaxpr, consts, incoming: list[int], registers: list, program: list)
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         sources = tuple(read(var) for var in eqn.invars)
-        inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-        if inner is not None:
-            inside, more = getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
+        if name in _CALLS:
+            inner = eqn.params.get(_CALLS[name], eqn.params.get("call_jaxpr"))
+            inside, more = (
+                (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
+            )
             results = _flatten(inside, more, list(sources), registers, program)
-        elif any(var.aval.size != 1 for var in eqn.outvars) or not (
-            name in _IDENTITY or name in _OPERATIONS
-        ):
+        elif not (name in _IDENTITY or name in _OPERATIONS) or not _exact(eqn):
             raise UnsupportedError(name)
         elif name in _IDENTITY:
             results = [sources[0]]
@@ -119,6 +136,12 @@ def _flatten(jaxpr, consts, incoming: list[int], registers: list, program: list)
             program.append((_OPERATIONS[name], sources, params, results[0]))
         env |= dict(zip(eqn.outvars, results, strict=True))
     return [read(var) for var in jaxpr.outvars]
+
+
+def _exact(eqn) -> bool:
+    """Whether an equation on arrays of one entry rounds nothing but its result."""
+    wide = jnp.result_type(float)
+    return all(var.aval.size == 1 and var.aval.dtype == wide for var in (*eqn.invars, *eqn.outvars))
 
 
 def _neutral(name: str, sources: tuple[int, ...], registers: list) -> int | None:

@@ -84,7 +84,10 @@ class Gibbs(eqx.Module):
             DeclarationError: If the model has other settings (numbers that are not weights).
         """
         check_settings(self.declared, model)
-        return self.potential.energy_at(weights_of(model))
+        # strong types: a weak one would let a model compute in fewer digits than its draws do
+        base = self.coordinates.base
+        weights = {k: jnp.asarray(v, base[k].dtype) for k, v in weights_of(model).items()}
+        return self.potential.energy_at(weights)
 
     def position(self, model: PyTree | None = None) -> Weights:
         """Coordinates of a model's weights (of the declared model, if none is given).

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..core import with_weights
-from ..declare import AbstractTerm
+from ..declare import AbstractCountedTerm, AbstractTerm, amount
 
 
 class Moments(NamedTuple):
@@ -87,7 +88,12 @@ class Plain(AbstractLowered):
         return self.factor * self.term.estimate(with_weights(self.term.model, weights), key)
 
     def note(self) -> str:
-        return f"{type(self.term).__name__}: evaluated as declared"
+        said = f"{type(self.term).__name__}: evaluated as declared"
+        if not isinstance(self.term, AbstractCountedTerm) or self.term.unit == "data":
+            return said
+        total = amount(self.term)
+        number = "" if isinstance(total, Tracer) else f" {float(total):.8g}"
+        return f"{said}; n counts{number} {self.term.unit}"
 
 
 class EnergyPotential(AbstractPotential):

@@ -4,6 +4,11 @@ Every value of the program carries a role. `FIXED` depends on nothing that varie
 weights alone, `DATUM` on the datum alone, `AFFINE` is affine in the *sources*, `OTHER` is
 anything else. With weights as sources the walk finds a linear readout; with the data's features
 as sources it finds the sufficient statistics of a squared loss.
+
+A value counts as affine only if the program computes it in the precision of the process throughout:
+what is rounded to fewer digits, or to integers, is not affine to rounding. A function with a
+derivative of its own (`custom_jvp`, `custom_vjp`) is not looked into, for the lowered program would
+take another derivative.
 """
 
 import enum
@@ -27,26 +32,19 @@ class Role(enum.IntEnum):
 
 _LINEAR = frozenset(
     "neg convert_element_type reshape squeeze expand_dims broadcast_in_dim transpose reduce_sum "
-    "slice rev copy copy_p real concatenate add sub add_any pad cumsum reduce_precision".split()
+    "slice rev copy copy_p real concatenate add sub add_any pad cumsum".split()
 )
 _LINEAR_IN_FIRST = frozenset("dynamic_slice gather div".split())
 _BILINEAR = frozenset("mul dot_general conv_general_dilated".split())
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-_INLINED = frozenset(
-    "jit pjit closed_call core_call remat checkpoint custom_jvp_call custom_vjp_call "
-    "custom_vjp_call_jaxpr remat2".split()
-)
+_INLINED = frozenset("jit pjit closed_call core_call remat checkpoint remat2".split())
 
 
 def _rule(eqn, roles: list[Role]) -> Role:
     """The role of a primitive's results when an operand is affine in the sources."""
     name = eqn.primitive.name
-    if not all(jnp.issubdtype(var.aval.dtype, jnp.inexact) for var in eqn.outvars):
-        return Role.OTHER  # rounding is not affine
     affine = [role == Role.AFFINE for role in roles]
-    if Role.OTHER in roles:
-        return Role.OTHER
-    if not any(affine):
+    if Role.OTHER in roles or not any(affine) or not _precise(eqn, affine):
         return Role.OTHER
     if name in _LINEAR:
         return Role.AFFINE
@@ -57,6 +55,27 @@ def _rule(eqn, roles: list[Role]) -> Role:
     if name == "select_n" and not affine[0]:
         return Role.AFFINE
     return Role.OTHER
+
+
+def _precise(eqn, affine: list[bool]) -> bool:
+    """Whether an equation rounds no more than the process does: no narrower or integer numbers.
+
+    A product in the precision of the process may have a narrower affine factor: narrow data, for
+    what is computed in fewer digits is not affine in the first place.
+    """
+    wide = jnp.result_type(float)
+    narrow = eqn.primitive.name in _BILINEAR
+    for var, moves in zip(eqn.invars, affine, strict=True):
+        dtype = var.aval.dtype
+        if dtype == wide or (moves and narrow and jnp.issubdtype(dtype, jnp.floating)):
+            continue
+        if moves or jnp.issubdtype(dtype, jnp.inexact):
+            return False
+    precision = eqn.params.get("precision")
+    plain = precision if isinstance(precision, tuple) else (precision,)
+    if not all(each is None or isinstance(each, jax.lax.Precision) for each in plain):
+        return False  # an algorithm that rounds its operands
+    return all(var.aval.dtype == wide for var in eqn.outvars)
 
 
 def _inner(eqn) -> ClosedJaxpr | None:

@@ -123,7 +123,7 @@ def _point_bytes(fn: Callable, points: PyTree) -> int:
 
 
 def _summed(fn: Callable, points: PyTree, weights: Array) -> PyTree:
-    values = jax.vmap(lambda z: jax.tree.map(jnp.asarray, fn(z)))(points)
+    values = jax.vmap(lambda z: jax.tree.map(widened, fn(z)))(points)
     return jax.tree.map(lambda v: jnp.tensordot(weights, v, axes=1, precision="highest"), values)
 
 
@@ -143,6 +143,12 @@ def check_count(
 def floating(array: object) -> Array:
     """An array in the default float dtype: float64 exactly when `jax_enable_x64` is on."""
     return jnp.asarray(array, dtype=jnp.result_type(float))
+
+
+def widened(value: object) -> Array:
+    """An array in at least the precision of the process, for sums over it."""
+    array = jnp.asarray(value)
+    return array.astype(jnp.promote_types(array.dtype, jnp.result_type(float)))
 
 
 @functools.lru_cache(maxsize=64)

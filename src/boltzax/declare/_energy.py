@@ -4,12 +4,12 @@ import abc
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, weights_of
+from ._basis import widened
 from ._measure import AbstractMeasure
 
 
@@ -102,6 +102,30 @@ class AbstractDataTerm(AbstractTerm):
         return self.measure.estimate(lambda datum: self.loss(model, datum), key)
 
 
+class AbstractCountedTerm(AbstractDataTerm):
+    """A data term that says how many things a datum holds, where n does not count data.
+
+    `E` stays a sum, so that `β E` is in nats. A `Temperature` speaks of n and of the mean loss;
+    both are in units of what is counted here.
+    """
+
+    @property
+    @abc.abstractmethod
+    def unit(self) -> str:
+        """What n counts: `"data"` or another plural."""
+
+    @abc.abstractmethod
+    def counted(self, datum: PyTree) -> Float[Array, ""]:
+        """How many of them one datum holds."""
+
+
+def amount(term: AbstractDataTerm) -> Float[Array, ""]:
+    """What n counts, over the measure of a term: its mass, unless the term counts otherwise."""
+    if not isinstance(term, AbstractCountedTerm) or term.unit == "data":
+        return term.measure.mass
+    return term.measure.integrate(term.counted)
+
+
 class SquaredError(AbstractDataTerm):
     """`E(w) = ∫ ½ |f(x) - y|² μ(dz)`: the unit-variance Gaussian likelihood, up to its constant.
 
@@ -114,58 +138,53 @@ class SquaredError(AbstractDataTerm):
     target: PyTree = None
 
     def __post_init__(self):
-        _check_data_term(self.model, self.measure, self.target)
+        check_data_term(self.model, self.measure, self.target)
 
     def residual(self, model: PyTree, datum: PyTree) -> Array:
-        """`f(x) - y`, of the shape of the model's output."""
-        x, y = _split(self.target, datum)
-        return model(x) - y
+        """`f(x) - y`, of the shape of the model's output, in the precision of the process."""
+        x, y = split_datum(self.target, datum)
+        return widened(model(x)) - widened(y)
 
     def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
         return 0.5 * jnp.sum(self.residual(model, datum) ** 2)
 
 
-class CrossEntropy(AbstractDataTerm):
-    """`E(w) = ∫ -log softmax(f(x))_y μ(dz)` in nats.
+class PerDatum(AbstractCountedTerm):
+    """`E(w) = ∫ fn(model, z) μ(dz)` for any per-datum loss `fn` that returns a scalar.
 
-    A vector output is read as logits of the classes, `y` an integer class or a vector of class
-    probabilities; a scalar output is the logit of class 1 of two, `y` in [0, 1].
+    Args:
+        model: Any callable pytree, or whatever `fn` takes as a model.
+        measure: The measure of the data.
+        fn: The loss `(model, datum) -> scalar`; sum it over what a datum holds.
+        count: How many things one datum holds, `datum -> number`, where n counts these and not
+            data: for a sequence its tokens, `count=lambda z: z.shape[0]`.
     """
 
     model: PyTree
     measure: AbstractMeasure
-    target: PyTree = None
-
-    def __post_init__(self):
-        _check_data_term(self.model, self.measure, self.target)
-
-    def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
-        x, y = _split(self.target, datum)
-        logits = model(x)
-        if logits.ndim == 0:
-            return jnp.logaddexp(0.0, logits) - y * logits
-        log_p = jax.nn.log_softmax(logits)
-        if jnp.issubdtype(jnp.result_type(y), jnp.integer) and jnp.ndim(y) == 0:
-            return -log_p[y]
-        return -jnp.sum(y * log_p)
-
-
-class PerDatum(AbstractDataTerm):
-    """`E(w) = ∫ fn(model, z) μ(dz)` for any per-datum loss `fn` that returns a scalar."""
-
-    model: PyTree
-    measure: AbstractMeasure
     fn: Callable = eqx.field(static=True)
+    count: Callable | None = eqx.field(static=True, default=None, kw_only=True)
 
     def __post_init__(self):
-        if not callable(self.fn):
-            raise DeclarationError(
-                "fn",
-                got=repr(self.fn),
-                expected="a function (model, datum) -> scalar",
-                mend="pass the per-datum loss",
-            )
+        for argument, value, expected in (
+            ("fn", self.fn, "a function (model, datum) -> scalar"),
+            ("count", self.count, "a function datum -> number, or None where n counts data"),
+        ):
+            if not callable(value) and not (argument == "count" and value is None):
+                raise DeclarationError(
+                    argument,
+                    got=repr(value),
+                    expected=expected,
+                    mend="pass the per-datum loss, and only what is counted as `count=`",
+                )
         _check_measure(self.measure)
+
+    @property
+    def unit(self) -> str:
+        return "data" if self.count is None else "what `count` counts"
+
+    def counted(self, datum: PyTree) -> Float[Array, ""]:
+        return widened(1 if self.count is None else self.count(datum))
 
     def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
         return self.fn(model, datum)
@@ -216,7 +235,8 @@ def _real(argument: str, value: object, mend: str) -> Array:
     return jnp.asarray(value, float)
 
 
-def _split(target: PyTree, datum: PyTree) -> tuple[PyTree, PyTree]:
+def split_datum(target: PyTree, datum: PyTree) -> tuple[PyTree, PyTree]:
+    """Input and label of a datum: a pair, or an input whose label is `target(x)`."""
     return datum if target is None else (datum, target(datum))
 
 
@@ -230,7 +250,8 @@ def _check_measure(measure: object) -> None:
         )
 
 
-def _check_data_term(model: object, measure: object, target: object) -> None:
+def check_data_term(model: object, measure: object, target: object) -> None:
+    """Kinds of the arguments of a term with a model, a measure and a target."""
     if not callable(model):
         raise DeclarationError(
             "model",

@@ -11,7 +11,8 @@ from ..core import DeclarationError
 class Temperature(eqx.Module):
     """How often the *mean* loss counts: `log p = log prior - per_mean * (mean loss)`.
 
-    The compiler divides by the measure's mass to get `beta`, so that the same declaration serves
+    The compiler divides by the measure's mass (or by the number of tokens, where the energy counts
+    these) to get `beta`, so that the same declaration serves
     a probability measure (mass 1: beta = n) and the counting measure of a dataset (mass n:
     beta = 1). A plain number passed as `beta` is used as it is.
     """

@@ -1,0 +1,131 @@
+"""Checks of the labels of a cross-entropy: their shape against the logits, and their values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array
+
+from ..core import DeclarationError
+from ..declare import CrossEntropy, is_class
+
+
+def check_labels(term: CrossEntropy, logits, y) -> None:
+    """Whether labels, mask and what n counts fit the logits.
+
+    Args:
+        term: The declared cross-entropy.
+        logits: Shape and dtype of the output for one datum.
+        y: Shape and dtype of its label.
+
+    Raises:
+        DeclarationError: naming `model`, `target`, `mask`, `ignore` or `count`.
+    """
+    shape, positions = tuple(y.shape), tuple(logits.shape[:-1])
+    if logits.shape and logits.shape[-1] == 1:
+        raise DeclarationError(
+            "model",
+            got=f"logits of shape {tuple(logits.shape)}, of one class",
+            expected="a logit for each of at least two classes, or a scalar output, the logit of "
+            "class 1 of two",
+            mend="return a scalar from model(x), e.g. out[0]",
+        )
+    if not (shape == tuple(logits.shape) or is_class(y, len(logits.shape))) or (
+        is_class(y, len(logits.shape)) and shape != positions
+    ):
+        raise DeclarationError(
+            "target",
+            got=f"labels of shape {shape} and dtype {y.dtype} for logits of shape "
+            f"{tuple(logits.shape)}",
+            expected=f"integer classes of shape {positions}, or probabilities of shape "
+            f"{tuple(logits.shape)}",
+            mend="cast labels to integers, or give one probability a class",
+        )
+    if term.ignore is not None and not jnp.issubdtype(y.dtype, jnp.integer):
+        raise DeclarationError(
+            "ignore",
+            got=f"{term.ignore} for labels of dtype {y.dtype}",
+            expected="integer labels, one of which is left out",
+            mend="leave positions out by a mask: data (x, y, mask)",
+        )
+    masked = term.target is None and len(term.measure.datum) == 3
+    if masked:
+        _check_mask_shape(term.measure.datum[2], positions)
+    if term.count is None and (positions or masked or term.ignore is not None):
+        raise DeclarationError(
+            "count",
+            got=f"None, with {positions or 1} positions a datum"
+            + (" of which some are left out" if masked or term.ignore is not None else ""),
+            expected="what n counts: 'data' or 'tokens' (positions that count)",
+            mend="pass CrossEntropy(..., count='tokens'); temperatures depend on n",
+        )
+    _check_values(term, len(logits.shape), logits.shape[-1] if logits.shape else 2)
+
+
+def _check_mask_shape(mask, positions: tuple[int, ...]) -> None:
+    if tuple(mask.shape) != positions:
+        raise DeclarationError(
+            "mask",
+            got=f"shape {tuple(mask.shape)}",
+            expected=f"one entry for each position, {positions}",
+            mend="give data (x, y, mask) with a mask of the shape of the positions",
+        )
+
+
+def _check_values(term: CrossEntropy, logits_ndim: int, classes: int) -> None:
+    points, _ = term.measure.nodes()
+    if term.target is None:
+        labels, mask = points[1], points[2] if len(points) == 3 else None
+    else:
+        labels, mask = jax.vmap(term.target)(points), None
+    if isinstance(labels, Tracer) or isinstance(mask, Tracer):
+        return
+    labels = np.asarray(labels)
+    whole = is_class(labels[0], logits_ndim)
+    kept = np.ones(labels.shape if whole or logits_ndim == 0 else labels.shape[:-1], bool)
+    if mask is not None:
+        kept = _as_mask(mask)
+    if term.ignore is not None:
+        kept = kept & (labels != term.ignore)
+    values = labels[kept]
+    _check_range(values, classes - 1 if whole else 1)
+    if not whole and logits_ndim:
+        _check_sums(values)
+
+
+def _as_mask(mask: Array) -> np.ndarray:
+    values = np.asarray(mask)
+    if not np.all((values == 0) | (values == 1)):
+        raise DeclarationError(
+            "mask",
+            got=f"values between {values.min()} and {values.max()}",
+            expected="true or false (1 or 0) for each position",
+            mend="a weight for each datum belongs into the measure: bx.Empirical(data, weights=w)",
+        )
+    return values.astype(bool)
+
+
+def _check_range(values: np.ndarray, top: int) -> None:
+    if values.size and (values.min() < 0 or values.max() > top):
+        raise DeclarationError(
+            "target",
+            got=f"labels between {values.min()} and {values.max()}",
+            expected=f"labels between 0 and {top}",
+            mend="number the classes from 0 and give the model one logit for each; positions that "
+            "do not count are left out by ignore=...",
+        )
+
+
+def _check_sums(values: np.ndarray) -> None:
+    sums = np.sum(values.astype(float), axis=-1)
+    exact = np.issubdtype(values.dtype, np.integer) or values.dtype == bool
+    slack = 0.0 if exact else max(1e-4, 8 * float(jnp.finfo(values.dtype).eps))
+    worst = sums[np.argmax(np.abs(sums - 1))] if sums.size else 1.0
+    if abs(worst - 1) > slack:
+        raise DeclarationError(
+            "target",
+            got=f"class probabilities that sum to {worst:.6g}",
+            expected="probabilities of the classes, which sum to 1",
+            mend="divide them by their sum; for several labels of one datum write the loss as "
+            "bx.PerDatum, for a weight of each datum pass bx.Empirical(data, weights=w)",
+        )

@@ -1,0 +1,125 @@
+"""The cross-entropy of classes, one or many positions a datum."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from ..core import DeclarationError
+from ._basis import widened
+from ._energy import AbstractCountedTerm, check_data_term, split_datum
+from ._measure import AbstractMeasure
+
+
+class CrossEntropy(AbstractCountedTerm):
+    """`E(w) = ∫ Σ_t -log softmax(f(x)_t)_{y_t} μ(dz)` in nats, a sum over the positions of a datum.
+
+    The last axis of the output holds the logits of the classes, the axes before it the positions:
+    none for a plain classifier, one for a sequence (logits `[T, V]`, labels `[T]`). Labels are
+    integer classes, one for each position, or class probabilities of the shape of the logits. A
+    scalar output is the logit of class 1 of two, with a label in [0, 1]. A logit of -inf costs
+    nothing where its class has no probability.
+
+    Args:
+        model: Any callable pytree: `model(x)`, `x` one datum.
+        measure: The measure of the data: pairs `(x, y)`, or triples `(x, y, mask)` with `mask` true
+            at the positions that count; of `x` alone if there is a `target`.
+        target: `y = target(x)`, or None.
+        count: What n counts, `"data"` or `"tokens"` (positions that count). It must be said where a
+            datum has several positions or some are left out, because the temperatures and the
+            default of `local_learning_coefficient` depend on n. `E` is the same sum either way.
+        ignore: The integer label of positions that do not count, e.g. -100.
+    """
+
+    model: PyTree
+    measure: AbstractMeasure
+    target: PyTree = None
+    count: Literal["data", "tokens"] | None = eqx.field(static=True, default=None, kw_only=True)
+    ignore: int | None = eqx.field(static=True, default=None, kw_only=True)
+
+    def __post_init__(self):
+        check_data_term(self.model, self.measure, self.target)
+        if self.count not in (None, "data", "tokens"):
+            raise DeclarationError(
+                "count",
+                got=repr(self.count),
+                expected="'data' or 'tokens'",
+                mend="say what n counts; a weight for each datum belongs into the measure",
+            )
+        if self.ignore is not None and (
+            isinstance(self.ignore, bool) or not isinstance(self.ignore, int)
+        ):
+            raise DeclarationError(
+                "ignore",
+                got=repr(self.ignore),
+                expected="an integer label, or None",
+                mend="pass e.g. ignore=-100; for a mask let the data be (x, y, mask)",
+            )
+
+    @property
+    def unit(self) -> str:
+        return self.count or "data"
+
+    def counted(self, datum: PyTree) -> Float[Array, ""]:
+        if self.unit == "data":
+            return widened(1)
+        x, y, mask = self.parts(datum)
+        out = eqx.filter_eval_shape(lambda model, x: model(x), self.model, x)
+        return jnp.sum(widened(self._kept(out.shape[:-1], y, mask)))
+
+    def parts(self, datum: PyTree) -> tuple[PyTree, Array, Array | None]:
+        """Input, label and mask of one datum."""
+        if self.target is None and len(datum) == 3:
+            return datum
+        return (*split_datum(self.target, datum), None)
+
+    def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
+        x, y, mask = self.parts(datum)
+        logits = widened(model(x))
+        kept = self._kept(logits.shape[:-1], y, mask)
+        y = jnp.asarray(y)
+        if logits.ndim == 0:
+            y, logits = jnp.where(kept, y, 0), jnp.where(kept, logits, 0.0)
+            return jnp.where(kept, _binary(logits, widened(y)), 0.0)
+        wide = kept[..., None]
+        logits = jnp.where(wide, logits, 0.0)
+        if is_class(y, logits.ndim):
+            losses = _of_classes(logits, jnp.where(kept, y, 0))
+        else:
+            losses = _of_probabilities(logits, jnp.where(wide, widened(y), 0.0))
+        return jnp.sum(jnp.where(kept, losses, 0.0))
+
+    def _kept(self, positions: tuple[int, ...], y: Array, mask: Array | None) -> Bool[Array, "..."]:
+        """Which positions of a datum count."""
+        kept = jnp.ones(positions, bool)
+        if mask is not None:
+            kept = kept & jnp.asarray(mask).astype(bool)
+        if self.ignore is not None:
+            kept = kept & (jnp.asarray(y) != self.ignore)
+        return kept
+
+
+def is_class(y: Array, logits_ndim: int) -> bool:
+    """Whether labels are integer classes: integers with one axis less than the logits."""
+    return jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == logits_ndim - 1
+
+
+def _of_classes(logits: Float[Array, "*position class"], y: Array) -> Float[Array, "*position"]:
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]
+
+
+def _of_probabilities(
+    logits: Float[Array, "*position class"], y: Float[Array, "*position class"]
+) -> Float[Array, "*position"]:
+    # a class without probability costs nothing, be its logit -inf
+    log_p = jnp.where(y == 0, 0.0, jax.nn.log_softmax(logits))
+    return -jnp.sum(y * log_p, axis=-1)
+
+
+def _binary(logit: Float[Array, ""], y: Float[Array, ""]) -> Float[Array, ""]:
+    one = jnp.where(y == 0, 0.0, jax.nn.softplus(jnp.where(y == 0, 0.0, -logit)))
+    zero = jnp.where(y == 1, 0.0, jax.nn.softplus(jnp.where(y == 1, 0.0, logit)))
+    return y * one + (1 - y) * zero
