@@ -27,7 +27,8 @@ class Certificate(eqx.Module):
       does not; `"unknown"`: neither is proved;
     - `lower <= margin over every x <= upper`, both proved, in units of the output;
     - `boxes`: how many boxes of inputs were enclosed;
-    - `witness`: the input with the upper bound, where that is negative.
+    - `witness`: the input with the upper bound, where that is negative; else an input, if one was
+      met, at which the model gives no finite number (its margin is -inf, and so is `lower`).
     """
 
     status: Verdict = eqx.field(static=True)
@@ -71,8 +72,11 @@ def certify(
     `splits` boxes (for each contract of a circuit). Rays are covered to their ends.
 
     The certificate is for the function of real numbers that the model writes down with the weights
-    as the floats they are. A contract whose margin is exactly zero stays unknown. Raises
-    `DeclarationError` for a model with an operation that `enclose` does not know.
+    as the floats they are, and for its integers as the machine has them, which wrap around. Where
+    that function may be undefined, or where the model itself gives no finite number, nothing is
+    proved: the status is unknown, or violated by another input.
+    A contract whose margin is exactly zero stays unknown. Raises `DeclarationError` for a model
+    with an operation that `enclose` does not know.
 
     Args:
         model: The declared one if not given (of a circuit, one for each component).
@@ -101,7 +105,10 @@ def certify(
     lower = min(each.lower for each in parts)
     broken = any(each.status == "violated" for each in parts)
     status = "violated" if broken else "holds" if lower >= 0 else "unknown"
-    return Certificate(status, lower, worst.upper, sum(each.boxes for each in parts), worst.witness)
+    witness = worst.witness
+    if witness is None:
+        witness = next((each.witness for each in parts if each.witness is not None), None)
+    return Certificate(status, lower, worst.upper, sum(each.boxes for each in parts), witness)
 
 
 @typed
@@ -134,8 +141,10 @@ def _covered(contract: Contract, model: PyTree, splits: int, mean_value: bool) -
 
     def one(low: Array, high: Array, least: Array, most: Array) -> Array:
         empty = jnp.any(low > high)
-        below, above, _ = bounds(_flat(model), jnp.minimum(low, high), high, mean_value)
-        return empty | (_inner(below, above, least, most) >= 0)
+        low = jnp.minimum(low, high)
+        below, above, _ = bounds(_flat(model), low, high, mean_value)
+        number = jnp.all(jnp.isfinite(_vector(model, _middle(low, high))))
+        return empty | (number & (_inner(below, above, least, most) >= 0))
 
     over: Any = jax.vmap(jax.vmap(one, (0, 0, None, None)))
     return jnp.all(over(low, high, *sides)) & _finite(model)
@@ -161,23 +170,27 @@ def _inner(below: Array, above: Array, low: Array, high: Array) -> Array:
     """The least signed distance to the boundary of a union of maximal boxes over a box of outputs.
 
     A box inside the union lies in one of the maximal boxes, so that nothing is lost. Differences
-    are rounded down, exactly zero where they are.
+    are rounded down, exactly zero where they are. -inf if an output may be undefined.
     """
+    nan = jnp.any(jnp.isnan(below) | jnp.isnan(above))
     left = jnp.where(below == low, 0, down(below - low))
     right = jnp.where(above == high, 0, down(high - above))
     # a bound that is infinite on the side where the ray is
     left = jnp.where(low == -jnp.inf, jnp.inf, left)
     right = jnp.where(high == jnp.inf, jnp.inf, right)
     empty = jnp.any(low > high, axis=-1)
-    return jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
+    least = jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
+    return jnp.where(nan | jnp.isnan(least), -jnp.inf, least)
 
 
 def _outer(below: Array, above: Array, low: Array, high: Array) -> Array:
-    """The largest such distance over a box of outputs, rounded up."""
+    """The largest such distance over a box of outputs, rounded up; inf if one may be undefined."""
+    nan = jnp.any(jnp.isnan(below) | jnp.isnan(above))
     left = jnp.where(low == -jnp.inf, jnp.inf, up(above - low))
     right = jnp.where(high == jnp.inf, jnp.inf, up(high - below))
     empty = jnp.any(low > high, axis=-1)
-    return jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
+    most = jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
+    return jnp.where(nan | jnp.isnan(most), jnp.inf, most)
 
 
 def _cells(low: Array, high: Array, splits: int) -> tuple[Array, Array]:
@@ -222,7 +235,10 @@ class _Task(eqx.Module):
 
 @eqx.filter_jit
 def _judge(task: _Task, low: Array, high: Array, rows: Array, mean_value: bool) -> tuple:
-    """Of each box: its margin from below, that of a point from above, the point, the reaches."""
+    """Of each box: its margin from below, that of a point from above, the point, the reaches.
+
+    Last, a point at which the model gives no finite number, NaN if there is none among those tried.
+    """
 
     def one(low: Array, high: Array, row: Array) -> tuple:
         sides, fn = (task.lower[row], task.upper[row]), _flat(task.model)
@@ -236,7 +252,9 @@ def _judge(task: _Task, low: Array, high: Array, rows: Array, mean_value: bool) 
         at_low, at_high = jax.vmap(lambda x: bounds(fn, x, x, False)[:2])(points)
         seen = jax.vmap(lambda a, b: _outer(a, b, *sides))(at_low, at_high)
         best = jnp.argmin(seen)
-        return _inner(below, above, *sides), seen[best], points[best], reach
+        broken = jax.vmap(lambda x: ~jnp.all(jnp.isfinite(fn(x))))(points)
+        broken_at = jnp.where(jnp.any(broken), points[jnp.argmax(broken)], jnp.nan)
+        return _inner(below, above, *sides), seen[best], points[best], reach, broken_at
 
     return jax.vmap(one)(low, high, rows)
 
@@ -270,13 +288,17 @@ def _prove(
     batch: int,
     mean_value: bool,
 ) -> Certificate:
-    """Branch and bound: the box with the worst lower bound first."""
+    """Branch and bound: the box with the worst lower bound first.
+
+    A box that waits has the bound of the box that it was cut from, so that the bounds of all boxes
+    count wherever it ends.
+    """
     picked = jnp.asarray(contract.rows)
     guarantee = contract.guarantee
     task = _Task(model, guarantee.lower[picked], guarantee.upper[picked])
     low, high = np.asarray(contract.assume.lower), np.asarray(contract.assume.upper)
     waiting = [
-        (low[row, box], high[row, box], row)
+        (low[row, box], high[row, box], row, -math.inf)
         for row, box in np.ndindex(*low.shape[:2])
         if np.all(low[row, box] <= high[row, box])
     ]
@@ -285,6 +307,15 @@ def _prove(
     heap: list = []
     used, serial = 0, 0
     upper, witness, settled = math.inf, None, math.inf
+    undefined_at = None
+    declared = len(waiting)
+    if waiting:  # not compiled as a whole: a compiler may take a quotient x / x for 1
+        middles = [_middle(jnp.asarray(a), jnp.asarray(b)) for a, b, *_ in waiting]
+        outputs = np.asarray(jax.vmap(_flat(model))(jnp.stack(middles)))
+        good = np.all(np.isfinite(outputs), axis=-1)
+        if not good.all():
+            at = int(np.argmin(good))
+            settled, undefined_at = -math.inf, (waiting[at][2], np.asarray(middles[at]))
 
     def undecided() -> bool:
         """Whether the worst box is undecided."""
@@ -293,14 +324,18 @@ def _prove(
 
     while waiting:
         now, waiting = waiting[:batch], waiting[batch:]
-        margins, seen, points, reach = _padded(task, now, batch, mean_value)
+        margins, seen, points, reach, broken_at = _padded(task, now, batch, mean_value)
         used += len(now)
-        for i, (a, b, row) in enumerate(now):
+        for i, (a, b, row, parent) in enumerate(now):
             if seen[i] < upper:
                 upper, witness = float(seen[i]), (row, points[i])
+            if not np.isnan(broken_at[i]).any():
+                settled, undefined_at = -math.inf, undefined_at or (row, broken_at[i])
+                continue  # no use to cut it
             serial += 1
-            heapq.heappush(heap, (float(margins[i]), serial, a, b, row, reach[i]))
-        if upper < 0 and math.isinf(gap):
+            least = max(float(margins[i]), parent)
+            heapq.heappush(heap, (least, serial, a, b, row, reach[i]))
+        if upper < 0 and math.isinf(gap) and used >= declared:
             break
         while not waiting and undecided() and used + 2 <= splits:
             room = min(max(batch // 2, 1), (splits - used) // 2)
@@ -310,14 +345,18 @@ def _prove(
                 if halves is None:
                     settled = min(settled, margin)  # too small to cut
                 else:
-                    waiting += [(*half, row) for half in halves]
-    left = [least for least, *_ in heap]
+                    waiting += [(*half, row, margin) for half in halves]
+    left = [least for least, *_ in heap] + [parent for *_, parent in waiting]
     lower = min([settled, upper, *left])
     found = None
-    if upper < 0 and witness is not None:
+    if upper >= 0 and undefined_at is not None:
+        witness, seen_margin = undefined_at, -math.inf
+    else:
+        seen_margin = upper
+    if seen_margin < 0 and witness is not None:
         row, x = witness
         output = np.asarray(model(jnp.asarray(x))).reshape(-1)
-        found = Counterexample(place, contract.assume.values[row], x, output, upper)
+        found = Counterexample(place, contract.assume.values[row], x, output, seen_margin)
     status = "violated" if upper < 0 else "holds" if lower >= 0 else "unknown"
     return Certificate(status, lower, upper, used, found)
 

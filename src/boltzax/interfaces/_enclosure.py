@@ -6,12 +6,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, Float
 
 from ..core import DeclarationError, typed
-from ._enclosure_rules import Interval, add, lift, mul, sub, total
+from ._enclosure_rules import Interval, add, lift, mul, sub, total, undefined, unknown
 from ._enclosure_slopes import smooth
 from ._enclosure_walk import walk
 
@@ -41,8 +43,10 @@ def enclose(
     function that is seen to be monotone are exact up to rounding). The second is left out where the
     function may jump in the box, or with `mean_value=False`.
 
-    A bound that cannot be found is infinite; so are both if a weight is not finite. Numbers below
-    the least normal float count as zero.
+    A bound that cannot be found is infinite. Both are NaN where the function may be undefined for
+    some `x` in the box: a root or a logarithm of what may be negative, a quotient by what may be
+    zero, a weight that is not finite. Integers are those of the machine, which wrap around. Weights
+    below the least normal float prove nothing, for the machine may take them for zero.
 
     Source: Moore, Kearfott & Cloud (2009), Introduction to Interval Analysis; centres: Baumann
     (1988), BIT 28:80.
@@ -76,20 +80,22 @@ def bounds(
             expected="one floating array",
             mend="return a single array of floats",
         )
-    box = Interval(lower, upper)
+    box = _without_subnormals(lower, upper)
     (value,), jump = walk(closed, box)
     value = lift(value)
     slopes = _slopes(closed, box) if mean_value and lower.size and shape.size else None
     if slopes is not None:
         centred = _centred(closed, box, slopes, shape)
-        low = jnp.where(jump, value.lower, jnp.maximum(value.lower, centred.lower))
-        high = jnp.where(jump, value.upper, jnp.minimum(value.upper, centred.upper))
+        # a derivative that is undefined says nothing
+        no_low, no_high = jump | jnp.isnan(centred.lower), jump | jnp.isnan(centred.upper)
+        low = jnp.where(no_low, value.lower, jnp.maximum(value.lower, centred.lower))
+        high = jnp.where(no_high, value.upper, jnp.minimum(value.upper, centred.upper))
         value = Interval(low, high)
-    # neither a weight nor a bound that is not a number proves anything
-    good = _finite(closed)
-    low = jnp.where(good & ~jnp.isnan(value.lower), value.lower, -jnp.inf)
-    high = jnp.where(good & ~jnp.isnan(value.upper), value.upper, jnp.inf)
-    return low, high, slopes
+    bad = ~_good(closed) | unknown(value)
+    if _has_infinities(closed.jaxpr):  # which the function may reach
+        bad = bad | jnp.isinf(value.lower) | jnp.isinf(value.upper)
+    value = undefined(value, bad)
+    return value.lower, value.upper, slopes
 
 
 def _slopes(closed: ClosedJaxpr, box: Interval) -> Interval | None:
@@ -133,13 +139,53 @@ def _centre(low_slope: Array, high_slope: Array, low: Array, high: Array) -> Arr
     return jnp.clip(chosen, low, high)
 
 
-def _finite(closed: ClosedJaxpr) -> Array:
-    """Whether all weights are finite."""
+def _subnormal(x: Array) -> Array:
+    """Where a float is not zero, but below the least normal one (read from its bits)."""
+    bits = {2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint64}[x.dtype.itemsize]
+    kept = 2 ** jnp.finfo(x.dtype).nmant - 1
+    word = lax.bitcast_convert_type(x, bits)
+    exponent = word & jnp.asarray(2 ** (8 * x.dtype.itemsize - 1) - 1 - kept, bits)
+    return (exponent == 0) & ((word & jnp.asarray(kept, bits)) != 0)
+
+
+def _without_subnormals(lower: Array, upper: Array) -> Interval:
+    """A box that holds the numbers below the least normal one as well as zero."""
+    tiny = jnp.asarray(jnp.finfo(lower.dtype).tiny, lower.dtype)
+    low = jnp.where(_subnormal(lower), jnp.where(jnp.signbit(lower), -tiny, 0), lower)
+    high = jnp.where(_subnormal(upper), jnp.where(jnp.signbit(upper), 0, tiny), upper)
+    return Interval(low, high)
+
+
+def _good(closed: ClosedJaxpr) -> Array:
+    """Whether all weights are finite, and none is below the least normal float."""
     good = jnp.ones((), bool)
     for const in map(jnp.asarray, closed.consts):
         if jnp.issubdtype(const.dtype, jnp.floating):
-            good = good & jnp.all(jnp.isfinite(const))
+            good = good & jnp.all(jnp.isfinite(const) & ~_subnormal(const))
     return good
+
+
+def _has_infinities(jaxpr: Jaxpr) -> bool:
+    """Whether infinity is written down in a function, or in those that it calls."""
+    for eqn in jaxpr.eqns:
+        for variable in eqn.invars:
+            if isinstance(variable, Literal) and _infinite(variable.val):
+                return True
+        for parameter in jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(parameter):
+                inner = parameter.jaxpr if isinstance(parameter, ClosedJaxpr) else parameter
+                if _has_infinities(inner):
+                    return True
+    return False
+
+
+def _is_jaxpr(value: object) -> bool:
+    return isinstance(value, ClosedJaxpr | Jaxpr)
+
+
+def _infinite(value: Any) -> bool:
+    value = np.asarray(value)
+    return bool(np.issubdtype(value.dtype, np.floating) and np.any(np.isinf(value)))
 
 
 def _check(lower: Array, upper: Array) -> None:

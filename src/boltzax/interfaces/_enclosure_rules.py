@@ -5,6 +5,10 @@ are moved outward by their rounding error, elementary functions by `ULPS`, every
 more than underflow can take away. `0 * inf` is 0 (a bound that is infinite stands for finite
 numbers without end), `inf - inf` the whole line.
 
+Both bounds are NaN where the expression may be undefined for some value in the box (a root or a
+logarithm of a number that may be negative, a quotient by a number that may be zero). NaN bounds go
+through every rule: nothing is known of what is made from such a value.
+
 Source: Moore, Kearfott & Cloud (2009), Introduction to Interval Analysis; rounding of sums: Higham
 (2002), Accuracy and Stability of Numerical Algorithms, section 4.2.
 """
@@ -64,8 +68,7 @@ def down(x: Array, ulps: float = 1) -> Array:
     info = jnp.finfo(x.dtype)
     tiny = 2 * float(info.tiny)
     moved = x - (jnp.abs(x) * (ulps * float(info.eps)) + tiny)
-    moved = jnp.where(x == jnp.inf, info.max, moved)  # of a number too large for the format
-    return jnp.where(jnp.isnan(moved), -jnp.inf, moved)
+    return jnp.where(x == jnp.inf, info.max, moved)  # of a number too large for the format
 
 
 def up(x: Array, ulps: float = 1) -> Array:
@@ -78,9 +81,21 @@ def lift(x: Value) -> Interval:
     return x if isinstance(x, Interval) else Interval(jnp.asarray(x), jnp.asarray(x))
 
 
-def whole(like: Interval, where: Array) -> Interval:
-    """The whole line where a result has no bound."""
-    return Interval(jnp.where(where, -jnp.inf, like.lower), jnp.where(where, jnp.inf, like.upper))
+def undefined(like: Interval, where: Array) -> Interval:
+    """NaN bounds where a result may be undefined."""
+    return Interval(jnp.where(where, jnp.nan, like.lower), jnp.where(where, jnp.nan, like.upper))
+
+
+def unknown(a: Value) -> Array:
+    """Where a value may be undefined."""
+    a = lift(a)
+    return jnp.isnan(a.lower) | jnp.isnan(a.upper)
+
+
+def unbounded(a: Interval, nan: Array) -> Interval:
+    """The whole line where bounds cancel, `inf - inf`; NaN only where an argument is."""
+    low = jnp.where(jnp.isnan(a.lower) & ~nan, -jnp.inf, a.lower)
+    return Interval(low, jnp.where(jnp.isnan(a.upper) & ~nan, jnp.inf, a.upper))
 
 
 def neg(a: Value) -> Interval:
@@ -95,7 +110,8 @@ def add(a: Value, b: Value) -> Interval:
     def one(x: Array, y: Array, outward: Callable) -> Array:
         return jnp.where(x == 0, y, jnp.where(y == 0, x, outward(x + y)))
 
-    return Interval(one(a.lower, b.lower, down), one(a.upper, b.upper, up))
+    found = Interval(one(a.lower, b.lower, down), one(a.upper, b.upper, up))
+    return unbounded(found, unknown(a) | unknown(b))
 
 
 def sub(a: Value, b: Value) -> Interval:
@@ -112,20 +128,45 @@ def mul(a: Value, b: Value) -> Interval:
     """The least and largest product of the ends; a factor that is zero gives exactly zero."""
     lows, highs = [], []
     for x, y in _corners(a, b):
-        zero, product = (x == 0) | (y == 0), x * y
+        number = ~jnp.isnan(x) & ~jnp.isnan(y)
+        zero, product = ((x == 0) | (y == 0)) & number, x * y
         lows.append(jnp.where(zero, 0, down(product)))
         highs.append(jnp.where(zero, 0, up(product)))
     return Interval(_least(lows), _largest(highs))
 
 
 def div(a: Value, b: Value) -> Interval:
-    """The whole line where the denominator may be zero."""
+    """Undefined where the denominator may be zero."""
     lows, highs = [], []
+    nan = unknown(a) | unknown(b)
     for x, y in _corners(a, b):
-        lows.append(jnp.where(x == 0, 0, down(x / y, 3)))
-        highs.append(jnp.where(x == 0, 0, up(x / y, 3)))
+        ends = unbounded(Interval(down(x / y, 3), up(x / y, 3)), nan)  # inf / inf
+        lows.append(jnp.where(x == 0, 0, ends.lower))
+        highs.append(jnp.where(x == 0, 0, ends.upper))
     below = lift(b)
-    return whole(Interval(_least(lows), _largest(highs)), (below.lower <= 0) & (below.upper >= 0))
+    bad = nan | ((below.lower <= 0) & (below.upper >= 0))
+    return undefined(Interval(_least(lows), _largest(highs)), bad)
+
+
+def rem(a: Value, b: Value) -> tuple[Interval, Array]:
+    """The remainder of a quotient cut towards zero, `x - y trunc(x / y)`, and where it may jump.
+
+    It has the sign of `x` and is smaller than `|y|` and than `|x|`; where all quotients are cut to
+    one number, it is the difference.
+    """
+    a, b = lift(a), lift(b)
+    ratio = div(a, b)
+    low, high = jnp.trunc(ratio.lower), jnp.trunc(ratio.upper)
+    certain = (low == high) & jnp.isfinite(low)
+    close = sub(a, mul(Interval(jnp.where(certain, low, 0), jnp.where(certain, low, 0)), b))
+    size = jnp.minimum(magnitude(b).upper, magnitude(a).upper)
+    least = jnp.where(a.lower >= 0, jnp.zeros_like(size), -size)
+    most = jnp.where(a.upper <= 0, jnp.zeros_like(size), size)
+    found = Interval(
+        jnp.where(certain, jnp.maximum(close.lower, least), least),
+        jnp.where(certain, jnp.minimum(close.upper, most), most),
+    )
+    return undefined(found, unknown(ratio)), ~certain
 
 
 def _least(arrays: list[Array]) -> Array:
@@ -159,9 +200,12 @@ def power(a: Value, exponent: int) -> Interval:
 
 
 def total(a: Value, reduce: Callable[[Array], Array], count: int) -> Interval:
-    """A sum of `count` terms in any order, `s ∓ (count + 2) ε Σ|terms|` (twice γ_n and more)."""
+    """A sum of `count` terms in any order, `s ∓ (count + 2) ε Σ|terms|` (twice γ_n and more).
+
+    A sum of terms that are not negative is not negative.
+    """
     a = lift(a)
-    if count <= 1 or not jnp.issubdtype(a.lower.dtype, jnp.floating):
+    if count <= 1:
         return Interval(reduce(a.lower), reduce(a.upper))
     info = jnp.finfo(a.lower.dtype)
     rate, least = (count + 2) * float(info.eps), 2 * count * float(info.tiny)
@@ -169,14 +213,23 @@ def total(a: Value, reduce: Callable[[Array], Array], count: int) -> Interval:
     def one(x: Array, sign: int) -> Array:
         size = reduce(jnp.abs(x))
         slack = jnp.where(size == 0, 0, rate * size + least)
-        moved = reduce(x) + sign * slack
-        return jnp.where(jnp.isnan(moved), sign * jnp.inf, moved)
+        return reduce(x) + sign * slack
 
-    return Interval(one(a.lower, -1), one(a.upper, 1))
+    low, high = one(a.lower, -1), one(a.upper, 1)
+    low = jnp.where(reduce(jnp.minimum(a.lower, 0)) == 0, jnp.maximum(low, 0), low)
+    nan = reduce(unknown(a).astype(a.lower.dtype)) > 0
+    return unbounded(undefined(Interval(low, high), nan), nan)
 
 
-def dot_general(a: Value, b: Value, dimension_numbers: Any, **_: Any) -> Interval:
+def dot_general(
+    a: Value,
+    b: Value,
+    dimension_numbers: Any,
+    times: Callable[[Value, Value], Interval] | None = None,
+    add_up: Callable[..., Interval] | None = None,
+) -> Interval:
     """Products of all pairs, then their sum: nothing is rounded to a shorter format on the way."""
+    times, add_up = times or mul, add_up or total
     (left, right), (batch_left, batch_right) = dimension_numbers
     a, count_a = _arranged(a, batch_left, left)
     b, count_b = _arranged(b, batch_right, right)
@@ -184,10 +237,10 @@ def dot_general(a: Value, b: Value, dimension_numbers: Any, **_: Any) -> Interva
     # [batch, free of a, 1..., contracted] * [batch, 1..., free of b, contracted]
     a = _mapped(a, lambda x: _gap(x, batch + count_a, count_b))
     b = _mapped(b, lambda x: _gap(x, batch, count_a))
-    product = mul(a, b)
+    product = times(a, b)
     axes = tuple(range(product.lower.ndim - summed, product.lower.ndim))
     count = math.prod(product.lower.shape[axis] for axis in axes)
-    return total(product, lambda x: jnp.sum(x, axis=axes), count)
+    return add_up(product, lambda x: jnp.sum(x, axis=axes, dtype=x.dtype), count)
 
 
 def _mapped(a: Value, fn: Callable[[Array], Array]) -> Value:
@@ -224,14 +277,15 @@ def erfc(a: Value) -> Interval:
 
 
 def _from_zero(name: str, fn: Callable[[Array], Array], start: float) -> Callable:
-    """An increasing function that exists from `start` on; the whole line if a box goes below."""
+    """An increasing function that exists above `start` (the root also there); undefined below."""
 
     def rule(a: Value) -> Interval:
         a, ulps = lift(a), ULPS[name]
         inside = Interval(down(fn(a.lower), ulps), up(fn(a.upper), ulps))
         if name == "sqrt":
             inside = Interval(jnp.maximum(inside.lower, 0), inside.upper)
-        return whole(inside, ~(a.lower >= start))
+            return undefined(inside, ~(a.lower >= start))
+        return undefined(inside, ~(a.lower > start))
 
     return rule
 
@@ -240,7 +294,7 @@ def rsqrt(a: Value) -> Interval:
     a, ulps = lift(a), ULPS["rsqrt"]
     inside = Interval(down(lax.rsqrt(a.upper), ulps), up(lax.rsqrt(a.lower), ulps))
     inside = Interval(jnp.maximum(inside.lower, 0), inside.upper)
-    return whole(inside, ~(a.lower > 0))
+    return undefined(inside, ~(a.lower > 0))
 
 
 def select(which: Interval, zero: Value, one: Value) -> Interval:
@@ -255,19 +309,20 @@ def select(which: Interval, zero: Value, one: Value) -> Interval:
 
 
 def less(a: Value, b: Value) -> Interval:
+    """What is undefined is possible, and not certain; so for the others."""
     a, b = lift(a), lift(b)
-    return Interval(a.upper < b.lower, a.lower < b.upper)
+    return Interval(a.upper < b.lower, ~(a.lower >= b.upper))
 
 
 def less_equal(a: Value, b: Value) -> Interval:
     a, b = lift(a), lift(b)
-    return Interval(a.upper <= b.lower, a.lower <= b.upper)
+    return Interval(a.upper <= b.lower, ~(a.lower > b.upper))
 
 
 def equal(a: Value, b: Value) -> Interval:
     a, b = lift(a), lift(b)
     certain = (a.lower == a.upper) & (b.lower == b.upper) & (a.lower == b.lower)
-    return Interval(certain, (a.lower <= b.upper) & (b.lower <= a.upper))
+    return Interval(certain, ~((a.lower > b.upper) | (b.lower > a.upper)))
 
 
 def negate(a: Value) -> Interval:

@@ -10,13 +10,29 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import Array
 
-from ._enclosure_rules import RULES, Interval, Value, down, lift, select, total, unsupported, up
+from ._enclosure_integers import converted, integer_rule, loses, product
+from ._enclosure_integers import total as whole_total
+from ._enclosure_rules import (
+    RULES,
+    Interval,
+    Value,
+    lift,
+    rem,
+    select,
+    total,
+    undefined,
+    unknown,
+    unsupported,
+)
 
 MOVES = """reshape transpose broadcast_in_dim squeeze expand_dims slice rev concatenate pad stack
     unstack tile gather dynamic_slice dynamic_update_slice scatter split copy copy_p
     stop_gradient device_put name max min clamp reduce_max reduce_min cummax cummin
     and or reduce_and reduce_or""".split()
 """Operations that make no rounding error and rise in every argument: each bound goes through."""
+
+TRUTHS = "and or reduce_and reduce_or".split()
+"""Those of truth values; of integers they are done bit by bit."""
 
 STEPS = "floor ceil round sign".split()
 """Those that rise in every argument, but jump."""
@@ -91,6 +107,7 @@ def _equation(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
         return _call(eqn, inner, values, jumps)
     if name == "cond":
         return _branches(eqn, values, jumps)
+    whole = any(jnp.issubdtype(v.aval.dtype, jnp.integer) for v in eqn.outvars)
     for variable in eqn.outvars:
         dtype = variable.aval.dtype
         if jnp.issubdtype(dtype, jnp.inexact) and dtype not in (jnp.float32, jnp.float64):
@@ -101,36 +118,77 @@ def _equation(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
         isinstance(v, Interval) for i, v in enumerate(values) if i not in INDEXED[name]
     ):
         raise unsupported(f"{name} at an index that depends on x")
-    if name in ("and", "or") and lift(values[0]).lower.dtype != jnp.bool_:
+    if name in TRUTHS and lift(values[0]).lower.dtype != jnp.bool_:
         raise unsupported(f"{name} (of integers)")
-    if name in MOVES or (name == "sort" and len(values) == 1):
-        return [*_both(eqn, values)]
+    if name == "sort" and len(values) == 1:
+        return [_sorted(eqn, values)]
+    if name in MOVES:
+        found = _both(eqn, values)
+        if name == "clamp" and jnp.issubdtype(found[0].lower.dtype, jnp.floating):
+            found = [undefined(found[0], _any_unknown(values))]
+        return [*found]
     if name in STEPS:
         (found,) = _both(eqn, values)
         jumps.append(found.lower != found.upper)
         return [found]
     if name == "convert_element_type":
         return [_convert(eqn, lift(values[0]), jumps)]
+    if name == "rem" and not whole:
+        found, jump = rem(*values)
+        jumps.append(jump)
+        return [found]
     if name == "select_n":
         return [_choice(values, jumps)]
-    if name == "reduce_sum":
-        axes = eqn.params["axes"]
-        count = math.prod(eqn.invars[0].aval.shape[axis] for axis in axes)
-        return [total(values[0], lambda x: jnp.sum(x, axis=axes), count)]
-    if name == "cumsum":
-        axis, reverse = eqn.params["axis"], eqn.params["reverse"]
-        count = eqn.invars[0].aval.shape[axis]
-        return [total(values[0], lambda x: lax.cumsum(x, axis, reverse=reverse), count)]
-    if name not in RULES:
+    if name in ("reduce_sum", "cumsum"):
+        return [_summed(eqn, values[0], whole_total if whole else total)]
+    if whole and name == "dot_general":
+        return [product(*values, eqn.params["dimension_numbers"], eqn.outvars[0].aval.dtype)]
+    if name == "dot_general":
+        values = [converted(lift(value), eqn.outvars[0].aval.dtype) for value in values]
+    if not whole and name not in RULES:
         raise unsupported(name)
+    rules = integer_rule if whole else RULES.__getitem__
     if len(values) == 2 and eqn.invars[0] is eqn.invars[1]:
         # both factors are the same number
         if name == "mul":
-            return [RULES["square"](values[0])]
+            return [rules("square")(values[0])]
         if name in ("eq", "ne"):
-            like = lift(values[0]).lower
-            return [jnp.full(like.shape, name == "eq")]
-    return [RULES[name](*values, **_static(eqn))]
+            return [_itself(name, lift(values[0]))]
+    return [rules(name)(*values, **_static(eqn))]
+
+
+def _itself(name: str, a: Interval) -> Interval:
+    """A number compared with itself: equal, unless it may be undefined."""
+    nan = unknown(a) if jnp.issubdtype(a.lower.dtype, jnp.inexact) else jnp.zeros((), bool)
+    nan = jnp.broadcast_to(nan, a.lower.shape)
+    return Interval(~nan, ~nan | nan) if name == "eq" else Interval(nan & ~nan, nan)
+
+
+def _summed(eqn: Any, value: Value, add_up: Callable[..., Interval]) -> Interval:
+    shape = eqn.invars[0].aval.shape
+    if eqn.primitive.name == "cumsum":
+        axis, reverse = eqn.params["axis"], eqn.params["reverse"]
+        return add_up(value, lambda x: lax.cumsum(x, axis, reverse=reverse), shape[axis])
+    axes = eqn.params["axes"]
+    count = math.prod(shape[axis] for axis in axes)
+    return add_up(value, lambda x: jnp.sum(x, axis=axes, dtype=x.dtype), count)
+
+
+def _any_unknown(values: Sequence[Value]) -> Array:
+    """Where any of several arguments may be undefined."""
+    nan = jnp.zeros((), bool)
+    for value in values:
+        nan = nan | unknown(value)
+    return nan
+
+
+def _sorted(eqn: Any, values: list[Value]) -> Interval:
+    """In order; nothing is known of the order where one of the numbers may be undefined."""
+    (found,) = _both(eqn, values)
+    if not jnp.issubdtype(found.lower.dtype, jnp.floating):
+        return found
+    nan = jnp.any(unknown(values[0]), axis=eqn.params["dimension"], keepdims=True)
+    return undefined(found, nan)
 
 
 def _static(eqn: Any) -> dict[str, Any]:
@@ -145,17 +203,8 @@ def _is_exact(eqn: Any) -> bool:
     floating = any(jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in eqn.outvars)
     exact = (*MOVES, *STEPS, "neg", "abs", "select_n", "iota", "sort")
     if name == "convert_element_type":
-        return not _loses(eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype)
+        return not loses(eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype)
     return not floating or name in exact
-
-
-def _loses(before: Any, after: Any) -> bool:
-    """Whether a conversion to a floating format may round."""
-    if not jnp.issubdtype(after, jnp.floating) or before == jnp.bool_:
-        return False
-    if jnp.issubdtype(before, jnp.integer):
-        return jnp.iinfo(before).bits > 32 or after == jnp.float32
-    return jnp.finfo(before).bits > jnp.finfo(after).bits
 
 
 def _bind(eqn: Any, values: Sequence[Any]) -> list[Any]:
@@ -174,17 +223,15 @@ def _both(eqn: Any, values: list[Value]) -> list[Interval]:
 
 
 def _convert(eqn: Any, a: Interval, jumps: list[Array]) -> Interval:
-    (found,) = _both(eqn, [a])
     before, after = eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype
-    if before == jnp.bool_ or not jnp.issubdtype(after, jnp.floating):
+    found = converted(a, after)
+    if not jnp.issubdtype(before, jnp.floating) or jnp.issubdtype(after, jnp.floating):
+        # rounding is a step as well
+        rounds = before == jnp.bool_ or loses(before, after)
+        jumps.append((a.lower != a.upper) if rounds else jnp.zeros((), bool))
+    else:
         jumps.append(found.lower != found.upper)
-    if not _loses(before, after):
-        return found
-    if jnp.issubdtype(before, jnp.integer):  # whole numbers up to 2^24 fit every format
-        small = (jnp.abs(a.lower) <= 2**24) & (jnp.abs(a.upper) <= 2**24)
-        low, high = down(found.lower), up(found.upper)
-        return Interval(jnp.where(small, found.lower, low), jnp.where(small, found.upper, high))
-    return Interval(down(found.lower), up(found.upper))
+    return found
 
 
 def _choice(values: list[Value], jumps: list[Array]) -> Interval:

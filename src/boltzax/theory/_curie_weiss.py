@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, final
 
 import numpy as np
@@ -59,17 +60,18 @@ def curie_weiss(beta: float, coupling: float, field: float) -> CurieWeiss:
     edges = (
         [-reach, reach] if turn is None else [-reach, -math.atanh(turn), math.atanh(turn), reach]
     )
-    found = []
+    found, args = [], []
     for low, high in itertools.pairwise(edges):
         if excess(low) * excess(high) <= 0:
-            x = brentq(excess, low, high, xtol=1e-15, rtol=4 * np.finfo(float).eps)
+            x = brentq(excess, low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps)
             m = math.tanh(x)
             if not found or m - found[-1] > 1e-12:
                 found.append(m)
-    m = np.array(found)
-    x = beta * (j * m + h)
+                args.append(x)
+    m, x = np.array(found), np.array(args)
     free = 0.5 * j * m**2 - np.logaddexp(x, -x) / beta
-    slopes = beta * j * (1 - m**2)
+    decay = np.exp(-2 * np.abs(x))
+    slopes = 4 * beta * j * decay / (1 + decay) ** 2  # 1 - tanh², which a difference loses
     return CurieWeiss(m, free, slopes, np.abs(slopes) < 1)
 
 
@@ -91,8 +93,17 @@ def curie_weiss_spinodal(beta: float, coupling: float = 1.0) -> tuple[float, flo
             expected="βJ > 1: below the critical temperature",
             mend="lower the temperature; above it there is one branch without an end",
         )
-    m = math.sqrt(1 - 1 / (beta * j))
-    return m, j * m - math.atanh(m) / beta
+    strength = Fraction(beta) * Fraction(j)
+    m = math.sqrt((strength - 1) / strength)
+    return m, _end_field(m, strength) / beta
+
+
+def _end_field(m: float, strength: Fraction) -> float:
+    """`β h = βJ m - atanh m` with `βJ = 1/(1 - m²)`, to relative precision."""
+    if m < 0.3:  # Σ 2k/(2k + 1) m^(2k + 1)
+        return math.fsum(2 * k / (2 * k + 1) * m ** (2 * k + 1) for k in range(1, 20))
+    # (1 + m)/(1 - m) = (1 + m)² βJ
+    return float(strength) * m - math.log1p(m) - 0.5 * math.log(float(strength))
 
 
 def _number(name: str, value: Any) -> float:

@@ -1,7 +1,7 @@
 """Closed forms: Gaussian weights with a quadratic energy, and the smallest singular model."""
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import k0e, k1e
 
 from boltzax.core import DeclarationError
@@ -50,7 +50,26 @@ def linear_unit_exact(log_n: ArrayLike) -> ExactFreeEnergy:
     """
     log_n = log_counts(log_n, 700)
     z = 0.25 * np.exp(-log_n)
-    log_z = -0.5 * (np.log(2 * np.pi) + log_n) + np.log(k0e(z))
-    slope = 0.5 + z - z * k1e(z) / k0e(z)
-    error = 4e-16 * np.maximum(1.0, z)
-    return ExactFreeEnergy(log_z, slope, error)
+    far = z > _FAR
+    near = np.where(far, 1.0, z)
+    log_z = -0.5 * (np.log(2 * np.pi) + log_n) + np.log(k0e(near))
+    slope = 0.5 + near - near * k1e(near) / k0e(near)
+    excess, derivative = _large(np.where(far, z, _FAR))
+    log_z = np.where(far, np.log1p(excess), log_z)
+    slope = np.where(far, derivative / (1 + excess), slope)
+    return ExactFreeEnergy(log_z, slope, 4e-16 * np.maximum(1.0, near))
+
+
+_FAR = 30.0
+
+
+def _large(z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`S - 1` and `z dS/dz`, `K_0(z) = √(π/2z) exp(-z) S(z)` for z above 30 (DLMF 10.40.2).
+
+    For small n all of `log Z` is in them: differences of larger terms would lose it.
+    """
+    excess, derivative, term = np.zeros_like(z), np.zeros_like(z), np.ones_like(z)
+    for k in range(1, 40):
+        term = -term * (2 * k - 1) ** 2 / (8 * k * z)
+        excess, derivative = excess + term, derivative - k * term
+    return excess, derivative

@@ -59,15 +59,22 @@ def linear_mean_field(
     a, w = positive("readout", readout), positive("weight", weight)
     k, prior = kappa * w**2, (a * w) ** 2
 
-    def excess(t):
-        return t * s2 * (1 - k * t**2) + t * prior - (1 - k * t**2)
+    # in v = 1/t = s² + Q: (v - s²)(v² - k) = prior v², which rises beyond both roots on the left.
+    # Q = v - s² and v - √k are kept as sums of positive terms
+    start = max(s2, k**0.5)
+    above, over = start - s2, start - k**0.5
 
-    edge = k**-0.5
+    def excess(d):
+        v = start + d
+        return (d + above) * (d + over) * (v + k**0.5) - prior * v**2
+
+    far = prior + start
+    while excess(far) < 0:
+        far *= 2
     rtol = 4 * np.finfo(float).eps
-    t = float(np.asarray(brentq(excess, 0.0, edge, xtol=1e-300, rtol=rtol)))
+    d = float(np.asarray(brentq(excess, 0.0, far, xtol=1e-300, rtol=rtol)))
+    t, kernel = 1 / (start + d), d + above
     cubic = np.roots([-s2 * k, k, s2 + prior, -1.0])
     real = np.real(cubic[np.abs(np.imag(cubic)) < 1e-9 * np.abs(cubic)])
     others = np.sort(real[k * real**2 >= 1])
-    return LinearMeanField(
-        t, prior / (1 - k * t**2), others, s2 * a**2 / kappa, a**2 / kappa**0.5, w
-    )
+    return LinearMeanField(t, kernel, others, s2 * a**2 / kappa, a**2 / kappa**0.5, w)

@@ -6,12 +6,13 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln, xlog1py, xlogy
 
 from ._check import positive, whole
 from ._modular_phases import ModularPhases, modular_phases, odd_modulus
 
 _PANELS, _POINTS = 12, 10
-_ROOT_TOLERANCE = 1e-13
+_ROOT_TOLERANCE = 1e-14
 
 
 @final
@@ -25,7 +26,7 @@ class ModularAddition:
         coupling: `U = u r²`, the strength of the field in the action of a mode.
         specialised: Probability that a mode of a neuron has left the minimum at 0:
             `|w_k||v_k| > threshold`. 0 where there is no second minimum.
-        threshold: The maximum between the minima, `(U - √(U² - γ))/γ`; NaN without one.
+        threshold: The maximum between the minima, `1/(U + √(U² - γ))`; NaN without one.
         gain: `-d log r_out/d log r` of the map `r → r_out = s²/(s² + α λ(r))`: an error of the
             field comes back so many times larger, with the other sign. The plain loop diverges
             above 1.
@@ -53,7 +54,7 @@ class ModularAddition:
     @property
     def held_out(self) -> float:
         """`1 - (1 - r)(1 - M)`: residual on a pair that is left out, if the law stays."""
-        return 1 - (1 - self.residual) * (1 - self.memorisation)
+        return self.residual + self.memorisation * (1 - self.residual)
 
     def specialised_modes(self) -> NDArray[np.float64]:
         """`[(P+1)/2]`: probability that a neuron has 0, 1, ..., (P-1)/2 specialised modes.
@@ -62,8 +63,8 @@ class ModularAddition:
         """
         count = (self.modulus - 1) // 2
         p, k = self.specialised, np.arange(count + 1)
-        choose = np.array([math.comb(count, int(i)) for i in k], dtype=float)
-        return choose * p**k * (1 - p) ** (count - k)
+        choose = gammaln(count + 1) - gammaln(k + 1) - gammaln(count - k + 1)
+        return np.exp(choose + xlogy(k, p) + xlog1py(count - k, -p))
 
 
 def modular_addition(
@@ -121,7 +122,7 @@ def modular_addition(
     mean = law.mean(law.product)
     inside = 0.0 if math.isnan(barrier) else _beyond(p, coupling, phases.gamma, barrier)
     size = float(law.weights.sum(axis=1) @ law.size)
-    spread = law.mean(law.product**2) - mean**2
+    spread = law.mean((law.product - mean) ** 2)
     return ModularAddition(
         modulus=p,
         noise=s2,
@@ -145,7 +146,7 @@ def _coupling(phases: ModularPhases, noise: float, r: float) -> float:
 def _barrier(coupling: float, gamma: float) -> float:
     if coupling**2 <= gamma:
         return math.nan
-    return (coupling - math.sqrt(coupling**2 - gamma)) / gamma
+    return 1 / (coupling + math.sqrt(coupling**2 - gamma))
 
 
 def modular_answer(
@@ -171,7 +172,8 @@ def _solve(
 
     if excess(low) > 0 or excess(high) < 0:
         low, high = 0.0, 1.0
-    return float(brentq(excess, low, high, xtol=_ROOT_TOLERANCE))
+    # relative: where there is little noise the residual is small
+    return float(brentq(excess, low, high, xtol=1e-300, rtol=_ROOT_TOLERANCE))
 
 
 @dataclass(frozen=True, eq=False)
