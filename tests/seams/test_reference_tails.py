@@ -1,0 +1,124 @@
+"""Closed forms are right to relative precision over their whole domain, tails included."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from flint import acb, arb, ctx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boltzax import DeclarationError, theory
+
+
+def orthant(before, after, scale, height=5.0):
+    """The amplifier's probability as a rigorous integral over its gain, in 300 bits."""
+    ctx.prec = 300
+    low, high = ((arb(y) / (arb(height) - arb(y))).log() / arb(scale) for y in after)
+    start, end = (arb(x) - arb(height) / 2 for x in before)
+    root = acb(2).sqrt()
+
+    def density(g, _):
+        above, below = acb(low) - g * acb(start), acb(high) - g * acb(end)
+        inside = (below / root).erfc() - (above / root).erfc()
+        return (-g * g / 2).exp() * inside / 2 / acb(2 * arb.pi()).sqrt()
+
+    tip = (high - low) / (end - start)
+    whole = acb.integral(density, acb(tip), acb(tip + 40), rel_tol=arb(2) ** -80,
+                         abs_tol=arb(2) ** -4000)  # fmt: skip
+    return float(whole.real.log())
+
+
+@settings(max_examples=15)
+@given(st.floats(0.5, 2.4), st.floats(2.6, 4.5), st.floats(0.01, 2.0), st.floats(2.5, 4.99),
+       st.floats(0.7, 4.0))  # fmt: skip
+def test_the_amplifier_is_an_orthant(low, high, below, above, scale):
+    found = theory.amplifier_interface((low, high), (below, above), scale=scale)
+    assert found == pytest.approx(orthant((low, high), (below, above), scale), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((2.4, 2.6), (0.5, 4.5)), ((1.2, 3.5), (1e-6, 5 - 1e-6)), ((2.0, 3.0), (0.01, 4.99))],
+)
+def test_the_tails_of_the_amplifier(before, after):
+    found = theory.amplifier_interface(before, after)
+    assert found < -60 and found == pytest.approx(orthant(before, after, 1.0), rel=1e-12)
+
+
+@given(st.floats(-1e3, 1e3), st.integers(2, 40), st.integers(2, 40))
+def test_the_area_of_a_small_polygon_far_out(offset, first, second):
+    """Two points of the line, each to within a small interval: `|x_1 - x_0|` is 1."""
+    one, two = 2.0**-first, 2.0**-second
+    pairs = [
+        ((0.0, 0.0), (offset + 0.25, offset + 0.25 + one)),
+        ((1.0, 1.0), (offset + 0.75, offset + 0.75 + two)),
+    ]
+    found = theory.affine_interface((0.0, 1.0), (offset, offset + 1.0), pairs)
+    sizes = [Fraction(high) - Fraction(low) for _, (low, high) in pairs]
+    area = sizes[0] * sizes[1] / (Fraction(offset + 1.0) - Fraction(offset))
+    if area > 0:
+        exact = math.log(area.numerator) - math.log(area.denominator)
+        assert found == pytest.approx(exact, rel=1e-14)
+    else:
+        assert found == -math.inf
+
+
+def test_differences_of_nearly_equal_numbers():
+    eps = 2.0**-40
+    found = theory.linear_interface(2.0, (1.0, 1.0), (1.0, 1.0 - eps))
+    assert found == pytest.approx(math.log(eps / 2), rel=1e-14)
+    # a long chain: n log(log(R/S)/(2n)) and a term in 1/n
+    n, gap = 10**8, math.log(1.5 / 1.4)
+    found = theory.linear_chain_maximum(2.0, (1.0, 1.5), (1.0, 1.4), n)
+    assert found == pytest.approx(n * math.log(gap / n / 2), rel=1e-14, abs=1)
+    # near the critical temperature h = (2/3)(βJ - 1)^(3/2)
+    e = 2.0**-36
+    magnetisation, field = theory.curie_weiss_spinodal(1 + e)
+    assert field == pytest.approx(2 / 3 * e**1.5, rel=1e-9)
+    assert magnetisation == pytest.approx(math.sqrt(e), rel=1e-9)
+    # cold: 1 - m² = 1/cosh²(βm)
+    found = theory.curie_weiss(30.0, 1.0, 0.0)
+    assert found.slopes[0] == pytest.approx(30 * 4 * math.exp(-60), rel=1e-12)
+    assert theory.curie_weiss(0.5, 1.0, 1e-30).roots[0] == pytest.approx(1e-30, rel=1e-12)
+
+
+@pytest.mark.parametrize("log_n", [-300.0, -30.0, -6.0])
+def test_few_data_leave_a_small_free_energy(log_n):
+    """`log Z = -n/2 + O(n²)` under `E K = 1/2`, and the slope is the same."""
+    found, n = theory.linear_unit_exact(log_n), math.exp(log_n)
+    second = -0.5 * n + (9 / 8 - 1 / 8) * n**2  # E K² = 9/4, log Z = -nE K + n²(E K² - (E K)²)/2
+    assert float(found.log_partition) == pytest.approx(second, rel=60 * n**2 + 1e-13)
+    assert float(found.learning_coefficient) == pytest.approx(0.5 * n - 2 * n**2,
+                                                              rel=200 * n**2 + 1e-13)  # fmt: skip
+
+
+def test_a_strong_field_keeps_its_digits():
+    """Little prior against much noise: Q = σ_a²σ_w²/(1 - κt²), 1 - κt² far below rounding of 1."""
+    found = theory.linear_mean_field(1e-12, 1e-9, readout=1e-6)
+    v = 1 / found.field
+    assert found.kernel == pytest.approx(float(Fraction(v) - Fraction(1e-12)), rel=1e-13)
+    # far from rounding both forms hold
+    usual = theory.linear_mean_field(0.1, 1.0)
+    assert usual.kernel == pytest.approx(1 / (1 - usual.field**2), rel=1e-13)
+    # a silent net: residual of order s² to relative precision
+    quiet, louder = (theory.modular_addition(5, s, readout_scale=0.3) for s in (1e-9, 1e-8))
+    assert quiet.residual / louder.residual == pytest.approx(0.1, rel=1e-2)
+    assert quiet.error < 1e-3 * quiet.residual
+    many = theory.modular_addition(5001, 1e-3, readout_scale=1e-3).specialised_modes()
+    assert np.isfinite(many).all() and many.sum() == pytest.approx(1, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda: theory.amplifier_interface((3.0, 2.0), (1.0, 4.0)), "before"),
+        (lambda: theory.amplifier_interface((1.0, 2.0), (1.0, 5.0)), "after"),
+        (lambda: theory.affine_interface((1.0, 1.0), (0.0, 1.0), []), "weight"),
+    ],
+)
+def test_what_has_no_answer_is_refused(call, argument):
+    with pytest.raises(DeclarationError) as raised:
+        call()
+    assert raised.value.argument == argument
