@@ -10,6 +10,7 @@ usable. Truth is quadrature of the declared energy.
 import concurrent.futures
 import multiprocessing
 import time
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,9 @@ def value(name: str, beta: float, estimate: bx.Estimate, exact: float, error: fl
 def run(target: Target, seed: int) -> dict:
     """One target, one seed."""
     began = time.perf_counter()
-    case = target.make(np.random.default_rng(seed))
-    key = jax.random.key(seed)
+    case = target.make(np.random.default_rng([seed, zlib.crc32(target.name.encode())]))
+    # every target has keys of its own: the same key gives alike targets alike errors
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(target.name.encode()))
     fine, reason, rows, evidence = {"local": local, "sample": sampled, "anneal": annealed}[
         target.route
     ](case, key)
