@@ -7,7 +7,7 @@ from _target import Axis, Case, Target, at, function, trained
 
 import boltzax as bx
 
-N = 400
+N = 200
 
 
 def linear(w, x):

@@ -1,0 +1,55 @@
+"""Whether draws obey an identity that holds at equilibrium, and nowhere else in general."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..compile import Gibbs, Weights
+from ..core import Estimate, mean_estimate
+from ..sample import Trace
+
+MOST_DRAWS = 20_000
+"""Draws of all chains at which the identity is looked at, evenly spread over the run."""
+
+
+def virial(gibbs: Gibbs, trace: Trace) -> Estimate | None:
+    """`⟨(w - w*)·∇(-log p)⟩ - d`, which is 0 at equilibrium (the virial theorem).
+
+    With the localising Gaussian it reads `β ⟨(w - w*)·∇E⟩ + γ ⟨|w - w*|²⟩ = d`, by one integration
+    by parts over all weights. Draws that have not reached the ends of a long arm are cut off there,
+    and break it; so does a step that is too long for a sampler without a Metropolis test. It does
+    not see a mode that lies apart.
+
+    Args:
+        gibbs: The localised posterior.
+        trace: Its draws.
+
+    Returns:
+        The estimate, or None if the draws were not kept.
+    """
+    if trace.w is None:
+        return None
+    chains, draws = trace.energy.shape
+    every = max(1, -(-chains * draws // MOST_DRAWS))
+    # the last draw of each stretch
+    kept = {path: leaf[:, every - 1 :: every] for path, leaf in trace.w.items()}
+    if jax.tree.leaves(kept)[0].shape[1] < 4:
+        return None
+    return mean_estimate(_radial(gibbs, gibbs.position(), kept) - gibbs.dim)
+
+
+@eqx.filter_jit
+def _radial(gibbs: Gibbs, centre: Weights, w: Weights) -> Float[Array, "chain draw"]:
+    """`(w - w*)·∇(-log p)` at every draw, one directional derivative each."""
+
+    def one(w):
+        away = jax.tree.map(lambda a, b: a - b, w, centre)
+        return -jax.jvp(gibbs.log_prob, (w,), (away,))[1]
+
+    shape = jax.tree.leaves(w)[0].shape[:2]
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), w)
+    return jax.lax.map(one, flat, batch_size=16).reshape(shape)

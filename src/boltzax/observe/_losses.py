@@ -1,0 +1,133 @@
+"""Mean losses to hold an estimate against: of w*, the localising prior, the best constant."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..compile import Gibbs
+from ..declare import AbstractDataTerm, AbstractEnergy, CrossEntropy, SquaredError
+
+PRIOR_DRAWS = 32
+"""Draws of the localising prior whose median loss is taken."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """Losses over the mass of the data, in the units of the energy; NaN where not known.
+
+    Args:
+        at_minimum: Of w*.
+        of_prior: Of draws of the localising prior alone: their median.
+        of_constant: Of the best prediction that does not look at the input.
+        residual_variance: Mean squared residual of w* an output, of a squared error.
+    """
+
+    at_minimum: float
+    of_prior: float
+    of_constant: float
+    residual_variance: float
+
+
+def losses(
+    energy: AbstractEnergy, gibbs: Gibbs, reference: Array, key: PRNGKeyArray
+) -> Losses:
+    """The losses that an estimate at w* is held against.
+
+    Args:
+        energy: As declared.
+        gibbs: The localised posterior.
+        reference: `E(w*)`.
+        key: For the draws of the prior.
+    """
+    mass = data_mass(gibbs)
+    of_prior = np.asarray(_prior_energies(gibbs, key), float)
+    of_prior = np.where(np.isnan(of_prior), np.inf, of_prior)
+    constant, variance = _of_one_term(energy, gibbs)
+    return Losses(
+        float(reference) / mass, float(np.median(of_prior)) / mass, constant / mass, variance
+    )
+
+
+def data_mass(gibbs: Gibbs) -> float:
+    """The mass of the first measure; 1 if it has none to divide by (a signed measure)."""
+    mass = float(gibbs.masses[0]) if gibbs.masses else 1.0
+    return mass if mass > 0 else 1.0
+
+
+@eqx.filter_jit
+def _prior_energies(gibbs: Gibbs, key: PRNGKeyArray) -> Float[Array, " draw"]:
+    keys = jax.random.split(key, PRIOR_DRAWS)
+    return jax.lax.map(lambda each: gibbs.energy(gibbs.sample_prior(each)), keys)
+
+
+def _of_one_term(energy: AbstractEnergy, gibbs: Gibbs) -> tuple[float, float]:
+    """Energy of the best constant, and the residual variance of w*; NaN where not known."""
+    data = [(f, term) for f, term in energy.terms() if isinstance(term, AbstractDataTerm)]
+    if len(data) != 1 or not isinstance(data[0][1], SquaredError | CrossEntropy):
+        return float("nan"), float("nan")
+    factor, term = data[0]
+    factor = float(factor)
+    if isinstance(term, CrossEntropy):
+        return factor * float(_best_logits(term)), float("nan")
+    best, variance = _best_mean(term, gibbs)
+    return factor * float(best), float(variance)
+
+
+class Constant(eqx.Module):
+    """A model that does not look at its input."""
+
+    value: Array
+
+    def __call__(self, x) -> Array:
+        return self.value
+
+
+def _output(term: AbstractDataTerm) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of the model's output."""
+    points, _ = term.measure.nodes()
+    datum = jax.tree.map(lambda leaf: leaf[0], points)
+    has_label = term.target is None
+    return eqx.filter_eval_shape(lambda m, z: m(z[0] if has_label else z), term.model, datum)
+
+
+@eqx.filter_jit
+def _best_mean(term: SquaredError, gibbs: Gibbs) -> tuple[Array, Array]:
+    """`½ ∫ |y - ȳ|²`, from value and slope at the constant 0; `∫ |r|²` of w* a datum and output."""
+    shape = _output(term)
+    mass = term.measure.mass
+    zero = jnp.zeros(shape.shape, jnp.result_type(float))
+
+    def value(c):
+        return term.measure.integrate(lambda z: term.loss(Constant(c), z))
+
+    at_zero, slope = jax.value_and_grad(value)(zero)
+    best = at_zero - 0.5 * jnp.sum(slope**2) / mass
+    variance = 2 * term.value(gibbs.declared) / (mass * max(zero.size, 1))
+    return best, variance
+
+
+@eqx.filter_jit
+def _best_logits(term: CrossEntropy) -> Array:
+    """`Σ_y N_y log(N/N_y)`: the counts of the labels from value and slope at logits 0.
+
+    One law of the labels for all positions of a sequence. At logits 0 the loss of a label is
+    `log K`, and its slope in a logit `1/K` minus the label's share.
+    """
+    shape = _output(term).shape
+    classes = shape[-1:] or ()
+
+    def value(c):
+        logits = jnp.broadcast_to(c, shape)
+        return term.measure.integrate(lambda z: term.loss(Constant(logits), z))
+
+    at_zero, slope = jax.value_and_grad(value)(jnp.zeros(classes))
+    count = classes[0] if classes else 2
+    total = at_zero / jnp.log(count)
+    labels = total / count - slope
+    labels = labels if classes else jnp.stack([labels, total - labels])
+    labels = jnp.maximum(labels, 0.0)
+    return jnp.sum(jnp.where(labels > 0, labels * jnp.log(total / labels), 0.0))
