@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _target import Axis, Case, Target, at, function, trained
+from _target import Axis, Case, Target, function, trained
 
 import boltzax as bx
 

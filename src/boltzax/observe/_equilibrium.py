@@ -1,11 +1,7 @@
 """Whether draws obey an identity that holds at equilibrium, and nowhere else in general."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, Weights

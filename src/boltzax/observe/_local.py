@@ -5,10 +5,10 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, mean_estimate, weights_of
+from ..core import DeclarationError, Estimate, weights_of
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
@@ -28,12 +28,13 @@ from ..sample import (
     Underdamped,
     check_positive,
 )
-from ._minimum import descend, gradient_chance
+from ._evidence import Trained, gather, settled
+from ._judge import judge_local
+from ._losses import data_mass
 from ._runs import (
     LEAST,
     WARMUP,
     Budget,
-    Run,
     extrapolated,
     halved,
     run_once,
@@ -76,14 +77,16 @@ class LocalLearningCoefficient(eqx.Module):
         return Verdict[self.verdict]
 
     def __repr__(self) -> str:
+        value, error = float(self.estimate.value), float(self.estimate.standard_error)
         name = "usable" if self.usable else f"NOT USABLE: {self.reason}"
-        return f"{self.estimate!r}\n  {name}\n  {self.evidence!r}"
+        return f"{value:.5g} ± {error:.2g}, {name}\n  {self.evidence!r}"
 
 
 def local_learning_coefficient(
     energy: AbstractEnergy,
     *,
     key: PRNGKeyArray,
+    trained_on: AbstractEnergy | None = None,
     temperature: Temperature | float | None = None,
     localisation: float = 1.0,
     chart: AbstractChart | None = None,
@@ -107,8 +110,12 @@ def local_learning_coefficient(
 
     Args:
         energy: e.g. `bx.SquaredError(model, bx.Empirical((x, y)))`, `model` trained. Over other
-            data it is the data-refined coefficient; with `chart` (`Select`, `Freeze`, `Mask`) the
-            weight-refined one (Wang et al. 2024, arXiv:2410.02984).
+            data than the model was trained on it is the data-refined coefficient, and those go to
+            `trained_on`; with `chart` (`Select`, `Freeze`, `Mask`) it is the weight-refined one
+            (Wang et al. 2024, arXiv:2410.02984).
+        trained_on: The energy that w* was trained on, if `energy` is over a part of its data, or
+            over others. w* has to be a minimum of this one and not of `energy`, λ̂ may be
+            negative, and β is that of this one, `1/log n` with n the mass of all its data.
         temperature: `watanabe(n)`, n the mass of the measure, if None: `β = 1/log n` on the summed
             loss. A number is `beta` itself.
         localisation: γ.
@@ -126,7 +133,17 @@ def local_learning_coefficient(
         DeclarationError: Wrong arguments.
     """
     _check(energy, localisation, tolerance, max_gradients, chains, kernel)
-    gibbs = _localised(energy, temperature, localisation, chart)
+    _check_trained_on(trained_on)
+    if trained_on is None:
+        gibbs = _localised(energy, temperature, localisation, chart)
+        trained = Trained(energy, gibbs, False)
+    else:
+        whole = _localised(trained_on, temperature, localisation, chart)
+        # the data of a part count as much as they do in the whole
+        own = float(whole.beta) if temperature is None else temperature
+        gibbs = _localised(energy, own, localisation, chart)
+        trained = Trained(trained_on, whole, True)
+        _check_same(gibbs.declared, whole.declared)
     if gibbs.beta.ndim:
         raise DeclarationError(
             "temperature",
@@ -137,40 +154,58 @@ def local_learning_coefficient(
     budget = Budget(chains, tolerance, max_gradients, progress, checkpoints, placement)
     if kernel is None:
         kernel = _default_kernel(energy, gibbs, budget)
-    key_run, key_blocks = jax.random.split(key)
+    key_run, key_evidence = jax.random.split(key)
     reference = gibbs.energy_of(gibbs.declared)
     order, thin = step_order(energy, kernel), thinning(energy, kernel)
-    if hasattr(kernel, "scale"):
-        runs = halved(gibbs, kernel, reference, key_run, budget, order, thin)
-    else:
+    exact = not hasattr(kernel, "scale")
+    if exact:
         runs = [run_once(gibbs, kernel, reference, key_run, budget, thin)]
+    else:
+        runs = halved(gibbs, kernel, reference, key_run, budget, order, thin)
     estimate, biased = extrapolated(runs, order)
-    last = runs[-1]
-    finite = [run for run in runs if math.isfinite(float(run.estimate.value))]
-    counted = finite[-2:] if len(finite) >= 2 else runs
-    minimum, gap = _gap(gibbs, reference)
-    matters = gap > max(0.05 * abs(float(estimate.value)), 2 * float(estimate.standard_error))
-    chance = gradient_chance(energy, gibbs, key_blocks)
-    sensitivity, sensitivity_error = _sensitivity(gibbs, last, float(estimate.value))
-    evidence = Evidence(
-        acceptance=float("nan") if hasattr(kernel, "scale") else last.acceptance,
-        divergent=last.divergent,
-        r_hat=max(float(run.estimate.r_hat) for run in counted),
-        ess=min(float(run.estimate.ess) for run in counted),
-        burn_in=last.burn_in,
-        steps=tuple(run.scale for run in runs) if len(runs) > 1 else (),
-        by_step=tuple(float(run.estimate.value) for run in runs) if len(runs) > 1 else (),
-        by_step_error=tuple(float(run.estimate.standard_error) for run in runs)
-        if len(runs) > 1
-        else (),
-        gap=gap,
-        gap_chance=chance,
-        sensitivity=sensitivity,
-        sensitivity_error=sensitivity_error,
-        gradients=sum(run.gradients for run in runs),
+    evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, exact, key_evidence)
+    part = data_mass(gibbs) / data_mass(trained.gibbs) if trained.given else 1.0
+    stuck = any(run.stuck for run in settled(runs))
+    verdict = judge_local(
+        estimate,
+        evidence,
+        biased=biased,
+        stuck=stuck,
+        given=trained.given,
+        part=part,
+        chains=chains,
     )
-    verdict = _judge(estimate, evidence, biased, matters, chains)
-    return LocalLearningCoefficient(estimate, verdict, evidence, last.trace, minimum)
+    return LocalLearningCoefficient(estimate, verdict, evidence, runs[-1].trace, minimum)
+
+
+def _check_trained_on(trained_on: object) -> None:
+    if trained_on is not None and not isinstance(trained_on, AbstractEnergy):
+        raise DeclarationError(
+            "trained_on",
+            got=type(trained_on).__name__,
+            expected="the energy that the model was trained on, or None",
+            mend="write trained_on=bx.SquaredError(model, all_data)",
+        )
+
+
+def _check_same(first: PyTree, second: PyTree) -> None:
+    """Whether the part and the whole have a model of the same weights."""
+    if not _same(first, second):
+        raise DeclarationError(
+            "trained_on",
+            got="an energy of another model, or of other weights",
+            expected="the energy of the same model on the data that it was trained on",
+            mend="write trained_on=bx.SquaredError(model, all_data) with the model of `energy`",
+        )
+
+
+def _same(first: PyTree, second: PyTree) -> bool:
+    """Whether two models have the same weights."""
+    one, other = weights_of(first), weights_of(second)
+    shapes = {path: jnp.shape(leaf) for path, leaf in other.items()}
+    if {path: jnp.shape(leaf) for path, leaf in one.items()} != shapes:
+        return False
+    return all(bool(jnp.all(one[path] == other[path])) for path in one)
 
 
 def _localised(energy, temperature, localisation: float, chart) -> Gibbs:
@@ -199,43 +234,6 @@ def _default_kernel(energy: AbstractEnergy, gibbs: Gibbs, budget: Budget) -> Abs
         return Underdamped(preconditioner=Identity())
     longest = budget.max_gradients // (budget.chains * 2 * (WARMUP + LEAST))
     return HMC(jitter=1.5, max_steps=min(max(longest, 8), 256))
-
-
-def _gap(gibbs: Gibbs, reference: Array) -> tuple[PyTree, float]:
-    """The model at the localised minimum next to w*, and `β (E(w*) - E_min)`."""
-    lowest, least = descend(gibbs, gibbs.position())
-    return gibbs.model(lowest), float(gibbs.beta * (reference - least))
-
-
-def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
-    """`-∂ log λ̂ / ∂ log γ = β Cov(E, γ/2 |w - w*|²) / λ̂`, and its standard error."""
-    energy, spring = run.trace.energy, -run.log_prior
-    products = (energy - jnp.mean(energy)) * (spring - jnp.mean(spring))
-    covariance = mean_estimate(gibbs.beta * products)
-    scale = value if value else float("nan")
-    return float(covariance.value) / scale, float(covariance.standard_error) / abs(scale)
-
-
-def _judge(
-    estimate: Estimate, evidence: Evidence, biased: bool, matters: bool, chains: int
-) -> Verdict:
-    value, error = float(estimate.value), float(estimate.standard_error)
-    if not math.isfinite(value):
-        return Verdict.non_finite
-    if evidence.divergent > 0.01:
-        return Verdict.divergent
-    if evidence.r_hat > 1.05 or evidence.ess < 30 * chains:
-        return Verdict.not_mixed
-    if biased:
-        return Verdict.step_bias
-    by_noise = evidence.gap_chance > 0.01
-    if (matters and not by_noise) or value < -3 * error:
-        return Verdict.not_a_minimum
-    if evidence.sensitivity > 0.5 + evidence.sensitivity_error:
-        return Verdict.localisation_dominates
-    if error > 0.2 * abs(value):
-        return Verdict.imprecise
-    return Verdict.usable
 
 
 def _check(energy, localisation, tolerance, max_gradients, chains, kernel) -> None:

@@ -17,24 +17,23 @@ PRIOR_DRAWS = 32
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
-    """Losses over the mass of the data, in the units of the energy; NaN where not known.
+    """Losses over the mass of the data, in the units of the energy; None where not known.
 
     Args:
         at_minimum: Of w*.
         of_prior: Of draws of the localising prior alone: their median.
         of_constant: Of the best prediction that does not look at the input.
-        residual_variance: Mean squared residual of w* an output, of a squared error.
+        residual_variance: Mean squared residual of w*, over data and outputs, in units of the noise
+            variance that the loss assumes: 1, or 1/c for c times a squared error.
     """
 
     at_minimum: float
     of_prior: float
-    of_constant: float
-    residual_variance: float
+    of_constant: float | None
+    residual_variance: float | None
 
 
-def losses(
-    energy: AbstractEnergy, gibbs: Gibbs, reference: Array, key: PRNGKeyArray
-) -> Losses:
+def losses(energy: AbstractEnergy, gibbs: Gibbs, reference: Array, key: PRNGKeyArray) -> Losses:
     """The losses that an estimate at w* is held against.
 
     Args:
@@ -47,9 +46,9 @@ def losses(
     of_prior = np.asarray(_prior_energies(gibbs, key), float)
     of_prior = np.where(np.isnan(of_prior), np.inf, of_prior)
     constant, variance = _of_one_term(energy, gibbs)
-    return Losses(
-        float(reference) / mass, float(np.median(of_prior)) / mass, constant / mass, variance
-    )
+    if constant is not None:
+        constant /= mass
+    return Losses(float(reference) / mass, float(np.median(of_prior)) / mass, constant, variance)
 
 
 def data_mass(gibbs: Gibbs) -> float:
@@ -64,17 +63,17 @@ def _prior_energies(gibbs: Gibbs, key: PRNGKeyArray) -> Float[Array, " draw"]:
     return jax.lax.map(lambda each: gibbs.energy(gibbs.sample_prior(each)), keys)
 
 
-def _of_one_term(energy: AbstractEnergy, gibbs: Gibbs) -> tuple[float, float]:
-    """Energy of the best constant, and the residual variance of w*; NaN where not known."""
+def _of_one_term(energy: AbstractEnergy, gibbs: Gibbs) -> tuple[float | None, float | None]:
+    """Energy of the best constant, and the residual variance of w*; None where not known."""
     data = [(f, term) for f, term in energy.terms() if isinstance(term, AbstractDataTerm)]
     if len(data) != 1 or not isinstance(data[0][1], SquaredError | CrossEntropy):
-        return float("nan"), float("nan")
+        return None, None
     factor, term = data[0]
     factor = float(factor)
     if isinstance(term, CrossEntropy):
-        return factor * float(_best_logits(term)), float("nan")
+        return factor * float(_best_logits(term)), None
     best, variance = _best_mean(term, gibbs)
-    return factor * float(best), float(variance)
+    return factor * float(best), factor * float(variance)
 
 
 class Constant(eqx.Module):

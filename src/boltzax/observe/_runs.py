@@ -42,6 +42,7 @@ class Run:
     acceptance: float
     divergent: float
     gradients: int
+    stuck: bool = False
     last: Weights | None = None
     log_step: Array | None = None
 
@@ -154,7 +155,9 @@ def run_once(
         if drawn < max(LEAST, 1.25 * looked):
             return False
         looked = drawn
-        found = careful_estimate(_settled(series(energy))[1])
+        begin, kept = _settled(series(energy))
+        slow = np.concatenate([part["log_prior"] for part in parts]).T[:, begin:]
+        found = careful_estimate(kept, np.asarray(slow, float))
         settled = float(found.r_hat) < 1.01 and float(found.ess) > 100 * budget.chains
         wanted = budget.tolerance * abs(float(found.value))
         return settled and float(found.standard_error) < wanted
@@ -172,7 +175,7 @@ def run_once(
     )
     return Run(
         1.0,
-        careful_estimate(kept),
+        careful_estimate(kept, np.asarray(records["log_prior"], float)),
         trace,
         records["log_prior"],
         burn_in,
@@ -196,15 +199,28 @@ KEPT = 40_000
 """Draws are kept up to so many coordinates over all chains."""
 
 
-def careful_estimate(series: np.ndarray) -> Estimate:
-    """The mean with the larger of two errors: of the autocorrelated series, and between chains.
+def careful_estimate(series: np.ndarray, slow: np.ndarray | None = None) -> Estimate:
+    """The mean with the largest of the errors that can be seen.
 
-    Each sees something the other can miss: chains in places of their own, or slow chains together.
-    Axes `[chain, draw]`.
+    Each sees something the others can miss: that of the autocorrelated series; between chains, for
+    chains in places of their own; and that which comes from a slower series. With the regression
+    `series = b slow + rest` it is `b² var(mean slow) + var(mean rest)`: where the distance from w*
+    is known badly, so is all that depends on it, however fast the rest moves.
+
+    Args:
+        series: The numbers to average, axes `[chain, draw]`.
+        slow: The log-density of the localising Gaussian at the same draws.
     """
     found = mean_estimate(jnp.asarray(series))
     between = np.std(series.mean(axis=1), ddof=1) / math.sqrt(len(series))
-    error = jnp.maximum(found.standard_error, between)
+    errors = [found.standard_error, jnp.asarray(between)]
+    if slow is not None and np.all(np.isfinite(series)) and np.ptp(slow) > 0:
+        centred = slow - slow.mean()
+        factor = float(np.mean(centred * (series - series.mean())) / np.mean(centred**2))
+        parts = (factor * centred, series - factor * centred)
+        errors.append(jnp.hypot(*(mean_estimate(jnp.asarray(p)).standard_error for p in parts)))
+    error = jnp.nanmax(jnp.stack(errors))
+    error = jnp.where(jnp.isfinite(found.standard_error), error, jnp.nan)
     return dataclasses.replace(found, standard_error=error)
 
 

@@ -11,6 +11,11 @@ class Verdict(eqx.Enumeration):
         "A chain reached a non-finite energy. It is not dropped: the estimate is not a number. "
         "Try float64, a smaller step, or a stronger localisation."
     )
+    stuck = (
+        "A chain, or one of the weights, never moved: the draws say nothing. Likely causes: a "
+        "gradient that is not a number away from w*, or a step that is zero or far too long. "
+        "Leave out `kernel`, or raise max_gradients (for a longer warm-up)."
+    )
     divergent = (
         "More than 1% of the trajectories diverged: parts of the posterior were not reached. "
         "Raise the kernel's target_acceptance, or the localisation."
@@ -19,6 +24,11 @@ class Verdict(eqx.Enumeration):
         "The chains disagree, drift, or hold too few effective draws, so that the error bar means "
         "little. Raise max_gradients."
     )
+    not_in_equilibrium = (
+        "The draws break an identity that holds at equilibrium (the virial theorem): they have "
+        "not reached all of the posterior, such as the ends of long thin arms along which the loss "
+        "is flat, or the step is too long. Raise `localisation` or max_gradients."
+    )
     step_bias = (
         "The value moves with the step size by more than its error and by too much to extrapolate "
         "to zero. Raise max_gradients (for shorter steps), or the batch size."
@@ -26,7 +36,18 @@ class Verdict(eqx.Enumeration):
     not_a_minimum = (
         "w* is not a minimum of the loss: descending from it lowers the energy by more than the "
         "error of the estimate and more than the noise of the data explains, or the chains found "
-        "lower energies than at w*. Train on, or pass the weights the descent ended at."
+        "lower energies than at w*. Train on, or pass the weights the descent ended at. For other "
+        "data than w* was trained on, pass `trained_on`."
+    )
+    undecided = (
+        "Whether w* is a minimum, or whether the localisation decides, cannot be told: a part of "
+        "the evidence is not a number. Look for a gradient of the loss that is not finite."
+    )
+    melted = (
+        "The posterior at this temperature knows next to nothing of the data: its draws are no "
+        "better than those of the localising Gaussian alone, or than a constant prediction. The "
+        "number measures the size of the loss, not the minimum. Raise beta (`temperature`) or "
+        "`localisation`."
     )
     localisation_dominates = (
         "The coefficient is that of the localising Gaussian more than of the loss: it moves with "
@@ -51,11 +72,26 @@ class Evidence(eqx.Module):
         by_step: The coefficient at each.
         by_step_error: Its standard error.
         gap: `β (E(w*) - E_min)` in nats, `E_min` the localised minimum next to w*.
+            Of the energy that w* was trained on.
         gap_chance: Probability of as large a mean gradient at w* if its expectation over the data
-            were zero (NaN where the measure is no sample).
+            were zero (None where the measure is no sample).
         sensitivity: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone decides, 1 and above where the
             localisation does.
         sensitivity_error: Its standard error.
+        virial: `⟨(w - w*)·∇(-log p)⟩ - d`, 0 at equilibrium (None if the draws were not kept).
+        virial_error: Its standard error.
+        heat_capacity: `C = β² Var E`; equal to λ̂ where λ̂ does not change with β, for
+            `C = λ̂ - ∂λ̂/∂log β`.
+        heat_capacity_error: Its standard error.
+        loss: Mean loss at w*, the energy over the mass of the data.
+        loss_of_draws: That of the draws, on average.
+        loss_of_prior: That of draws of the localising Gaussian alone (their median).
+        loss_of_constant: That of the best prediction that does not look at the input (None unless
+            the energy is one squared error or cross-entropy).
+        residual_variance: Mean square of the residuals at w*, of a squared error (else None), in
+            units of the noise variance that it assumes: 1, or 1/c for c times a squared error.
+        beta: Inverse temperature of the summed energy.
+        scope: What the coefficient is of: which data, which weights.
         gradients: Gradient evaluations of all chains, warm-up included.
     """
 
@@ -68,18 +104,59 @@ class Evidence(eqx.Module):
     by_step: tuple[float, ...]
     by_step_error: tuple[float, ...]
     gap: float
-    gap_chance: float
+    gap_chance: float | None
     sensitivity: float
     sensitivity_error: float
+    virial: float | None
+    virial_error: float | None
+    heat_capacity: float
+    heat_capacity_error: float
+    loss: float
+    loss_of_draws: float
+    loss_of_prior: float
+    loss_of_constant: float | None
+    residual_variance: float | None
+    beta: float
     gradients: int
+    scope: str = eqx.field(static=True)
+
+    @property
+    def effective_beta(self) -> float | None:
+        """`β s²`, the inverse temperature in units of the noise that the data have.
+
+        A squared error assumes noise of variance 1. With residuals of variance `s²` the likelihood
+        is `exp(-E/s²)`, and `β E = (β s²) E/s²`. None where the residual variance is.
+        """
+        return None if self.residual_variance is None else self.beta * self.residual_variance
 
     def __repr__(self) -> str:
+        chance = "" if self.gap_chance is None else f" (chance {self.gap_chance:.2g})"
+        losses = [
+            f"w* {self.loss:.4g}, draws {self.loss_of_draws:.4g}",
+            f"localising Gaussian alone {self.loss_of_prior:.4g}",
+        ]
+        if self.loss_of_constant is not None:
+            losses.append(f"best constant {self.loss_of_constant:.4g}")
+        heat = f"heat capacity {self.heat_capacity:.4g} ± {self.heat_capacity_error:.2g}"
+        if self.virial is not None and self.virial_error is not None:
+            heat += f", virial {self.virial:.2g} ± {self.virial_error:.2g} (0 at equilibrium)"
+        scale = f"beta {self.beta:.4g}"
+        if self.residual_variance and self.effective_beta:
+            scale += (
+                f" for the noise that the loss assumes; the residuals of w* have "
+                f"{self.residual_variance:.3g} times its variance: beta {self.effective_beta:.3g} "
+                "for their own"
+            )
         lines = [
+            self.scope,
             f"r_hat {self.r_hat:.3f}, ess {self.ess:.0f}, burn-in {self.burn_in} draws a chain, "
             f"{self.gradients} gradients",
             f"acceptance {self.acceptance:.2f}, divergent {100 * self.divergent:.1f}%",
-            f"gap of w* {self.gap:.3g} nats (chance {self.gap_chance:.2g}), "
+            f"gap of w* {self.gap:.3g} nats{chance}, "
             f"sensitivity {self.sensitivity:.2f} ± {self.sensitivity_error:.2f}",
+            f"mean loss: {', '.join(losses)}",
+            heat,
+            scale,
         ]
         rows = zip(self.steps, self.by_step, self.by_step_error, strict=True)
         lines += [f"step x {s:g}: {value:.4g} ± {error:.2g}" for s, value, error in rows]

@@ -1,0 +1,144 @@
+"""The evidence for a local learning coefficient, gathered from its runs."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray, PyTree
+
+from ..compile import Gibbs
+from ..core import Estimate, mean_estimate
+from ..declare import AbstractEnergy
+from ._equilibrium import virial
+from ._learning_coefficient import heat_capacity
+from ._losses import data_mass, losses
+from ._minimum import descend, gradient_chance
+from ._runs import Run, extrapolated
+from ._verdict import Evidence
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What w* was trained on: the energy and its localised posterior over the same weights.
+
+    Args:
+        energy: The energy.
+        gibbs: Its localised posterior.
+        given: Whether it is other than the energy that the coefficient is of.
+    """
+
+    energy: AbstractEnergy
+    gibbs: Gibbs
+    given: bool
+
+
+def gather(
+    energy: AbstractEnergy,
+    gibbs: Gibbs,
+    trained: Trained,
+    runs: list[Run],
+    estimate: Estimate,
+    order: int,
+    exact: bool,
+    key: PRNGKeyArray,
+) -> tuple[Evidence, PyTree]:
+    """The evidence, and the model at the localised minimum next to w*.
+
+    Args:
+        energy: As declared.
+        gibbs: Its localised posterior.
+        trained: What w* was trained on.
+        runs: The runs, of ever shorter steps.
+        estimate: λ̂.
+        order: Power of the step with which the law is off.
+        exact: Whether the sampler has a Metropolis test on the full energy.
+        key: For the blocks of data, and draws of the localising Gaussian.
+    """
+    key_blocks, key_prior = jax.random.split(key)
+    reference = gibbs.energy_of(gibbs.declared)
+    value, last = float(estimate.value), runs[-1]
+    counted = settled(runs)
+    minimum, gap = _gap(trained.gibbs)
+    sensitivity, sensitivity_error = _sensitivity(gibbs, last, value)
+    heat = heat_capacity(last.trace)
+    balance = _balance(gibbs, counted, order)
+    of = losses(energy, gibbs, reference, key_prior)
+    several = runs if len(runs) > 1 else []
+    evidence = Evidence(
+        acceptance=last.acceptance if exact else float("nan"),
+        divergent=last.divergent,
+        r_hat=max(float(run.estimate.r_hat) for run in counted),
+        ess=min(float(run.estimate.ess) for run in counted),
+        burn_in=last.burn_in,
+        steps=tuple(run.scale for run in several),
+        by_step=tuple(float(run.estimate.value) for run in several),
+        by_step_error=tuple(float(run.estimate.standard_error) for run in several),
+        gap=gap,
+        gap_chance=gradient_chance(trained.energy, trained.gibbs, key_blocks),
+        sensitivity=sensitivity,
+        sensitivity_error=sensitivity_error,
+        virial=None if balance is None else float(balance.value),
+        virial_error=None if balance is None else float(balance.standard_error),
+        heat_capacity=float(heat.value),
+        heat_capacity_error=float(heat.standard_error),
+        loss=of.at_minimum,
+        loss_of_draws=of.at_minimum + value / float(gibbs.beta) / data_mass(gibbs),
+        loss_of_prior=of.of_prior,
+        loss_of_constant=of.of_constant,
+        residual_variance=of.residual_variance,
+        beta=float(gibbs.beta),
+        gradients=sum(run.gradients for run in runs),
+        scope=_scope(gibbs, trained),
+    )
+    return evidence, minimum
+
+
+def settled(runs: list[Run]) -> list[Run]:
+    """The runs that count: the last two that are finite, or all if there are no two."""
+    finite = [run for run in runs if math.isfinite(float(run.estimate.value))]
+    return finite[-2:] if len(finite) >= 2 else runs
+
+
+def _gap(gibbs: Gibbs) -> tuple[PyTree, float]:
+    """The model at the localised minimum next to w*, and `β (E(w*) - E_min)`."""
+    lowest, least = descend(gibbs, gibbs.position())
+    reference = gibbs.energy_of(gibbs.declared)
+    return gibbs.model(lowest), float(gibbs.beta * (reference - least))
+
+
+def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
+    """`-∂ log λ̂ / ∂ log γ = β Cov(E, γ/2 |w - w*|²) / λ̂`, and its standard error."""
+    energy, spring = run.trace.energy, -run.log_prior
+    products = (energy - jnp.mean(energy)) * (spring - jnp.mean(spring))
+    covariance = mean_estimate(gibbs.beta * products)
+    scale = value if value else float("nan")
+    return float(covariance.value) / scale, float(covariance.standard_error) / abs(scale)
+
+
+def _balance(gibbs: Gibbs, runs: list[Run], order: int) -> Estimate | None:
+    """The virial, extrapolated to step zero as the coefficient is."""
+    found = [virial(gibbs, run.trace) for run in runs]
+    known = [
+        dataclasses.replace(run, estimate=each)
+        for run, each in zip(runs, found, strict=True)
+        if each is not None
+    ]
+    return extrapolated(known, order)[0] if known and len(known) == len(runs) else None
+
+
+def _scope(gibbs: Gibbs, trained: Trained) -> str:
+    """Which data, which weights, and the beta."""
+    weights = sum(leaf.size for leaf in gibbs.coordinates.base.values())
+    moving = (
+        f"all {weights} weights" if gibbs.dim == weights else f"{gibbs.dim} of {weights} weights"
+    )
+    mass = _number(data_mass(gibbs))
+    if not trained.given:
+        return f"{moving}, data of mass {mass}"
+    whole = _number(data_mass(trained.gibbs))
+    return f"{moving}, data of mass {mass}, of a model trained on a mass of {whole}"
+
+
+def _number(mass: float) -> str:
+    return f"{mass:.6g}"
