@@ -1,10 +1,10 @@
 """Whether verdicts are deserved: target settings of known truth, with default settings throughout.
 
 Each target (`_target_list.py`) is drawn from four seeds and given to
-`bx.local_learning_coefficient`, `bx.sample` or `bx.anneal` without any setting but its key. A run is
-usable if its verdict (its status) says so. What is asked: of the values of usable runs at least 93%
-lie in their 95% intervals, none is more than 5 standard errors off, and at least 75% of the runs are
-usable. Truth is quadrature of the declared energy.
+`bx.local_learning_coefficient`, `bx.sample` or `bx.anneal` without any setting but its key. A run
+is usable if its verdict (its status) says so. What is asked: of the values of usable runs at least
+93% lie in their 95% intervals, none is more than 5 standard errors off, and at least 75% of the
+runs are usable. Truth is quadrature of the declared energy.
 """
 
 import concurrent.futures

@@ -6,7 +6,7 @@ from ..core import Estimate
 from ._verdict import Evidence, Verdict
 
 MELTED = 0.5
-"""Share of the loss of ignorant predictions, above that of w*, from which a posterior has melted."""
+"""Share of the excess loss of ignorant predictions from which a posterior has melted."""
 
 
 def judge_local(
@@ -71,8 +71,10 @@ def _incomplete(evidence: Evidence) -> bool:
         evidence.virial_error,
         evidence.heat_capacity,
         evidence.loss,
+        evidence.loss_of_draws,
     )
-    return not all(math.isfinite(each) for each in wanted if each is not None)
+    missing = math.isnan(evidence.loss_of_prior)  # it may be infinite
+    return missing or not all(math.isfinite(each) for each in wanted if each is not None)
 
 
 def out_of_equilibrium(evidence: Evidence, error: float) -> bool:

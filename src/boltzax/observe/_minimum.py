@@ -47,17 +47,17 @@ def descend(gibbs: Gibbs, w: Weights, iterations: int = 200) -> tuple[Weights, F
 
 def gradient_chance(
     energy: AbstractEnergy, gibbs: Gibbs, key: PRNGKeyArray, trials: int = 2000
-) -> float:
+) -> float | None:
     """Chance of so large a mean gradient at w* if each datum's gradient had expectation zero.
 
     The data are cut into 32 random blocks with gradients `g_a`; under the hypothesis the sign of
     each block is arbitrary, which gives the law of `Σ_{a≠b} s_a s_b g_a·g_b` by flipping signs (a
-    randomisation test: exact for symmetric noise, Fisher 1935). NaN if the energy is not one data
-    term over an `Empirical` measure.
+    randomisation test: exact for symmetric noise, Fisher 1935). None if the energy is not one data
+    term over an `Empirical` measure of 32 data or more.
     """
     pieces = _blocks(energy, key)
     if pieces is None:
-        return float("nan")
+        return None
     gram = np.asarray(_gram(pieces, gibbs, gibbs.position()))
     off = gram - np.diag(np.diag(gram))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(trials, len(gram)))

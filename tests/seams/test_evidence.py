@@ -1,0 +1,261 @@
+"""What an estimate is held against: equilibrium, ignorance, noise of the data, missing numbers."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import boltzax as bx
+from boltzax.observe._equilibrium import virial
+from boltzax.observe._judge import judge_local
+from boltzax.observe._losses import losses
+from boltzax.observe._runs import careful_estimate
+from boltzax.sample import Trace
+
+KEY = jax.random.key(11)
+
+
+def product(w, x):
+    return jnp.prod(w)
+
+
+def mixed(w, x):
+    return w[0] * w[1] ** 2
+
+
+def first_alone(w, x):
+    return w[0]
+
+
+def linear(w, x):
+    return w @ x
+
+
+def localised(fn, w, gamma, mass=1000.0, beta=None):
+    """The localised posterior of `½ fn(w)²` at w* = `w`."""
+    model = bx.models.Function(fn, jnp.asarray(w, float))
+    energy = bx.SquaredError(model, mass * bx.Empirical(np.zeros((1, 1))), bx.zero)
+    prior = bx.Normal(jnp.asarray(w, float), gamma**-0.5)
+    beta = 1 / math.log(mass) if beta is None else beta
+    return bx.compile(energy, prior, beta=beta, marginalise=False)
+
+
+def drawn(gibbs, grid, cut, chains=4, draws=1500) -> Trace:
+    """Independent draws of two weights on a grid, none beyond the distance `cut` from 0."""
+    first, second = np.meshgrid(grid, grid, indexing="ij")
+    points = np.stack([first, second], -1).reshape(-1, 2)
+    cell = np.gradient(grid)
+    log_p = np.asarray(jax.vmap(lambda w: gibbs.log_prob({"params": w}))(jnp.asarray(points)))
+    p = np.exp(log_p - log_p.max()) * np.outer(cell, cell).ravel()
+    p *= np.max(np.abs(points), axis=1) < cut
+    rng = np.random.default_rng(0)
+    where = rng.choice(len(points), size=(chains, draws), p=p / p.sum())
+    w = points[where] + (rng.random((chains, draws, 2)) - 0.5) * np.stack(
+        [np.broadcast_to(cell[:, None], first.shape).ravel()[where],
+         np.broadcast_to(cell[None], first.shape).ravel()[where]], -1
+    )  # fmt: skip
+    w = {"params": jnp.asarray(w)}
+    energy = jax.vmap(jax.vmap(gibbs.energy))(w)
+    zero = jnp.zeros_like(energy)
+    return Trace(gibbs, energy, zero, zero, zero.astype(bool), w, bx.Status.successful)
+
+
+@pytest.mark.parametrize(
+    ("fn", "gamma", "cut"),
+    [(product, 1e-3, 8.0), (mixed, 1e-2, 4.0), (first_alone, 1e-2, 6.0)],
+    ids=["arms", "unequal arms", "valley"],
+)
+def test_draws_that_miss_the_ends_of_an_arm_break_the_virial(fn, gamma, cut):
+    """Exact draws obey it (4.5 standard errors); draws cut off before the ends are 6 away."""
+    gibbs = localised(fn, [0.0, 0.0], gamma)
+    u = np.linspace(-math.asinh(1e3 * 5 * gamma**-0.5), math.asinh(1e3 * 5 * gamma**-0.5), 801)
+    grid = 1e-3 * np.sinh(u)
+    whole, short = (virial(gibbs, drawn(gibbs, grid, each)) for each in (np.inf, cut))
+    assert abs(float(whole.value)) < 4.5 * float(whole.standard_error)
+    assert abs(float(short.value)) > 6 * float(short.standard_error)
+
+
+def labelled(rng, classes):
+    return rng.integers(0, classes, 90), rng.normal(size=(90, 2))
+
+
+@pytest.mark.parametrize("kind", ["integers", "one-hot", "binary", "squared", "scaled"])
+def test_the_best_constant_is_that_of_the_labels(kind):
+    """Entropy of the label counts, or the variance of the labels; a factor goes along."""
+    rng = np.random.default_rng(1)
+    label, x = labelled(rng, 3)
+    share = np.bincount(label) / len(label)
+    truth, factor = -np.sum(share * np.log(share)), 1.0
+    if kind in ("integers", "one-hot"):
+        model = bx.models.Function(linear, jnp.ones((3, 2)))
+        y = label if kind == "integers" else np.eye(3)[label]
+        energy = bx.CrossEntropy(model, bx.Empirical((x, y)))
+    elif kind == "binary":
+        one = (label == 1).astype(float)
+        model = bx.models.Function(linear, jnp.ones(2))
+        energy = bx.CrossEntropy(model, bx.Empirical((x, one)))
+        p = one.mean()
+        truth = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    else:
+        y = rng.normal(2.0, 3.0, size=(90, 3))
+        factor = 7.0 if kind == "scaled" else 1.0
+        model = bx.models.Function(linear, jnp.ones((3, 2)))
+        energy = factor * bx.SquaredError(model, bx.Empirical((x, y)))
+        truth = factor * 0.5 * np.sum(np.var(y, axis=0))
+        residual = factor * np.mean((x @ np.ones((2, 3)) - y) ** 2)
+    gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
+    found = losses(energy, gibbs, gibbs.energy_of(gibbs.declared), KEY)
+    np.testing.assert_allclose(found.of_constant, truth, rtol=1e-6)
+    if kind in ("squared", "scaled"):
+        np.testing.assert_allclose(found.residual_variance, residual, rtol=1e-6)
+    else:
+        assert found.residual_variance is None
+
+
+def evidence(**changes) -> bx.Evidence:
+    """Evidence that nothing speaks against."""
+    good = {
+        "acceptance": 0.8, "divergent": 0.0, "r_hat": 1.0, "ess": 2000.0, "burn_in": 0,
+        "steps": (), "by_step": (), "by_step_error": (), "gap": 0.0, "gap_chance": 0.5,
+        "sensitivity": 0.1, "sensitivity_error": 0.01, "virial": 0.0, "virial_error": 0.05,
+        "heat_capacity": 1.5, "heat_capacity_error": 0.05, "loss": 0.5, "loss_of_draws": 0.51,
+        "loss_of_prior": 3.0, "loss_of_constant": 1.0, "residual_variance": 1.0, "beta": 0.2,
+        "gradients": 1000, "scope": "all 3 weights, data of mass 100",
+    }  # fmt: skip
+    return bx.Evidence(**(good | changes))
+
+
+def judged(value=1.5, error=0.03, stuck=False, given=False, part=1.0, **changes):
+    estimate = bx.Estimate(*(jnp.asarray(a) for a in (value, error, 2000.0, 1.0)))
+    return judge_local(
+        estimate, evidence(**changes), biased=False, stuck=stuck, given=given, part=part, chains=4
+    )
+
+
+MISSING = (
+    "divergent r_hat ess gap gap_chance sensitivity sensitivity_error virial virial_error "
+    "heat_capacity loss loss_of_draws loss_of_prior"
+).split()
+
+
+def test_nothing_speaks_against_good_evidence():
+    assert judged() == bx.Verdict.usable
+    # what was not looked for is not held against it
+    assert judged(gap_chance=None, virial=None, virial_error=None) == bx.Verdict.usable
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_number_that_is_missing_speaks_against_the_estimate(name):
+    assert judged(**{name: math.nan}) != bx.Verdict.usable
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"stuck": True}, bx.Verdict.stuck),
+        ({"error": math.nan}, bx.Verdict.imprecise),
+        ({"virial": -0.3}, bx.Verdict.not_in_equilibrium),
+        ({"gap": 1.0, "gap_chance": 0.001}, bx.Verdict.not_a_minimum),
+        ({"value": -1.0}, bx.Verdict.not_a_minimum),
+        ({"loss_of_draws": 2.9}, bx.Verdict.melted),
+    ],
+    ids=str,
+)
+def test_each_fault_has_its_verdict(changes, verdict):
+    assert judged(**changes) == verdict
+
+
+def test_the_error_of_a_slow_direction_is_in_the_bar():
+    """`series = slow/3 + noise`: the autocorrelation of `slow` (400 draws) drowns in the noise.
+
+    Over 60 runs the z-scores have the spread 1 to within its error; without `slow` it is larger.
+    """
+    rng = np.random.default_rng(5)
+    known, unknown = [], []
+    for _ in range(60):
+        kicks = rng.normal(size=(4, 4000)) * math.sqrt(1 - 0.9975**2)
+        slow = np.empty((4, 4000))
+        slow[:, 0] = rng.normal(size=4)
+        for i in range(1, 4000):
+            slow[:, i] = 0.9975 * slow[:, i - 1] + kicks[:, i]
+        series = 0.3 * slow + rng.normal(size=slow.shape)
+        known.append(float(careful_estimate(series, slow).z_score(0.0)))
+        unknown.append(float(careful_estimate(series).z_score(0.0)))
+    assert np.std(known) < np.std(unknown)
+    assert np.std(known) < 1.35, (np.std(known), np.std(unknown))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """Least squares in three weights with noise of variance 0.01, fitted; its data."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    y = x @ np.ones(3) + 0.1 * rng.normal(size=300)
+    y[x[:, 0] > 0.5] += 0.3
+    return x, y, np.linalg.lstsq(x, y, rcond=None)[0]
+
+
+def quick(energy, **more):
+    return bx.local_learning_coefficient(
+        energy, key=KEY, kernel=bx.RandomWalk(), tolerance=0.05, max_gradients=200_000, **more
+    )
+
+
+def test_a_part_of_the_data_is_judged_by_the_whole(whole):
+    """Closed form of the Gaussian posterior; 4.5 standard errors. β is 1/log of the whole."""
+    x, y, w = whole
+    model = bx.models.Function(linear, jnp.asarray(w))
+    part = x[:, 0] > 0.5
+    all_data = 100.0 * bx.SquaredError(model, bx.Empirical((x, y)))
+    some = 100.0 * bx.SquaredError(model, bx.Empirical((x[part], y[part])))
+    result = quick(some, trained_on=all_data)
+    beta = 1 / math.log(300)
+    np.testing.assert_allclose(result.evidence.beta, beta, rtol=1e-6)
+    rows, labels = 10 * x[part], 10 * y[part]
+    covariance = np.linalg.inv(beta * rows.T @ rows + np.eye(3))
+    mean = covariance @ (beta * rows.T @ labels + w)
+    value = 0.5 * np.sum((rows @ mean - labels) ** 2) - 0.5 * np.sum((rows @ w - labels) ** 2)
+    truth = beta * (value + 0.5 * np.trace(rows.T @ rows @ covariance))
+    assert truth < -0.5, "the model is no minimum of this part"
+    assert abs(float(result.estimate.z_score(truth))) < 4.5
+    assert result.usable, result
+    assert "trained on a mass of 300" in repr(result)
+    assert quick(some).verdict == bx.Verdict.not_a_minimum
+
+
+def test_the_whole_has_the_model_of_the_part(whole):
+    x, y, w = whole
+    one = bx.SquaredError(bx.models.Function(linear, jnp.asarray(w)), bx.Empirical((x, y)))
+    other = bx.SquaredError(bx.models.Function(linear, jnp.zeros(3)), bx.Empirical((x, y)))
+    for wrong in (other, (x, y)):
+        with pytest.raises(bx.DeclarationError, match="trained_on"):
+            bx.local_learning_coefficient(one, key=KEY, trained_on=wrong)
+
+
+def saturating(model, x):
+    """A loss that is 1 wherever the model is not right."""
+    return 1 - jnp.exp(-20.0 * jnp.sum(model.params**2))
+
+
+@pytest.mark.parametrize("mass", [5.0, 1e4], ids=["melted", "cold"])
+def test_a_posterior_that_knows_nothing_is_said_to_be_melted(mass):
+    """Four weights, a narrow well in a plateau: λ̂ is β n where the plateau wins, else about 2."""
+    model = bx.models.Function(linear, jnp.zeros(4))
+    energy = bx.PerDatum(model, mass * bx.Empirical(np.zeros((1, 1))), saturating)
+    result = quick(energy)
+    melted = result.evidence.loss_of_draws > 0.9
+    assert melted == (mass < 100)
+    assert (result.verdict == bx.Verdict.melted) == melted, result
+    assert result.usable != melted
+    first = repr(result).splitlines()[0]
+    assert "±" in first and (result.usable or result.reason in first)
+
+
+def test_a_copy_with_other_evidence_still_prints():
+    """Evidence without the optional numbers has a readable repr."""
+    shown = repr(dataclasses.replace(evidence(), virial=None, loss_of_constant=None, steps=(1.0,),
+                                     by_step=(2.0,), by_step_error=(0.1,)))  # fmt: skip
+    assert "best constant" not in shown and "step x 1: 2" in shown
