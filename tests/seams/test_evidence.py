@@ -161,8 +161,24 @@ def test_a_number_that_is_missing_speaks_against_the_estimate(name):
         ({"gap": 1.0, "gap_chance": 0.001}, bx.Verdict.not_a_minimum),
         ({"value": -1.0}, bx.Verdict.not_a_minimum),
         ({"loss_of_draws": 2.9}, bx.Verdict.melted),
+        # the transformer of 256 weights that was called usable: C is 0.45 λ̂, the share 0.54
+        (
+            {
+                "value": 20.4,
+                "error": 0.17,
+                "loss": 6.93,
+                "loss_of_draws": 8.33,
+                "loss_of_prior": 9.52,
+                "heat_capacity": 9.13,
+                "heat_capacity_error": 0.44,
+            },
+            bx.Verdict.melted,
+        ),
+        ({"loss_of_draws": 1.1, "heat_capacity": 0.4}, bx.Verdict.melted),
+        # a weak signal and a regular model: worse than a constant, and right all the same
+        ({"loss_of_draws": 0.6, "loss_of_constant": 0.52}, bx.Verdict.usable),
     ],
-    ids=str,
+    ids=lambda each: "-".join(each) if isinstance(each, dict) else "",
 )
 def test_each_fault_has_its_verdict(changes, verdict):
     assert judged(**changes) == verdict

@@ -5,8 +5,11 @@ import math
 from ..core import Estimate
 from ._verdict import Evidence, Verdict
 
-MELTED = 0.5
-"""Share of the excess loss of ignorant predictions from which a posterior has melted."""
+MELTED, SOFT = 0.5, 0.1
+"""Share of the excess loss of ignorant draws from which a posterior has melted: by that alone, and
+where the heat capacity says so too (`C < λ̂/2`). Small transformers have a share of 0.2 to 0.5 and
+`C` of 0.3 to 0.5 λ̂ where their draws are hardly better than chance, and at 30 times that beta a
+share of 0.01 to 0.03 and `C` of 1.2 to 1.3 λ̂."""
 
 
 def judge_local(
@@ -33,10 +36,10 @@ def judge_local(
         chains: Number of chains.
     """
     value, error = float(estimate.value), float(estimate.standard_error)
-    if stuck:
-        return Verdict.stuck
     if not math.isfinite(value):
         return Verdict.non_finite
+    if stuck:
+        return Verdict.stuck
     if not evidence.divergent <= 0.01:
         return Verdict.divergent
     if not (evidence.r_hat <= 1.05 and evidence.ess >= 30 * chains):
@@ -53,7 +56,7 @@ def judge_local(
         return Verdict.not_a_minimum
     if evidence.sensitivity > 0.5 + evidence.sensitivity_error:
         return Verdict.localisation_dominates
-    if melted(evidence):
+    if melted(evidence, value):
         return Verdict.melted
     if not error <= 0.2 * abs(value):
         return Verdict.imprecise
@@ -89,13 +92,20 @@ def out_of_equilibrium(evidence: Evidence, error: float) -> bool:
     return size > 4 * evidence.virial_error and size > 2 * error
 
 
-def melted(evidence: Evidence) -> bool:
-    """Whether the draws have lost most of what w* knows, by either measure of ignorance.
+def melted(evidence: Evidence, value: float) -> bool:
+    """Whether the draws have lost most of what w* knows.
 
-    The localising Gaussian alone, or the best constant where it is known. λ̂ of a regular model is
-    right however weak its signal, so a constant as good as the draws counts only where λ̂ still
-    changes with β as the loss itself would: `C < λ̂/2`.
+    Where the mean loss of the draws hardly depends on β, λ̂ grows like β and `C = λ̂ - ∂λ̂/∂log β` is
+    small. A regular model has `C = λ̂` however weak its signal, so that draws which are no better
+    than a constant speak against λ̂ only where C is small too.
     """
     excess = evidence.loss_of_draws - evidence.loss
     of_prior = evidence.loss_of_prior - evidence.loss
-    return excess > MELTED * of_prior
+    if excess > MELTED * of_prior > 0:
+        return True
+    heat = evidence.heat_capacity + 2 * evidence.heat_capacity_error
+    constant = evidence.loss_of_constant
+    lost = excess > SOFT * of_prior > 0
+    if constant is not None:
+        lost |= excess > MELTED * (constant - evidence.loss)
+    return lost and heat < 0.5 * value

@@ -42,9 +42,9 @@ class Run:
     acceptance: float
     divergent: float
     gradients: int
-    stuck: bool = False
     last: Weights | None = None
     log_step: Array | None = None
+    stuck: bool = False
 
 
 def step_order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
@@ -168,6 +168,7 @@ def run_once(
     )  # fmt: skip
     burn_in, kept = _settled(series(records["energy"]))
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1)[:, burn_in:], records)
+    slow = np.asarray(records["log_prior"], float)
     names = ("energy", "energy_variance", "acceptance", "divergent")
     status = judge(records["energy"], records["divergent"], 1.1)
     trace = Trace(
@@ -175,7 +176,7 @@ def run_once(
     )
     return Run(
         1.0,
-        careful_estimate(kept, np.asarray(records["log_prior"], float)),
+        careful_estimate(kept, slow),
         trace,
         records["log_prior"],
         burn_in,
@@ -184,6 +185,7 @@ def run_once(
         int(jnp.sum(records["gradients"][:, -1])),
         jax.vmap(kernel.position)(state[0]) if hasattr(kernel, "scale") else None,
         state[0].step.log_step if hasattr(kernel, "scale") else None,
+        bool(np.any(np.ptp(kept, axis=1) + np.ptp(slow, axis=1) == 0)),
     )
 
 
