@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from numpyro.distributions import VonMises
 
 import boltzax as bx
 from boltzax.interfaces import Level, Outcome, from_splitting, split, wilson
@@ -271,7 +272,7 @@ def test_wrong_counts_are_named(argument, call):
 
 def test_prior_without_a_quantile_function_is_named():
     model = bx.models.Function(lambda p, x: p * x, jnp.zeros(()))
-    component = bx.Component(model, bx.StudentT(3.0))
+    component = bx.Component(model, VonMises(0.0, 1.0))
     contract = bx.Contract(component, low_high(1, 2), low_high(1.2, 2.3))
     with pytest.raises(bx.DeclarationError, match="no quantile function"):
         bx.interfaces.entropy(contract, key=KEY, method="splitting")

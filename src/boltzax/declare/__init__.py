@@ -55,6 +55,7 @@ from ._prior import TruncatedNormal as TruncatedNormal
 from ._prior import Uniform as Uniform
 from ._prior import biject_to as biject_to
 from ._prior import check_distribution as check_distribution
+from ._prior import closed_quantile as closed_quantile
 from ._prior import from_normal as from_normal
 from ._prior import in_support as in_support
 from ._temperature import Temperature as Temperature

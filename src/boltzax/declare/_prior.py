@@ -22,6 +22,11 @@ from numpyro.distributions.transforms import biject_to as biject_to
 
 from ..core import DeclarationError, matches
 
+HALVINGS = 64
+"""Halvings of the interval."""
+REACH = 700.0
+"""Half of the first interval, in a coordinate whose exponential is a float."""
+
 
 class Independent(eqx.Module):
     """Independent priors: a distribution for each path of the weights.
@@ -172,8 +177,11 @@ def in_support(prior: Distribution, value: Array) -> Array:
 def from_normal(path: str, prior: Distribution, u: Array) -> Array:
     """A value of the prior's law for standard normal `u` of the leaf's shape.
 
-    Affine for `Normal` and `MultivariateNormal`, else by the quantile function of `Φ(u)`. Raises
-    `DeclarationError` for a prior without one.
+    Affine for `Normal` and `MultivariateNormal`, else by the quantile function of `Φ(u)`, which is
+    found by bisection for a prior that has only a distribution function (`StudentT`, `Gamma`).
+
+    Raises:
+        DeclarationError: A prior with neither.
     """
     if isinstance(prior, Normal):
         return jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * u
@@ -182,15 +190,56 @@ def from_normal(path: str, prior: Distribution, u: Array) -> Array:
         return jnp.asarray(prior.loc) + turned
     tiny = jnp.finfo(u.dtype).eps
     try:
-        return jnp.asarray(prior.icdf(jnp.clip(jax.scipy.special.ndtr(u), tiny, 1 - tiny)))
+        return quantile(prior, jnp.clip(jax.scipy.special.ndtr(u), tiny, 1 - tiny))
     except (NotImplementedError, ImportError) as error:
         raise DeclarationError(
             f"prior[{path!r}]",
             got=f"{type(prior).__name__}, which has no quantile function",
             expected="a prior that is the image of a standard normal",
-            mend="use a Normal, MultivariateNormal, Uniform, Laplace, Cauchy or another univariate "
-            "distribution with `icdf`",
+            mend="use a Normal, MultivariateNormal, Uniform, StudentT, Gamma or another univariate "
+            "distribution with `icdf` or `cdf`; direct drawing takes any prior",
         ) from error
+
+
+def closed_quantile(prior: Distribution) -> bool:
+    """Whether numpyro gives the quantiles of a prior in closed form."""
+    try:
+        jax.eval_shape(prior.icdf, jnp.full(prior.batch_shape, 0.5))
+    except (NotImplementedError, ImportError):
+        return False
+    return True
+
+
+def quantile(prior: Distribution, p: Array) -> Array:
+    """`F⁻¹(p)`: numpyro's, or where it has none by bisection of `F`.
+
+    The support is covered by a coordinate `t`: `x = sinh t` on the line, else numpyro's own map.
+    Where `F` is bisected the last step is Newton's, so that derivatives are those of `F⁻¹`.
+
+    Raises:
+        NotImplementedError: If numpyro has neither the quantiles nor the distribution function.
+    """
+    if closed_quantile(prior):
+        return jnp.asarray(prior.icdf(p))
+    support = prior.support
+    on_line = support is constraints.real
+    place = jnp.sinh if on_line else biject_to(support)
+    shape = jnp.broadcast_shapes(p.shape, prior.batch_shape)
+
+    def halve(_, ends):
+        low, high = ends
+        middle = 0.5 * (low + high)
+        below = jnp.asarray(prior.cdf(place(middle))) < p
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    ends = jnp.full(shape, -REACH, p.dtype), jnp.full(shape, REACH, p.dtype)
+    low, high = jax.lax.stop_gradient(jax.lax.fori_loop(0, HALVINGS, halve, ends))
+    x = jax.lax.stop_gradient(place(0.5 * (low + high)))
+    density = jax.lax.stop_gradient(jnp.exp(prior.log_prob(x)))
+    known = density > 0
+    step = (jnp.asarray(prior.cdf(x)) - p) / jnp.where(known, density, 1.0)
+    # the value is that of the bisection, the derivative that of Newton's step
+    return x - jnp.where(known, step - jax.lax.stop_gradient(step), 0.0)
 
 
 def _depends(constraint: object) -> bool:

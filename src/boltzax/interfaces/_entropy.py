@@ -127,9 +127,9 @@ def entropy(
     - `"auto"`: direct, and splitting if fewer than 100 draws keep the contract.
 
     Raises:
-        DeclarationError: Wrong arguments, or (all but the tempered route) a prior without a
-            quantile function, which is no image of normals. What goes wrong in a run is said in
-            `outcome`.
+        DeclarationError: Wrong arguments, or, for splitting, a prior with neither quantiles nor a
+            distribution function, which is no image of normals. What goes wrong in a run is said
+            in `outcome`.
     """
     _check_counts(draws, particles, moves, replicates, max_levels)
     if isinstance(contract, Circuit) and not joint:
@@ -214,7 +214,7 @@ def _hits(level: Level, key: PRNGKeyArray, draws: int) -> Array:
     """How many draws of the prior have a level of at least zero."""
 
     def one(key):
-        return level(level.draw(key)) >= 0
+        return level.at_draw(key) >= 0
 
     cells = sum(leaf.size for leaf in jax.tree.leaves(level.template()))
     together = max(1, min(draws, 1_000_000 // max(cells, 1), 4096))

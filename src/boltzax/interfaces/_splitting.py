@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
 from ..core import with_weights
+from ..declare import closed_quantile
 from ..sample import noise_like
 
 CELLS = 4_000_000
@@ -36,6 +37,13 @@ class Level(eqx.Module):
     def model(self, u: Weights) -> PyTree:
         """The model whose weights are the images of `u`."""
         return with_weights(self.gibbs.declared, self.gibbs.coordinates.from_normal(u))
+
+    def at_draw(self, key: PRNGKeyArray) -> Float[Array, ""]:
+        """The level of one draw of the prior, of any prior that can be drawn from."""
+        if all(closed_quantile(prior) for prior in self.gibbs.coordinates.priors.values()):
+            return self(self.draw(key))
+        value = self.function(self.gibbs.model(self.gibbs.sample_prior(key)))
+        return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
     def template(self) -> Weights:
         """Zeros of the shape of `u`."""
