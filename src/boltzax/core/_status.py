@@ -28,8 +28,9 @@ class Status(eqx.Enumeration):
         "Allow more steps, loosen `tolerance`, or use float64."
     )
     few_nodes = (
-        "Fewer than 100 effective nodes carry the law: sums over it are not to be trusted. Raise "
-        "`order`, raise the temperature, or sample the law instead."
+        "Fewer than 100 effective nodes carry the law, or other nodes make a function that differs "
+        "by a tenth of the target: sums over it are not to be trusted. Raise `order`, raise the "
+        "temperature, or sample the law instead."
     )
 
 

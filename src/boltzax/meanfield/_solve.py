@@ -9,13 +9,15 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ..core import DeclarationError, RunError, Status, typed
 from ._background import Background
 from ._cumulant import AbstractCumulant, NodeCumulant, lower, vectors
-from ._dual import Dual, newton
+from ._dual import Dual
+from ._node_errors import Goal, NodeErrors, figures, node_errors, settled
 from ._probe import Probe
 from ._problem import Particles, SelfConsistency
-from ._refine import enough, refine
 
 FEWEST = 100.0
 """Effective nodes below which a law is too thin to be believed."""
+LARGE = 0.1
+"""Error of the function by its nodes, in units of the target, from which it is not believed."""
 
 
 class Uniqueness(eqx.Enumeration):
@@ -50,6 +52,7 @@ class FixedPoint(eqx.Module):
         thermal_fluctuation: `trace Cov_ρ(h) (1 + Cov_ρ(h)/T)⁻¹`: the same for a net of the Gibbs
             measure, whose neurons hold each other's fluctuations down.
         ess: Effective nodes of the law.
+        errors: Standard errors of the above by the nodes over weights, under the same names.
         inside: Whether the field is in the domain of `Ψ`.
         unique: A `Uniqueness`.
         steps: Of Newton.
@@ -69,6 +72,7 @@ class FixedPoint(eqx.Module):
     fluctuation: Float[Array, ""]
     thermal_fluctuation: Float[Array, ""]
     ess: Float[Array, ""]
+    errors: NodeErrors
     inside: Bool[Array, ""]
     unique: Uniqueness
     steps: Int[Array, ""]
@@ -91,8 +95,10 @@ class FixedPoint(eqx.Module):
         t = float(self.problem.temperature)
         return "\n  ".join(
             [
-                f"FixedPoint at T = {t:.4g}: loss {float(self.loss):.5g}, free energy "
-                f"{float(self.free_energy):.5g}, entropy {float(self.entropy):.4g} a neuron",
+                f"FixedPoint at T = {t:.4g}: loss {float(self.loss):.5g} ± "
+                f"{float(self.errors.loss):.1g}, free energy {float(self.free_energy):.5g} ± "
+                f"{float(self.errors.free_energy):.1g}, entropy {float(self.entropy):.4g} ± "
+                f"{float(self.errors.entropy):.1g} a neuron",
                 f"residual {float(self.residual):.2g}, gap {float(self.gap):.2g}, "
                 f"{int(self.steps)} steps, stiffness {float(self.stiffness):.3g}",
                 f"{float(self.ess):.0f} effective nodes carry the law",
@@ -112,6 +118,7 @@ def solve(
     cumulant: AbstractCumulant | None = None,
     start: FixedPoint | None = None,
     refinements: int = 3,
+    replicates: int = 4,
     tolerance: float | None = None,
     steps: int = 500,
     throw: bool = True,
@@ -128,13 +135,16 @@ def solve(
         rule: Nodes over the weights of one neuron, as of `bx.GaussianMeasure` in the standard
             normal variables that the weights are images of: "sobol" (default, `order` a power of
             two, 4096), "hermite", "trapezoid". A readout that is linear with a Gaussian prior is
-            integrated out. A second seed shows the error of the nodes.
+            integrated out.
         order: Number of nodes, as of `rule`.
         seed: Of the scrambling of Sobol's sequence.
         cumulant: `Ψ` in closed form, instead of nodes.
         start: A fixed point nearby (of another temperature) to start from.
         refinements: While fewer than 1,000 Sobol nodes carry the law, new ones are drawn where it
             is and the field is solved for again, so many times at most.
+        replicates: Further scramblings of Sobol nodes, each solved for from the field of the first,
+            whose spread gives `errors` (of other rules one coarser rule is solved); 0 leaves the
+            errors NaN. The status is `few_nodes` where the function is off by a tenth of `|y|`.
         tolerance: Of the residual, relative to `|y|`; 1e-9 in float64 and 1e-5 in float32.
         steps: Most steps of Newton.
         throw: Raise `RunError` if the run failed; else look at `status`.
@@ -152,28 +162,29 @@ def solve(
         )
     root, target = vectors(problem)
     nodes = lower(problem, rule, order, seed) if cumulant is None else cumulant
-    dual = Dual(nodes, target, problem.temperature)
     if tolerance is None:
         tolerance = 1e-9 if target.dtype == jnp.float64 else 1e-5
     begin = jnp.zeros_like(target)
     if start is not None:
         begin = root * start.field.reshape(-1)
-    goal = jnp.asarray(tolerance, target.dtype)
-    found = newton(dual, begin, goal, steps)
     drawn = isinstance(nodes, NodeCumulant) and rule == "sobol"
-    for round in range(refinements if drawn else 0):
-        if enough(nodes, found.field):
-            break
-        nodes = refine(problem, nodes, found.field, seed + round)
-        dual = Dual(nodes, target, problem.temperature)
-        taken = found.steps
-        found = newton(dual, found.field, goal, steps)
-        found = eqx.tree_at(lambda s: s.steps, found, found.steps + taken)
-    figures = _figures(dual, found.field)
+    if isinstance(cumulant, NodeCumulant):  # nodes of another solution: there are no others like it
+        replicates = 0
+    goal = Goal(target, jnp.asarray(tolerance, target.dtype), steps, refinements if drawn else 0)
+    nodes, found = settled(problem, nodes, begin, goal, seed)
+    dual = Dual(nodes, target, problem.temperature)
+    known = figures(dual, found.field)
+    errors = node_errors(problem, nodes, found, goal, rule, order, seed, replicates)
+    ess = nodes.ess(found.field)
     shape = jax.eval_shape(problem.targets).shape[1:]
     safe = jnp.where(root > 0, root, 1.0)
-    field = (found.field / safe).reshape(len(weights), *shape)
-    f = (dual.cumulant.mean(found.field) / safe).reshape(len(weights), *shape)
+
+    def function(vector: Array) -> Array:
+        return (vector / safe).reshape(len(weights), *shape)
+
+    field, f = function(known.pop("field")), function(known.pop("background"))
+    off = drawn & (jnp.linalg.norm(errors["background"]) > LARGE * jnp.linalg.norm(target))
+    pairs = {name: function(errors.pop(name)) for name in ("background", "field")}
     background, law = Background(f), None
     if isinstance(nodes, NodeCumulant):
         background = Background(f, nodes.function(found.field))
@@ -181,41 +192,24 @@ def solve(
     inside = jnp.isfinite(dual.value(found.field))
     status = Status.where(found.converged, Status.successful, Status.not_converged)
     status = Status.where(inside & jnp.isfinite(found.residual), status, Status.non_finite)
-    thin = (figures["ess"] < FEWEST) & (status == Status.successful)
+    thin = ((ess < FEWEST) | off) & (status == Status.successful)
     status = Status.where(thin, Status.few_nodes, status)
-    settled = found.converged & inside
+    sure = found.converged & inside
     result = FixedPoint(
         problem=problem,
         background=background,
         field=field,
         law=law,
+        ess=ess,
+        errors=NodeErrors(**pairs, **errors),
         residual=found.residual,
         gap=0.5 * found.residual**2,
         inside=inside,
-        unique=Uniqueness.where(settled, Uniqueness.convex, Uniqueness.unknown),
+        unique=Uniqueness.where(sure, Uniqueness.convex, Uniqueness.unknown),
         steps=found.steps,
         status=status,
-        **figures,
+        **known,
     )
     if throw and not isinstance(found.residual, Tracer) and bool(status != Status.successful):
         raise RunError(f"{Status[status]}\n{result!r}\n(`throw=False` returns this result.)")
     return result
-
-
-@eqx.filter_jit
-def _figures(dual: Dual, field: Array) -> dict[str, Array]:
-    temperature = dual.temperature
-    f = dual.cumulant.mean(field)
-    covariance = dual.cumulant.covariance(field)
-    eigenvalues = jnp.clip(jnp.linalg.eigvalsh(covariance), 0.0)
-    loss = 0.5 * jnp.sum((f - dual.target) ** 2)
-    entropy = dual.cumulant.value(field) - field @ f
-    return {
-        "stiffness": eigenvalues[-1] / temperature,
-        "loss": loss,
-        "entropy": entropy,
-        "free_energy": loss - temperature * entropy,
-        "fluctuation": jnp.sum(eigenvalues),
-        "thermal_fluctuation": jnp.sum(eigenvalues / (1 + eigenvalues / temperature)),
-        "ess": dual.cumulant.ess(field),
-    }

@@ -231,7 +231,9 @@ def _problems(make, values, observe, tolerance, steps) -> Sweep:
     points: list[FixedPoint] = []
     line, before = [], None
     for value in values:
-        before = solve(make(value), start=before, tolerance=tolerance, steps=steps, throw=False)
+        before = solve(
+            make(value), start=before, replicates=0, tolerance=tolerance, steps=steps, throw=False
+        )
         points.append(before)
         before = before if bool(jnp.all(jnp.isfinite(before.field))) else None
     line.append(points)
