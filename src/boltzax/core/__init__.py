@@ -11,6 +11,10 @@ from ._memory import share as share
 from ._memory import stored_bytes as stored_bytes
 from ._memory import working_bytes as working_bytes
 from ._names import exported as exported
+from ._outcome import POWER as POWER
+from ._outcome import POWER_QUANTILE as POWER_QUANTILE
+from ._outcome import Outcome as Outcome
+from ._outcome import outcome_of as outcome_of
 from ._status import RunError as RunError
 from ._status import Status as Status
 from ._trees import is_weight as is_weight

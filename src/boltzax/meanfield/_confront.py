@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from ..core import DeclarationError, Estimate, typed
+from ..core import DeclarationError, Estimate, Outcome, outcome_of, typed
 from ._distances import TwoSample, energy_distance, kernel_distance, sliced_wasserstein
 from ._dynamics import Descent, Langevin
+from ._gap import Gap, gap_of
 from ._mixing import Mixing, mixing, points_of, tempered
 from ._probe import Probe
 from ._problem import Particles, SelfConsistency
@@ -23,41 +23,17 @@ NODES = 4
 """Effective nodes for each draw from which the nodes of a law serve as the law itself."""
 
 
-class Gap(eqx.Module):
-    """The functions of foreground and background, and their losses.
-
-    With `δ = f_fg - f_bg` and its predicted covariance `Σ`:
-
-    Args:
-        distance: `|δ|` in the norm of the measure.
-        predicted: `(tr Σ)^½`.
-        size: `|f_bg|`.
-        z: `(|δ|² - tr Σ)/sd`.
-        p_value: The chance of so large a `|δ|` for `δ ~ N(0, Σ)`.
-        loss_foreground: `½|f - y|²` of the foreground.
-        loss_background: `½|f - y|²` of the background.
-        ratio: Of the two losses.
-        predicted_ratio: `1 + tr Σ/(2 loss_background)`.
-        loss_p_value: Two-sided.
-    """
-
-    distance: Float[Array, ""]
-    predicted: Float[Array, ""]
-    size: Float[Array, ""]
-    z: Float[Array, ""]
-    p_value: Float[Array, ""]
-    loss_foreground: Float[Array, ""]
-    loss_background: Float[Array, ""]
-    ratio: Float[Array, ""]
-    predicted_ratio: Float[Array, ""]
-    loss_p_value: Float[Array, ""]
-
-
 class Agreement(eqx.Module):
     """Whether foreground neurons are those of the background, in four parts.
 
-    `failures` names the parts that failed and why; `consistent` if there are none. Each p-value is
-    at most `level` by chance in a share `level` of confrontations (five of them at most).
+    Each part has an `Outcome`: it disagrees, agrees, or there were too few neurons to tell: a
+    difference that matters would not have been seen with probability .95. These are a distance of
+    the clouds of a tenth of the largest possible, a function that is off by as much as the
+    background's own size, a loss as large as that of a net that makes nothing, and a memory of 3/4.
+
+    `failures` names the parts that disagree and why, `undecided` those without power and what they
+    would have seen; `consistent` if there are neither. Each p-value is at most `level` by chance in
+    a share `level` of confrontations (five of them at most).
 
     Args:
         energy: Distances of the clouds with p-values.
@@ -84,41 +60,64 @@ class Agreement(eqx.Module):
     def failures(self) -> dict[str, str]:
         """By part (`cloud`, `function`, `loss`, `mixing`), what speaks against it."""
         found = {}
-        if self._low(self.energy.p_value) or self._low(self.kernel.p_value):
+        if Outcome.disagree in (self.energy.outcome, self.kernel.outcome):
             found["cloud"] = "the neurons have another law than those of the background"
         if self._low(self.gap.p_value):
             found["function"] = "the functions differ by more than the sampling of neurons"
         if self._low(self.gap.loss_p_value):
             found["loss"] = "the losses differ by more than the sampling of neurons"
-        if why := self._not_mixed():
-            found["mixing"] = why
+        if self.law is not None and self.law.outcome == Outcome.disagree:
+            found["mixing"] = "the neurons have not the law that they should"
+        for name, each in self._moved():
+            if each.outcome == Outcome.disagree:
+                found.setdefault(
+                    "mixing", f"the {name} remember where they were: frozen, or too short a run"
+                )
         return found
+
+    @property
+    def undecided(self) -> dict[str, str]:
+        """By part, what would have been seen where that is not enough: too few to tell."""
+        found, gap = {}, self.gap
+        if self.energy.outcome == Outcome.too_few:
+            found["cloud"] = _from("a distance", self.energy.detectable, self.energy.scale)
+        if not gap.detectable <= gap.size:
+            found["function"] = _from("a difference", gap.detectable, gap.size)
+        nothing = gap.loss_nothing / gap.loss_background
+        if not gap.detectable_ratio <= nothing:
+            found["loss"] = _from("a ratio", gap.detectable_ratio, nothing)
+        if self.law is not None and self.law.outcome == Outcome.too_few:
+            found["mixing"] = _from("a distance to the law", self.law.detectable, self.law.scale)
+        for name, each in self._moved():
+            if each.outcome == Outcome.too_few:
+                found.setdefault("mixing", _from(f"a memory of the {name}", each.detectable, 1.0))
+        if self.mixing is None and self.law is None and not self.flows:
+            found["mixing"] = "not known: keep frames (frames=10), or pass law="
+        return {part: why for part, why in found.items() if part not in self.failures}
 
     def _low(self, p_value: Array) -> bool:
         # not a number is low; the floor of a p-value may be rounded up in float32
         return not float(p_value) > self.level * (1 + 1e-5)
 
-    def _not_mixed(self) -> str:
-        if self.law is not None and self._low(self.law.p_value):
-            return "the neurons have not the law that they should"
-        if self.flows:
-            return ""
-        for name, each in (("neurons", self.mixing), ("net's neurons", self.net_mixing)):
-            if each is not None and not each.forgotten:
-                return f"the {name} remember where they were: frozen, or too short a run"
-        if self.mixing is None and self.law is None:
-            return "not known: keep frames (frames=10), or pass law="
-        return ""
+    def _moved(self) -> list[tuple[str, Mixing]]:
+        """What is known of mixing; an optimiser has nothing to mix."""
+        known = (("neurons", self.mixing), ("net's neurons", self.net_mixing))
+        return [(name, each) for name, each in known if each is not None and not self.flows]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of all parts together."""
+        return outcome_of(bool(self.failures), not self.undecided)
 
     @property
     def consistent(self) -> bool:
-        """Whether all four parts agree."""
-        return not self.failures
+        """Whether all four parts agree, with enough neurons to tell."""
+        return bool(self.outcome == Outcome.agree)
 
     def __repr__(self) -> str:
         if not eqx.is_array(self.gap.distance) or isinstance(self.gap.distance, Tracer):
             return "Agreement(...)"
-        failed, gap = self.failures, self.gap
+        failed, open_, gap = self.failures, self.undecided, self.gap
         mixed = "an optimiser: nothing to mix" if self.flows else repr(self.mixing)
         if self.law is not None:
             mixed += f"; to draws of the law {self.law!r}"
@@ -126,19 +125,33 @@ class Agreement(eqx.Module):
             "cloud": f"energy distance {self.energy!r}, kernel {self.kernel!r}, "
             f"sliced Wasserstein {float(self.sliced.value):.3g}",
             "function": f"apart by {float(gap.distance):.3g} of {float(gap.size):.3g}, predicted "
-            f"{float(gap.predicted):.3g} (z {float(gap.z):.2g}, p {float(gap.p_value):.3g})",
+            f"{float(gap.predicted):.3g} (z {float(gap.z):.2g}, p {float(gap.p_value):.3g}, seen "
+            f"from {float(gap.detectable):.3g})",
             "loss": f"{float(gap.loss_foreground):.4g} to {float(gap.loss_background):.4g}, ratio "
             f"{float(gap.ratio):.4g}, predicted {float(gap.predicted_ratio):.4g} "
-            f"(p {float(gap.loss_p_value):.3g})",
+            f"(p {float(gap.loss_p_value):.3g}, seen from {float(gap.detectable_ratio):.3g})",
             "mixing": mixed,
         }
-        title = "consistent" if not failed else "NOT consistent: " + ", ".join(failed)
+        title = "consistent"
+        if failed:
+            title = "NOT consistent: " + ", ".join(failed)
+        elif open_:
+            title = "too few to tell: " + ", ".join(open_)
         rows = [f"Agreement: {title} (level {self.level:g})"]
         for part, text in lines.items():
-            rows.append(f"  {'FAIL' if part in failed else 'ok':4s} {part:8s} {text}")
-            if part in failed:
-                rows.append(f"       {'':8s} {failed[part]}")
+            mark = "FAIL" if part in failed else "?" if part in open_ else "ok"
+            rows.append(f"  {mark:4s} {part:8s} {text}")
+            if why := failed.get(part, open_.get(part)):
+                rows.append(f"       {'':8s} {why}")
         return "\n".join(rows)
+
+
+def _from(what: str, detectable: Array, scale: Array | float) -> str:
+    """What would have been seen, of what there could be."""
+    seen = f"{float(detectable):.3g}"
+    return (
+        f"too few to tell: {what} is seen from {seen} on, of {float(scale):.3g}; take more neurons"
+    )
 
 
 @typed
@@ -212,16 +225,20 @@ def confront(
     # so that two-sided p-values have the same floor
     draws = 2 * permutations + 1
     if isinstance(background, FixedPoint | Probe):
-        gap = _gap(problem, riders.cloud, None, background.background.values, keys[1], draws)
+        gap = gap_of(
+            problem, riders.cloud, None, background.background.values, keys[1], draws, level
+        )
     else:
-        gap = _gap(problem, riders.cloud, background.net, None, keys[1], draws)
+        gap = gap_of(problem, riders.cloud, background.net, None, keys[1], draws, level)
     checked = None
     if sample is not None:
         _same(sample, cloud, "law")
-        checked = energy_distance(ours, points_of(sample), key=keys[2], permutations=permutations)
+        checked = energy_distance(
+            ours, points_of(sample), key=keys[2], permutations=permutations, level=level
+        )
     return Agreement(
-        energy=energy_distance(ours, theirs, key=keys[3], permutations=permutations),
-        kernel=kernel_distance(ours, theirs, key=keys[4], permutations=permutations),
+        energy=energy_distance(ours, theirs, key=keys[3], permutations=permutations, level=level),
+        kernel=kernel_distance(ours, theirs, key=keys[4], permutations=permutations, level=level),
         sliced=sliced_wasserstein(ours, theirs, key=keys[5]),
         gap=gap,
         mixing=riders.mixing,
@@ -292,57 +309,3 @@ def _same(a: Particles, b: Particles, argument: str) -> None:
             expected=f"{shapes[1]}, as of the background",
             mend="pass unconstrained coordinates of the same neuron",
         )
-
-
-@eqx.filter_jit
-def _gap(problem: SelfConsistency, riders, net, values, key, count: int) -> Gap:
-    data, weights = problem.measure.nodes()
-    x, y = jax.vmap(problem.split)(data)
-    root = jnp.sqrt(weights)
-
-    def vector(f):
-        return (root[:, None] * f.reshape(len(weights), -1)).reshape(-1)
-
-    def contributions(neurons):
-        def one(neuron):
-            return vector(jax.vmap(lambda datum: problem.couple(neuron, neuron, datum))(x))
-
-        return jax.vmap(one)(neurons)
-
-    def noise(h, key):
-        """Draws of `N(0, C/M)`, and `tr C/M`."""
-        size = h.shape[0]
-        off = (h - jnp.mean(h, axis=0)) / (size * (size - 1.0)) ** 0.5
-        return jax.random.normal(key, (count, size), h.dtype) @ off, jnp.sum(off**2)
-
-    keys = jax.random.split(key)
-    ours = contributions(riders)
-    target, f = vector(y).astype(ours.dtype), jnp.mean(ours, axis=0)
-    draws, trace = noise(ours, keys[0])
-    if net is None:
-        base = vector(values).astype(ours.dtype)
-    else:
-        theirs = contributions(net)
-        base = jnp.mean(theirs, axis=0)
-        more, added = noise(theirs, keys[1])
-        draws, trace = draws + more, trace + added
-    square, null = jnp.sum((f - base) ** 2), jnp.sum(draws**2, axis=1)
-    before, after = 0.5 * jnp.sum((base - target) ** 2), 0.5 * jnp.sum((f - target) ** 2)
-    losses = 0.5 * jnp.sum((base + draws - target) ** 2, axis=1)
-    low, high = _share(losses <= after), _share(losses >= after)
-    return Gap(
-        distance=jnp.sqrt(square),
-        predicted=jnp.sqrt(trace),
-        size=jnp.linalg.norm(base),
-        z=(square - trace) / jnp.std(null),
-        p_value=_share(null >= square).astype(f.dtype),
-        loss_foreground=after,
-        loss_background=before,
-        ratio=after / before,
-        predicted_ratio=1 + 0.5 * trace / before,
-        loss_p_value=jnp.minimum(1.0, 2 * jnp.minimum(low, high)).astype(f.dtype),
-    )
-
-
-def _share(reached: Array) -> Array:
-    return (1 + jnp.sum(reached)) / (1 + reached.shape[0])

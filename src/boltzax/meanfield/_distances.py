@@ -9,34 +9,55 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..core import DeclarationError, Estimate, typed
+from ..core import POWER_QUANTILE, DeclarationError, Estimate, Outcome, outcome_of, typed
 
 ROWS = 128
 """Rows of the matrix of pairwise distances that are held at a time."""
 MEDIAN_OF = 512
 """Most points between which the median distance is taken."""
+APART = 0.1
+"""A distance that matters, in units of the largest that clouds of these points could have."""
 
 
 class TwoSample(eqx.Module):
     """A distance between two samples, and what it would be if they had one law.
 
-    - `value`: unbiased, so that it may be negative and is 0 in expectation for equal laws.
-    - `p_value`: `(1 + #{permuted >= value})/(1 + permutations)`: chance of as large a value for
-      equal laws and independent draws; uniform then, and never below `1/(1 + permutations)`.
-    - `noise`: standard deviation over the permutations, the size of a value that means nothing.
-    - `bandwidth` of the kernel (NaN for the energy distance).
+    Args:
+        value: Unbiased, so that it may be negative and is 0 in expectation for equal laws.
+        p_value: `(1 + #{permuted >= value})/(1 + permutations)`: chance of as large a value for
+            equal laws and independent draws; uniform then, and never below `1/(1 + permutations)`.
+        noise: Standard deviation over the permutations, the size of a value that means nothing.
+        detectable: The distance between laws that would have been seen, with a p-value of `level`
+            or less, with probability .95: the critical value of the permutations and 1.64 standard
+            errors of a distance of that size, `(2 D(1/n + 1/m) scale/2)^½`. Infinite if so few
+            permutations cannot reach the level.
+        scale: Twice the mean distance in the pool, which is the distance of clouds far apart.
+        bandwidth: Of the kernel (NaN for the energy distance).
+        level: p-value at or below which the laws differ.
     """
 
     value: Float[Array, ""]
     p_value: Float[Array, ""]
     noise: Float[Array, ""]
+    detectable: Float[Array, ""]
+    scale: Float[Array, ""]
     bandwidth: Float[Array, ""]
+    level: float = eqx.field(static=True)
+
+    @property
+    def outcome(self) -> Outcome:
+        """`disagree` where the p-value says so (or is NaN); `too_few` where a distance of a tenth
+        of `scale` would not have been seen."""
+        # the floor of a p-value may be rounded up in float32
+        seen = not float(self.p_value) > self.level * (1 + 1e-5)
+        return outcome_of(seen, bool(self.detectable <= APART * self.scale))
 
     def __repr__(self) -> str:
         if not eqx.is_array(self.value) or isinstance(self.value, Tracer):
             return "TwoSample(...)"
         return (
-            f"{float(self.value):.4g} (p {float(self.p_value):.3g}, noise {float(self.noise):.2g})"
+            f"{float(self.value):.4g} (p {float(self.p_value):.3g}, noise {float(self.noise):.2g}, "
+            f"seen from {float(self.detectable):.2g})"
         )
 
 
@@ -47,6 +68,7 @@ def energy_distance(
     *,
     key: PRNGKeyArray,
     permutations: int = 999,
+    level: float = 1e-3,
 ) -> TwoSample:
     """Energy distance `2 E|X - Y| - E|X - X'| - E|Y - Y'|`, unbiased, with a permutation test.
 
@@ -60,7 +82,7 @@ def energy_distance(
     """
     _check(x, y, "permutations", permutations)
     one = jnp.ones((), x.dtype)
-    return TwoSample(*_test(x, y, one, key, permutations, False), one * jnp.nan)
+    return TwoSample(*_test(x, y, one, key, permutations, level, False), one * jnp.nan, level)
 
 
 @typed
@@ -71,6 +93,7 @@ def kernel_distance(
     key: PRNGKeyArray,
     bandwidth: float | Float[Array, ""] | None = None,
     permutations: int = 999,
+    level: float = 1e-3,
 ) -> TwoSample:
     """Squared maximum mean discrepancy `E k(X, X') + E k(Y, Y') - 2 E k(X, Y)`, unbiased.
 
@@ -94,7 +117,7 @@ def kernel_distance(
                 mend="leave it out for the median distance",
             )
         width = jnp.asarray(bandwidth, x.dtype)
-    return TwoSample(*_test(x, y, width, key, permutations, True), width)
+    return TwoSample(*_test(x, y, width, key, permutations, level, True), width, level)
 
 
 @typed
@@ -121,9 +144,12 @@ def sliced_wasserstein(
 
 
 @eqx.filter_jit
-def _test(x, y, width, key, permutations: int, gaussian: bool):
-    """Value, p-value and spread; `2 E D(X, Y) - E D(X, X') - E D(Y, Y')` with `D = -k` for a
-    kernel: all permutations are one product of the matrix `D` with a matrix of labels."""
+def _test(x, y, width, key, permutations: int, level: float, gaussian: bool):
+    """Value, p-value, spread, detectable value and scale.
+
+    `2 E D(X, Y) - E D(X, X') - E D(Y, Y')` with `D = -k` for a kernel: all permutations are one
+    product of the matrix `D` with a matrix of labels.
+    """
     n, m = x.shape[0], y.shape[0]
     pooled = jnp.concatenate([x, y])
     pooled = pooled - jnp.mean(pooled, axis=0)
@@ -156,7 +182,14 @@ def _test(x, y, width, key, permutations: int, gaussian: bool):
     # equal but for rounding counts as reached
     slack = 64 * jnp.finfo(x.dtype).eps * jnp.abs(everything) / (total * (total - 1))
     reached = jnp.sum(null >= value - slack)
-    return value, (1 + reached).astype(x.dtype) / (1 + permutations), jnp.std(null)
+    mean = gaussian + everything / (total * (total - 1))
+    # so many of the permuted may be as large
+    rank = math.floor(level * (1 + permutations) * (1 + 1e-9)) - 1
+    critical = jnp.sort(null)[permutations - 1 - rank] if rank >= 0 else jnp.inf
+    half = 0.5 * POWER_QUANTILE * (2 * mean * (1 / n + 1 / m)) ** 0.5
+    detectable = (half + (half**2 + jnp.maximum(critical, 0)) ** 0.5) ** 2
+    p_value = (1 + reached).astype(x.dtype) / (1 + permutations)
+    return value, p_value, jnp.std(null), detectable.astype(x.dtype), 2 * mean
 
 
 def _pairs(a: Array, b: Array, width: Array, gaussian: bool) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..core import DeclarationError, Estimate, typed
+from ..core import POWER_QUANTILE, DeclarationError, Estimate, Outcome, outcome_of, typed
 from ..sample import RandomWalk, anneal
 from ._probe import Probe
 from ._problem import Particles
@@ -18,6 +18,8 @@ CHAINS, THIN, SPACING = 4, 4, 0.35
 """Of tempered draws: populations, particles for each draw kept, and spacing in log β."""
 MEMORY = 0.1
 """Correlation of first and last frame that counts as forgotten, beside four standard errors."""
+FROZEN = 0.75
+"""A memory that matters: it must be seen with so many neurons."""
 
 
 class Mixing(eqx.Module):
@@ -42,9 +44,23 @@ class Mixing(eqx.Module):
     span: Float[Array, ""]
 
     @property
+    def detectable(self) -> Float[Array, ""]:
+        """The memory that would have been seen with probability .95."""
+        neurons = (4 / (self.allowed - MEMORY)) ** 2
+        spread = jnp.maximum(1 - self.allowed**2, 0) / neurons**0.5
+        return self.allowed + POWER_QUANTILE * spread
+
+    @property
+    def outcome(self) -> Outcome:
+        """`disagree` if the first frame is remembered; `too_few` if a memory of 3/4 would not have
+        been seen, with fewer than about 50 neurons."""
+        seen = not bool(self.memory <= self.allowed)
+        return outcome_of(seen, bool(self.detectable <= FROZEN))
+
+    @property
     def forgotten(self) -> bool:
-        """Whether the last frame is free of the first."""
-        return bool(self.memory <= self.allowed)
+        """Whether the last frame is free of the first, of enough neurons to tell."""
+        return bool(self.outcome == Outcome.agree)
 
     def __repr__(self) -> str:
         if not eqx.is_array(self.memory) or isinstance(self.memory, Tracer):

@@ -1,0 +1,77 @@
+"""A test that could not have seen a difference says so: agree, disagree, too few to tell."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import boltzax as bx
+from boltzax import meanfield as mf
+from boltzax.core import Outcome
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def solved():
+    """`h = w·x`: neurons are Gaussian, with the mean that the field gives."""
+    model = bx.models.Function(lambda w, x: jnp.dot(w, x), jnp.zeros(2))
+    problem = mf.SelfConsistency(
+        mf.Neuron(model, bx.Normal()), lambda x: x[0], bx.GaussianMeasure(2, order=4), 0.05
+    )
+    return mf.solve(problem, order=1024, refinements=0, replicates=0, throw=False)
+
+
+def neurons(count, shift, seed):
+    mean = jnp.array([0.95, 0.0]) + shift
+    return {"params": mean + jax.random.normal(jax.random.key(seed), (count, 2))}
+
+
+@pytest.mark.parametrize("shift", [0.0, -0.95])
+def test_few_neurons_neither_agree_nor_are_believed(solved, shift):
+    """The prior's neurons (shift -.95) and the right ones: at 12 no word, at 3,000 the truth."""
+    few = mf.confront(solved, neurons(12, shift, 1), key=KEY, law=neurons(12, shift, 2))
+    assert few.outcome != Outcome.agree and not few.consistent
+    if not few.failures:
+        assert {"cloud", "function"} <= set(few.undecided) and "too few to tell" in repr(few)
+        assert "seen from" in repr(few)
+    many = mf.confront(solved, neurons(3000, shift, 3), key=KEY, law=neurons(3000, shift, 4))
+    assert many.outcome == (Outcome.agree if shift == 0 else Outcome.disagree), many
+
+
+@pytest.mark.parametrize("distance", [mf.energy_distance, mf.kernel_distance])
+def test_a_detectable_distance_is_detected(distance):
+    """Shifted Gaussians whose distance is the detectable one are seen in 95% of pairs."""
+    count, level = 60, 0.02
+    a, b, c = jax.random.split(KEY, 3)
+    x, y = jax.random.normal(a, (200, count, 1)), jax.random.normal(b, (200, count, 1))
+    shifts = jnp.linspace(0.0, 2.0, 9)
+    large = jax.random.normal(c, (2000, 1))
+
+    def p_value(x, y, key):
+        return distance(x, y, key=key, permutations=99, level=level).p_value
+
+    keys = jax.random.split(KEY, 200)
+    typical = distance(x[0], y[0], key=KEY, permutations=99, level=level)
+    between = [float(distance(large, large[::-1] + s, key=KEY, permutations=9, level=level).value)
+               for s in shifts]  # fmt: skip
+    shift = float(jnp.interp(typical.detectable, jnp.asarray(between), shifts))
+    seen = jnp.mean(jax.jit(jax.vmap(p_value))(x, y + shift, keys) <= level)
+    assert float(seen) > 0.85, (shift, float(seen))
+    half = jnp.mean(jax.jit(jax.vmap(p_value))(x, y + shift / 3, keys) <= level)
+    assert float(half) < 0.8  # and is not much larger than it must be
+
+
+def test_too_few_permutations_see_nothing():
+    x, y = jax.random.normal(KEY, (500, 1)), jax.random.normal(jax.random.key(1), (500, 1))
+    found = mf.energy_distance(x, y, key=KEY, permutations=99)
+    assert found.outcome == Outcome.too_few and jnp.isinf(found.detectable)
+    assert mf.energy_distance(x, y, key=KEY).outcome == Outcome.agree
+    assert mf.energy_distance(x, y + 1, key=KEY).outcome == Outcome.disagree
+
+
+def test_few_neurons_do_not_forget():
+    still = {"w": jnp.stack([jax.random.normal(k, (12,)) for k in jax.random.split(KEY, 3)])}
+    found = mf.mixing(still)
+    assert found.outcome == Outcome.too_few and not found.forgotten
+    many = {"w": jnp.stack([jax.random.normal(k, (900,)) for k in jax.random.split(KEY, 3)])}
+    assert mf.mixing(many).outcome == Outcome.agree
