@@ -149,8 +149,8 @@ def test_a_cloud_alone_is_fooled_by_a_lazy_net(lazy_net):
     assert "function" in fooled.failures and "cloud" not in fooled.failures
     assert not fooled.consistent and "FAIL function" in repr(fooled)
     right = confront(lazy_net, replay(lazy_net, 600, key=jax.random.key(2)), key=KEY)
-    assert right.consistent, right
-    assert "consistent (level" in repr(right)
+    # neurons of size 8: a net of 600 that makes nothing would be missed in more than 5%
+    assert not right.failures and set(right.undecided) <= {"function"}, right
 
 
 @pytest.mark.slow

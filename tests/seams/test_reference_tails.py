@@ -3,13 +3,15 @@
 import math
 from fractions import Fraction
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flint import acb, arb, ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boltzax import DeclarationError, theory
+from boltzax import DeclarationError, GaussianMeasure, theory
 
 
 def orthant(before, after, scale, height=5.0):
@@ -122,3 +124,12 @@ def test_what_has_no_answer_is_refused(call, argument):
     with pytest.raises(DeclarationError) as raised:
         call()
     assert raised.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    "fn", [jax.lax.erf, lambda x: jax.nn.gelu(x, approximate=False), jax.scipy.special.erfc]
+)
+def test_a_function_that_jax_knows_on_the_real_line_alone_is_refused(fn):
+    with pytest.raises(DeclarationError) as raised:
+        GaussianMeasure().basis().analytic_coefficients(lambda x: jnp.sum(fn(x)), 8, 1.0)
+    assert raised.value.argument == "fn"

@@ -95,6 +95,7 @@ class HermiteBasis(AbstractBasis):
                 expected="one dimension, float64 and a positive strip",
                 mend="switch on jax_enable_x64; in more dimensions use `coefficients`",
             )
+        _check_complex(fn)
         radii, windows, chosen = _circles(check_count("count", count))
         margin = min(strip / 2, 6 / radii[-1])
         half = math.ceil(9.5 / min(2 * np.pi * margin / 37, 2 * np.pi / (radii[-1] + 25)))
@@ -121,6 +122,19 @@ class HermiteBasis(AbstractBasis):
 
         blocks = jax.lax.map(circle, (floating(radii), floating(windows)))
         return jax.tree.map(lambda b: b.reshape(-1, *b.shape[2:])[chosen], blocks)
+
+
+def _check_complex(fn: Callable) -> None:
+    """Whether a function is known off the real line, in jax's operations."""
+    try:
+        jax.eval_shape(fn, jax.ShapeDtypeStruct((1,), complex))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise DeclarationError(
+            "fn",
+            got=f"a function that does not take complex data: {str(error).splitlines()[0]}",
+            expected="operations that jax has for complex numbers (not erf, nor comparisons)",
+            mend="use `coefficients`, to absolute precision, or write the function otherwise",
+        ) from error
 
 
 @functools.partial(jax.jit, static_argnames="count")

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..core import POWER_QUANTILE
+from ..core import POWER, POWER_QUANTILE
 from ._problem import SelfConsistency
 
 
@@ -25,8 +25,7 @@ class Gap(eqx.Module):
         ratio: Of the two losses.
         predicted_ratio: `1 + tr Σ/(2 loss_background)`.
         loss_p_value: Two-sided.
-        detectable: `|E δ|` that would have been seen with probability .95: the critical `|δ|` of
-            `N(0, Σ)` and 1.64 `predicted`.
+        detectable: The `|E δ|`, along `f_bg`, that would have been seen with probability .95.
         detectable_ratio: Of losses, the ratio above 1 that would have been seen so.
         loss_nothing: `½|y|²`, the loss of a net that makes nothing.
     """
@@ -85,7 +84,10 @@ def gap_of(
     before, after = 0.5 * jnp.sum((base - target) ** 2), 0.5 * jnp.sum((f - target) ** 2)
     losses = 0.5 * jnp.sum((base + draws - target) ** 2, axis=1)
     low, high = _share(losses <= after), _share(losses >= after)
-    shift = POWER_QUANTILE * jnp.sqrt(trace)
+    critical = jnp.quantile(null, 1 - level)
+    along = draws @ (base / jnp.linalg.norm(base))
+    # how far each draw of the noise must be moved along f_bg to be seen
+    needed = jnp.sqrt(jnp.maximum(critical - null + along**2, 0.0)) - along
     loss = jnp.quantile(losses, 1 - level / 2) + POWER_QUANTILE * jnp.std(losses)
     return Gap(
         distance=jnp.sqrt(square),
@@ -98,7 +100,7 @@ def gap_of(
         ratio=after / before,
         predicted_ratio=1 + 0.5 * trace / before,
         loss_p_value=jnp.minimum(1.0, 2 * jnp.minimum(low, high)).astype(f.dtype),
-        detectable=jnp.sqrt(jnp.quantile(null, 1 - level)) + shift,
+        detectable=jnp.quantile(needed, POWER),
         detectable_ratio=loss / before,
         loss_nothing=0.5 * jnp.sum(target**2),
     )
