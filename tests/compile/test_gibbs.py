@@ -24,7 +24,7 @@ def scalar(prior, beta=1.0):
     """A measure of one weight."""
     model = bx.models.Function(line, {"w": jnp.asarray(0.5)})
     energy = bx.SquaredError(model, DATA)
-    return bx.compile(energy, prior, beta=beta, integral="nodes")
+    return bx.compile(energy, prior, beta=beta, integral="nodes", marginalise=False)
 
 
 # --- supports -------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_joint_prior_of_a_leaf():
     covariance = jnp.array([[1.0, 0.6], [0.6, 2.0]])
     prior = bx.MultivariateNormal(jnp.array([0.5, 0.0]), covariance)
     model = bx.models.Function(line, {"w": jnp.ones(2)})
-    gibbs = bx.compile(bx.SquaredError(model, DATA), prior)
+    gibbs = bx.compile(bx.SquaredError(model, DATA), prior, marginalise=False)
     w = gibbs.sample_prior(KEY)
     np.testing.assert_allclose(gibbs.log_prior(w), prior.log_prob(w["params['w']"]))
 

@@ -19,7 +19,7 @@ def gaussian(beta: float = 1.0) -> bx.Gibbs:
     """`E = ½ μ w²`, prior N(0, 1)."""
     model = bx.models.Function(lambda w, x: jnp.sqrt(MU) * w, jnp.zeros(()))
     energy = bx.SquaredError(model, bx.GaussianMeasure(1), target=bx.zero)
-    return bx.compile(energy, bx.Normal(), beta=beta)
+    return bx.compile(energy, bx.Normal(), beta=beta, marginalise=False)
 
 
 def independent(betas, draws=2000, key=KEY) -> tuple[Trace, np.ndarray]:

@@ -25,7 +25,7 @@ def predict(w, x):
 def gibbs(beta=1.0, prior=1.0) -> bx.Gibbs:
     model = bx.models.Function(predict, jnp.zeros(2))
     energy = bx.SquaredError(model, bx.Empirical((X, Y)))
-    return bx.compile(energy, bx.Normal(0.0, prior)).at(jnp.asarray(beta))
+    return bx.compile(energy, bx.Normal(0.0, prior), marginalise=False).at(jnp.asarray(beta))
 
 
 def loss(model):

@@ -12,7 +12,8 @@ KEY = jax.random.key(3)
 
 def regression(x, y, beta=1.0) -> bx.Gibbs:
     model = bx.models.Function(lambda w, x: jnp.sum(w * x), jnp.zeros(2))
-    return bx.compile(bx.SquaredError(model, bx.Empirical((x, y))), bx.Normal(), beta=beta)
+    energy = bx.SquaredError(model, bx.Empirical((x, y)))
+    return bx.compile(energy, bx.Normal(), beta=beta, marginalise=False)
 
 
 def data(key, n=50):

@@ -4,10 +4,9 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
-from ..core import DeclarationError, settings_of, weights_of
+from ..core import DeclarationError, automatic, eager, known, refuted, settings_of, weights_of
 from ..declare import (
     AbstractCountedTerm,
     AbstractDataTerm,
@@ -58,7 +57,7 @@ def masses_of(terms) -> tuple[Array, ...]:
 
 
 def _check_factor(factor: Array | float, term: AbstractTerm) -> None:
-    if isinstance(factor, Tracer):
+    if not known(factor):
         return
     if not math.isfinite(float(factor)) or float(factor) < 0:
         raise DeclarationError(
@@ -80,7 +79,7 @@ def _check_mass(term: AbstractDataTerm) -> None:
             mend="signed measures are perturbations: differentiate along mu + h * (nu - mu) "
             "instead of sampling them",
         )
-    if isinstance(measure.mass, Tracer):
+    if not known(measure.mass):
         return
     mass = float(measure.mass)
     if not (math.isfinite(mass) and mass > 0):
@@ -141,7 +140,7 @@ def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
     kind = jnp.result_type(float)
     for path, leaf in weights.items():
         _check_leaf(path, leaf, kind)
-    return model, {path: jnp.asarray(leaf, kind) for path, leaf in weights.items()}
+    return model, {path: automatic(jnp.asarray(leaf, kind)) for path, leaf in weights.items()}
 
 
 def check_settings(declared: PyTree, model: PyTree) -> None:
@@ -151,7 +150,7 @@ def check_settings(declared: PyTree, model: PyTree) -> None:
     given = settings_of(model)
     for path, leaf in settings_of(declared).items():
         other = given.get(path)
-        if isinstance(leaf, Tracer) or isinstance(other, Tracer):
+        if not known(leaf, other):
             continue
         if other is None or not np.array_equal(leaf, other, equal_nan=True):
             raise DeclarationError(
@@ -179,7 +178,7 @@ def _check_leaf(path: str, leaf: Array, kind) -> None:
             expected="at least one entry",
             mend="remove empty leaves from the model",
         )
-    if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+    if refuted(jnp.isfinite(leaf)):
         raise DeclarationError(
             f"model.{path}",
             got="a NaN or infinite weight",
@@ -192,14 +191,16 @@ def check_beta(beta: object, terms) -> Array:
     """The inverse temperature as an array; `Temperature` is resolved by the mass of the data."""
     masses = masses_of(terms)
     if isinstance(beta, Temperature):
-        if any(not np.isclose(mass, masses[0]) for mass in masses):
+        alone = len(masses) == 1
+        if not alone and not (known(masses) and np.allclose(masses, masses[0])):
+            unknown = "" if known(masses) else " (or of masses that are traced)"
             raise DeclarationError(
                 "beta",
-                got="a Temperature for data terms of different mass",
+                got=f"a Temperature for data terms of different mass{unknown}",
                 expected="one mass, to turn the mean loss into a sum",
                 mend="pass beta as a number",
             )
-        beta = beta.beta(float(masses[0]))
+        beta = beta.beta(float(masses[0]) if known(masses) else masses[0])
     value = check_number("beta", beta)
     check_betas("beta", value, masses)
     if value.shape != ():
@@ -224,9 +225,10 @@ def check_number(argument: str, value: object) -> Array:
     return jnp.asarray(value, float)
 
 
+@eager
 def check_betas(argument: str, betas: Array, masses) -> None:
     """Finite, non-negative, and resolved by the precision in use."""
-    if isinstance(betas, Tracer):
+    if not known(betas):
         return
     if not bool(jnp.all(jnp.isfinite(betas))):
         raise DeclarationError(
@@ -242,6 +244,8 @@ def check_betas(argument: str, betas: Array, masses) -> None:
             expected="beta >= 0",
             mend="beta multiplies the energy; for the other sign change the energy",
         )
+    if not known(masses):
+        return
     largest = float(jnp.max(betas)) * max(float(mass) for mass in masses)
     if jnp.result_type(float) == jnp.float32 and largest > FLOAT32_BETA:
         raise DeclarationError(

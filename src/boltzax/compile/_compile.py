@@ -3,10 +3,9 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array
 
-from ..core import DeclarationError, weights_of
+from ..core import DeclarationError, eager, refuted, weights_of
 from ..declare import (
     AbstractChart,
     AbstractDataTerm,
@@ -32,6 +31,7 @@ from ._residual import basis_residual, moment_residual, node_residual
 Integral = Literal["auto", "declared", "nodes", "moments", "basis"]
 
 
+@eager
 def compile(
     energy: AbstractEnergy,
     prior: Independent | Distribution,
@@ -106,7 +106,8 @@ def _lower(
             raise DeclarationError(
                 "integral",
                 got="'moments'",
-                expected="a model linear in fewer features of the data than there are data",
+                expected="a model linear in fewer features of the data than there are data, and "
+                "data that are not being traced by jax.jit, vmap or grad",
                 mend="use integral='auto'",
             )
     return node_residual(factor, term)
@@ -115,7 +116,7 @@ def _lower(
 def _has_negative(term: AbstractDataTerm) -> bool:
     """Whether the rule has negative weights (a sparse one may), which have no square roots."""
     _, weights = term.measure.nodes()
-    return not isinstance(weights, Tracer) and bool(jnp.any(weights < 0))
+    return refuted(weights >= 0)
 
 
 def _check_lowered(integral: str, parts: tuple[AbstractLowered, ...]) -> None:
@@ -193,7 +194,7 @@ def _check_choices(integral: object, modes: object, marginalise: object) -> None
 
 def _check_centre(lowered: Coordinates, centre: dict[str, Array]) -> None:
     for path, prior in lowered.priors.items():
-        if not bool(jnp.all(in_support(prior, centre[path]))):
+        if refuted(in_support(prior, centre[path])):
             raise DeclarationError(
                 f"Localisation.{path}",
                 got="a centre outside the prior's support",

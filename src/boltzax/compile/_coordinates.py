@@ -28,14 +28,32 @@ class Coordinates(eqx.Module):
     ties: dict[str, str] = eqx.field(static=True)
     springs: tuple[Plain, ...] = ()
 
+    def check_precision(self) -> None:
+        """Refuse numbers of another precision than the one this process computes in now.
+
+        Raises:
+            DeclarationError: if `jax_enable_x64` was switched after the measure was compiled.
+        """
+        made, now = next(iter(self.base.values())).dtype, jnp.result_type(float)
+        if made != now:
+            raise DeclarationError(
+                "gibbs",
+                got=f"a measure compiled in {made}, in a process that now computes in {now}",
+                expected="one precision from the model to the last draw",
+                mend='set jax.config.update("jax_enable_x64", ...) once, at the top, and make the '
+                "model, the data and the measure after it",
+            )
+
     def constrain(self, w: Weights) -> dict[str, Array]:
         """All weights of the model, by path, at these coordinates."""
+        self.check_precision()
         moved = {path: self._constrain(path, value) for path, value in w.items()}
         full = self.base | moved
         return full | {leaf: full[source] for leaf, source in self.ties.items()}
 
     def unconstrain(self, weights: dict[str, Array]) -> Weights:
         """The coordinates of given weights (all leaves by path)."""
+        self.check_precision()
         return {path: self._unconstrain(path, weights[path]) for path in self.priors}
 
     def log_prior(self, w: Weights) -> Float[Array, ""]:
@@ -43,6 +61,7 @@ class Coordinates(eqx.Module):
 
         The log-Jacobian of the supports is included, and so are the springs of `Localisation`.
         """
+        self.check_precision()
         total = sum((self._log_prior(path, w[path]) for path in self.priors), jnp.zeros(()))
         if not self.springs:
             return total
@@ -51,6 +70,7 @@ class Coordinates(eqx.Module):
 
     def sample_prior(self, key: PRNGKeyArray) -> Weights:
         """One draw of the prior."""
+        self.check_precision()
         keys = jax.random.split(key, max(len(self.priors), 1))
         weights = dict(self.base)
         # a dictionary that has been through `jit` has its keys sorted: draw in that order always
@@ -67,6 +87,7 @@ class Coordinates(eqx.Module):
         If `u` (a leaf for each free leaf of the model, of its shape) is standard normal, the
         weights have the law of the prior. A prior with springs has no such map.
         """
+        self.check_precision()
         moved = dict(self.base)
         for path, prior in self.priors.items():
             leaf = self.base[path]

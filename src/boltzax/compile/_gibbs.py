@@ -3,10 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, state_of, weights_of, with_weights
+from ..core import DeclarationError, eager, known, refuted, state_of, weights_of, with_weights
 from ..declare import in_support
 from ._check import check_betas, check_number, check_settings
 from ._coordinates import Coordinates, Weights
@@ -89,6 +88,7 @@ class Gibbs(eqx.Module):
         weights = {k: jnp.asarray(v, base[k].dtype) for k, v in weights_of(model).items()}
         return self.potential.energy_at(weights)
 
+    @eager
     def position(self, model: PyTree | None = None) -> Weights:
         """Coordinates of a model's weights (of the declared model, if none is given).
 
@@ -107,8 +107,7 @@ class Gibbs(eqx.Module):
                 mend="pass a model of the declared structure",
             )
         for path, prior in self.coordinates.priors.items():
-            inside = in_support(prior, given[path])
-            if not isinstance(inside, Tracer) and not bool(jnp.all(inside)):
+            if refuted(in_support(prior, given[path])):
                 raise DeclarationError(
                     f"model.{path}",
                     got="weights outside the prior's support",
@@ -117,6 +116,7 @@ class Gibbs(eqx.Module):
                 )
         return self.coordinates.unconstrain(given)
 
+    @eager
     def at(self, beta: float | Float[Array, ""]) -> "Gibbs":
         """The same measure at another inverse temperature."""
         value = check_number("beta", beta)
@@ -148,9 +148,11 @@ class Gibbs(eqx.Module):
             and path not in getattr(self.potential, "readout", {})
         ]
         lines = [f"Gibbs measure over {self.dim} coordinates: {names}"]
-        if not isinstance(self.beta, Tracer) and jnp.ndim(self.beta) == 0:
+        if not self.coordinates.priors:
+            lines = ["Gibbs measure with all weights integrated out: log_prob({}) = log Z"]
+        if known(self.beta) and jnp.ndim(self.beta) == 0:
             lines.append(f"beta = {float(self.beta):.6g}")
-        elif not isinstance(self.beta, Tracer):
+        elif known(self.beta):
             low, high = float(jnp.min(self.beta)), float(jnp.max(self.beta))
             lines.append(f"{jnp.size(self.beta)} values of beta from {low:.6g} to {high:.6g}")
         lines += list(self.potential.notes())

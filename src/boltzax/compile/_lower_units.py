@@ -139,6 +139,7 @@ def _term(potential: MarginalPotential) -> SquaredError:
 def _deviation(potential: MarginalPotential) -> float | None:
     """The readout's prior sd times the root of the energy's factor (β τ² is what counts)."""
     prior = potential.readout["readout"]
+    assert isinstance(prior, Normal)  # where it is another, `potential.units` is None
     loc, scale = np.asarray(prior.loc), np.asarray(prior.scale)
     if np.any(loc != 0) or np.any(scale != scale.flat[0]):
         return None

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..declare import AbstractUnitModel, Distribution, Normal
+from ..declare import AbstractUnitModel, Distribution, Normal, from_normal, is_gaussian
 from ._potential import AbstractLowered, AbstractPotential, Moments
 from ._residual import AbstractResidual
 from ._walk import affine_in
@@ -67,22 +67,39 @@ def _solve(r: Array, b: Array) -> Array:
 
 
 class MarginalPotential(AbstractPotential):
-    """The free energy left once the weights `readout`, linear in the model, are integrated out."""
+    """The free energy left once the weights `readout`, linear in the model, are integrated out.
+
+    Their priors are Gaussian, affine images of standard normals. If these are all weights, the
+    free energy is a number: `-log ∫ π(a) exp(-β E(a)) da`, the negative log evidence.
+    """
 
     residuals: tuple[AbstractResidual, ...]
-    readout: dict[str, Normal]
+    readout: dict[str, Distribution]
     units: AbstractUnitModel | None
 
     def linear_gaussian(self, weights: dict[str, Array]) -> LinearGaussian:
         """Design matrix and target of the readout, in units of its prior."""
-        shapes = {path: weights[path].shape for path in self.readout}
-        loc = {p: jnp.broadcast_to(d.loc, shapes[p]) for p, d in self.readout.items()}
-        scales = {p: jnp.broadcast_to(d.scale, shapes[p]) for p, d in self.readout.items()}
-        scale = jnp.concatenate([scales[p].ravel() for p in self.readout])
+        size = sum(weights[path].size for path in self.readout)
+        loc, pull = jax.vjp(lambda u: self.image(weights, u), jnp.zeros(size))
         at = weights | loc
         design = jnp.concatenate([part.jacobian(at, loc) for part in self.residuals])
         offset = jnp.concatenate([part.residuals(at) for part in self.residuals])
-        return LinearGaussian(design * scale, -offset)
+        design = jax.vmap(lambda row: pull(self._split(weights, row))[0])(design)
+        return LinearGaussian(design, -offset)
+
+    def image(self, weights: dict[str, Array], u: Array) -> dict[str, Array]:
+        """The readout for standard normals `u`, `[weight]`."""
+        parts = self._split(weights, u)
+        return {p: from_normal(p, prior, parts[p]) for p, prior in self.readout.items()}
+
+    def _split(self, weights: dict[str, Array], flat: Array) -> dict[str, Array]:
+        """A vector over the readout as arrays of the leaves' shapes."""
+        parts, start = {}, 0
+        for path in self.readout:
+            shape, size = weights[path].shape, weights[path].size
+            parts[path] = flat[start : start + size].reshape(shape)
+            start += size
+        return parts
 
     def __call__(self, weights, beta):
         return self.linear_gaussian(weights).moments(beta)[0]
@@ -95,13 +112,7 @@ class MarginalPotential(AbstractPotential):
 
     def complete(self, weights, beta, key):
         drawn = self.linear_gaussian(weights).draw(beta, key)
-        filled, start = {}, 0
-        for path, prior in self.readout.items():
-            leaf = weights[path]
-            part = drawn[start : start + leaf.size].reshape(leaf.shape)
-            filled[path] = jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * part
-            start += leaf.size
-        return weights | filled
+        return weights | self.image(weights, drawn)
 
     def energy_at(self, weights):
         return sum((part.value(weights) for part in self.residuals), jnp.zeros(()))
@@ -130,7 +141,7 @@ def marginal_potential(
     residuals = tuple(part for part in parts if isinstance(part, AbstractResidual))
     if len(residuals) < len(parts):
         return None, "not every energy term is a squared loss over all data"
-    gaussian = [p for p, d in priors.items() if isinstance(d, Normal) and p not in fixed]
+    gaussian = [p for p, d in priors.items() if is_gaussian(d) and p not in fixed]
     chosen: dict[str, Array] = {}
     for path in sorted(gaussian, key=lambda p: -weights[p].size):
         trial = chosen | {path: weights[path]}
@@ -138,8 +149,6 @@ def marginal_potential(
             chosen = trial
     if not chosen:
         return None, "no weights with a Gaussian prior enter the model linearly"
-    if len(chosen) == len(priors):
-        return None, "the model is linear in all its free weights: nothing would be left"
     rows = sum(jax.eval_shape(part.residuals, weights).shape[0] for part in residuals)
     size = sum(leaf.size for leaf in chosen.values())
     if rows * size * min(rows, size) > budget:
@@ -147,7 +156,7 @@ def marginal_potential(
             f"integrating out {', '.join(chosen)} would cost a factorisation of {rows} x {size} "
             "at every step; pass marginalise=True to do so"
         )
-    readout = {path: priors[path] for path in chosen if isinstance(priors[path], Normal)}
+    readout = {path: priors[path] for path in chosen}
     return MarginalPotential(residuals, readout, _units(residuals, readout, priors, fixed)), ""
 
 
@@ -163,5 +172,7 @@ def _units(residuals, readout, priors, fixed) -> AbstractUnitModel | None:
     model = residuals[0].term.model
     if not isinstance(model, AbstractUnitModel) or set(readout) != {"readout"}:
         return None
+    if not isinstance(readout["readout"], Normal):
+        return None  # entries that depend on each other are not exchangeable
     free = set(priors) - {"readout"}
     return model if free == set(model.unit_weights()) and not free & fixed else None

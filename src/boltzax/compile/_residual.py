@@ -1,6 +1,7 @@
 """Squared losses as rows of residuals: `E = ½ Σ_r residual_r(w)²`, in three lowerings."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import with_weights
+from ..core import known, path_name, with_weights
 from ..declare import SquaredError
 from ._potential import AbstractLowered
 from ._walk import Split
@@ -109,14 +110,16 @@ class MomentResidual(AbstractResidual):
 
     rows: tuple[Float[Array, "row feature"], Float[Array, " row"], Float[Array, "row out"]]
     scale: Float[Array, " row"]
+    buffers: dict[str, Array]
     split: Split = eqx.field(static=True)
     frozen: tuple[str, ...] = eqx.field(static=True)
     count: int = eqx.field(static=True)
 
     def row(self, weights, z):
         features, one, target = z
-        base = {path: weights[path] for path in self.frozen}
-        free = {path: value for path, value in weights.items() if path not in base}
+        frozen = {path: weights[path] for path in self.frozen}
+        free = {path: value for path, value in weights.items() if path not in frozen}
+        base = frozen | self.buffers
         at = jnp.atleast_1d(self.split.apply(base, free, features)).ravel()
         origin = jnp.atleast_1d(self.split.apply(base, free, jnp.zeros_like(features))).ravel()
         return at + (one - 1) * origin - target
@@ -134,7 +137,8 @@ class MomentResidual(AbstractResidual):
 def node_residual(factor: Array, term: SquaredError) -> NodeResidual:
     """The rows of a squared loss as the measure gives them."""
     points, weights = term.measure.nodes()
-    return NodeResidual(points, jnp.sqrt(factor * weights), term)
+    # the root of the product would have no derivative by the factor where a weight is zero
+    return NodeResidual(points, jnp.sqrt(factor) * jnp.sqrt(weights), term)
 
 
 def basis_residual(factor: Array, term: SquaredError, modes: int) -> BasisResidual:
@@ -146,34 +150,62 @@ def basis_residual(factor: Array, term: SquaredError, modes: int) -> BasisResidu
     return BasisResidual(points, root, jnp.sqrt(factor) * (table * root[:, None]).T, term)
 
 
+class _Prediction:
+    """`model(x)` as a function of all its arrays by path: a model without numbers."""
+
+    def __init__(self, model: PyTree, paths: set[str]):
+        def emptied(path: tuple, leaf: Any) -> Any:
+            named = path_name(path) in paths
+            return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) if named else leaf
+
+        self.model = jax.tree_util.tree_map_with_path(emptied, model)
+
+    def __call__(self, base: dict[str, Array], moving: dict[str, Array], x: PyTree) -> Array:
+        return with_weights(self.model, base | moving)(x)
+
+
 def moment_residual(
     factor: Array, term: SquaredError, weights: dict[str, Array], free: tuple[str, ...]
 ) -> MomentResidual | None:
-    """The moments form, if the model is linear in features fewer than the nodes; else None."""
+    """The moments form, if the model is linear in features fewer than the nodes; else None.
+
+    None too if the data, or what the features are made of, are being traced: the triangular factor
+    of a table that may lack full rank has no derivative, the rows as they are have all.
+    """
     points, node_weights = term.measure.nodes()
     count = len(node_weights)
     frozen = tuple(path for path in weights if path not in free)
-    base = {path: weights[path] for path in frozen}
+    buffers = _buffers(term.model, weights)
+    base = {path: weights[path] for path in frozen} | buffers
     moving = {path: weights[path] for path in free}
     x = points if term.target is not None else points[0]
+    if not known(points, node_weights, base):
+        return None
     first = jax.tree.map(lambda leaf: leaf[0], x)
-
-    def model(base, moving, x):
-        return with_weights(term.model, base | moving)(x)
-
-    split = Split(model, base, moving, first)
-    if not split.is_affine:
+    split = Split(_Prediction(term.model, {*weights, *buffers}), base, moving, first)
+    if not (split.is_affine and split.is_known):
         return None
     y = points[1] if term.target is None else jax.vmap(term.target)(x)
-    out = jax.eval_shape(model, base, moving, first)
-    width = int(np.prod(out.shape))
-    if split.size + 1 + width >= count:
+    width = split.width
+    if split.size + 1 + width >= count or not known(y):
         return None
     psi = np.asarray(jax.vmap(lambda x: split.features(base, x))(x))
     y = np.broadcast_to(np.asarray(y).reshape(count, -1), (count, width))
     table = np.concatenate([psi, np.ones((count, 1)), y], axis=1).astype(float)
-    root = np.sqrt(np.asarray(factor * node_weights, dtype=float))
+    root = np.sqrt(np.asarray(node_weights, dtype=float))
     triangle = jnp.asarray(np.linalg.qr(root[:, None] * table, mode="r"))
     p = split.size
     rows = (triangle[:, :p], triangle[:, p], triangle[:, p + 1 :])
-    return MomentResidual(rows, jnp.ones(len(triangle)), split, frozen, count)
+    scale = jnp.sqrt(factor) * jnp.ones(len(triangle))
+    return MomentResidual(rows, scale, buffers, split, frozen, count)
+
+
+def _buffers(model: PyTree, weights: dict[str, Array]) -> dict[str, Array]:
+    """The arrays of a model that are not weights (tables, indices, keys), by path."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(model)
+    named = ((path_name(path), leaf) for path, leaf in leaves)
+    return {
+        path: jnp.asarray(leaf)
+        for path, leaf in named
+        if path not in weights and isinstance(leaf, jax.Array | np.ndarray)
+    }

@@ -12,12 +12,16 @@ take another derivative.
 """
 
 import enum
+import hashlib
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, PyTree
+
+from ..core import eager, known
 
 
 class Role(enum.IntEnum):
@@ -127,18 +131,34 @@ def _roles(closed: ClosedJaxpr, incoming: list[Role]) -> list[Role]:
     return [read(var) for var in closed.jaxpr.outvars]
 
 
+def _shapes(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype), tree)
+
+
+def _digest(constant: Array) -> str:
+    """A constant of a program in words that are equal for equal values."""
+    if jnp.issubdtype(constant.dtype, jax.dtypes.prng_key):
+        constant = jax.random.key_data(constant)
+    return hashlib.sha256(np.asarray(constant).tobytes()).hexdigest()
+
+
 class Split:
     """A function `fn(base, weights, datum)` split as `affine(features(base, datum), weights)`.
 
     `features` are the values that depend on the datum alone and meet the weights; `is_affine`
-    says whether the result is affine in them. `features(base, datum)` is their concatenation;
-    `apply(base, weights, features)` gives the function's value from them. Two splits of one
-    program are equal, so that compiling a declaration again does not retrace.
+    says whether the result is affine in them, `is_known` that nothing the program closes over is
+    traced. `features(base, datum)` is their concatenation; `apply(base, weights, features)` gives
+    the function's value from them. Two splits of one program with the same constants are equal, so
+    that compiling a declaration again does not retrace. A split is pickled as the function and its
+    shapes, and traced again when it is read.
     """
 
+    @eager
     def __init__(self, fn: Callable, base: PyTree, weights: PyTree, datum: PyTree):
-        self._closed, shape = jax.make_jaxpr(fn, return_shape=True)(base, weights, datum)
+        self._made = (fn, *map(_shapes, (base, weights, datum)))
+        self._closed, shape = jax.make_jaxpr(fn, return_shape=True)(*self._made[1:])
         self._out = jax.tree.structure(shape)
+        self.width = sum(leaf.size for leaf in jax.tree.leaves(shape))
         counts = [len(jax.tree.leaves(part)) for part in (base, weights, datum)]
         kinds = (Role.FIXED, Role.WEIGHT, Role.DATUM)
         self._roles = [kind for kind, n in zip(kinds, counts, strict=True) for _ in range(n)]
@@ -148,7 +168,13 @@ class Split:
         self.is_affine = all(role in (Role.WEIGHT, Role.FIXED, Role.AFFINE) for role, _ in results)
         self._shapes = [aval for aval, _ in found]
         self.size = sum(aval.size for aval in self._shapes)
+        self.is_known = known(self._closed.consts)
         self._text = f"{self._closed.jaxpr} {self._roles} {self._out}"
+        if self.is_known:
+            self._text += " ".join(map(_digest, self._closed.consts))
+
+    def __reduce__(self):
+        return Split, self._made
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Split) and self._text == other._text

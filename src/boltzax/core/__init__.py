@@ -1,5 +1,6 @@
 """Values shared by every layer: estimates, statuses, errors, pytree tools. No domain words."""
 
+from . import _functions as _functions
 from ._errors import DeclarationError as DeclarationError
 from ._estimate import Estimate as Estimate
 from ._estimate import mean_estimate as mean_estimate
@@ -15,8 +16,14 @@ from ._outcome import POWER as POWER
 from ._outcome import POWER_QUANTILE as POWER_QUANTILE
 from ._outcome import Outcome as Outcome
 from ._outcome import outcome_of as outcome_of
+from ._sharding import automatic as automatic
+from ._sharding import automatic_mesh as automatic_mesh
 from ._status import RunError as RunError
 from ._status import Status as Status
+from ._tracing import check_on_host as check_on_host
+from ._tracing import eager as eager
+from ._tracing import known as known
+from ._tracing import refuted as refuted
 from ._trees import is_weight as is_weight
 from ._trees import matches as matches
 from ._trees import path_name as path_name

@@ -58,6 +58,7 @@ from ._prior import check_distribution as check_distribution
 from ._prior import closed_quantile as closed_quantile
 from ._prior import from_normal as from_normal
 from ._prior import in_support as in_support
+from ._prior import is_gaussian as is_gaussian
 from ._temperature import Temperature as Temperature
 from ._temperature import bayes as bayes
 from ._temperature import log_count as log_count

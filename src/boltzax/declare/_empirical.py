@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from boltzax.core import DeclarationError
+from boltzax.core import DeclarationError, automatic, eager, known
 
 from ._basis import check_count, floating, integrate_nodes
-from ._measure import AbstractMeasure, known, no_basis, refuse_signed
+from ._measure import AbstractMeasure, no_basis, refuse_signed
 
 
 class Empirical(AbstractMeasure):
@@ -28,6 +28,7 @@ class Empirical(AbstractMeasure):
     weights: Float[Array, " n"]
     signed: bool = eqx.field(static=True)
 
+    @eager
     def __init__(self, data: PyTree, weights: Any = None):
         self.data = jax.tree.map(_checked_leaf, data)
         lengths = {leaf.shape[0] for leaf in jax.tree.leaves(self.data)}
@@ -39,7 +40,7 @@ class Empirical(AbstractMeasure):
                 mend="pass arrays whose first axis is the datum, e.g. (x, y) with len(x) == len(y)",
             )
         (n,) = lengths
-        self.weights = jnp.ones(n, jnp.result_type(float)) if weights is None else floating(weights)
+        self.weights = automatic(floating(np.ones(n) if weights is None else weights))
         if self.weights.shape != (n,):
             raise DeclarationError(
                 "weights",
@@ -217,6 +218,7 @@ def _checked_leaf(leaf: Any) -> Array:
             expected="numeric arrays with a leading axis over the data",
             mend="encode text as numbers, and give single data a leading axis, x[None]",
         )
+    array = automatic(array)
     _refuse_non_finite("data", array)
     return array
 

@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, weights_of
+from ..core import DeclarationError, eager, known, weights_of
 from ._basis import widened
 from ._measure import AbstractMeasure
 
@@ -61,6 +60,7 @@ class ScaledEnergy(AbstractEnergy):
     factor: Array
     energy: AbstractEnergy
 
+    @eager
     def __init__(self, factor: float | Array, energy: AbstractEnergy):
         self.factor = _real("factor", factor, "multiply an energy by a scalar")
         self.energy = energy
@@ -200,11 +200,11 @@ class Localisation(AbstractTerm):
     model: PyTree
     strength: Array
 
+    @eager
     def __init__(self, model: PyTree, strength: float | Array):
         self.model = model
         self.strength = _real("strength", strength, "pass e.g. strength=1.0")
-        traced = isinstance(self.strength, Tracer)
-        if not traced and not 0 <= float(self.strength) < float("inf"):
+        if known(self.strength) and not 0 <= float(self.strength) < float("inf"):
             raise DeclarationError(
                 "strength",
                 got=repr(strength),

@@ -9,11 +9,11 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float
 
-from boltzax.core import DeclarationError
+from boltzax.core import DeclarationError, eager, known
 
 from ._basis import check_count, floating
 from ._hermite import HermiteBasis, gauss_hermite, smolyak, tensor
-from ._measure import AbstractMeasure, known
+from ._measure import AbstractMeasure
 
 RULES = ("hermite", "trapezoid", "sparse", "sobol")
 
@@ -47,6 +47,7 @@ class GaussianMeasure(AbstractMeasure):
     rule: str = eqx.field(static=True)
     seed: int = eqx.field(static=True)
 
+    @eager
     def __init__(
         self,
         dim: int = 1,

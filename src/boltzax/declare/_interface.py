@@ -8,10 +8,9 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ..core import DeclarationError
+from ..core import DeclarationError, eager, known
 from ._boxes import Box, inside, intersection, maximal
 from ._extremes import greatest, least, lesser
 from ._interface_checks import check_bounds, check_box, check_list, check_values
@@ -41,6 +40,7 @@ class Interface(eqx.Module):
     lower: Float[Array, "value box dim"]
     upper: Float[Array, "value box dim"]
 
+    @eager
     def __init__(self, values: Sequence[Value], lower: Any, upper: Any):
         self.values = check_values(values)
         low, high = (check_bounds(name, b) for name, b in (("lower", lower), ("upper", upper)))
@@ -51,7 +51,7 @@ class Interface(eqx.Module):
                 expected="two arrays [value, box, dim]",
                 mend="use Interface.boxes, Interface.intervals or Interface.thresholds",
             )
-        if isinstance(low, Tracer) or isinstance(high, Tracer):
+        if not known(low, high):
             self.lower, self.upper = low, high
         else:
             sets = [_set(low[i], high[i]) for i in range(len(self.values))]
@@ -114,6 +114,7 @@ class Interface(eqx.Module):
         return made
 
     @classmethod
+    @eager
     def thresholds(
         cls, low: Any, high: Any, *, range: tuple[Any, Any] = (None, None)
     ) -> "Interface":
@@ -130,9 +131,7 @@ class Interface(eqx.Module):
         )
         ends = [jnp.atleast_1d(jnp.asarray(end, float)) for end in (floor, low, high, ceiling)]
         ends = jnp.broadcast_arrays(*ends)
-        if not any(isinstance(end, Tracer) for end in ends) and not all(
-            bool(jnp.all(a <= b)) for a, b in itertools.pairwise(ends)
-        ):
+        if known(ends) and not all(bool(jnp.all(a <= b)) for a, b in itertools.pairwise(ends)):
             raise DeclarationError(
                 "low, high",
                 got=f"{low} and {high} in the range {range}",
@@ -301,7 +300,7 @@ class Interface(eqx.Module):
         return other.sets()
 
     def __repr__(self) -> str:
-        if isinstance(self.lower, Tracer) or not isinstance(self.lower, Array | np.ndarray):
+        if not known(self.lower) or not isinstance(self.lower, Array | np.ndarray):
             return f"Interface(values={self.values}, shape={getattr(self.lower, 'shape', None)})"
         if self.lower.ndim != 3:
             return f"Interface(values={self.values}, shape={self.lower.shape})"

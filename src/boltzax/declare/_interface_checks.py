@@ -6,10 +6,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
-from ..core import DeclarationError
+from ..core import DeclarationError, eager, known
 from ._boxes import Box
 
 
@@ -29,10 +28,11 @@ def check_values(values: object) -> tuple[Hashable, ...]:
     return checked
 
 
+@eager
 def check_bounds(name: str, value: Any) -> Array:
     try:
         array = jnp.asarray(value, float)
-        good = isinstance(array, Tracer) or not bool(jnp.any(jnp.isnan(array)))
+        good = not known(array) or not bool(jnp.any(jnp.isnan(array)))
     except (TypeError, ValueError):
         array, good = jnp.zeros(()), False
     if not good:

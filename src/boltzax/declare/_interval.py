@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from boltzax.core import DeclarationError
+from boltzax.core import DeclarationError, eager, known
 
 from ._basis import check_count, floating
 from ._legendre import LegendreBasis, gauss_legendre
-from ._measure import AbstractMeasure, known
+from ._measure import AbstractMeasure
 
 
 class IntervalMeasure(AbstractMeasure):
@@ -25,6 +25,7 @@ class IntervalMeasure(AbstractMeasure):
     high: Float[Array, ""]
     order: int = eqx.field(static=True)
 
+    @eager
     def __init__(
         self, low: float | Array = -1.0, high: float | Array = 1.0, order: int | None = None
     ):

@@ -8,10 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
-from boltzax.core import DeclarationError, typed
+from boltzax.core import DeclarationError, eager, known, typed
 
 from ._basis import AbstractBasis, floating, integrate_nodes
 
@@ -89,6 +88,7 @@ class AbstractMeasure(eqx.Module):
         """
         return Weighted(self, density, signed)
 
+    @eager
     def normalized(self) -> "Scaled":
         """The measure divided by its mass, so that its mass is one."""
         mass = self.mass
@@ -114,6 +114,7 @@ class AbstractMeasure(eqx.Module):
             return NotImplemented
         return self + (-other)
 
+    @eager
     def __mul__(self, factor: Any) -> "Scaled":
         if isinstance(factor, AbstractMeasure):
             return NotImplemented
@@ -123,6 +124,7 @@ class AbstractMeasure(eqx.Module):
     def __rmul__(self, factor: Any) -> "Scaled":
         return self * factor
 
+    @eager
     def __truediv__(self, factor: Any) -> "Scaled":
         return self * (1 / _scalar(factor))
 
@@ -267,11 +269,6 @@ class Weighted(AbstractMeasure):
 
     def basis(self):
         raise no_basis(self)
-
-
-def known(value: Any) -> bool:
-    """Whether the value of an array can be looked at now: it is not being traced."""
-    return not isinstance(value, Tracer)
 
 
 def refuse_signed(measure: AbstractMeasure) -> None:

@@ -5,22 +5,29 @@ from collections.abc import Mapping
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array
 from numpyro.distributions import Cauchy as Cauchy
 from numpyro.distributions import Distribution as Distribution
+from numpyro.distributions import (
+    ExpandedDistribution,
+    LowRankMultivariateNormal,
+    MatrixNormal,
+    TransformedDistribution,
+    constraints,
+)
 from numpyro.distributions import Gamma as Gamma
 from numpyro.distributions import HalfNormal as HalfNormal
+from numpyro.distributions import Independent as Reinterpreted
 from numpyro.distributions import Laplace as Laplace
 from numpyro.distributions import MultivariateNormal as MultivariateNormal
 from numpyro.distributions import Normal as Normal
 from numpyro.distributions import StudentT as StudentT
 from numpyro.distributions import TruncatedNormal as TruncatedNormal
 from numpyro.distributions import Uniform as Uniform
-from numpyro.distributions import constraints
+from numpyro.distributions.transforms import AffineTransform
 from numpyro.distributions.transforms import biject_to as biject_to
 
-from ..core import DeclarationError, matches
+from ..core import DeclarationError, eager, known, matches, refuted
 
 HALVINGS = 64
 """Halvings of the interval."""
@@ -39,6 +46,7 @@ class Independent(eqx.Module):
 
     by_pattern: dict[str, Distribution]
 
+    @eager
     def __init__(
         self, by_path: Mapping[str, Distribution] | None = None, /, **by_field: Distribution
     ):
@@ -70,7 +78,7 @@ class Independent(eqx.Module):
         self.by_pattern = {k: _as_leaves(v) for k, v in both.items()}
 
     def resolve(self, weights: dict[str, Array], free: set[str]) -> dict[str, Distribution]:
-        """The distribution of each free leaf."""
+        """The distribution of each free leaf, in its plainest spelling."""
         used: set[str] = set()
         chosen = {path: self._choose(path, used) for path in free}
         for pattern in self.by_pattern:
@@ -83,7 +91,7 @@ class Independent(eqx.Module):
                 )
         for path, distribution in chosen.items():
             _check_shape(path, distribution, weights[path])
-        return chosen
+        return {path: plain(distribution) for path, distribution in chosen.items()}
 
     def _choose(self, path: str, used: set[str]) -> Distribution:
         found = [p for p in self.by_pattern if matches(p, path)]
@@ -107,6 +115,7 @@ class Independent(eqx.Module):
         return self.by_pattern[best]
 
 
+@eager
 def check_distribution(argument: str, value: object) -> None:
     """Whether a value can be a prior: an instance of a continuous numpyro distribution."""
     if isinstance(value, type) and issubclass(value, Distribution):
@@ -131,7 +140,7 @@ def check_distribution(argument: str, value: object) -> None:
             mend="weights are real: choose a continuous distribution",
         )
     for leaf in jax.tree.leaves(value):
-        if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+        if refuted(jnp.isfinite(leaf)):
             raise DeclarationError(
                 argument,
                 got="a parameter that is NaN or infinite",
@@ -144,9 +153,9 @@ def check_distribution(argument: str, value: object) -> None:
 def _check_parameters(argument: str, value: Distribution) -> None:
     for name, constraint in value.arg_constraints.items():
         parameter = getattr(value, name, None)
-        if parameter is None or isinstance(parameter, Tracer) or _depends(constraint):
+        if parameter is None or not known(parameter) or _depends(constraint):
             continue
-        if not bool(jnp.all(constraint(parameter))):
+        if refuted(constraint(parameter)):
             raise DeclarationError(
                 argument,
                 got=f"{name} = {parameter} in {type(value).__name__}",
@@ -156,9 +165,7 @@ def _check_parameters(argument: str, value: Distribution) -> None:
     base = getattr(value, "base_dist", None)
     if isinstance(base, Distribution):
         _check_parameters(argument, base)
-    if isinstance(value, Uniform) and not bool(
-        jnp.all(jnp.asarray(value.low) < jnp.asarray(value.high))
-    ):
+    if isinstance(value, Uniform) and refuted(jnp.asarray(value.low) < jnp.asarray(value.high)):
         raise DeclarationError(
             argument,
             got=f"Uniform({value.low}, {value.high})",
@@ -177,17 +184,14 @@ def in_support(prior: Distribution, value: Array) -> Array:
 def from_normal(path: str, prior: Distribution, u: Array) -> Array:
     """A value of the prior's law for standard normal `u` of the leaf's shape.
 
-    Affine for `Normal` and `MultivariateNormal`, else by the quantile function of `Φ(u)`, which is
-    found by bisection for a prior that has only a distribution function (`StudentT`, `Gamma`).
+    Affine for a Gaussian (`is_gaussian`), else by the quantile function of `Φ(u)`, which is found
+    by bisection for a prior that has only a distribution function (`StudentT`, `Gamma`).
 
     Raises:
         DeclarationError: A prior with neither.
     """
-    if isinstance(prior, Normal):
-        return jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * u
-    if isinstance(prior, MultivariateNormal):
-        turned = jnp.einsum("...ij,...j->...i", jnp.asarray(prior.scale_tril), u)
-        return jnp.asarray(prior.loc) + turned
+    if is_gaussian(prior):
+        return _gaussian(prior, u)
     tiny = jnp.finfo(u.dtype).eps
     try:
         return quantile(prior, jnp.clip(jax.scipy.special.ndtr(u), tiny, 1 - tiny))
@@ -240,6 +244,47 @@ def quantile(prior: Distribution, p: Array) -> Array:
     step = (jnp.asarray(prior.cdf(x)) - p) / jnp.where(known, density, 1.0)
     # the value is that of the bisection, the derivative that of Newton's step
     return x - jnp.where(known, step - jax.lax.stop_gradient(step), 0.0)
+
+
+def plain(distribution: Distribution) -> Distribution:
+    """The same law of a leaf, spelled without wrappers.
+
+    `expand` and `to_event` say how entries are counted, which a leaf's shape says already; an
+    affine image of a `Normal` is a `Normal`.
+    """
+    if isinstance(distribution, ExpandedDistribution | Reinterpreted):
+        return plain(distribution.base_dist)
+    if isinstance(distribution, TransformedDistribution):
+        base, every = plain(distribution.base_dist), distribution.transforms
+        steps = [step for step in every if isinstance(step, AffineTransform)]
+        if isinstance(base, Normal) and len(steps) == len(every):
+            loc, scale = jnp.asarray(base.loc), jnp.asarray(base.scale)
+            for step in steps:
+                loc, scale = step.loc + step.scale * loc, jnp.abs(step.scale) * scale
+            return Normal(loc, scale)
+    return distribution
+
+
+GAUSSIAN = (Normal, MultivariateNormal, LowRankMultivariateNormal, MatrixNormal)
+
+
+def is_gaussian(prior: Distribution) -> bool:
+    """Whether a prior (in its plain spelling) is an affine image of standard normals."""
+    return isinstance(prior, GAUSSIAN)
+
+
+def _gaussian(prior: Distribution, u: Array) -> Array:
+    if isinstance(prior, Normal):
+        return jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * u
+    if isinstance(prior, MatrixNormal):
+        rows, columns = prior.scale_tril_row, prior.scale_tril_column
+        return jnp.asarray(prior.loc) + jnp.einsum("...ij,...jk,...lk->...il", rows, u, columns)
+    if isinstance(prior, LowRankMultivariateNormal):
+        root = jnp.linalg.cholesky(jnp.asarray(prior.covariance_matrix))
+    else:
+        assert isinstance(prior, MultivariateNormal)
+        root = jnp.asarray(prior.scale_tril)
+    return jnp.asarray(prior.loc) + jnp.einsum("...ij,...j->...i", root, u)
 
 
 def _depends(constraint: object) -> bool:

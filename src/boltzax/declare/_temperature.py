@@ -4,6 +4,7 @@ import math
 import numbers
 
 import equinox as eqx
+from jaxtyping import Array
 
 from ..core import DeclarationError
 
@@ -28,7 +29,7 @@ class Temperature(eqx.Module):
                 mend="use bayes(n), watanabe(n), log_count(log_n) or loss_gap(gap)",
             )
 
-    def beta(self, mass: float) -> float:
+    def beta(self, mass: float | Array) -> float | Array:
         """The factor of the summed energy over a measure of this mass."""
         return self.per_mean / mass
 

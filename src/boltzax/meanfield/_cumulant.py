@@ -123,13 +123,8 @@ class NodeCumulant(AbstractCumulant):
         if not isinstance(self.one.potential, MarginalPotential):
             return full
         mean = self.design[node].T @ field
-        whitened, start = mean + jax.random.normal(key, mean.shape), 0
-        for path, prior in self.one.potential.readout.items():
-            leaf = full[path]
-            part = whitened[start : start + leaf.size].reshape(leaf.shape)
-            full[path] = jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * part
-            start += leaf.size
-        return full
+        whitened = mean + jax.random.normal(key, mean.shape)
+        return full | self.one.potential.image(full, whitened)
 
 
 class NodeMean(eqx.Module):
@@ -147,13 +142,8 @@ class NodeMean(eqx.Module):
             potential = self.one.potential
             if not isinstance(potential, MarginalPotential):
                 return plain * with_weights(model, full)(x)
-            loc, move, start = {}, {}, 0
-            for path, prior in potential.readout.items():
-                leaf = full[path]
-                loc[path] = jnp.broadcast_to(prior.loc, leaf.shape)
-                part = linear[start : start + leaf.size].reshape(leaf.shape)
-                move[path] = jnp.asarray(prior.scale) * part
-                start += leaf.size
+            loc = potential.image(full, jnp.zeros_like(linear))
+            move = jax.tree.map(jnp.subtract, potential.image(full, linear), loc)
             value, slope = jax.jvp(
                 lambda readout: with_weights(model, full | readout)(x), (loc,), (move,)
             )
@@ -166,6 +156,8 @@ def lower(problem: SelfConsistency, rule: str, order: int | None, seed: int) -> 
     """Nodes over one neuron's weights, and what the neuron does there on the data."""
     energy = SquaredError(problem.neuron.model, problem.measure, problem.target)
     gibbs = compile(energy, problem.neuron.prior, integral="nodes", marginalise=None)
+    if not gibbs.coordinates.priors:  # a neuron linear in all its weights: nodes over all of them
+        gibbs = compile(energy, problem.neuron.prior, integral="nodes", marginalise=False)
     normal = _normal_nodes(gibbs, rule, order, seed)
     points, weights = normal.nodes()
     if bool(jnp.any(weights < 0)):

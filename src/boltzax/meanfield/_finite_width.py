@@ -149,10 +149,5 @@ def _model(nodes: NodeCumulant, u, whitened: Float[Array, " r"]):
     """The neuron at standard normal variables, and at those of what was integrated out."""
     full = nodes.one.coordinates.from_normal(u)
     if isinstance(nodes.one.potential, MarginalPotential):
-        start = 0
-        for path, prior in nodes.one.potential.readout.items():
-            leaf = full[path]
-            part = whitened[start : start + leaf.size].reshape(leaf.shape)
-            full[path] = jnp.asarray(prior.loc) + jnp.asarray(prior.scale) * part
-            start += leaf.size
+        full = full | nodes.one.potential.image(full, whitened)
     return with_weights(nodes.one.declared, full)

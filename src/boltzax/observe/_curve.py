@@ -1,5 +1,7 @@
 """The learning coefficient over beta from draws at one beta, by reweighting."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -84,17 +86,18 @@ def _moved(trace: Trace, beta: Array, memory: int) -> tuple[Array, Array]:
             expected="the draws, for the potential at other betas",
             mend="run with keep=True",
         )
-    return _potentials(trace.gibbs, trace.w, beta, memory)
+    return _potentials(trace.gibbs, trace.w, beta, trace.energy.shape[-2:], memory)
 
 
 @eqx.filter_jit
-def _potentials(gibbs: Gibbs, w: PyTree, beta: Array, memory: int) -> tuple[Array, Array]:
-    def one(w):
+def _potentials(
+    gibbs: Gibbs, w: PyTree, beta: Array, shape: tuple[int, ...], memory: int
+) -> tuple[Array, Array]:
+    def one(pair):
+        w, _ = pair  # with the number of the draw: all weights may be integrated out
         there = eqx.tree_at(lambda g: g.beta, gibbs, beta).moments(w)
         return gibbs.potential_at(w, gibbs.beta) - there.potential, there.energy
 
-    leaves = jax.tree.leaves(w)
-    shape = leaves[0].shape[:2]
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), w)
-    out = map_within(one, flat, memory)
+    out = map_within(one, (flat, jnp.arange(math.prod(shape))), memory)
     return jax.tree.map(lambda x: x.reshape(shape), out)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, weights_of
+from ..core import DeclarationError, Estimate, check_on_host, weights_of
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
@@ -132,6 +132,7 @@ def local_learning_coefficient(
     Raises:
         DeclarationError: Wrong arguments.
     """
+    check_on_host("local_learning_coefficient", {"energy": energy, "key": key})
     _check(energy, localisation, tolerance, max_gradients, chains, kernel)
     _check_trained_on(trained_on)
     if trained_on is None:

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs, UnitPotential, check_betas, lower_units
-from ..core import DeclarationError, Status, mean_estimate
+from ..core import DeclarationError, Status, check_on_host, mean_estimate
+from ._exact import exact_ladder, is_exact
 from ._kernel import AbstractKernel
 from ._ladder import check_ladder, first_ladder, refine, round_trips
 from ._loop import loop
@@ -70,11 +71,14 @@ def anneal(
             replica of any chain made a round trip from the coldest level to the prior and back, or
             for SMC the forward and the reverse pass disagree.
     """
+    check_on_host("anneal", {"gibbs": gibbs, "betas": betas, "key": key})
     requested = check_ladder(betas)
     check_run(gibbs, kernel or NUTS(), chains, warmup, draws, thin)
     check_betas("betas", jnp.asarray(requested), gibbs.masses)
     _check_spacing(spacing, least_swap)
     _check_route(by, kernel)
+    if is_exact(gibbs):
+        return exact_ladder(gibbs, requested, chains, draws, keep)
     gibbs = lower_units(gibbs, float(requested.max()))
     _check_precision(gibbs, requested)
     if kernel is None:

@@ -5,22 +5,16 @@ import functools
 import equinox as eqx
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs, NodeResidual, Weights
-from ..core import DeclarationError, weights_of
+from ..core import DeclarationError, automatic_mesh, weights_of
 from ..declare import Empirical
 
 
 def _automatic(mesh) -> Mesh:
-    """The same mesh with axes over which the compiler splits what depends on what was placed.
-
-    Those of `jax.make_mesh` are explicit: each operation of a model would have to say how.
-    """
-    if not isinstance(mesh, Mesh):
-        return mesh
-    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
+    return automatic_mesh(mesh) if isinstance(mesh, Mesh) else mesh  # else refused below
 
 
 def _is_data(node: object) -> bool:

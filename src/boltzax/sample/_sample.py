@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError
+from ..core import DeclarationError, check_on_host
 from ._dynamics import Chains, over_chains
+from ._exact import exact_draws, is_exact, refuse_exact
 from ._kernel import AbstractKernel
 from ._loop import AbstractCheckpoints, AbstractSink, loop, to_host
 from ._nuts import NUTS
@@ -58,9 +59,13 @@ def sample(
         DeclarationError: Wrong arguments.
         RunError: A failed run.
     """
+    check_on_host("sample", {"gibbs": gibbs, "key": key, "start": start})
     kernel = NUTS() if kernel is None else kernel
     check_run(gibbs, kernel, chains, warmup, draws, thin)
     reduce = check_reduce(reduce)
+    refuse_exact(gibbs, {"reduce": reduce, "sink": sink})
+    if is_exact(gibbs):
+        return exact_draws(gibbs, chains, draws, keep)
     key_start, key_run = jax.random.split(key)
     begin = starts(gibbs, start, key_start, chains)
     placed = gibbs

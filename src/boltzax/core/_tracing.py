@@ -1,0 +1,51 @@
+"""What can be looked at now, and what is being traced by `jax.jit`, `jax.vmap` or `jax.grad`."""
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import PyTree
+
+from ._errors import DeclarationError
+
+
+def known(*trees: PyTree) -> bool:
+    """Whether the values of all arrays can be looked at now: none of them is being traced."""
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def refuted(condition: PyTree) -> bool:
+    """Whether a condition on values is known to fail somewhere; a traced one is not known to."""
+    return known(condition) and not bool(jnp.all(jnp.asarray(condition)))
+
+
+eager = jax.ensure_compile_time_eval()
+"""Decorator of functions that look at values.
+
+Under `jax.jit` a jnp operation on a constant gives a tracer too, whose value cannot be looked at.
+In a decorated function operations on known values are done at once; values that depend on a traced
+argument stay tracers.
+"""
+
+
+def check_on_host(verb: str, arguments: dict[str, PyTree]) -> None:
+    """Refuse a call of `verb` inside a transformation of jax: it is a loop of the host.
+
+    Args:
+        verb: the public name of the function.
+        arguments: its arguments that hold arrays, by name.
+
+    Raises:
+        DeclarationError: if an argument is traced, or the call itself (under `jax.jit`, with
+            constant arguments).
+    """
+    traced = [name for name, value in arguments.items() if not known(value)]
+    if traced or not known(jnp.zeros(()) + 1):
+        raise DeclarationError(
+            traced[0] if traced else verb,
+            got="a value that is traced by jax.jit, jax.vmap or jax.grad"
+            if traced
+            else "a call inside jax.jit",
+            expected=f"values that are known: bx.{verb} is a loop that runs on the host",
+            mend=f"call bx.{verb} outside the transformation (inside, use compile, log_prob, "
+            "energy); it compiles its own steps and runs many chains at once",
+        )
