@@ -52,7 +52,7 @@ def sampled(place, placement=None):
 def minibatched(place):
     data = bx.Subsampled(bx.Empirical((place(X), place(Y))), 6)
     gibbs = bx.compile(bx.SquaredError(NET, data), bx.Normal())
-    return jax.jit(gibbs.log_prob_estimate)(gibbs.position(), KEY)
+    return jax.jit(lambda w: gibbs.log_prob_estimate(w, KEY))(gibbs.position())
 
 
 def replicated_weights(place):

@@ -21,7 +21,7 @@ def measure(marginalise):
 
 USES = {
     "log_prob": lambda gibbs, w: gibbs.log_prob(w),
-    "energy under jit": lambda gibbs, w: jax.jit(gibbs.energy)(w),
+    "energy under jit": lambda gibbs, w: jax.jit(lambda w: gibbs.energy(w))(w),
     "estimate": lambda gibbs, w: gibbs.log_prob_estimate(w, KEY),
     "position": lambda gibbs, w: gibbs.position(),
     "prior": lambda gibbs, w: gibbs.sample_prior(KEY),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..core import DeclarationError, automatic, eager, known, refuted, settings_of, weights_of
+from ..core import DeclarationError, eager, known, refuted, settings_of, weights_of
 from ..declare import (
     AbstractCountedTerm,
     AbstractDataTerm,
@@ -140,7 +140,7 @@ def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
     kind = jnp.result_type(float)
     for path, leaf in weights.items():
         _check_leaf(path, leaf, kind)
-    return model, {path: automatic(jnp.asarray(leaf, kind)) for path, leaf in weights.items()}
+    return model, {path: jnp.asarray(leaf, kind) for path, leaf in weights.items()}
 
 
 def check_settings(declared: PyTree, model: PyTree) -> None:

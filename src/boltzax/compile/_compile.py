@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core import DeclarationError, eager, refuted, weights_of
+from ..core import DeclarationError, automatic, eager, refuted, weights_of
 from ..declare import (
     AbstractChart,
     AbstractDataTerm,
@@ -61,13 +61,13 @@ def compile(
         DeclarationError: Naming the argument, what it got, what was expected and the mend, before
             anything is traced or sampled.
     """
-    terms = check_terms(energy)
+    terms = check_terms(automatic(energy) if isinstance(energy, AbstractEnergy) else energy)
     declared, base = check_weights(terms)
     value = check_beta(beta, terms)
     _check_choices(integral, modes, marginalise)
     if chart is not None:
         check_chart("chart", chart)
-    prior = _as_prior(prior)
+    prior = automatic(_as_prior(prior))
     lowered = coordinates(base, chart, prior.resolve)
     data = tuple((f, t) for f, t in terms if not isinstance(t, Localisation))
     springs = tuple((f, t) for f, t in terms if isinstance(t, Localisation))

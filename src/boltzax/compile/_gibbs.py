@@ -5,7 +5,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, eager, known, refuted, state_of, weights_of, with_weights
+from ..core import (
+    DeclarationError,
+    automatic,
+    eager,
+    known,
+    refuted,
+    state_of,
+    weights_of,
+    with_weights,
+)
 from ..declare import in_support
 from ._check import check_betas, check_number, check_settings
 from ._coordinates import Coordinates, Weights
@@ -85,7 +94,9 @@ class Gibbs(eqx.Module):
         check_settings(self.declared, model)
         # strong types: a weak one would let a model compute in fewer digits than its draws do
         base = self.coordinates.base
-        weights = {k: jnp.asarray(v, base[k].dtype) for k, v in weights_of(model).items()}
+        weights = {
+            k: jnp.asarray(v, base[k].dtype) for k, v in automatic(weights_of(model)).items()
+        }
         return self.potential.energy_at(weights)
 
     @eager
@@ -97,7 +108,7 @@ class Gibbs(eqx.Module):
                 the model has other settings (numbers that are not weights).
         """
         check_settings(self.declared, self.declared if model is None else model)
-        given = weights_of(self.declared if model is None else model)
+        given = automatic(weights_of(self.declared if model is None else model))
         shapes = {path: leaf.shape for path, leaf in self.coordinates.base.items()}
         if {path: jnp.shape(leaf) for path, leaf in given.items()} != shapes:
             raise DeclarationError(

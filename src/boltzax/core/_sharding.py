@@ -1,8 +1,11 @@
 """Arrays over several devices, laid out so that the compiler splits what depends on them."""
 
+from typing import Any
+
 import jax
 from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding
+from jaxtyping import PyTree
 
 
 def automatic_mesh(mesh: Mesh) -> Mesh:
@@ -13,11 +16,17 @@ def automatic_mesh(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
 
 
-def automatic(array: jax.Array) -> jax.Array:
-    """The same array, on the devices where it is, over a mesh of automatic axes."""
-    sharding = None if isinstance(array, Tracer) else array.sharding
+def automatic(tree: PyTree) -> PyTree:
+    """The same arrays, on the devices where they are, over meshes of automatic axes."""
+    return jax.tree.map(_automatic, tree)
+
+
+def _automatic(leaf: Any) -> Any:
+    if not isinstance(leaf, jax.Array) or isinstance(leaf, Tracer):
+        return leaf
+    sharding = leaf.sharding
     if not isinstance(sharding, NamedSharding) or not isinstance(sharding.mesh, Mesh):
-        return array
+        return leaf
     if AxisType.Explicit not in sharding.mesh.axis_types:
-        return array
-    return jax.device_put(array, NamedSharding(automatic_mesh(sharding.mesh), sharding.spec))
+        return leaf
+    return jax.device_put(leaf, NamedSharding(automatic_mesh(sharding.mesh), sharding.spec))
