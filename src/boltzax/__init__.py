@@ -2,9 +2,9 @@
 
     declare -> compile -> sample / anneal -> observe -> report
 
-`boltzax.plot`, `boltzax.to_xarray`, `boltzax.ZarrSink`, `boltzax.open_zarr`, `boltzax.load_trace`
-(which need matplotlib, xarray and zarr) and `boltzax.testing` (which needs hypothesis) are imported
-when first used.
+`boltzax.plot`, `boltzax.save`, `boltzax.load`, `boltzax.to_xarray`, `boltzax.ZarrSink`,
+`boltzax.open_zarr`, `boltzax.load_trace` (which need matplotlib, xarray and zarr) and
+`boltzax.testing` (which needs hypothesis) are imported when first used.
 """
 
 from . import interfaces as interfaces

@@ -4,7 +4,9 @@ import importlib
 from typing import Any
 
 LAZY = {
-    **dict.fromkeys(("plot", "to_xarray", "ZarrSink", "open_zarr", "load_trace"), "report"),
+    **dict.fromkeys(
+        ("plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace"), "report"
+    ),
     "testing": "testing",
 }
 """Each of these names, and the folder that it lies in."""

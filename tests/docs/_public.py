@@ -29,8 +29,11 @@ def public_names() -> dict[str, Any]:
     return {name: value for name, value in names.items() if not inspect.ismodule(value)}
 
 
-def parameters(value: Any) -> list[str]:
-    """The parameters that a call takes; none of an abstract class, which is never called."""
+def parameters(value: Any, starred: bool = False) -> list[str]:
+    """The parameters that a call takes, `*args` and the like only if asked for.
+
+    None of an abstract class, which is never called.
+    """
     abstract = inspect.isclass(value) and value.__name__.startswith("Abstract")
     if not callable(value) or abstract:
         return []
@@ -39,7 +42,7 @@ def parameters(value: Any) -> list[str]:
     except ValueError:  # an exception without an `__init__` of its own
         return []
     bare = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    return [name for name, each in found.items() if each.kind not in bare]
+    return [name for name, each in found.items() if starred or each.kind not in bare]
 
 
 def members(value: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ NAMESPACES = [
     "boltzax.meanfield", "boltzax.models", "boltzax.temperature", "boltzax.theory",
     "boltzax.testing",
 ]  # fmt: skip
-LAZY = {"plot", "to_xarray", "ZarrSink", "open_zarr", "load_trace", "testing"}
+LAZY = {"plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace", "testing"}
 
 
 def written(module) -> set[str]:

@@ -2,6 +2,8 @@
 
 from ..core import exported as _exported
 from . import plot as plot
+from ._save import load as load
+from ._save import save as save
 from ._xarray import to_xarray as to_xarray
 from ._zarr import ZarrSink as ZarrSink
 from ._zarr import load_trace as load_trace
