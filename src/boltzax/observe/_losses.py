@@ -85,7 +85,7 @@ class Constant(eqx.Module):
         return self.value
 
 
-def _output(term: AbstractDataTerm) -> jax.ShapeDtypeStruct:
+def _output(term: SquaredError | CrossEntropy) -> jax.ShapeDtypeStruct:
     """Shape and dtype of the model's output."""
     points, _ = term.measure.nodes()
     datum = jax.tree.map(lambda leaf: leaf[0], points)
