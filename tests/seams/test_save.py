@@ -86,9 +86,7 @@ def test_interfaces_and_fixed_points(tmp_path):
     assert repr(bx.load(tmp_path / "entropy")) == repr(entropy)
 
 
-@pytest.mark.skipif(
-    "__reduce__" not in vars(Split), reason="lowered programs cannot be stored"
-)
+@pytest.mark.skipif("__reduce__" not in vars(Split), reason="lowered programs cannot be stored")
 def test_a_local_learning_coefficient(tmp_path):
     data = bx.Empirical((X, 0.5 * X[:, 0]))
     energy = bx.SquaredError(Line(jnp.array(0.5)), data)
