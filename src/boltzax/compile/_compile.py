@@ -67,8 +67,8 @@ def compile(
     _check_choices(integral, modes, marginalise)
     if chart is not None:
         check_chart("chart", chart)
-    prior = automatic(_as_prior(prior))
-    lowered = coordinates(base, chart, prior.resolve)
+    priors = automatic(_as_prior(prior))
+    lowered = coordinates(base, chart, priors.resolve)
     data = tuple((f, t) for f, t in terms if not isinstance(t, Localisation))
     springs = tuple((f, t) for f, t in terms if isinstance(t, Localisation))
     free = tuple(lowered.priors) + tuple(lowered.ties)

@@ -152,7 +152,7 @@ class _Decoder:
         if "dict" in entry:
             return {self.decode(key): self.decode(value) for key, value in entry["dict"]}
         if "tuple" in entry or "list" in entry:
-            parts = [self.decode(each) for each in entry.get("tuple", entry.get("list"))]
+            parts = [self.decode(each) for each in entry.get("tuple", entry.get("list", ()))]
             return tuple(parts) if "tuple" in entry else parts
         if "named" in entry:
             kind = self._code(entry["named"], entry["code"])
