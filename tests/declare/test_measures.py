@@ -21,9 +21,10 @@ from boltzax.declare import (
     IntervalMeasure,
     Subsampled,
 )
-from boltzax.declare._basis import PIECE, integrate_nodes
+from boltzax.declare._basis import integrate_nodes
 from boltzax.testing import measures, signed_measures
 
+MANY = 32_768
 few = settings(max_examples=8, derandomize=True, deadline=None)
 factors = st.floats(-3.0, 3.0).map(lambda x: round(x, 2))
 key = jax.random.key(0)
@@ -426,13 +427,15 @@ def test_a_measure_times_a_measure_is_a_type_error():
         GaussianMeasure() + 1.0
 
 
-@pytest.mark.parametrize("n", [2 * PIECE, 2 * PIECE + 3])
+@pytest.mark.parametrize("n", [2 * MANY, 2 * MANY + 3])
 def test_many_data_are_summed_piece_by_piece(n):
     x = jax.random.normal(jax.random.key(0), (n, 2))
     weights = jnp.stack([jnp.arange(n) / n, jnp.ones(n)])
 
     def pieces(a):
-        return integrate_nodes(lambda z: {"sine": jnp.sin(a * z), "one": z[0]}, x, weights)
+        return integrate_nodes(
+            lambda z: {"sine": jnp.sin(a * z), "one": z[0]}, x, weights, memory=2**20
+        )
 
     def whole(a):
         return {"sine": weights @ jnp.sin(a * x), "one": weights @ x[:, 0]}
@@ -454,4 +457,4 @@ def test_the_memory_of_an_energy_does_not_grow_with_the_data():
         return compiled.memory_analysis().temp_size_in_bytes
 
     # of 64 numbers a datum and layer, what remains is what a datum itself is
-    assert memory(8 * PIECE) - memory(2 * PIECE) < 6 * PIECE * 8 * 8
+    assert memory(8 * MANY) - memory(2 * MANY) < 6 * MANY * 8 * 8

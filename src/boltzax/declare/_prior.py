@@ -208,7 +208,7 @@ def from_normal(path: str, prior: Distribution, u: Array) -> Array:
 def closed_quantile(prior: Distribution) -> bool:
     """Whether numpyro gives the quantiles of a prior in closed form."""
     try:
-        jax.eval_shape(prior.icdf, jnp.full(prior.batch_shape, 0.5))
+        jax.eval_shape(prior.icdf, jnp.full(prior.batch_shape + prior.event_shape, 0.5))
     except (NotImplementedError, ImportError):
         return False
     return True

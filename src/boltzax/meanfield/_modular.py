@@ -43,7 +43,8 @@ class ModularPrior(Distribution):
 
     def __init__(self, modulus: int, gamma: float = 1.0):
         self.modulus = check_modulus(modulus)
-        strength = float(positive("gamma", gamma, zero=True))
+        positive("gamma", gamma, zero=True)
+        strength = float(gamma)  # a table is made of it: a value, also under `jit`
         self.gamma = jnp.asarray(strength)
         size, mean, log_constant = _tables(self.modulus, strength)
         self.size_table, self.mean_table = jnp.asarray(size), jnp.asarray(mean)
@@ -91,7 +92,8 @@ class ModularUnit(eqx.Module):
 
     def __init__(self, modulus: int, scale: float, product: bool = False):
         self.readout = self.left = self.right = jnp.zeros(check_modulus(modulus))
-        self.scale, self.product = float(positive("scale", scale)), bool(product)
+        positive("scale", scale)
+        self.scale, self.product = float(scale), bool(product)
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, " modulus"]:
         p = self.left.shape[0]
@@ -116,7 +118,8 @@ class ModularNet(eqx.Module):
             )
         shape = (int(width), check_modulus(modulus))
         self.readout = self.left = self.right = jnp.zeros(shape)
-        self.scale, self.product = float(positive("scale", scale)), bool(product)
+        positive("scale", scale)
+        self.scale, self.product = float(scale), bool(product)
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, " modulus"]:
         p = self.left.shape[1]
@@ -203,7 +206,8 @@ def modular_split(
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
     """Rows of the table to learn from, a random `fraction` of them, and the others, both sorted."""
     p = check_modulus(modulus)
-    share = float(positive("fraction", fraction))
+    positive("fraction", fraction)
+    share = float(fraction)
     count = round(share * p * p)
     if not 1 <= count <= p * p:
         raise DeclarationError(
@@ -308,7 +312,8 @@ def _parts(modulus, noise, readout_scale, gamma, rows):
         chosen = np.zeros(len(x))
         chosen[rows] = 1
     measure = Empirical((x, y), jnp.asarray(chosen, x.dtype))
-    temperature = float(positive("noise", noise))
+    positive("noise", noise)
+    temperature = float(noise)
     weights = ModularPrior(modulus, gamma)
     positive("readout_scale", readout_scale)
     return measure, temperature, Independent(readout=Normal(), left=weights, right=weights)
