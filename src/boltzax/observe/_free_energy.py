@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ..core import DeclarationError, Estimate, mean_estimate
-from ..sample import Bridges, Trace, bar_series
+from ..sample import Bridges, Trace, bar_series, trace_of
 from ._integration import integration_series
 from ._reference import check_reference, reference_energy
 
@@ -50,9 +50,10 @@ def free_energy(
     rows = jnp.asarray(bridges.requested)
     offset = -trace.betas * reference_energy(trace, reference)
     if method == "bar":
-        return mean_estimate(bar_series(bridges)[rows]).shifted(offset)
+        free = mean_estimate(bar_series(bridges)[rows], exact=True)
+        return trace.vouched(free).shifted(offset)
     series, rule = integration_series(bridges)
-    estimate = mean_estimate(series[rows])
+    estimate = trace.vouched(mean_estimate(series[rows], exact=True))
     error = jnp.hypot(estimate.standard_error, jnp.asarray(rule)[rows])
     return Estimate(estimate.value, error, estimate.ess, estimate.r_hat).shifted(offset)
 
@@ -100,10 +101,11 @@ def entropy(trace: Trace) -> Estimate:
     bridges = _bridges(trace)
     rows = jnp.asarray(bridges.requested)
     heat = bridges.betas[:, None, None] * bridges.energy
-    return mean_estimate((heat - bar_series(bridges))[rows])
+    return trace.vouched(mean_estimate((heat - bar_series(bridges))[rows], exact=True))
 
 
 def _bridges(trace: Trace) -> Bridges:
+    trace = trace_of(trace)
     if trace.bridges is None:
         raise DeclarationError(
             "trace",

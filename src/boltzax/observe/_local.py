@@ -2,13 +2,12 @@
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, mean_estimate, weights_of
+from ..core import DeclarationError, Estimate, Status, mean_estimate, weights_of
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
@@ -21,7 +20,9 @@ from ..sample import (
     HMC,
     SGLD,
     AbstractCheckpoints,
+    AbstractDrawn,
     AbstractKernel,
+    AbstractUnadjusted,
     Identity,
     Placement,
     Trace,
@@ -46,7 +47,7 @@ LARGE = 100_000
 """Number of coordinates above which the default has no Metropolis test, whose step would shrink."""
 
 
-class LocalLearningCoefficient(eqx.Module):
+class LocalLearningCoefficient(AbstractDrawn):
     """`λ̂ = β (⟨E⟩ - E(w*))` with its verdict, its evidence, and the draws behind it.
 
     Args:
@@ -64,6 +65,11 @@ class LocalLearningCoefficient(eqx.Module):
     evidence: Evidence
     trace: Trace
     minimum: PyTree
+
+    @property
+    def reference(self) -> Array:
+        """`E(w*)`."""
+        return self.trace.gibbs.energy_of(self.trace.gibbs.declared)
 
     @property
     def usable(self) -> bool:
@@ -140,7 +146,7 @@ def local_learning_coefficient(
     key_run, key_blocks = jax.random.split(key)
     reference = gibbs.energy_of(gibbs.declared)
     order, thin = step_order(energy, kernel), thinning(energy, kernel)
-    if hasattr(kernel, "scale"):
+    if isinstance(kernel, AbstractUnadjusted):
         runs = halved(gibbs, kernel, reference, key_run, budget, order, thin)
     else:
         runs = [run_once(gibbs, kernel, reference, key_run, budget, thin)]
@@ -153,7 +159,7 @@ def local_learning_coefficient(
     chance = gradient_chance(energy, gibbs, key_blocks)
     sensitivity, sensitivity_error = _sensitivity(gibbs, last, float(estimate.value))
     evidence = Evidence(
-        acceptance=float("nan") if hasattr(kernel, "scale") else last.acceptance,
+        acceptance=float("nan") if isinstance(kernel, AbstractUnadjusted) else last.acceptance,
         divergent=last.divergent,
         r_hat=max(float(run.estimate.r_hat) for run in counted),
         ess=min(float(run.estimate.ess) for run in counted),
@@ -169,7 +175,9 @@ def local_learning_coefficient(
         sensitivity_error=sensitivity_error,
         gradients=sum(run.gradients for run in runs),
     )
-    verdict = _judge(estimate, evidence, biased, matters, chains)
+    stuck = any(bool(jnp.any(run.trace.stuck)) for run in counted)
+    cut = runs[-1].trace.status == Status.interrupted
+    verdict = _judge(estimate, evidence, biased, matters, chains, stuck, bool(cut))
     return LocalLearningCoefficient(estimate, verdict, evidence, last.trace, minimum)
 
 
@@ -217,23 +225,36 @@ def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
 
 
 def _judge(
-    estimate: Estimate, evidence: Evidence, biased: bool, matters: bool, chains: int
+    estimate: Estimate,
+    evidence: Evidence,
+    biased: bool,
+    matters: bool,
+    chains: int,
+    stuck: bool,
+    cut: bool,
 ) -> Verdict:
     value, error = float(estimate.value), float(estimate.standard_error)
     if not math.isfinite(value):
         return Verdict.non_finite
+    if stuck:
+        return Verdict.stuck
+    if cut:
+        return Verdict.interrupted
     if evidence.divergent > 0.01:
         return Verdict.divergent
-    if evidence.r_hat > 1.05 or evidence.ess < 30 * chains:
+    # written so that a number that is missing counts against the estimate
+    if not (evidence.r_hat <= 1.05 and evidence.ess >= 30 * chains):
         return Verdict.not_mixed
     if biased:
         return Verdict.step_bias
     by_noise = evidence.gap_chance > 0.01
     if (matters and not by_noise) or value < -3 * error:
         return Verdict.not_a_minimum
+    if not math.isfinite(evidence.gap + evidence.sensitivity + evidence.sensitivity_error):
+        return Verdict.undecided
     if evidence.sensitivity > 0.5 + evidence.sensitivity_error:
         return Verdict.localisation_dominates
-    if error > 0.2 * abs(value):
+    if not error <= 0.2 * abs(value):
         return Verdict.imprecise
     return Verdict.usable
 

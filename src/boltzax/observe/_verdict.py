@@ -11,6 +11,15 @@ class Verdict(eqx.Enumeration):
         "A chain reached a non-finite energy. It is not dropped: the estimate is not a number. "
         "Try float64, a smaller step, or a stronger localisation."
     )
+    stuck = (
+        "A chain, or one of the weights, never moved: the draws say nothing. Likely causes: a "
+        "gradient that is not a number away from w*, or a step that is zero or far too long. "
+        "Leave out `kernel`, or raise max_gradients (for a longer warm-up)."
+    )
+    interrupted = (
+        "The run was interrupted: the estimate is that of the draws made until then. With "
+        "`checkpoints` the same line goes on from there."
+    )
     divergent = (
         "More than 1% of the trajectories diverged: parts of the posterior were not reached. "
         "Raise the kernel's target_acceptance, or the localisation."
@@ -31,6 +40,11 @@ class Verdict(eqx.Enumeration):
     localisation_dominates = (
         "The coefficient is that of the localising Gaussian more than of the loss: it moves with "
         "the strength γ as fast as γ itself, or nearly. Lower `localisation`."
+    )
+    undecided = (
+        "Whether w* is a minimum, or whether the localisation decides, cannot be told: the descent "
+        "from w* or the sensitivity to γ is not a number. Look for a gradient of the loss that is "
+        "not finite."
     )
     imprecise = (
         "The standard error is more than a fifth of the value when the budget was spent. Raise "
