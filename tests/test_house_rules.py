@@ -1,9 +1,13 @@
 """The house rules, read from the source; each rule is shown to catch a planted violation."""
 
 import ast
+import builtins
 import dataclasses
+import dis
+import importlib
 import inspect
 import re
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -420,3 +424,26 @@ def test_a_planted_violation_is_caught(name):
 
 def test_every_rule_has_a_planted_violation():
     assert {rule for rule, _ in VIOLATIONS.values()} == set(RULES)
+
+
+def undefined_names(code: types.CodeType, known: set[str]) -> set[str]:
+    """Names that functions look up as globals, and that are none."""
+    found = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "LOAD_GLOBAL" and instruction.argval not in known:
+            found.add(instruction.argval)
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            found |= undefined_names(inner, known)
+    return found
+
+
+def test_every_global_name_is_defined(package):
+    """The words of shapes in annotations keep linters from saying so."""
+    planted = compile("def f(x):\n    return lambda: sin(x)", "planted", "exec")
+    assert undefined_names(planted, {"cos"}) == {"sin"}
+    for module in package.texts:
+        loaded = importlib.import_module(module)
+        code = compile(package.texts[module], module, "exec")
+        missing = undefined_names(code, set(vars(loaded)) | set(vars(builtins)))
+        assert not missing, f"{module}: {missing}"

@@ -82,6 +82,7 @@ from .sample import SGNHT as SGNHT
 from .sample import AdamSGLD as AdamSGLD
 from .sample import Checkpoints as Checkpoints
 from .sample import Identity as Identity
+from .sample import Interrupted as Interrupted
 from .sample import Mean as Mean
 from .sample import MinibatchMALA as MinibatchMALA
 from .sample import Placement as Placement

@@ -63,14 +63,15 @@ def test_requested_betas_come_back_in_the_order_given(ladder):
     assert float(again.bridges.betas[0]) == 0.0
 
 
-class Frozen(AbstractKernel):
-    """A kernel that never moves: no ladder equilibrates with it."""
+class Lazy(AbstractKernel):
+    """A kernel that moves by next to nothing: no ladder equilibrates with it."""
 
     def init(self, gibbs, w, key, warmup):
         return w
 
     def step(self, gibbs, state, key, gain, warmup):
-        return state, Move(jnp.zeros(()), jnp.array(False))
+        near = {path: leaf * (1 + 1e-9 * jax.random.normal(key)) for path, leaf in state.items()}
+        return near, Move(jnp.ones(()), jnp.array(False))
 
     def position(self, state):
         return state
@@ -83,10 +84,10 @@ class Frozen(AbstractKernel):
 def test_a_ladder_that_lags_is_flagged(by):
     run = {"key": KEY, "by": by, "draws": 64, "warmup": 0, "least_swap": 0.0}
     betas = np.exp([0.0, 4.0, 8.0, 12.0])
-    trace = bx.anneal(quadratic(), betas, Frozen(), throw=False, **run)
+    trace = bx.anneal(quadratic(), betas, Lazy(), throw=False, **run)
     assert trace.status == bx.Status.lagging
     with pytest.raises(bx.RunError, match="lags behind"):
-        bx.anneal(quadratic(), betas, Frozen(), **run)
+        bx.anneal(quadratic(), betas, Lazy(), **run)
 
 
 @pytest.mark.slow

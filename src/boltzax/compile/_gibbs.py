@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
@@ -104,8 +105,9 @@ class Gibbs(eqx.Module):
         """Coordinates of a model's weights (of the declared model, if none is given).
 
         Raises:
-            DeclarationError: If the weights have other shapes, or lie outside the support, or if
-                the model has other settings (numbers that are not weights).
+            DeclarationError: If the weights have other shapes, or do not lie inside the support (at
+                its edge coordinates are infinite), or if the model has other settings (numbers that
+                are not weights).
         """
         check_settings(self.declared, self.declared if model is None else model)
         given = automatic(weights_of(self.declared if model is None else model))
@@ -125,7 +127,17 @@ class Gibbs(eqx.Module):
                     expected=f"values in {prior.support}",
                     mend="widen the prior, or move the weights inside",
                 )
-        return self.coordinates.unconstrain(given)
+        found = self.coordinates.unconstrain(given)
+        for path, leaf in found.items():
+            if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+                raise DeclarationError(
+                    f"model.{path}",
+                    got="weights whose coordinates are not finite",
+                    expected=f"finite values inside {self.coordinates.priors[path].support}, "
+                    "none at its edge",
+                    mend="move them inside, e.g. by jnp.clip, or widen the prior",
+                )
+        return found
 
     @eager
     def at(self, beta: float | Float[Array, ""]) -> "Gibbs":

@@ -34,15 +34,18 @@ class Estimate(eqx.Module):
     r_hat: Float[Array, "*shape"]
 
     @classmethod
-    def of_series(cls, draws: "Array | np.ndarray") -> "Estimate":
+    def of_series(cls, draws: "Array | np.ndarray", *, exact: bool = False) -> "Estimate":
         """Mean over chains and draws, with the error of an autocorrelated mean.
 
-        A constant sequence has standard error 0, ess = chains x draws and r_hat 1. A non-finite
+        A sequence that never changes says nothing about how far its mean is from the truth: its
+        standard error, ess and r_hat are NaN. So is the r_hat of fewer than 4 draws. A non-finite
         draw makes the whole estimate non-finite: no chain is ever dropped. Runs on the host
         (NumPy), not under `jit`.
 
         Args:
             draws: Numbers with axes `[*batch, chain, draw]`, chain and draw last.
+            exact: Take a constant sequence for a number that is known exactly (such as a free
+                energy at beta = 0): standard error 0, ess = chains x draws, r_hat 1.
 
         Returns:
             An estimate of shape `[*batch]`.
@@ -50,7 +53,7 @@ class Estimate(eqx.Module):
         host = np.asarray(draws, dtype=np.float64)
         *batch, chains, length = host.shape
         flat = host.reshape(-1, chains, length)
-        rows = np.array([_mean_row(row) for row in flat]).reshape(*batch, 4)
+        rows = np.array([_mean_row(row, exact) for row in flat]).reshape(*batch, 4)
         dtype = draws.dtype if jnp.issubdtype(draws.dtype, jnp.floating) else float
         return cls(*(jnp.asarray(rows[..., i], dtype=dtype) for i in range(4)))
 
@@ -131,20 +134,22 @@ def _on_host(index):
 
 
 @typed
-def mean_estimate(draws: Float[Array, "*batch chain draw"]) -> Estimate:
+def mean_estimate(draws: Float[Array, "*batch chain draw"], *, exact: bool = False) -> Estimate:
     """Mean over chains and draws, as `Estimate.of_series`."""
-    return Estimate.of_series(draws)
+    return Estimate.of_series(draws, exact=exact)
 
 
-def _mean_row(row: np.ndarray) -> tuple[float, float, float, float]:
+def _mean_row(row: np.ndarray, exact: bool) -> tuple[float, float, float, float]:
     total = float(row.size)
     value = float(np.mean(row))
     if not np.all(np.isfinite(row)):
         return np.nan, np.nan, 0.0, np.inf
     spread = float(np.std(row))
     if spread <= 1e-14 * max(abs(value), 1e-300):
-        return value, 0.0, total, 1.0
+        return (value, 0.0, total, 1.0) if exact else (value, np.nan, np.nan, np.nan)
     ess = float(diagnostics.effective_sample_size(row[..., None])[0])
     ess = min(max(ess, 1.0), total) if np.isfinite(ess) else 1.0
-    r_hat = float(diagnostics.split_gelman_rubin(row[..., None])[0]) if row.shape[1] >= 4 else 1.0
+    r_hat = (
+        float(diagnostics.split_gelman_rubin(row[..., None])[0]) if row.shape[1] >= 4 else np.nan
+    )
     return value, float(np.std(row, ddof=1)) / np.sqrt(ess), ess, r_hat

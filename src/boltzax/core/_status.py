@@ -11,9 +11,21 @@ class Status(eqx.Enumeration):
         "A chain reached a non-finite log-density. Likely causes: a model that overflows in this "
         "dtype, or a step size that left the support. Try float64 or a proper prior."
     )
+    stuck = (
+        "A chain, or one of its weights, never moved: its draws are one place, and say nothing "
+        "about the measure. Likely causes: a gradient that is not a number (both branches of "
+        "`jnp.where` are differentiated: a norm or a root at 0), a step that is zero or far too "
+        "long, or a start at the edge of the support. The evidence names chains and weights."
+    )
+    interrupted = (
+        "The run was interrupted: it holds the draws made until then. With `checkpoints` the same "
+        "line goes on from there."
+    )
     divergent = (
-        "More than 1% of the trajectories diverged. Likely causes: a step too large for the "
-        "curvature, or a posterior with a funnel. Raise `target_acceptance`, or lower beta."
+        "More than 1% of the trajectories diverged, or ended where the energy is not a number. "
+        "Likely causes: a step too large for the curvature, a posterior with a funnel, or a model "
+        "that is not defined everywhere in its prior. Raise `target_acceptance`, lower beta, or "
+        "narrow the prior."
     )
     not_mixed = (
         "The chains disagree (split r_hat above 1.1 for the energy) or hold fewer than 4 "

@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs
-from ..core import MEMORY, DeclarationError, Estimate, check_memory, map_within, mean_estimate
-from ..sample import Trace
-from ._reference import reference_energy
+from ..core import MEMORY, DeclarationError, Estimate, check_memory, map_within
+from ..sample import AbstractDrawn, Trace, trace_of
+from ._reference import default_reference
 
 
 def coefficient_curve(
-    trace: Trace,
+    trace: Trace | AbstractDrawn,
     betas: Array | np.ndarray | list[float],
-    reference: PyTree | float = 0.0,
+    reference: PyTree | float | None = None,
     *,
     memory: int = MEMORY,
 ) -> Estimate:
@@ -39,6 +39,7 @@ def coefficient_curve(
         DeclarationError: A run at several betas, betas that are not positive, or if weights were
             integrated out and the run kept no draws.
     """
+    result, trace = trace, trace_of(trace)
     wanted = jnp.atleast_1d(jnp.asarray(betas, float))
     if trace.betas.ndim:
         raise DeclarationError(
@@ -54,10 +55,10 @@ def coefficient_curve(
             expected="positive numbers",
             mend="pass e.g. trace.betas * jnp.linspace(0.5, 2.0, 16)",
         )
-    offset = reference_energy(trace, reference)
+    offset = default_reference(result, reference)
     memory = check_memory(memory)
     rows = [_row(trace, beta, offset, memory) for beta in wanted]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+    return trace.vouched(jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows))
 
 
 def _row(trace: Trace, beta: Array, offset: Array, memory: int) -> Estimate:
@@ -65,7 +66,7 @@ def _row(trace: Trace, beta: Array, offset: Array, memory: int) -> Estimate:
     v = jnp.exp(difference - jnp.max(difference))
     v = v / jnp.mean(v)
     mean = jnp.mean(v * energy)
-    plain = mean_estimate(v * (energy - mean))
+    plain = trace.mean_of(v * (energy - mean))
     left = float(jnp.mean(v) ** 2 / jnp.mean(v**2))
     share = float(plain.ess) / energy.size
     ess = left * share * energy.size

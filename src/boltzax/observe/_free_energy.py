@@ -5,8 +5,8 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..core import DeclarationError, Estimate, mean_estimate
-from ..sample import Bridges, Trace, bar_series
+from ..core import DeclarationError, Estimate
+from ..sample import Bridges, Trace, bar_series, trace_of
 from ._integration import integration_series
 from ._reference import check_reference, reference_energy
 
@@ -42,7 +42,7 @@ def free_energy(
         DeclarationError: for a trace without a ladder, an unknown method, or a reference that is
             neither a number nor a model of the declared structure.
     """
-    bridges = _bridges(trace)
+    bridges, trace = _bridges(trace), trace_of(trace)
     if method not in ("bar", "integration"):
         raise DeclarationError(
             "method", got=repr(method), expected="'bar' or 'integration'", mend="choose one"
@@ -50,9 +50,9 @@ def free_energy(
     rows = jnp.asarray(bridges.requested)
     offset = -trace.betas * reference_energy(trace, reference)
     if method == "bar":
-        return mean_estimate(bar_series(bridges)[rows]).shifted(offset)
+        return trace.mean_of(bar_series(bridges)[rows], exact=True).shifted(offset)
     series, rule = integration_series(bridges)
-    estimate = mean_estimate(series[rows])
+    estimate = trace.mean_of(series[rows], exact=True)
     error = jnp.hypot(estimate.standard_error, jnp.asarray(rule)[rows])
     return Estimate(estimate.value, error, estimate.ess, estimate.r_hat).shifted(offset)
 
@@ -97,13 +97,14 @@ def entropy(trace: Trace) -> Estimate:
     Raises:
         DeclarationError: for a trace without a ladder.
     """
-    bridges = _bridges(trace)
+    bridges, trace = _bridges(trace), trace_of(trace)
     rows = jnp.asarray(bridges.requested)
     heat = bridges.betas[:, None, None] * bridges.energy
-    return mean_estimate((heat - bar_series(bridges))[rows])
+    return trace.mean_of((heat - bar_series(bridges))[rows], exact=True)
 
 
 def _bridges(trace: Trace) -> Bridges:
+    trace = trace_of(trace)
     if trace.bridges is None:
         raise DeclarationError(
             "trace",

@@ -19,13 +19,13 @@ from ..core import (
     working_bytes,
 )
 from ..declare import AbstractDataTerm, AbstractEnergy
-from ..sample import Trace
+from ..sample import AbstractDrawn, Trace, trace_of
 from ._comoments import Draws, correlation, covariance, plan, spread
 from ._susceptibility import Values, check_energy, check_observable
 
 
 def influence(
-    trace: Trace,
+    trace: Trace | AbstractDrawn,
     energy: AbstractEnergy,
     query: AbstractEnergy | Callable | None = None,
     *,
@@ -75,6 +75,7 @@ def influence(
         DeclarationError: A trace without draws or with fewer than 4 a chain, an energy without data
             or of another model, and a loss that is not a scalar.
     """
+    trace = trace_of(trace)
     _check_trace(trace)
     _check_sizes(batch_size, chunk)
     memory = check_memory(memory)
@@ -101,7 +102,7 @@ def influence(
         whole = jax.tree.map(lambda *each: jnp.stack(each), *levels)
     else:
         (whole,) = levels
-    whole = whole[..., 0] if total else whole
+    whole = trace.vouched(whole[..., 0] if total else whole)
     return whole if function is None else _unflat(trace, function, whole, trace.betas.ndim)
 
 

@@ -18,6 +18,7 @@ def judge_local(
     *,
     biased: bool,
     stuck: bool,
+    interrupted: bool = False,
     given: bool,
     part: float,
     chains: int,
@@ -31,6 +32,7 @@ def judge_local(
         evidence: What it is judged by.
         biased: Whether the step size is too long to extrapolate from.
         stuck: Whether a chain never moved.
+        interrupted: Whether the run was cut by Ctrl-C.
         given: Whether w* was trained on other data; if not, λ̂ < 0 speaks against w*.
         part: Mass of the data over the mass of those that w* was trained on.
         chains: Number of chains.
@@ -40,6 +42,8 @@ def judge_local(
         return Verdict.non_finite
     if stuck:
         return Verdict.stuck
+    if interrupted:
+        return Verdict.interrupted
     if not evidence.divergent <= 0.01:
         return Verdict.divergent
     if not (evidence.r_hat <= 1.05 and evidence.ess >= 30 * chains):

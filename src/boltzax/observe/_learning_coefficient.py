@@ -4,19 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from ..core import MEMORY, DeclarationError, Estimate, mean_estimate
-from ..sample import Trace
-from ._reference import check_reference, reference_energy
-
-
-def _column(betas: Array) -> Array:
-    """Betas with axes for chain and draw."""
-    return betas.reshape((*betas.shape, 1, 1))
+from ..core import MEMORY, DeclarationError, Estimate
+from ..sample import AbstractDrawn, Trace, trace_of
+from ._reference import check_reference, default_reference, reference_energy
 
 
 def learning_coefficient(
-    trace: Trace,
-    reference: PyTree | float = 0.0,
+    trace: Trace | AbstractDrawn,
+    reference: PyTree | float | None = None,
     *,
     plain: bool = False,
     key: PRNGKeyArray | None = None,
@@ -27,7 +22,9 @@ def learning_coefficient(
     For a regular model of d parameters `λ̂ → d/2`; `λ̂ = β ∂F/∂β` for `E_ref = 0` (Watanabe 2009).
 
     Args:
-        reference: `E_ref`. 0 for a realisable population loss (the global coefficient); a model
+        trace: A run, or a result that has one.
+        reference: `E_ref`. If None, `E(w*)` of a `LocalLearningCoefficient`, and 0 of a trace; the
+            choices are 0 for a realisable population loss (the global coefficient); a model
             `w*` for the local coefficient at `w*`, whose full energy is then subtracted (Lau et al.
             2023, arXiv:2308.12108); or a number.
         plain: Average the energy of full draws, the weights that were integrated out drawn again.
@@ -35,12 +32,13 @@ def learning_coefficient(
             target (Rao-Blackwell): same mean, smaller error. Needs `keep=True` in the run.
         memory: Bytes of intermediate values at once, for `plain`.
     """
-    offset = reference_energy(trace, reference)
+    offset = default_reference(trace, reference)
+    trace = trace_of(trace)
     energy = trace.evaluate(trace.gibbs.energy_of, key, memory=memory) if plain else trace.energy
-    return mean_estimate(_column(trace.betas) * (energy - offset))
+    return trace.mean_of(energy - offset).scaled(trace.betas)
 
 
-def wbic(trace: Trace, n: int, *, reference: PyTree | float = 0.0) -> Estimate:
+def wbic(trace: Trace | AbstractDrawn, n: int, *, reference: PyTree | float = 0.0) -> Estimate:
     """Widely applicable Bayesian information criterion, `n ⟨L - L_ref⟩` at `β = n / log n`.
 
     `L` is the mean loss. By default the value is absolute: it estimates the free energy at
@@ -65,6 +63,7 @@ def wbic(trace: Trace, n: int, *, reference: PyTree | float = 0.0) -> Estimate:
             expected="a number of data above 1 (log n divides)",
             mend="pass the number of data that the mean loss is over",
         )
+    trace = trace_of(trace)
     mass = trace.gibbs.masses[0]
     wanted = n / np.log(n) / float(mass)
     if not np.allclose(np.asarray(trace.betas), wanted, rtol=1e-6):
@@ -74,16 +73,18 @@ def wbic(trace: Trace, n: int, *, reference: PyTree | float = 0.0) -> Estimate:
             expected=f"beta = {wanted:.6g}, that is n/log n times the mean loss",
             mend=f"compile with beta=bx.temperature.watanabe({n})",
         )
-    return mean_estimate((trace.energy - reference_energy(trace, reference)) * (n / mass))
+    excess = trace.energy - reference_energy(trace, reference)
+    return trace.mean_of(excess * (n / mass))
 
 
-def heat_capacity(trace: Trace) -> Estimate:
+def heat_capacity(trace: Trace | AbstractDrawn) -> Estimate:
     """`C(β) = β² Var E = -β² ∂²F/∂β²`, dimensionless; shape `[*beta]`.
 
     The variance given the draws (over weights that were integrated out) is included in closed form.
     `C = λ̂ - ∂λ̂/∂log β`, and `C → λ` as λ̂ does; for a regular model of d parameters `d/2`.
     """
-    return mean_estimate(_column(trace.betas) ** 2 * _variance_series(trace))
+    trace = trace_of(trace)
+    return trace.mean_of(_variance_series(trace)).scaled(trace.betas**2)
 
 
 def _variance_series(trace: Trace) -> Array:
@@ -93,7 +94,9 @@ def _variance_series(trace: Trace) -> Array:
     return centred**2 * count / max(count - 1, 1) + trace.energy_variance
 
 
-def effective_dimension(trace: Trace, reference: PyTree | float | None = None) -> Estimate:
+def effective_dimension(
+    trace: Trace | AbstractDrawn, reference: PyTree | float | None = None
+) -> Estimate:
     """`2 λ̂(β) = 2 β (⟨E⟩ - E_ref)`: the number of quadratic directions that the posterior resolves.
 
     Equipartition gives every resolved direction half a unit of `β ⟨E - E_ref⟩`; equal to the
@@ -110,4 +113,6 @@ def effective_dimension(trace: Trace, reference: PyTree | float | None = None) -
     Raises:
         DeclarationError: without a reference where one is needed.
     """
-    return learning_coefficient(trace, check_reference(trace, reference)).scaled(2.0)
+    if not isinstance(trace, AbstractDrawn):
+        reference = check_reference(trace_of(trace), reference)
+    return learning_coefficient(trace, reference).scaled(2.0)

@@ -2,13 +2,12 @@
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, check_on_host, weights_of
+from ..core import DeclarationError, Estimate, Status, check_on_host, weights_of
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
@@ -21,7 +20,9 @@ from ..sample import (
     HMC,
     SGLD,
     AbstractCheckpoints,
+    AbstractDrawn,
     AbstractKernel,
+    AbstractUnadjusted,
     Identity,
     Placement,
     Trace,
@@ -47,7 +48,7 @@ LARGE = 100_000
 """Number of coordinates above which the default has no Metropolis test, whose step would shrink."""
 
 
-class LocalLearningCoefficient(eqx.Module):
+class LocalLearningCoefficient(AbstractDrawn):
     """`λ̂ = β (⟨E⟩ - E(w*))` with its verdict, its evidence, and the draws behind it.
 
     Args:
@@ -65,6 +66,11 @@ class LocalLearningCoefficient(eqx.Module):
     evidence: Evidence
     trace: Trace
     minimum: PyTree
+
+    @property
+    def reference(self) -> Array:
+        """`E(w*)`."""
+        return self.trace.gibbs.energy_of(self.trace.gibbs.declared)
 
     @property
     def usable(self) -> bool:
@@ -158,7 +164,7 @@ def local_learning_coefficient(
     key_run, key_evidence = jax.random.split(key)
     reference = gibbs.energy_of(gibbs.declared)
     order, thin = step_order(energy, kernel), thinning(energy, kernel)
-    exact = not hasattr(kernel, "scale")
+    exact = not isinstance(kernel, AbstractUnadjusted)
     if exact:
         runs = [run_once(gibbs, kernel, reference, key_run, budget, thin)]
     else:
@@ -166,12 +172,12 @@ def local_learning_coefficient(
     estimate, biased = extrapolated(runs, order)
     evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, exact, key_evidence)
     part = data_mass(gibbs) / data_mass(trained.gibbs) if trained.given else 1.0
-    stuck = any(run.stuck for run in settled(runs))
     verdict = judge_local(
         estimate,
         evidence,
         biased=biased,
-        stuck=stuck,
+        stuck=any(bool(jnp.any(run.trace.stuck)) for run in settled(runs)),
+        interrupted=bool(runs[-1].trace.status == Status.interrupted),
         given=trained.given,
         part=part,
         chains=chains,

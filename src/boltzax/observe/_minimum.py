@@ -17,7 +17,10 @@ BLOCKS = 32
 
 @eqx.filter_jit
 def descend(gibbs: Gibbs, w: Weights, iterations: int = 200) -> tuple[Weights, Float[Array, ""]]:
-    """The localised minimum next to `w`: L-BFGS on `-log p`, and the energy there."""
+    """The localised minimum next to `w`: L-BFGS on `-log p`, and the energy there.
+
+    The energy is NaN if the gradient at `w` is not finite: nothing was descended.
+    """
     optimiser = optax.lbfgs(memory_size=10)
 
     def loss(w):
@@ -26,23 +29,25 @@ def descend(gibbs: Gibbs, w: Weights, iterations: int = 200) -> tuple[Weights, F
     both = optax.value_and_grad_from_state(loss)
 
     def step(carry):
-        w, state, best, where, count = carry
+        w, state, best, where, defined, count = carry
         value, gradient = both(w, state=state)
         updates, state = optimiser.update(
             gradient, state, w, value=value, grad=gradient, value_fn=loss
         )
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
+        defined &= (count > 0) | jnp.all(jnp.stack(finite))
         better = value < best
         where = jax.tree.map(lambda a, b: jnp.where(better, a, b), w, where)
         w = optax.apply_updates(w, updates)
-        return w, state, jnp.minimum(value, best), where, count + 1
+        return w, state, jnp.minimum(value, best), where, defined, count + 1
 
     def go_on(carry):
         return carry[-1] < iterations
 
-    begin = (w, optimiser.init(w), jnp.asarray(jnp.inf), w, 0)
+    begin = (w, optimiser.init(w), jnp.asarray(jnp.inf), w, jnp.array(True), 0)
     final = jax.lax.while_loop(go_on, step, begin)
-    lowest = final[3]
-    return lowest, gibbs.energy(lowest)
+    lowest, defined = final[3], final[4]
+    return lowest, jnp.where(defined, gibbs.energy(lowest), jnp.nan)
 
 
 def gradient_chance(
@@ -59,6 +64,8 @@ def gradient_chance(
     if pieces is None:
         return None
     gram = np.asarray(_gram(pieces, gibbs, gibbs.position()))
+    if not np.all(np.isfinite(gram)):
+        return float("nan")
     off = gram - np.diag(np.diag(gram))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(trials, len(gram)))
     null = np.einsum("ta,ab,tb->t", signs, off, signs)

@@ -143,7 +143,7 @@ def _series(part: Phase, offset: Array) -> tuple[Array, Array]:
 
 def _own(part: Phase, series: Array) -> Estimate:
     """The mean of a series; no more draws are effective than the shares leave (Kish 1965)."""
-    estimate = mean_estimate(series)
+    estimate = part.trace.mean_of(series, exact=True)
     total, squares = (jnp.sum(part.share**power, axis=(-2, -1)) for power in (1, 2))
     ess = jnp.minimum(estimate.ess, total**2 / squares)
     return Estimate(estimate.value, estimate.standard_error, ess, estimate.r_hat)
@@ -155,7 +155,7 @@ def _centred(series: Array) -> Array:
 
 def _total(value: Array, moves: Sequence[Array]) -> Estimate:
     """A value whose error is that of a sum over independent runs."""
-    parts = [mean_estimate(move) for move in moves]
+    parts = [mean_estimate(move, exact=True) for move in moves]
     error = jnp.sqrt(sum(part.standard_error**2 for part in parts))
     ess = jnp.min(jnp.stack([part.ess for part in parts]), axis=0)
     return Estimate(value, error, ess, jnp.max(jnp.stack([e.r_hat for e in parts]), axis=0))

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..core import DeclarationError, mean_estimate, weights_of
-from ..sample import Trace
+from ..sample import AbstractDrawn, Trace, trace_of
 
 
 def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
@@ -25,6 +25,15 @@ def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""
             mend="pass the model w* whose energy is subtracted, or its energy",
         )
     return trace.gibbs.energy_of(reference)
+
+
+def default_reference(
+    trace: Trace | AbstractDrawn, reference: PyTree | float | None
+) -> Float[Array, ""]:
+    """`E_ref`; if none is given that of the result, which is 0 for a bare trace."""
+    if reference is None and isinstance(trace, AbstractDrawn):
+        return trace.reference
+    return reference_energy(trace_of(trace), 0.0 if reference is None else reference)
 
 
 def _number(reference) -> Float[Array, ""]:

@@ -10,9 +10,20 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import Estimate, mean_estimate
+from ..core import Estimate, Status, mean_estimate
 from ..declare import AbstractEnergy, subsamplings
-from ..sample import AbstractCheckpoints, AbstractKernel, Chains, Placement, Trace, judge, loop
+from ..sample import (
+    AbstractCheckpoints,
+    AbstractKernel,
+    AbstractUnadjusted,
+    Chains,
+    Interrupted,
+    Placement,
+    Trace,
+    check_start,
+    judge,
+    loop,
+)
 
 WARMUP, LEAST = 500, 400
 """Trajectories of warm-up, and draws at the least, of samplers with a Metropolis test."""
@@ -42,14 +53,14 @@ class Run:
     acceptance: float
     divergent: float
     gradients: int
-    last: Weights | None = None
-    log_step: Array | None = None
-    stuck: bool = False
+    states: PyTree
 
 
 def step_order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
     """The power of the step with which the law is off."""
-    return 1 if subsamplings(energy) else getattr(kernel, "order", 1)
+    if isinstance(kernel, AbstractUnadjusted) and not subsamplings(energy):
+        return kernel.order
+    return 1
 
 
 SHARES = (0.4, 0.3, 0.15, 0.15)
@@ -57,7 +68,13 @@ SHARES = (0.4, 0.3, 0.15, 0.15)
 
 
 def halved(
-    gibbs: Gibbs, kernel, reference: Array, key: PRNGKeyArray, budget: Budget, order: int, thin: int
+    gibbs: Gibbs,
+    kernel: AbstractUnadjusted,
+    reference: Array,
+    key: PRNGKeyArray,
+    budget: Budget,
+    order: int,
+    thin: int,
 ) -> list[Run]:
     """Runs at ever shorter steps, until the last two agree well enough to extrapolate."""
     part = dataclasses.replace(
@@ -77,13 +94,15 @@ def halved(
         own = jax.random.fold_in(key, level)
         run = run_once(gibbs, scaled, reference, own, part, thin, start)
         runs.append(dataclasses.replace(run, scale=scale))
+        if run.trace.status == Status.interrupted:
+            break
         finite = [each for each in runs if np.isfinite(float(each.estimate.value))]
         if len(finite) >= 2 and not extrapolated(runs, order)[1]:
             break
         if finite and finite[-1] is runs[-1]:
             # the next run goes on from here, at a step that is a part of the same
-            start = run.last
-            kernel = _at_step(kernel, run.log_step)
+            start = jax.vmap(kernel.position)(run.states)
+            kernel = kernel.at_step(run.states)
     return runs
 
 
@@ -125,13 +144,15 @@ def run_once(
     """Draw until the error is small or the budget is spent; then leave out what still moved."""
     rows = 25
     warmup = WARMUP
-    if hasattr(kernel, "scale"):
+    if isinstance(kernel, AbstractUnadjusted):
         warmup = min(1000, max(200, budget.max_gradients // (4 * budget.chains)))
     most = max(LEAST, budget.max_gradients // (budget.chains * thin))
     if start is None:
+        place = gibbs.position()
+        check_start(gibbs, place, key, kernel)
         start = {
             path: jnp.broadcast_to(leaf, (budget.chains, *leaf.shape))
-            for path, leaf in gibbs.position().items()
+            for path, leaf in place.items()
         }
     placed = gibbs
     if budget.placement is not None:
@@ -162,39 +183,35 @@ def run_once(
         wanted = budget.tolerance * abs(float(found.value))
         return settled and float(found.standard_error) < wanted
 
-    state, records = loop(
-        dynamics, start, key, warmup=warmup, draws=most, thin=thin, rows=rows, stop=stop,
-        progress=budget.progress, checkpoints=budget.checkpoints,
-    )  # fmt: skip
+    status = None
+    try:
+        state, records = loop(
+            dynamics, start, key, warmup=warmup, draws=most, thin=thin, rows=rows, stop=stop,
+            progress=budget.progress, checkpoints=budget.checkpoints,
+        )  # fmt: skip
+    except Interrupted as cut:
+        (state, records), status = cut.result, Status.interrupted
     burn_in, kept = _settled(series(records["energy"]))
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1)[:, burn_in:], records)
     slow = np.asarray(records["log_prior"], float)
     names = ("energy", "energy_variance", "acceptance", "divergent")
-    status = judge(records["energy"], records["divergent"], 1.1)
+    status = judge(records, 1.1) if status is None else status
+    kept_records = [records[name] for name in names]
     trace = Trace(
-        gibbs, *(records[n] for n in names), records.get("w"), status, None, records["gradients"]
-    )
+        gibbs, *kept_records, records.get("w"), status, None, records["gradients"],
+        moved=records["moved"],
+    )  # fmt: skip
     return Run(
         1.0,
-        careful_estimate(kept, slow),
+        trace.vouched(careful_estimate(kept, slow)),
         trace,
         records["log_prior"],
         burn_in,
         float(jnp.mean(records["acceptance"])),
         float(jnp.mean(records["divergent"])),
         int(jnp.sum(records["gradients"][:, -1])),
-        jax.vmap(kernel.position)(state[0]) if hasattr(kernel, "scale") else None,
-        state[0].step.log_step if hasattr(kernel, "scale") else None,
-        bool(np.any(np.ptp(kept, axis=1) + np.ptp(slow, axis=1) == 0)),
+        None if state is None else state[0],
     )
-
-
-def _at_step(kernel: AbstractKernel, log_step: Array | None) -> AbstractKernel:
-    """The kernel at the step that a run has found, if it had to find one."""
-    if log_step is None or getattr(kernel, "step_size", 1.0) is not None:
-        return kernel
-    found = jnp.exp(jnp.mean(log_step))
-    return eqx.tree_at(lambda k: k.step_size, kernel, found, is_leaf=lambda x: x is None)
 
 
 KEPT = 40_000
@@ -249,7 +266,7 @@ def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
 
 def thinning(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
     """Steps a draw: where steps are cheap, the full energy of a draw takes a sixth of the time."""
-    if not hasattr(kernel, "scale"):
+    if not isinstance(kernel, AbstractUnadjusted):
         return 1
     ratios = [x.empirical.size / x.batch_size for x in subsamplings(energy)]
     return int(min(max(2 * max(ratios, default=1.0), 8), 1000))

@@ -7,11 +7,11 @@ from jaxtyping import PRNGKeyArray
 
 from ..core import MEMORY, Estimate
 from ..declare import AbstractMeasure
-from ..sample import Trace
+from ..sample import AbstractDrawn, Trace, trace_of
 
 
 def spectrum(
-    trace: Trace,
+    trace: Trace | AbstractDrawn,
     measure: AbstractMeasure,
     count: int,
     *,
@@ -31,4 +31,4 @@ def spectrum(
         c = basis.coefficients(model, count)
         return jnp.log(c**2) if log else c**2
 
-    return trace.mean(squares, key, memory=memory)
+    return trace_of(trace).mean(squares, key, memory=memory)

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import MEMORY, DeclarationError, Estimate, mean_estimate, weights_of, with_weights
+from ..core import MEMORY, DeclarationError, Estimate, weights_of, with_weights
 from ..declare import AbstractEnergy, Localisation
-from ..sample import Trace
+from ..sample import AbstractDrawn, Trace, trace_of
 
 
 def susceptibility(
-    trace: Trace,
+    trace: Trace | AbstractDrawn,
     observable: Callable | AbstractEnergy,
     perturbation: AbstractEnergy,
     *,
@@ -43,6 +43,7 @@ def susceptibility(
         DeclarationError: A trace without draws, a perturbation that is not an energy, has a
             `Localisation` in it (which β does not multiply) or is of another model.
     """
+    trace = trace_of(trace)
     check_energy(trace, "perturbation", perturbation)
     a, b = check_observable(trace, "observable", observable), Values(perturbation)
     series, other = trace.evaluate(lambda model: (a(model), b(model)), key, memory=memory)
@@ -52,10 +53,10 @@ def susceptibility(
         here = _centred(values, axis)
         there = _centred(other, axis)
         count = other.shape[axis] * other.shape[axis + 1]
-        shape = (*trace.betas.shape, 1, 1, *(1,) * (here.ndim - axis - 2))
-        factor = -trace.betas.reshape(shape) * (count / max(count - 1, 1))
-        product = factor * here * there.reshape((*other.shape, *(1,) * (here.ndim - other.ndim)))
-        return mean_estimate(jnp.moveaxis(product, (axis, axis + 1), (-2, -1)))
+        product = here * there.reshape((*other.shape, *(1,) * (here.ndim - other.ndim)))
+        mean = trace.mean_of(product)
+        betas = trace.betas.reshape((*trace.betas.shape, *(1,) * (here.ndim - axis - 2)))
+        return mean.scaled(-betas * (count / max(count - 1, 1)))
 
     return jax.tree.map(response, series)
 

@@ -16,6 +16,10 @@ class Verdict(eqx.Enumeration):
         "gradient that is not a number away from w*, or a step that is zero or far too long. "
         "Leave out `kernel`, or raise max_gradients (for a longer warm-up)."
     )
+    interrupted = (
+        "The run was interrupted: the estimate is that of the draws made until then. With "
+        "`checkpoints` the same line goes on from there."
+    )
     divergent = (
         "More than 1% of the trajectories diverged: parts of the posterior were not reached. "
         "Raise the kernel's target_acceptance, or the localisation."

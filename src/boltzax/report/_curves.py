@@ -195,6 +195,7 @@ def _mark(ax: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray) -> None:
 
 def _top(y, error, plateau, limit) -> float:
     """Upper end of the frame: the data stay large, and only near lines are let in."""
-    top = float(np.max(y + 2 * error))
+    # an error that is not a number widens nothing
+    top = float(np.nanmax(y + 2 * np.nan_to_num(error)))
     lines = [float(value) for value in (plateau, limit) if value is not None]
     return 1.12 * max([top, *(value for value in lines if value < 3 * top)])

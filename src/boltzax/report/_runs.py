@@ -3,12 +3,13 @@
 import numpy as np
 
 from ..core import DeclarationError
-from ..sample import Trace
+from ..sample import AbstractDrawn, Trace, trace_of
 from ._axes import BLUE, CYCLE, GREY, Axes, axes_of, legend
 
 
-def trace(trace: Trace, *, ax: Axes | None = None, level: int = -1) -> Axes:
+def trace(trace: Trace | AbstractDrawn, *, ax: Axes | None = None, level: int = -1) -> Axes:
     """The energy of every chain against the draw, at one of the temperatures (the last)."""
+    trace = trace_of(trace)
     energy = np.asarray(trace.energy, float)
     energy = energy.reshape(-1, *energy.shape[-2:])
     if not -len(energy) <= level < len(energy):
@@ -37,7 +38,7 @@ def ladder(trace: Trace, *, ax: Axes | None = None, least: float = 0.15) -> Axes
     A bar a pair, between its levels in log beta (the first pair reaches down to the prior,
     beta = 0); `least` is the rate below which `anneal` refines.
     """
-    bridges = trace.bridges
+    bridges = trace_of(trace).bridges
     if bridges is None:
         raise DeclarationError(
             "trace",

@@ -14,10 +14,11 @@ from xarray import Dataset, DataTree
 from xarray import open_zarr as open_zarr
 
 from ..core import Status, path_name
-from ..sample import Trace
+from ..sample import AbstractDrawn, Trace, trace_of
+from ._names import stored_name, stored_values
 
 
-def to_xarray(trace: Trace, key: PRNGKeyArray | None = None) -> DataTree:
+def to_xarray(trace: Trace | AbstractDrawn, key: PRNGKeyArray | None = None) -> DataTree:
     """The draws as a `DataTree` with the groups and dimensions of ArviZ: `chain, draw` first.
 
     - `posterior`: every free weight by path, in the model's own coordinates (frozen and tied ones
@@ -28,11 +29,15 @@ def to_xarray(trace: Trace, key: PRNGKeyArray | None = None) -> DataTree:
     - `ladder`, of an annealed run: `energy` and `energy_variance` at every level, `swap_rate` by
       pair, `round_trips` by chain.
 
+    Names that cannot stand are escaped (`/` is `%2f`, a weight called `beta` is `%62eta`); the
+    attribute `name` of a variable has the path as it is in the trace.
+
     A run at several temperatures has a dimension `beta` after `chain, draw`. The attributes say
     what became of the run (`status`), what was sampled (`gibbs`) and by which version.
 
     ArviZ 1 reads the tree itself; for older ones use `arviz.InferenceData.from_datatree(tree)`.
     """
+    trace = trace_of(trace)
     groups = {"sample_stats": _statistics(trace)}
     if trace.w is not None:
         groups = {"posterior": _posterior(trace, key)} | groups
@@ -85,8 +90,10 @@ def _dataset(trace: Trace, leaves: dict[str, Array]) -> Dataset:
     variables = {}
     for name, leaf in leaves.items():
         front = jnp.moveaxis(leaf, (several, several + 1), (0, 1))
-        own = [f"{name}_dim_{i}" for i in range(leaf.ndim - several - 2)]
-        variables[name] = (["chain", "draw", *betas, *own], np.asarray(front))
+        place = stored_name(name)
+        dims = ["chain", "draw", *betas]
+        dims += [f"{place}_dim_{i}" for i in range(leaf.ndim - several - 2)]
+        variables[place] = (dims, stored_values(np.asarray(front)), {"name": name})
     *_, chains, draws = trace.energy.shape
     places = {"chain": np.arange(chains), "draw": np.arange(draws)}
     if several < 2:

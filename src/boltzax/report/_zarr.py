@@ -3,25 +3,26 @@
 The store is one group, laid out as xarray reads it: an array for each record, dimensions
 `chain, draw, *beta`. Its quirks: only whole chunks are written, each by one write, because a kill
 in the middle of a chunk that holds earlier draws would lose them; the array `written` marks the
-draws that are there, and is written last; zarr knows no bfloat16, which is stored as float32.
+draws that are there, and is written last; chunks equal to the fill value are left out unless each
+opened array is told otherwise, and would then look lost; a name with `/` makes folders.
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from ..compile import Gibbs
-from ..core import DeclarationError, RunError, map_within
+from ..core import DeclarationError, RunError
 from ..sample import (
+    AbstractGibbsDynamics,
     AbstractSink,
-    Chains,
     Plan,
     Trace,
     describe,
@@ -31,9 +32,16 @@ from ..sample import (
     made_by,
 )
 from . import _xarray
+from ._derived import mapped
+from ._names import stored_name, stored_values
 
 NAMES = {"acceptance": "acceptance_rate", "divergent": "diverging"}
 """Names of ArviZ for records that have one."""
+RECORDS = {
+    "energy", "energy_variance", "acceptance_rate", "diverging", "log_prior", "gradients", "moved",
+    "who", "swap", "up", "down", "w", "beta", "written", "chain", "draw",
+}  # fmt: skip
+"""Names that `derive` cannot have."""
 LARGEST = 2**26
 """Bytes of a chunk, beyond which the axes of a weight are split."""
 
@@ -72,6 +80,22 @@ class ZarrSink(AbstractSink):
                 expected="a number of bytes",
                 mend="pass e.g. 2**28",
             )
+        derived = self.derive or {}
+        good = isinstance(derived, dict) and all(
+            isinstance(name, str) and callable(fn) for name, fn in derived.items()
+        )
+        taken = {name for name in derived if name in RECORDS or f"{name}".startswith("w.")}
+        if not good or taken:
+            raise DeclarationError(
+                "derive",
+                got=f"{sorted(taken) if good else derived!r:.80}",
+                expected="functions of the model, under names that no record has",
+                mend="pass e.g. {'norm': lambda model: jnp.sum(model.w**2)}",
+            )
+
+    def part(self, name: str) -> "ZarrSink":
+        """A store in a folder of this folder, for one run of several."""
+        return dataclasses.replace(self, path=Path(self.path) / name)
 
     def begin(self, plan: Plan, done: int) -> Callable[[int, PyTree], PyTree]:
         """The writer of a run. Only the first process writes; all must call it."""
@@ -79,7 +103,7 @@ class ZarrSink(AbstractSink):
         store = None
         if jax.process_index() == 0:
             store = _Store(Path(self.path).absolute(), plan, found, done)
-        derived = {name: _mapped(fn) for name, fn in (self.derive or {}).items()}
+        derived = {name: mapped(fn) for name, fn in (self.derive or {}).items()}
 
         def write(first: int, records: PyTree) -> PyTree:
             flat = _flat(records)
@@ -116,37 +140,19 @@ def _flat(records: PyTree) -> dict[str, np.ndarray]:
     return flat
 
 
-def _mapped(fn: Callable) -> Callable[[Chains, int, PyTree], np.ndarray]:
-    """`fn(model)` at every draw of a chunk; compiled once for all chunks."""
-
-    @eqx.filter_jit
-    def run(gibbs: Gibbs, w: PyTree, numbers: jax.Array):
-        shape = jax.tree.leaves(w)[0].shape[: gibbs.beta.ndim + 2]
-        keys = jax.vmap(
-            lambda draw: jax.random.split(jax.random.fold_in(jax.random.key(0), draw), shape[1:])
-        )(numbers)
-        betas = jnp.broadcast_to(gibbs.beta[..., None], shape)
-
-        def one(each):
-            w, key, beta = each
-            return fn(eqx.tree_at(lambda g: g.beta, gibbs, beta).complete(w, key))
-
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), (w, keys, betas))
-        out = map_within(one, flat)
-        return out.reshape(*shape, *out.shape[1:])
-
-    def mapped(dynamics: Chains, first: int, records: PyTree) -> np.ndarray:
-        if not isinstance(dynamics, Chains) or "w" not in records:
-            raise DeclarationError(
-                "derive",
-                got="a run without draws",
-                expected="draws to evaluate functions at",
-                mend="leave out keep=False",
-            )
-        count = len(records["energy"])
-        return np.asarray(run(dynamics.gibbs, records["w"], first + jnp.arange(count)))
-
-    return mapped
+def _is_begun(path: Path) -> bool:
+    """Whether a folder holds anything; it is made if it is not there, and can be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return any(path.iterdir())
+    except OSError as error:
+        raise DeclarationError(
+            "sink",
+            got=f"{path}: {error.strerror or error}",
+            expected="a folder that can be made and written",
+            mend="give another path",
+        ) from error
 
 
 class _Store:
@@ -155,18 +161,18 @@ class _Store:
     def __init__(self, path: Path, plan: Plan, found: dict, done: int):
         self.path, self.plan = path, plan
         self.length = plan.rows * -(-plan.draws // plan.rows)
-        gibbs = getattr(plan.dynamics, "gibbs", None)
-        if not isinstance(gibbs, Gibbs):
+        dynamics = plan.dynamics
+        if not isinstance(dynamics, AbstractGibbsDynamics):
             raise DeclarationError(
                 "sink",
                 got=f"a run of {type(plan.dynamics).__name__}",
                 expected="draws of a Gibbs measure",
-                mend="use it with bx.sample",
+                mend="use it with bx.sample or bx.anneal",
             )
-        exists = path.exists() and any(path.iterdir())
-        if not exists:
+        gibbs, self.pairs = dynamics.gibbs, dynamics.pairs
+        if not _is_begun(path):
             self._lacks(done, 0)
-            about = {"declaration": found, "rows": plan.rows, "gibbs": repr(gibbs)}
+            about = {"declaration": found, "rows": plan.rows, "gibbs": repr(gibbs), "whole": True}
             about |= {"inference_library": "boltzax", "draws": plan.draws}
             self.group = self._try(lambda: _zarr().create_group(path, attributes=about))
             self._beta(gibbs.beta)
@@ -189,22 +195,25 @@ class _Store:
         """Write the records of a chunk, each array by itself, and then that they are there."""
         count = len(next(iter(flat.values())))
         for name, leaf in flat.items():
-            leaf = leaf.astype(np.float32) if leaf.dtype.name == "bfloat16" else leaf
-            front = np.moveaxis(leaf, (1 + betas, 0), (0, 1))
+            front = np.moveaxis(stored_values(leaf), (1 + betas, 0), (0, 1))
             middle = ["beta"] if betas == 1 else [f"beta_{i}" for i in range(betas)]
-            own = [f"{name}_dim_{i}" for i in range(front.ndim - betas - 2)]
-            self._put(name, ["chain", "draw", *middle, *own], front, 1, first)
-        self._put("written", ["draw"], np.ones(count, bool), 0, first)
+            middle = ["pair"] if name in self.pairs else middle
+            place = stored_name(name)
+            own = [f"{place}_dim_{i}" for i in range(front.ndim - betas - 2)]
+            self._put(place, ["chain", "draw", *middle, *own], front, 1, first, name)
+        self._put("written", ["draw"], np.ones(count, bool), 0, first, "written")
 
-    def _put(self, name: str, dims: list[str], values: np.ndarray, axis: int, first: int) -> None:
+    def _put(
+        self, place: str, dims: list[str], values: np.ndarray, axis: int, first: int, name: str
+    ) -> None:
         shape = list(values.shape)
         shape[axis] = self.length
 
         def put():
-            if name not in self.group:
+            if place not in self.group:
                 codecs = _zarr().codecs
                 self.group.create_array(
-                    name,
+                    place,
                     shape=tuple(shape),
                     dtype=values.dtype,
                     chunks=_chunk(values, axis, self.plan.rows),
@@ -212,12 +221,13 @@ class _Store:
                     compressors=[codecs.ZstdCodec(), codecs.Crc32cCodec()],
                     fill_value=np.nan if values.dtype.kind == "f" else 0,
                     dimension_names=dims,
+                    attributes={"name": name},
                 )
-            array = self.group[name]
+            array = self.group[place].with_config({"write_empty_chunks": True})
             if array.shape[axis] < self.length:
                 array.resize(tuple(shape))
-            place = (slice(None),) * axis + (slice(first, first + values.shape[axis]),)
-            array[place] = values
+            rows = (slice(None),) * axis + (slice(first, first + values.shape[axis]),)
+            array[rows] = values
 
         self._try(put)
 
@@ -250,7 +260,7 @@ class _Store:
 
 def _chunk(values: np.ndarray, axis: int, rows: int) -> tuple[int, ...]:
     """One chain and one write a chunk; the longest axes of a large weight are halved."""
-    sizes = [1 if i < axis else size for i, size in enumerate(values.shape)]
+    sizes = [1 if i < axis else max(size, 1) for i, size in enumerate(values.shape)]
     sizes[axis] = rows
     while np.prod(sizes[axis + 1 :], dtype=float) * rows * values.itemsize > LARGEST:
         longest = int(np.argmax(sizes[axis + 1 :])) + axis + 1
@@ -267,8 +277,9 @@ def _written(group: Any, want: int) -> int:
     marks = np.asarray(group["written"][:])
     there = int(np.argmin(marks)) if not marks.all() else len(marks)
     rows = group.attrs["rows"]
+    whole = group.attrs.get("whole", False)  # chunks equal to the fill value are stored too
     for name, array in group.arrays():
-        if name not in ("beta", "written") and array.dtype.kind == "f":
+        if name not in ("beta", "written") and array.size and (whole or array.dtype.kind == "f"):
             pieces = array.nchunks // -(-array.shape[1] // rows)
             there = min(there, array.nchunks_initialized // pieces * rows)
     return min(there, want)
@@ -280,14 +291,15 @@ def open_zarr(path: str | Path) -> _xarray.Dataset:
     Variables have the names and dimensions of `to_xarray`: `energy`, `energy_variance`,
     `acceptance_rate`, `diverging` and so on over `chain, draw`, then `beta`. Coordinates of a
     weight are `w.` and its path, unconstrained as in `trace.w`. Of a run under way, or one that was
-    cut short, it has the draws so far.
+    cut short, it has the draws so far. Names that cannot stand are escaped as in `to_xarray`.
 
     Raises:
         DeclarationError: If there is no store of boltzax.
     """
     group = _group(Path(path).absolute())
     there = _written(group, group.attrs["draws"])  # the last chunk goes past them
-    data = _xarray.open_zarr(str(Path(path).absolute()), consolidated=False, chunks=None)
+    place = str(Path(path).absolute())
+    data = _xarray.open_zarr(place, consolidated=False, chunks=None, decode_cf=False)
     data = data.drop_vars("written", errors="ignore").isel(draw=slice(0, there))
     places = {"chain": np.arange(data.sizes["chain"]), "draw": np.arange(there)}
     data.attrs = {name: each for name, each in data.attrs.items() if name != "declaration"}
@@ -329,17 +341,18 @@ def load_trace(path: str | Path, gibbs: Gibbs, draws: slice = slice(None)) -> Tr
 
     read = {field: leaf(name) for name, field in names.items() if name in data}
     kinds = jax.eval_shape(gibbs.sample_prior, jax.random.key(0))
-    w = {path: leaf(f"w.{path}").astype(kind.dtype) for path, kind in kinds.items()
-         if f"w.{path}" in data}  # fmt: skip
-    status = judge(read["energy"], read["divergent"], 1.1)
+    stored = {path: stored_name(f"w.{path}") for path in kinds}
+    w = {path: leaf(stored[path]).astype(kind.dtype) for path, kind in kinds.items()
+         if stored[path] in data}  # fmt: skip
+    status = judge(read, 1.1)
     return Trace(gibbs, w=w or None, status=status, **read)
 
 
 def _group(path: Path) -> Any:
     try:
         group = _zarr().open_group(path, mode="r+")
-        assert "declaration" in group.attrs
-    except (FileNotFoundError, AssertionError, ValueError) as error:
+        assert {"declaration", "rows", "draws"} <= set(group.attrs)
+    except (OSError, AssertionError, ValueError, KeyError, TypeError) as error:
         raise DeclarationError(
             "path",
             got=f"{path}, which holds no draws of boltzax",

@@ -8,8 +8,11 @@ from ._declaration import describe as describe
 from ._declaration import differences as differences
 from ._declaration import fingerprint as fingerprint
 from ._declaration import made_by as made_by
+from ._dynamics import AbstractGibbsDynamics as AbstractGibbsDynamics
 from ._dynamics import Chains as Chains
 from ._hmc import HMC as HMC
+from ._interrupt import Interrupted as Interrupted
+from ._kernel import AbstractGradientFree as AbstractGradientFree
 from ._kernel import AbstractKernel as AbstractKernel
 from ._kernel import Move as Move
 from ._kernel import noise_like as noise_like
@@ -33,9 +36,13 @@ from ._sample import sample as sample
 from ._sgld import SGLD as SGLD
 from ._sgld import AdamSGLD as AdamSGLD
 from ._sgld import RMSpropSGLD as RMSpropSGLD
+from ._start import check_start as check_start
+from ._trace import AbstractDrawn as AbstractDrawn
 from ._trace import Bridges as Bridges
 from ._trace import Trace as Trace
 from ._trace import judge as judge
+from ._trace import trace_of as trace_of
+from ._unadjusted import AbstractUnadjusted as AbstractUnadjusted
 from ._unadjusted import check_positive as check_positive
 from ._underdamped import SGNHT as SGNHT
 from ._underdamped import Underdamped as Underdamped

@@ -9,17 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ..compile import Gibbs, UnitPotential, check_betas, lower_units
+from ..compile import Gibbs, UnitPotential, Weights, check_betas, lower_units
 from ..core import DeclarationError, Status, check_on_host, mean_estimate
-from ._exact import exact_ladder, is_exact
+from ._exact import exact_ladder, is_exact, refuse_exact
+from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
 from ._ladder import check_ladder, first_ladder, refine, round_trips
-from ._loop import loop
+from ._loop import AbstractCheckpoints, AbstractSink, loop
 from ._nuts import NUTS
 from ._random_walk import RandomWalk
 from ._replica import ReplicaExchange
-from ._sample import FIELDS, check_run, starts
+from ._sample import FIELDS, check_run
 from ._smc import TemperedSMC
+from ._start import starts
 from ._trace import Bridges, Trace, judge, raise_for
 from ._unit_moves import UnitMoves
 
@@ -42,6 +44,8 @@ def anneal(
     keep: bool = False,
     throw: bool = True,
     progress: bool = False,
+    sink: AbstractSink | None = None,
+    checkpoints: AbstractCheckpoints | None = None,
 ) -> Trace:
     """Draw along a ladder from the prior (beta = 0) through all `betas`.
 
@@ -59,6 +63,10 @@ def anneal(
         thin: As in `sample` (warm-up has no part in SMC).
         keep: Whether to keep the draws of the weights.
         throw: Raise if the run failed.
+        sink: Where the draws of replica exchange go as they are made, instead of memory: a part
+            `ladder_0`, `ladder_1`, ... for each ladder that was tried, the last one the result's.
+        checkpoints: Where the run is saved, and resumed from, the search for the ladder included: a
+            part for each ladder.
 
     Returns:
         A `Trace` with axes `[beta, chain, draw]` for the requested betas in the order given; the
@@ -70,13 +78,16 @@ def anneal(
             cold disagree with those that started hot (split r_hat of the energy above 1.05), no
             replica of any chain made a round trip from the coldest level to the prior and back, or
             for SMC the forward and the reverse pass disagree.
+        Interrupted: By Ctrl-C, with the trace of the ladder under way in `result`
+            (`throw=False` returns it). Before there are draws of every level, `KeyboardInterrupt`.
     """
     check_on_host("anneal", {"gibbs": gibbs, "betas": betas, "key": key})
     requested = check_ladder(betas)
     check_run(gibbs, kernel or NUTS(), chains, warmup, draws, thin)
     check_betas("betas", jnp.asarray(requested), gibbs.masses)
     _check_spacing(spacing, least_swap)
-    _check_route(by, kernel)
+    _check_route(by, kernel, sink)
+    refuse_exact(gibbs, {"sink": sink})
     if is_exact(gibbs):
         return exact_ladder(gibbs, requested, chains, draws, keep)
     gibbs = lower_units(gibbs, float(requested.max()))
@@ -92,9 +103,15 @@ def anneal(
     for attempt in range(4):
         levels = gibbs.at(ladder)
         keys = jax.random.split(jax.random.fold_in(key_run, attempt))
-        outcome = run(
-            levels, kernel, keys, chains, keep, warmup=warmup, draws=draws, thin=thin, bar=progress
-        )
+        name = f"ladder_{attempt}"
+        settings = _Settings(
+            kernel, chains, keep, warmup, draws, thin, progress,
+            None if sink is None else sink.part(name),
+            None if checkpoints is None else checkpoints.part(name),
+        )  # fmt: skip
+        outcome = run(levels, keys, settings)
+        if outcome.status == Status.interrupted:
+            break
         finer = refine(ladder, _swap_rate(outcome), least_swap)
         if len(finer) == len(ladder):
             break
@@ -109,36 +126,74 @@ def _default_kernel(gibbs: Gibbs, by: Route) -> AbstractKernel:
     return NUTS() if by == "replica_exchange" else RandomWalk()
 
 
-def _exchange(levels, kernel, keys, chains, keep, *, warmup, draws, thin, bar) -> Trace:
-    start = starts(levels, None, keys[0], chains)
-    dynamics = ReplicaExchange(levels, kernel, keep)
-    _, records = loop(dynamics, start, keys[1], warmup=warmup, draws=draws, thin=thin, progress=bar)
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """How to run one ladder."""
+
+    kernel: AbstractKernel
+    chains: int
+    keep: bool
+    warmup: int
+    draws: int
+    thin: int
+    progress: bool
+    sink: AbstractSink | None
+    checkpoints: AbstractCheckpoints | None
+
+
+def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trace:
+    start = starts(levels, None, keys[0], settings.chains, settings.kernel)
+    dynamics = ReplicaExchange(levels, settings.kernel, settings.keep)
+    status = None
+    try:
+        _, records = loop(
+            dynamics, start, keys[1], warmup=settings.warmup, draws=settings.draws,
+            thin=settings.thin, progress=settings.progress, sink=settings.sink,
+            checkpoints=settings.checkpoints,
+        )  # fmt: skip
+    except Interrupted as cut:
+        (_, records), status = cut.result, Status.interrupted
     trips = round_trips(records.pop("who"))
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 2), records)
-    status = judge(records["energy"], records["divergent"], 1.05)
+    status = judge(records, 1.05) if status is None else status
     if status == Status.successful and float(jnp.sum(trips)) < 1:
         status = Status.lagging
     swap_rate = jnp.mean(records["swap"], axis=(1, 2))
     return _whole(levels, records, records["up"], records["down"], swap_rate, trips, status)
 
 
-def _populations(levels, kernel, keys, chains, keep, *, warmup, draws, thin, bar) -> Trace:
+def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trace:
     """A forward and a reverse pass; the forward one is kept."""
-    count = levels.beta.shape[0]
+    chains, count = settings.chains, settings.draws
     one = levels.at(levels.beta[0])
-    start = starts(one, None, keys[0], chains * draws)
-    start = jax.tree.map(lambda x: x.reshape(chains, draws, *x.shape[1:]), start)
+    start = starts(one, None, keys[0], chains * count, settings.kernel)
+    start = jax.tree.map(lambda x: x.reshape(chains, count, *x.shape[1:]), start)
     key_forward, key_reverse = jax.random.split(keys[1])
-    forward = TemperedSMC(levels, kernel, thin, True)
-    _, records = loop(forward, start, key_forward, warmup=0, draws=count, thin=1, progress=bar)
+
+    def carried(name: str, levels: Gibbs, start: Weights, key: PRNGKeyArray):
+        dynamics = TemperedSMC(levels, settings.kernel, settings.thin, True)
+        saved = settings.checkpoints
+        return loop(
+            dynamics, start, key, warmup=0, draws=levels.beta.shape[0], thin=1,
+            progress=settings.progress,
+            checkpoints=None if saved is None else saved.part(name),
+        )  # fmt: skip
+
+    try:
+        _, records = carried("forward", levels, start, key_forward)
+    except Interrupted as cut:
+        raise KeyboardInterrupt("The populations had not reached every level.") from cut
     cold = jax.tree.map(lambda leaf: leaf[-1], records["w"])
-    reverse = TemperedSMC(levels.at(levels.beta[::-1]), kernel, thin, True)
-    _, back = loop(reverse, cold, key_reverse, warmup=0, draws=count, thin=1, progress=bar)
-    if not keep:
+    status = back = None
+    try:
+        _, back = carried("reverse", levels.at(levels.beta[::-1]), cold, key_reverse)
+    except KeyboardInterrupt:
+        status = Status.interrupted
+    if not settings.keep:
         records.pop("w")
     up, down = records.pop("to_next")[:-1], -records.pop("to_last")[1:]
-    status = judge(records["energy"], records["divergent"], 1.1)
-    if status in (Status.successful, Status.lagging):
+    status = judge(records, 1.1) if status is None else status
+    if back is not None and status in (Status.successful, Status.lagging):
         status = _agreement(records["energy"], back["energy"][::-1])
     overlap = jnp.mean(jnp.exp(jnp.minimum(0.0, down - up)), axis=(1, 2))
     return _whole(levels, records, up, down, overlap, jnp.zeros(chains), status)
@@ -146,10 +201,10 @@ def _populations(levels, kernel, keys, chains, keep, *, warmup, draws, thin, bar
 
 def _agreement(forward: Array, reverse: Array) -> Status:
     """Whether the mean energies of the two passes agree within four standard errors."""
-    there, back = mean_estimate(forward), mean_estimate(reverse)
+    there, back = (mean_estimate(each, exact=True) for each in (forward, reverse))
     error = jnp.hypot(there.standard_error, back.standard_error)
-    apart = jnp.abs(there.value - back.value) > 4 * error + 1e-12 * jnp.abs(there.value)
-    return Status.lagging if bool(jnp.any(apart)) else Status.successful
+    agree = jnp.abs(there.value - back.value) <= 4 * error + 1e-12 * jnp.abs(there.value)
+    return Status.successful if bool(jnp.all(agree)) else Status.lagging
 
 
 def _whole(levels, records, up, down, swap_rate, trips, status) -> Trace:
@@ -166,7 +221,7 @@ def _whole(levels, records, up, down, swap_rate, trips, status) -> Trace:
     if status == Status.not_mixed:
         status = Status.lagging
     kept = [records[name] for name in FIELDS]
-    return Trace(levels, *kept, records.get("w"), status, bridges)
+    return Trace(levels, *kept, records.get("w"), status, bridges, moved=records["moved"])
 
 
 def _swap_rate(trace: Trace) -> np.ndarray:
@@ -180,11 +235,12 @@ def _requested(trace: Trace, betas: np.ndarray) -> Trace:
     index = tuple(int(np.argmin(np.abs(ladder - beta))) for beta in betas)
     rows = jnp.asarray(index)
     bridges = dataclasses.replace(trace.bridges, requested=index)
-    names = FIELDS if trace.w is None else (*FIELDS, "w")
+    names = (*FIELDS, "moved", *(() if trace.w is None else ("w",)))
     picked = {n: jax.tree.map(lambda leaf: leaf[rows], getattr(trace, n)) for n in names}
     gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, trace.betas[rows])
     kept = [picked[name] for name in FIELDS]
-    return Trace(gibbs, *kept, picked.get("w"), trace.status, bridges)
+    moved = picked["moved"]
+    return Trace(gibbs, *kept, picked.get("w"), trace.status, bridges, moved=moved)
 
 
 def _check_spacing(spacing: object, least_swap: object) -> None:
@@ -217,10 +273,17 @@ def _check_precision(gibbs: Gibbs, betas: np.ndarray) -> None:
         )
 
 
-def _check_route(by: object, kernel: AbstractKernel | None) -> None:
+def _check_route(by: object, kernel: AbstractKernel | None, sink: AbstractSink | None) -> None:
     if by not in ("replica_exchange", "smc"):
         raise DeclarationError(
             "by", got=repr(by), expected="'replica_exchange' or 'smc'", mend="choose one"
+        )
+    if by == "smc" and sink is not None:
+        raise DeclarationError(
+            "sink",
+            got="a sink for SMC",
+            expected="draws that are made one after the other",
+            mend="use by='replica_exchange', or keep=True",
         )
     if by == "smc" and isinstance(kernel, NUTS):
         raise DeclarationError(

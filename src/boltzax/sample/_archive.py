@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from ..core import RunError
-from ._storage import remove, sha256
+from ._storage import ASIDE, remove, sha256
+
+_CHUNK = re.compile(r"\d+-\d+-[0-9a-f]{64}\.npz")
+_STATE = re.compile(r"\d+")
 
 
 class Archive:
@@ -19,6 +23,17 @@ class Archive:
     def steps(self) -> list[int]:
         """Rows of all states, sorted."""
         return sorted(int(path.name) for path in (self.folder / "states").glob("[0-9]*"))
+
+    def foreign(self) -> list[str]:
+        """Names of files in `records` and `states` that no run has written (hidden ones aside)."""
+        kinds = {self.records: _CHUNK, self.folder / "states": _STATE}
+        found = [(path, kind) for folder, kind in kinds.items() for path in folder.iterdir()]
+        known = (".", ASIDE)
+        return sorted(
+            self._name(path)
+            for path, kind in found
+            if not path.name.startswith(known) and not kind.fullmatch(path.name)
+        )
 
     def state(self, rows: int) -> Path:
         return self.folder / "states" / f"{rows:09d}"

@@ -14,6 +14,7 @@ some versions only, so the state goes to it as a flat dictionary of arrays, keys
 import contextlib
 import dataclasses
 import json
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,8 +90,7 @@ class Checkpoints(AbstractCheckpoints):
         with contextlib.ExitStack() as stack:
 
             def begin():
-                for name in ("records", "states"):
-                    (folder / name).mkdir(parents=True, exist_ok=True)
+                _made(folder)
                 stack.enter_context(locked(folder))
                 for name in ("records", "states"):
                     sweep(folder / name)
@@ -99,6 +99,29 @@ class Checkpoints(AbstractCheckpoints):
             saver = _saver(self, folder, plan, state)
             yield saver
             saver.finish()
+
+
+def _made(folder: Path) -> None:
+    """Make the folders of a run, and see that they can be written and hold nothing else."""
+    try:
+        for name in ("records", "states"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder / name):
+                pass
+    except OSError as error:
+        raise DeclarationError(
+            "checkpoints",
+            got=f"{folder}: {error.strerror or error}",
+            expected="a folder that can be made and written",
+            mend="give another folder",
+        ) from error
+    if foreign := Archive(folder).foreign():
+        raise DeclarationError(
+            "checkpoints",
+            got=f"{folder}, with files of something else: {', '.join(foreign[:5])}",
+            expected="a folder of its own",
+            mend="give another folder, or take them away",
+        )
 
 
 def _saver(given: Checkpoints, folder: Path, plan: Plan, state: PyTree) -> "Saver":

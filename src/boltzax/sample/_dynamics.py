@@ -1,13 +1,14 @@
 """What the loop runs: an ensemble of chains that is stepped, and read."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from ..compile import Gibbs
+from ..compile import Gibbs, Weights
 from ._kernel import AbstractKernel, Move
 from ._reduce import AbstractReduction
 
@@ -33,8 +34,20 @@ class AbstractDynamics(eqx.Module):
         """
 
 
-class Chains(AbstractDynamics):
+class AbstractGibbsDynamics(AbstractDynamics):
+    """Chains of one Gibbs measure at the betas of `gibbs`, recorded with axes `[*beta, chain]`.
+
+    `pairs` names the records that belong to pairs of neighbouring betas instead.
+    """
+
+    gibbs: eqx.AbstractVar[Gibbs]
+    pairs: eqx.AbstractClassVar[tuple[str, ...]]
+
+
+class Chains(AbstractGibbsDynamics):
     """Independent chains at one or many `beta`; leading axes `[*beta, chain]`."""
+
+    pairs: ClassVar[tuple[str, ...]] = ()
 
     gibbs: Gibbs
     kernel: AbstractKernel
@@ -49,18 +62,21 @@ class Chains(AbstractDynamics):
 
         states, sums = self._over(one, start, key)
         zeros = jnp.zeros(self._shape(start))
-        return states, Move(zeros, zeros.astype(bool), zeros), sums
+        still = jnp.zeros((*zeros.shape, len(start)), bool)
+        return states, Move(zeros, zeros.astype(bool), zeros), sums, still
 
     def step(self, state, key, gain, time, warmup):
-        def one(beta, pair, key):
-            states, before = pair
+        def one(beta, before, key):
+            states, gradients, moved = before
             gibbs = set_beta(self.gibbs, beta)
-            states, move = self.kernel.step(gibbs, states, key, gain, warmup)
-            return states, move._replace(gradients=before + move.gradients)
+            new, move = self.kernel.step(gibbs, states, key, gain, warmup)
+            moved |= displaced(self.kernel.position(states), self.kernel.position(new))
+            return new, move._replace(gradients=gradients + move.gradients), moved
 
-        states, moves, sums = state
-        states, moves = self._over(one, (states, moves.gradients), key)
-        return states, moves, sums
+        states, moves, sums, moved = state
+        moved &= time != warmup  # what moved in the warm-up is no draw's
+        states, moves, moved = self._over(one, (states, moves.gradients, moved), key)
+        return states, moves, sums, moved
 
     def record(self, state, draw):
         def one(beta, pair, _):
@@ -70,9 +86,10 @@ class Chains(AbstractDynamics):
             sums = {n: each.update(sums[n], gibbs, w, draw) for n, each in self.reduce.items()}
             return sums, read(gibbs, w, self.keep) | {"log_prior": gibbs.log_prior(w)}
 
-        states, moves, sums = state
+        states, moves, sums, moved = state
         sums, kept = self._over(one, (states, sums), None)
-        return (states, moves, sums), kept | moves._asdict()
+        kept = kept | moves._asdict() | {"moved": moved}
+        return (states, moves, sums, jnp.zeros_like(moved)), kept
 
     def _shape(self, tree) -> tuple[int, ...]:
         return jax.tree.leaves(tree)[0].shape[: jnp.ndim(self.gibbs.beta) + 1]
@@ -89,6 +106,11 @@ def over_chains(fn, betas: Array, tree: PyTree, key: PRNGKeyArray | None) -> PyT
     keys = dummy if key is None else jax.random.split(key, shape)
     inner = jax.vmap(fn, in_axes=(None, 0, 0))
     return jax.vmap(inner)(betas, tree, keys) if jnp.ndim(betas) else inner(betas, tree, keys)
+
+
+def displaced(before: Weights, after: Weights) -> Bool[Array, " leaf"]:
+    """Which leaves a step changed, in any entry; in the order of their sorted paths."""
+    return jnp.stack([jnp.any(before[path] != after[path]) for path in sorted(before)])
 
 
 def set_beta(gibbs: Gibbs, beta: Array) -> Gibbs:

@@ -55,6 +55,10 @@ class AbstractKernel(eqx.Module):
         """
 
 
+class AbstractGradientFree(AbstractKernel):
+    """A kernel that takes no gradient: a start is not asked for one."""
+
+
 class Tuning(NamedTuple):
     """Step size and scale of every coordinate, adapted by Robbins-Monro steps."""
 

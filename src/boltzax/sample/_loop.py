@@ -17,6 +17,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
 from ._dynamics import AbstractDynamics
+from ._interrupt import Interrupted, listening
 
 CHUNKS = 20
 
@@ -25,8 +26,7 @@ CHUNKS = 20
 class Plan:
     """What a run is to do: all that its draws depend on, and how many of them are wanted.
 
-    `rows` is the number of records of a chunk; warm-up runs in chunks of the same length, so the
-    draws depend on it.
+    `rows` is the number of records of a chunk; the draws do not depend on it.
     """
 
     dynamics: AbstractDynamics
@@ -40,7 +40,10 @@ class Plan:
 
     @property
     def warm_rows(self) -> int:
-        """Rows of the warm-up: whole chunks, so that one program serves for both."""
+        """Rows of the warm-up, in whole chunks, so that one program serves for both.
+
+        Its steps are exactly `warmup`: the first rows are empty, or begin inside a row.
+        """
         return self.rows * math.ceil(math.ceil(self.warmup / self.thin) / self.rows)
 
 
@@ -59,6 +62,10 @@ class AbstractSink(abc.ABC):
         `plan.draws`. After a resumed run the same draws can come again: they are the same to the
         last bit. Every process calls it, with the records of all.
         """
+
+    @abc.abstractmethod
+    def part(self, name: str) -> "AbstractSink":
+        """The same for one run of several, in a place of its own."""
 
 
 class AbstractSaver(abc.ABC):
@@ -101,7 +108,7 @@ def _strong(leaf):
 def _split(start: PyTree) -> tuple[tuple[int, ...], NamedSharding] | None:
     """The first axes of all arrays of the start, if they are split over devices all alike."""
     leaves = jax.tree.leaves(start)
-    shardings = [getattr(leaf, "sharding", None) for leaf in leaves]
+    shardings = [leaf.sharding if isinstance(leaf, jax.Array) else None for leaf in leaves]
     named = [sharding for sharding in shardings if isinstance(sharding, NamedSharding)]
     if len(named) < len(leaves):
         return None
@@ -137,15 +144,18 @@ def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int, sp
         progress = time.astype(float) / max(warmup, 1)
         rate = (1 + time.astype(float)) ** -0.6
         gain = jnp.where(progress < 0.9, rate, 0.0) if warmup else jnp.zeros(())
-        return dynamics.step(state, jax.random.fold_in(key, time), gain, time, warmup), None
+        return dynamics.step(state, jax.random.fold_in(key, time), gain, time, warmup)
 
     def unread(state, draw):
         shapes = jax.eval_shape(lambda *args: dynamics.record(*args), state, draw)[1]
         return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     def row(state, number):
-        state, _ = jax.lax.scan(step, state, number * thin + jnp.arange(thin))
+        # rows of the warm-up count from -warm_rows; steps before step 0 are left out
         draw = number - warm_rows
+        first = warmup + draw * thin
+        least = jnp.clip(-first, 0, thin)
+        state = jax.lax.fori_loop(least, thin, lambda i, state: step(state, first + i), state)
         # a record may cost as much as many steps (an energy over all data): none in warm-up
         return jax.lax.cond(draw < 0, unread, lambda *args: dynamics.record(*args), state, draw)
 
@@ -176,6 +186,11 @@ def loop(
 
     The run proceeds in chunks of `rows` records; after each, `stop(chunks so far)` can end it, and
     it is saved if `checkpoints` are given.
+
+    Raises:
+        Interrupted: by Ctrl-C, once the chunk under way is done and saved; its `result` are the
+            state (None if a second Ctrl-C cut a chunk) and the records so far. During the warm-up
+            there are none, and it is a plain `KeyboardInterrupt`.
     """
     key_start, key_run = jax.random.split(key)
     rows = max(1, -(-draws // CHUNKS)) if rows is None else rows
@@ -196,21 +211,41 @@ def loop(
         write = None if sink is None else sink.begin(plan, max(0, begin - warm_rows))
         bar = tqdm(total=total, initial=begin, disable=not progress, unit="draw", leave=False)
         stack.enter_context(bar)
-        while begin < total and not (parts and stop is not None and stop(parts)):
+        listener = stack.enter_context(listening())
+
+        def done() -> bool:
+            return begin >= total or bool(parts and stop is not None and stop(parts))
+
+        finished = done()
+        while not (finished or listener.asked):
             fixed = (dynamics, key_run, jnp.asarray(begin))
-            state, record = _advance(fixed, state, rows, thin, warmup, warm_rows, split)
-            kept = None
-            if begin >= warm_rows:
-                record = to_host(record)
-                kept = record if write is None else write(begin - warm_rows, record)
-                parts.append(kept)
-                if progress:
-                    bar.set_postfix_str(note(record))
-            begin += rows
-            if saver is not None:
-                saver.save(begin, state, kept)
-            bar.update(rows)
+            try:
+                state, record = _advance(fixed, state, rows, thin, warmup, warm_rows, split)
+                kept = None
+                if begin >= warm_rows:
+                    record = to_host(record)
+                    kept = record if write is None else write(begin - warm_rows, record)
+                    parts.append(kept)
+                    if progress:
+                        bar.set_postfix_str(note(record))
+                begin += rows
+                if saver is not None:
+                    saver.save(begin, state, kept)
+                bar.update(rows)
+                finished = done()
+            except KeyboardInterrupt as cut:
+                # in the middle of a chunk: its state is lost, the last checkpoint is good
+                raise _interrupted(None, parts, draws) from cut
+    if not finished:
+        raise _interrupted(state, parts, draws)
     return state, jax.tree.map(jnp.asarray, _stack(parts, draws))
+
+
+def _interrupted(state: PyTree, parts: list[PyTree], draws: int) -> KeyboardInterrupt:
+    if not parts:
+        return KeyboardInterrupt("The run was interrupted before its first draws.")
+    records = jax.tree.map(jnp.asarray, _stack(parts, draws))
+    return Interrupted("The run was interrupted; its draws are in `result`.", (state, records))
 
 
 def _row_bytes(dynamics: AbstractDynamics, state: PyTree) -> int:

@@ -49,7 +49,9 @@ class MALA(AbstractKernel):
         probability, accept = metropolis(log_ratio, key_accept)
         state = choose(accept, new, state)
         tuning = state.tuning.update(state.w, probability, self.target_acceptance, gain)
-        return state._replace(tuning=tuning), Move(probability, jnp.array(False), jnp.ones(()))
+        # a proposal of density zero is a rejection like any other; one that is not a number is not
+        undefined = jnp.isnan(log_ratio) & (new.log_prob != -jnp.inf)
+        return state._replace(tuning=tuning), Move(probability, undefined, jnp.ones(()))
 
     def position(self, state):
         return state.w

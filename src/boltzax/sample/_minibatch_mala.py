@@ -1,6 +1,6 @@
 """Metropolis-adjusted Langevin on minibatches, by the penalty method."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from ..compile import Gibbs, Weights
 from ..core import DeclarationError
-from ._kernel import AbstractKernel, Move, Tuning, check_fraction, choose, metropolis, noise_like
-from ._unadjusted import batch_gradient, check_positive, total
+from ._kernel import Move, Tuning, check_fraction, choose, metropolis, noise_like
+from ._unadjusted import AbstractUnadjusted, batch_gradient, check_positive, total
 
 NOISE = 0.1
 """Variance of the estimated log-ratio that the step is tuned to stay below."""
@@ -23,7 +23,7 @@ class MinibatchMALAState(NamedTuple):
     tuning: Tuning
 
 
-class MinibatchMALA(AbstractKernel):
+class MinibatchMALA(AbstractUnadjusted):
     """Langevin proposals from a minibatch, accepted on others with a penalty for their noise.
 
     The proposal is MALA's with the gradient of one batch, forth and back, and enters the ratio as
@@ -50,7 +50,7 @@ class MinibatchMALA(AbstractKernel):
     parts: int = eqx.field(static=True, default=8)
     scale: float | Array = 1.0
 
-    order = 2
+    order: ClassVar[int] = 2
 
     def __check_init__(self):
         check_positive("step_size", self.step_size, none=True)
@@ -95,6 +95,10 @@ class MinibatchMALA(AbstractKernel):
 
     def position(self, state):
         return state.w
+
+    def at_step(self, states):
+        # scales belong to the step, and are learned anew: each warm-up finds the same step again
+        return self
 
     def moved(self, gibbs, state, w, key):
         return state._replace(w=w)

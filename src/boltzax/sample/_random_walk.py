@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..compile import Weights
-from ._kernel import AbstractKernel, Move, Tuning, check_fraction, choose, metropolis, noise_like
+from ._kernel import (
+    AbstractGradientFree,
+    Move,
+    Tuning,
+    check_fraction,
+    choose,
+    metropolis,
+    noise_like,
+)
 
 
 class RandomWalkState(NamedTuple):
@@ -18,7 +26,7 @@ class RandomWalkState(NamedTuple):
     tuning: Tuning
 
 
-class RandomWalk(AbstractKernel):
+class RandomWalk(AbstractGradientFree):
     """Metropolis with proposals `w + step * scale * N(0, I)` (Metropolis et al. 1953).
 
     The step is tuned to `target_acceptance` (0.234 is optimal in many dimensions: Roberts, Gelman,
@@ -40,9 +48,10 @@ class RandomWalk(AbstractKernel):
         proposal = jax.tree.map(lambda w, s, e: w + s * e, state.w, state.tuning.scales(), noise)
         log_prob = gibbs.log_prob(proposal)
         probability, accept = metropolis(log_prob - state.log_prob, key_accept)
+        undefined = jnp.isnan(log_prob)
         w, log_prob = choose(accept, (proposal, log_prob), (state.w, state.log_prob))
         tuning = state.tuning.update(w, probability, self.target_acceptance, gain)
-        move = Move(probability, jnp.array(False))
+        move = Move(probability, undefined)
         return RandomWalkState(w, log_prob, tuning), move
 
     def position(self, state):

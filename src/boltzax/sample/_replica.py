@@ -1,16 +1,18 @@
 """Replica exchange: one chain a level of the ladder, with swaps of neighbours."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs
-from ._dynamics import AbstractDynamics, over_chains, read, set_beta
+from ._dynamics import AbstractGibbsDynamics, displaced, over_chains, read, set_beta
 from ._kernel import AbstractKernel, Move, choose
 
 
-class ReplicaExchange(AbstractDynamics):
+class ReplicaExchange(AbstractGibbsDynamics):
     """Chains at the levels `gibbs.beta` (rising), axes `[level, chain]`; neighbours swap places.
 
     A swap of levels k and k+1 is accepted with probability `min(1, exp(-ΔU_up - ΔU_down))`
@@ -19,6 +21,8 @@ class ReplicaExchange(AbstractDynamics):
     start cold and half hot, so that a ladder that has not equilibrated shows as a disagreement of
     chains.
     """
+
+    pairs: ClassVar[tuple[str, ...]] = ("swap", "up", "down")
 
     gibbs: Gibbs
     kernel: AbstractKernel
@@ -38,6 +42,7 @@ class ReplicaExchange(AbstractDynamics):
             "swap": jnp.zeros((levels - 1, chains)),
             "up": jnp.zeros((levels - 1, chains)),
             "down": jnp.zeros((levels - 1, chains)),
+            "moved": jnp.zeros((levels, chains, len(start)), bool),
         }
         return states, Move(zero, zero.astype(bool), zero), flow
 
@@ -50,13 +55,16 @@ class ReplicaExchange(AbstractDynamics):
 
         def one(beta, state, key):
             gibbs = set_beta(self.gibbs, beta)
-            return self.kernel.step(gibbs, state, key, gain, warmup)
+            new, move = self.kernel.step(gibbs, state, key, gain, warmup)
+            return new, move, displaced(self.kernel.position(state), self.kernel.position(new))
 
         keys = jax.random.split(key_move, (levels, chains))
-        states, move = jax.vmap(jax.vmap(one))(betas, states, keys)
+        states, move, moved = jax.vmap(jax.vmap(one))(betas, states, keys)
         move = move._replace(gradients=last.gradients + move.gradients)
+        # a swap brings no new place: only the kernel's own moves count
+        moved |= flow["moved"] & (time != warmup)
         states, flow = self._swap(states, flow, key_swap, time)
-        return states, move, flow
+        return states, move, flow | {"moved": moved}
 
     def record(self, state, draw):
         states, move, flow = state
@@ -65,7 +73,8 @@ class ReplicaExchange(AbstractDynamics):
             return read(set_beta(self.gibbs, beta), self.kernel.position(state), self.keep)
 
         kept = over_chains(one, self.gibbs.beta, states, None)
-        return state, kept | move._asdict() | flow
+        again = flow | {"moved": jnp.zeros_like(flow["moved"])}
+        return (states, move, again), kept | move._asdict() | flow
 
     def _swap(self, states, flow, key, time):
         betas = self.gibbs.beta

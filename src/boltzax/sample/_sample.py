@@ -1,18 +1,22 @@
 """Draws of a Gibbs measure at one or many fixed temperatures."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, check_on_host
-from ._dynamics import Chains, over_chains
+from ..core import DeclarationError, Estimate, Status, check_on_host
+from ._dynamics import Chains
 from ._exact import exact_draws, is_exact, refuse_exact
+from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
 from ._loop import AbstractCheckpoints, AbstractSink, loop, to_host
 from ._nuts import NUTS
 from ._placement import Placement
 from ._reduce import AbstractReduction
+from ._start import starts
 from ._trace import Trace, judge, raise_for
 
 
@@ -67,50 +71,37 @@ def sample(
     if is_exact(gibbs):
         return exact_draws(gibbs, chains, draws, keep)
     key_start, key_run = jax.random.split(key)
-    begin = starts(gibbs, start, key_start, chains)
+    begin = starts(gibbs, start, key_start, chains, kernel)
     placed = gibbs
     if placement is not None:
         placed, begin = placement.place(gibbs, begin)
     dynamics = Chains(placed, kernel, keep, reduce)
-    state, records = loop(
-        dynamics, begin, key_run, warmup=warmup, draws=draws, thin=thin, progress=progress,
-        sink=sink, checkpoints=checkpoints,
-    )  # fmt: skip
+    status = None
+    try:
+        state, records = loop(
+            dynamics, begin, key_run, warmup=warmup, draws=draws, thin=thin, progress=progress,
+            sink=sink, checkpoints=checkpoints,
+        )  # fmt: skip
+    except Interrupted as cut:
+        (state, records), status = cut.result, Status.interrupted
     axis = gibbs.beta.ndim + 1
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), records)
-    status = judge(records["energy"], records["divergent"], 1.1)
+    status = judge(records, 1.1) if status is None else status
     kept = [records[name] for name in FIELDS]
-    sums = to_host(state[2])
-    reduced = {name: each.result(sums[name]) for name, each in reduce.items()}
-    gradients = records["gradients"]
-    trace = Trace(gibbs, *kept, records.get("w"), status, None, gradients, reduced)
+    trace = Trace(
+        gibbs, *kept, records.get("w"), status, None, records["gradients"], moved=records["moved"]
+    )
+    sums = {} if state is None else to_host(state[2])
+    found = {name: reduce[name].result(each) for name, each in sums.items()}
+    trace = dataclasses.replace(trace, reduced=jax.tree.map(
+        lambda leaf: trace.vouched(leaf) if isinstance(leaf, Estimate) else leaf,
+        found, is_leaf=lambda leaf: isinstance(leaf, Estimate),
+    ))  # fmt: skip
     raise_for(trace, throw)
     return trace
 
 
 FIELDS = ("energy", "energy_variance", "acceptance", "divergent")
-
-
-def starts(gibbs: Gibbs, start: Weights | None, key: PRNGKeyArray, chains: int) -> Weights:
-    """Starting places with axes `[*beta, chain]`: draws of the prior, or one given place."""
-    shape = (*gibbs.beta.shape, chains)
-    if start is None:
-        dummy = jnp.zeros(shape)
-        return jax.jit(
-            lambda k: over_chains(lambda b, _, k: gibbs.sample_prior(k), gibbs.beta, dummy, k)
-        )(key)
-    expected = jax.eval_shape(gibbs.sample_prior, key)
-    got = start
-    if isinstance(start, dict):
-        got = {path: jnp.shape(leaf) for path, leaf in start.items()}
-    if got != {path: leaf.shape for path, leaf in expected.items()}:
-        raise DeclarationError(
-            "start",
-            got=f"{got!r:.200}",
-            expected=f"coordinates { ({k: v.shape for k, v in expected.items()}) }",
-            mend="pass gibbs.position(model), or leave it out",
-        )
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), start)
 
 
 def check_run(gibbs, kernel, chains, warmup, draws, thin) -> None:

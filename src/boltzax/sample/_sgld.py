@@ -1,15 +1,25 @@
 """Stochastic gradient Langevin dynamics."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Weights
-from ._kernel import AbstractKernel, Move, check_fraction, choose, noise_like
+from ._kernel import Move, check_fraction, choose, noise_like
 from ._precondition import AbstractPreconditioner, Identity, RMSprop
-from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, noisy, size, total
+from ._unadjusted import (
+    FAR,
+    AbstractUnadjusted,
+    StepSize,
+    batch_gradient,
+    check_positive,
+    noisy,
+    size,
+    total,
+    with_step,
+)
 
 HEATING = 0.02
 """Variance that minibatches may add to a step, a coordinate, in units of the injected noise."""
@@ -25,7 +35,7 @@ class SGLDState(NamedTuple):
     metric: PyTree
 
 
-class SGLD(AbstractKernel):
+class SGLD(AbstractUnadjusted):
     """`w + ½ ε G ĝ + √(ε G) N(0, I)`, `ĝ` the gradient of log p from a fresh minibatch.
 
     Welling & Teh 2011 (ICML, eq. 4) at constant step, without a Metropolis test: the law is off by
@@ -53,7 +63,7 @@ class SGLD(AbstractKernel):
     scale: float | Array = 1.0
     error: float = 5e-4
 
-    order = 1
+    order: ClassVar[int] = 1
 
     def __check_init__(self):
         check_positive("step_size", self.step_size, none=True)
@@ -110,6 +120,9 @@ class SGLD(AbstractKernel):
 
     def position(self, state):
         return state.w
+
+    def at_step(self, states):
+        return with_step(self, states.step.log_step)
 
     def moved(self, gibbs, state, w, key):
         average = jax.tree.map(jnp.zeros_like, state.average)

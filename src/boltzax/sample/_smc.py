@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs
-from ._dynamics import AbstractDynamics, read, set_beta
+from ._dynamics import AbstractDynamics, displaced, read, set_beta
 from ._kernel import AbstractKernel, Move
 
 TUNING = 2
@@ -36,10 +36,11 @@ class TemperedSMC(AbstractDynamics):
         shape = jax.tree.leaves(start)[0].shape[:2]
         states = jax.vmap(jax.vmap(one))(start, jax.random.split(key, shape))
         zero = jnp.zeros(shape)
-        return states, Move(zero, zero.astype(bool), zero), jnp.zeros((), int)
+        moved = jnp.zeros((*shape, len(start)), bool)
+        return states, Move(zero, zero.astype(bool), zero), jnp.zeros((), int), moved
 
     def step(self, state, key, gain, time, warmup):
-        states, before_move, _ = state
+        states, before_move, *_ = state
         last = self.gibbs.beta.shape[0] - 1
         level = jnp.minimum(time, last)
         gibbs = set_beta(self.gibbs, self.gibbs.beta[level])
@@ -52,12 +53,13 @@ class TemperedSMC(AbstractDynamics):
         w = jax.tree.map(lambda x: jax.vmap(lambda a, i: a[i])(x, source), w)
         states = self._place(gibbs, states, w, jax.random.fold_in(key_move, 1))
         states = self._tuned(gibbs, states, w, key_tune, warmup)
-        states, move = self._walk(gibbs, states, key_move, warmup)
-        move = move._replace(gradients=before_move.gradients + move.gradients)
-        return states, move, level
+        states, move, moved = self._walk(gibbs, states, key_move, warmup)
+        undefined = move.divergent | jnp.isnan(work)
+        gradients = before_move.gradients + move.gradients
+        return states, Move(move.acceptance, undefined, gradients), level, moved
 
     def record(self, state, draw):
-        states, move, level = state
+        states, move, level, moved = state
         betas = self.gibbs.beta
         w = jax.vmap(jax.vmap(self.kernel.position))(states)
         gibbs = set_beta(self.gibbs, betas[level])
@@ -68,7 +70,7 @@ class TemperedSMC(AbstractDynamics):
             "to_next": self._difference(w, betas[level], after),
             "to_last": self._difference(w, betas[level], before),
         }
-        return state, kept | move._asdict() | work
+        return state, kept | move._asdict() | work | {"moved": moved}
 
     def _difference(self, w, here, there) -> Float[Array, "chain particle"]:
         """`U(w, there) - U(w, here)`."""
@@ -92,9 +94,7 @@ class TemperedSMC(AbstractDynamics):
             moved, _ = jax.vmap(jax.vmap(lambda s, k: self.kernel.step(gibbs, s, k, gain, warmup)))(
                 states, keys
             )
-            pooled = jax.tree.map(
-                lambda x: jnp.broadcast_to(jnp.mean(x, axis=1, keepdims=True), x.shape), moved
-            )
+            pooled = jax.tree.map(_pooled, moved)
             return self._place(gibbs, pooled, w, jax.random.fold_in(key, TUNING + i)), None
 
         states_shape = jax.tree.leaves(w)[0].shape[:2]
@@ -105,15 +105,27 @@ class TemperedSMC(AbstractDynamics):
 
         def one(states, i):
             keys = jax.random.split(jax.random.fold_in(key, i), shape)
-            advance = jax.vmap(
-                jax.vmap(lambda s, k: self.kernel.step(gibbs, s, k, jnp.zeros(()), warmup))
-            )
-            states, move = advance(states, keys)
-            return states, move
 
-        states, moves = jax.lax.scan(one, states, jnp.arange(self.moves))
+            def advance(state, key):
+                new, move = self.kernel.step(gibbs, state, key, jnp.zeros(()), warmup)
+                return new, (
+                    move,
+                    displaced(self.kernel.position(state), self.kernel.position(new)),
+                )
+
+            return jax.vmap(jax.vmap(advance))(states, keys)
+
+        states, (moves, moved) = jax.lax.scan(one, states, jnp.arange(self.moves))
         gradients = jnp.sum(moves.gradients, 0)
-        return states, Move(jnp.mean(moves.acceptance, 0), jnp.any(moves.divergent, 0), gradients)
+        move = Move(jnp.mean(moves.acceptance, 0), jnp.any(moves.divergent, 0), gradients)
+        return states, move, jnp.any(moved, 0)
+
+
+def _pooled(leaf: Array) -> Array:
+    """The mean over the population; what has none (a flag, a count) stays with its particle."""
+    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return leaf
+    return jnp.broadcast_to(jnp.mean(leaf, axis=1, keepdims=True), leaf.shape)
 
 
 def _systematic(key: Array, log_weights: Float[Array, " particle"]) -> Array:

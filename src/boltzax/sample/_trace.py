@@ -1,5 +1,6 @@
 """The result of a run."""
 
+import abc
 import dataclasses
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ from ..core import (
     mean_estimate,
     weights_of,
 )
+from ._interrupt import Interrupted
 
 
 class Trace(eqx.Module):
@@ -36,6 +38,8 @@ class Trace(eqx.Module):
         status: What became of the run.
         gradients: How many gradients each chain had taken by each draw, warm-up included.
         reduced: Results of the reductions that ran inside the loop, by name.
+        moved: Whether the kernel changed each leaf of the weights on the way to each draw; the last
+            axis are the leaves in the order of their sorted paths.
     """
 
     gibbs: Gibbs
@@ -48,11 +52,41 @@ class Trace(eqx.Module):
     bridges: "Bridges | None" = None
     gradients: Float[Array, "*beta chain draw"] | None = None
     reduced: dict[str, PyTree] = eqx.field(default_factory=dict)
+    moved: Bool[Array, "*beta chain draw leaf"] | None = None
 
     @property
     def betas(self) -> Float[Array, "*beta"]:
         """Inverse temperatures of the draws."""
         return self.gibbs.beta
+
+    @property
+    def stuck(self) -> Bool[Array, "*beta"]:
+        """At which betas a chain, or a leaf of its weights, never moved."""
+        if self.moved is None:
+            return jnp.zeros(self.betas.shape, bool)
+        return jnp.any(~jnp.any(self.moved, axis=-2), axis=(-2, -1))
+
+    def vouched(self, estimate: Estimate) -> Estimate:
+        """An estimate from these draws, without an error where a chain never moved.
+
+        Args:
+            estimate: of shape `[*beta, ...]`.
+
+        Returns:
+            The estimate; its standard error, ess and r_hat are NaN at the betas that are `stuck`.
+        """
+        stuck = self.stuck
+        if self.bridges is not None:  # a ladder stands or falls as a whole
+            stuck = stuck | (self.status == Status.stuck)
+        if not bool(jnp.any(stuck)):
+            return estimate
+        stuck = stuck.reshape(stuck.shape + (1,) * (estimate.value.ndim - stuck.ndim))
+
+        def blank(leaf: Array) -> Array:
+            return jnp.where(stuck, jnp.nan, leaf)
+
+        errors = map(blank, (estimate.standard_error, estimate.ess, estimate.r_hat))
+        return Estimate(estimate.value, *errors)
 
     def __getitem__(self, rows: slice) -> "Trace":
         """The run at some of its betas; the ladder below them stays whole."""
@@ -72,6 +106,7 @@ class Trace(eqx.Module):
             *jax.tree.map(lambda leaf: leaf[rows], numbers),
             self.status,
             bridges,
+            moved=None if self.moved is None else self.moved[rows],
         )
 
     @property
@@ -139,13 +174,65 @@ class Trace(eqx.Module):
         Raises:
             DeclarationError: for a trace without draws, or a wrong `memory`.
         """
-        lead = self.energy.ndim - 2
+        return jax.tree.map(self.mean_of, self.evaluate(fn, key, memory=memory))
 
-        def one(values: Array) -> Estimate:
-            values = jnp.asarray(values, float)
-            return mean_estimate(jnp.moveaxis(values, (lead, lead + 1), (-2, -1)))
+    def mean_of(self, values: Array | np.ndarray, *, exact: bool = False) -> Estimate:
+        """Mean of numbers known at every draw, with the error of an autocorrelated mean.
 
-        return jax.tree.map(one, self.evaluate(fn, key, memory=memory))
+        Args:
+            values: numbers with leading axes `[*beta, chain, draw]`, as `evaluate` gives them.
+            exact: take a constant for a number that is known exactly. So are all constants of a
+                run whose weights were all integrated out.
+
+        Returns:
+            An estimate of shape `[*beta, *shape]`; without an error at betas that are `stuck`.
+
+        Raises:
+            DeclarationError: for numbers with other leading axes.
+        """
+        values, lead = jnp.asarray(values, float), self.energy.ndim - 2
+        if values.shape[: lead + 2] != self.energy.shape:
+            raise DeclarationError(
+                "values",
+                got=f"an array of shape {values.shape}",
+                expected=f"leading axes [*beta, chain, draw] of sizes {self.energy.shape}",
+                mend="pass what trace.evaluate(fn) gives, or use trace.mean(fn)",
+            )
+        rows = jnp.moveaxis(values, (lead, lead + 1), (-2, -1))
+        known = exact or not self.gibbs.coordinates.priors
+        return self.vouched(mean_estimate(rows, exact=known))
+
+
+class AbstractDrawn(eqx.Module):
+    """A result that stands on draws: what takes a trace takes it too, and uses its `trace`.
+
+    `trace` are the draws, and `reference` the energy from which their excess is measured.
+    """
+
+    trace: eqx.AbstractVar[Trace]
+
+    @property
+    @abc.abstractmethod
+    def reference(self) -> Float[Array, ""]:
+        """The energy from which the excess of the draws is measured."""
+
+
+def trace_of(value: Trace | AbstractDrawn) -> Trace:
+    """The draws of a trace, or of a result that has one.
+
+    Raises:
+        DeclarationError: for anything else.
+    """
+    if isinstance(value, AbstractDrawn):
+        return value.trace
+    if not isinstance(value, Trace):
+        raise DeclarationError(
+            "trace",
+            got=type(value).__name__,
+            expected="a Trace, or a result that has one",
+            mend="pass what bx.sample, bx.anneal or bx.local_learning_coefficient gave",
+        )
+    return value
 
 
 class Bridges(eqx.Module):
@@ -167,20 +254,42 @@ class Bridges(eqx.Module):
     requested: tuple[int, ...] = eqx.field(static=True)
 
 
-def judge(energy: Array, divergent: Array, r_hat: float) -> Status:
-    """The status that the draws themselves show; chains mix if the energy's r_hat is below."""
+def judge(records: dict[str, PyTree], r_hat: float) -> Status:
+    """The status that the draws themselves show.
+
+    Args:
+        records: what a run recorded, by name, with axes `[*beta, chain, draw]`: `energy`,
+            `divergent`, and if they are there `moved` and `log_prior`.
+        r_hat: chains have mixed if that of the energy is at most this. Where the energy is constant
+            though the chains move, the log-density of the prior is judged instead.
+
+    Returns:
+        The first of `non_finite`, `stuck`, `divergent`, `not_mixed` that holds, or `successful`.
+    """
+    energy, moved = records["energy"], records.get("moved")
     if not bool(jnp.all(jnp.isfinite(energy))):
         return Status.non_finite
-    if float(jnp.mean(divergent)) > 0.01:
+    if moved is not None and bool(jnp.any(~jnp.any(moved, axis=-2))):
+        return Status.stuck
+    if float(jnp.mean(records["divergent"])) > 0.01:
         return Status.divergent
     estimate = mean_estimate(energy)
-    mixed = np.asarray(estimate.r_hat) <= r_hat
-    enough = np.asarray(estimate.ess) >= 4 * energy.shape[-2]
-    return Status.successful if bool(np.all(mixed & enough)) else Status.not_mixed
+    found, ess = np.asarray(estimate.r_hat), np.asarray(estimate.ess)
+    if moved is not None and "log_prior" in records:
+        prior = mean_estimate(records["log_prior"])
+        found = np.where(np.isnan(found), prior.r_hat, found)
+        ess = np.where(np.isnan(ess), prior.ess, ess)
+    good = (found <= r_hat) & (ess >= 4 * energy.shape[-2])
+    return Status.successful if bool(np.all(good)) else Status.not_mixed
 
 
 def raise_for(trace: Trace, throw: bool) -> None:
-    """Raise `RunError` for a failed run, with the evidence, unless the user takes it as it is."""
+    """Raise `RunError` for a failed run, with the evidence, unless the user takes it as it is.
+
+    For one that was interrupted, `Interrupted` with the trace.
+    """
+    if throw and trace.status == Status.interrupted:
+        raise Interrupted(f"{Status[trace.status]} The trace is in `result`.", trace)
     if throw and trace.status != Status.successful:
         raise RunError(
             f"{Status[trace.status]}\nEvidence: {evidence(trace)}. "
@@ -200,4 +309,40 @@ def evidence(trace: Trace) -> str:
         trips, swaps = trace.bridges.round_trips, trace.bridges.swap_rate
         said += f", round trips {float(jnp.sum(trips)):.0f}, smallest swap rate "
         said += f"{float(jnp.min(swaps)):.2f}"
+    return said + _stillness(trace)
+
+
+def _stillness(trace: Trace) -> str:
+    """Which weights of how many chains never moved, and what their gradient is, in words."""
+    if trace.moved is None:
+        return ""
+    still = ~np.any(np.asarray(trace.moved), axis=-2).reshape(-1, trace.moved.shape[-1])
+    paths = sorted(trace.gibbs.coordinates.priors)
+    counts = [f"{path} in {n} of {len(still)}" for path, n in zip(paths, still.sum(0)) if n]
+    if not counts:
+        return ""
+    said = f", weights that never moved (chains): {'; '.join(counts[:5])}"
+    said += f", mean acceptance {float(jnp.mean(trace.acceptance)):.2f}"
+    if trace.w is not None:
+        chain = int(np.flatnonzero(still.any(1))[0])
+        undefined = _undefined_gradient(trace, chain)
+        if undefined:
+            said += f", the gradient there is not finite in {', '.join(undefined[:5])}"
     return said
+
+
+def _undefined_gradient(trace: Trace, chain: int) -> list[str]:
+    """Leaves in which the gradient at the last draw of a chain (of all betas) is not finite."""
+    rows = trace.energy.shape[-2:]
+    last = {
+        path: leaf.reshape(-1, rows[1], *leaf.shape[trace.energy.ndim :])[chain, -1]
+        for path, leaf in (trace.w or {}).items()
+    }
+    beta = jnp.repeat(trace.betas.reshape(-1), rows[0])[chain]
+    gradient = _gradient(eqx.tree_at(lambda g: g.beta, trace.gibbs, beta), last)
+    return [path for path, leaf in sorted(gradient.items()) if not np.all(np.isfinite(leaf))]
+
+
+@eqx.filter_jit
+def _gradient(gibbs: Gibbs, w: Weights) -> Weights:
+    return jax.grad(gibbs.log_prob)(w)

@@ -6,19 +6,53 @@ energy error variance per dimension of Robnik & Seljak 2022, arXiv:2212.08549). 
 because the relative bias of an energy does not grow with the dimension, as a rejection rate would.
 """
 
+import abc
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jax.interpreters import partial_eval
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ..compile import Gibbs, Weights
 from ..core import DeclarationError
+from ._kernel import AbstractKernel
 
 FAR = 1e4
 """A trial step whose error is so many times the target is not taken during warm-up."""
+
+
+class AbstractUnadjusted(AbstractKernel):
+    """A kernel whose law is off by a power of its step, and exact as the step goes to zero.
+
+    Args:
+        step_size: The step; None to have it chosen in warm-up.
+        scale: A factor on the step after warm-up: runs that differ in it alone tell what it does.
+        order: The power of the step with which the law is off over all data (with minibatches the
+            power is taken to be 1).
+    """
+
+    step_size: eqx.AbstractVar[float | Array | None]
+    scale: eqx.AbstractVar[float | Array]
+    order: eqx.AbstractClassVar[int]
+
+    @abc.abstractmethod
+    def at_step(self, states: PyTree) -> "AbstractUnadjusted":
+        """The same kernel, to go on at the step that the states of a run were tuned to.
+
+        Args:
+            states: States of the run's chains, with leading axes.
+        """
+
+
+def with_step(kernel, log_step: Array):
+    """A kernel with the field `step_size` set to the mean of a tuned one, if it was None."""
+    if kernel.step_size is not None:
+        return kernel
+    found = jnp.exp(jnp.mean(log_step))
+    return eqx.tree_at(lambda k: k.step_size, kernel, found, is_leaf=lambda x: x is None)
 
 
 class StepSize(NamedTuple):

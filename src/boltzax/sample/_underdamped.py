@@ -1,15 +1,25 @@
 """Underdamped Langevin dynamics, and the same with a thermostat."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ._kernel import AbstractKernel, Move, choose, noise_like
+from ._kernel import Move, choose, noise_like
 from ._precondition import AbstractPreconditioner, Identity, Reach, Variance
-from ._unadjusted import FAR, StepSize, batch_gradient, check_positive, noisy, size, total
+from ._unadjusted import (
+    FAR,
+    AbstractUnadjusted,
+    StepSize,
+    batch_gradient,
+    check_positive,
+    noisy,
+    size,
+    total,
+    with_step,
+)
 
 
 class UnderdampedState(NamedTuple):
@@ -32,7 +42,7 @@ class UnderdampedState(NamedTuple):
     reach: Reach
 
 
-class Underdamped(AbstractKernel):
+class Underdamped(AbstractUnadjusted):
     """Underdamped Langevin dynamics by the BAOAB splitting.
 
     `dw = s u dt`, `du = s ∇log p dt - γ u dt + √(2γ) dW` with the preconditioner's scales `s`
@@ -56,7 +66,7 @@ class Underdamped(AbstractKernel):
     error: float = 1e-5
     heating: float = 0.02
 
-    order = 2
+    order: ClassVar[int] = 2
 
     def __check_init__(self):
         check_positive("step_size", self.step_size, none=True)
@@ -77,11 +87,14 @@ class Underdamped(AbstractKernel):
     def position(self, state):
         return state.w
 
+    def at_step(self, states):
+        return with_step(self, states.step.log_step)
+
     def moved(self, gibbs, state, w, key):
         return _moved(gibbs, state, w, key)
 
 
-class SGNHT(AbstractKernel):
+class SGNHT(AbstractUnadjusted):
     """The stochastic gradient Nosé-Hoover thermostat: a friction that measures the noise.
 
     As `Underdamped`, with `dξ = (|u|²/d - 1) dt` in place of a fixed friction, `ξ` starting at
@@ -96,7 +109,7 @@ class SGNHT(AbstractKernel):
     scale: float | Array = 1.0
     error: float = 1e-5
 
-    order = 2
+    order: ClassVar[int] = 2
 
     def __check_init__(self):
         check_positive("step_size", self.step_size, none=True)
@@ -115,6 +128,9 @@ class SGNHT(AbstractKernel):
 
     def position(self, state):
         return state.w
+
+    def at_step(self, states):
+        return with_step(self, states.step.log_step)
 
     def moved(self, gibbs, state, w, key):
         return _moved(gibbs, state, w, key)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ..compile import Gibbs, UnitPotential, Weights
 from ..core import DeclarationError
-from ._kernel import AbstractKernel, Move, metropolis
+from ._kernel import AbstractGradientFree, Move, metropolis
 
 
 class UnitMovesState(NamedTuple):
@@ -20,7 +20,7 @@ class UnitMovesState(NamedTuple):
     log_stretch: Float[Array, "2"]
 
 
-class UnitMoves(AbstractKernel):
+class UnitMoves(AbstractGradientFree):
     """`sweeps` passes of Metropolis moves over the units, one at a time, and of their scale.
 
     With the readout integrated out, exchanging one unit's features `v -> v'` changes
