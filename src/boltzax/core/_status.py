@@ -11,6 +11,12 @@ class Status(eqx.Enumeration):
         "A chain reached a non-finite log-density. Likely causes: a model that overflows in this "
         "dtype, or a step size that left the support. Try float64 or a proper prior."
     )
+    rounding = (
+        "Rounding moves the log-density by more than 0.1 nats between neighbouring weights: the "
+        "acceptances and energies are not those of the declared measure. Use float64, energies "
+        "relative to a model (`gibbs.relative_to(model)`), targets in units of their noise, or a "
+        "lower beta."
+    )
     divergent = (
         "More than 1% of the trajectories diverged. Likely causes: a step too large for the "
         "curvature, or a posterior with a funnel. Raise `target_acceptance`, or lower beta."

@@ -10,9 +10,19 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import Estimate, mean_estimate
+from ..core import Estimate, Status, mean_estimate
 from ..declare import AbstractEnergy, subsamplings
-from ..sample import AbstractCheckpoints, AbstractKernel, Chains, Placement, Trace, judge, loop
+from ..sample import (
+    MOST_ROUNDING,
+    AbstractCheckpoints,
+    AbstractKernel,
+    Chains,
+    Placement,
+    Trace,
+    judge,
+    loop,
+    rounding,
+)
 
 WARMUP, LEAST = 500, 400
 """Trajectories of warm-up, and draws at the least, of samplers with a Metropolis test."""
@@ -42,6 +52,7 @@ class Run:
     acceptance: float
     divergent: float
     gradients: int
+    rounding: float
     last: Weights | None = None
     log_step: Array | None = None
     stuck: bool = False
@@ -171,6 +182,9 @@ def run_once(
     slow = np.asarray(records["log_prior"], float)
     names = ("energy", "energy_variance", "acceptance", "divergent")
     status = judge(records["energy"], records["divergent"], 1.1)
+    blur = _rounding(gibbs, jax.vmap(kernel.position)(state[0]), key)
+    if blur > MOST_ROUNDING and status != Status.non_finite:
+        status = Status.rounding
     trace = Trace(
         gibbs, *(records[n] for n in names), records.get("w"), status, None, records["gradients"]
     )
@@ -183,10 +197,18 @@ def run_once(
         float(jnp.mean(records["acceptance"])),
         float(jnp.mean(records["divergent"])),
         int(jnp.sum(records["gradients"][:, -1])),
+        blur,
         jax.vmap(kernel.position)(state[0]) if hasattr(kernel, "scale") else None,
         state[0].step.log_step if hasattr(kernel, "scale") else None,
         bool(np.any(np.ptp(kept, axis=1) + np.ptp(slow, axis=1) == 0)),
     )
+
+
+def _rounding(gibbs: Gibbs, last: Weights, key: PRNGKeyArray) -> float:
+    """Nats of rounding in `β (E - E(w*))`, at w* and at the last draws."""
+    here = gibbs.position()
+    places = {path: jnp.concatenate([here[path][None], leaf]) for path, leaf in last.items()}
+    return rounding(gibbs, places, abs(float(gibbs.reference_energy)), key)
 
 
 def _at_step(kernel: AbstractKernel, log_step: Array | None) -> AbstractKernel:

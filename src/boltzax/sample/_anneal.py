@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs, UnitPotential, check_betas, lower_units
 from ..core import DeclarationError, Status, check_on_host, mean_estimate
+from ._dynamics import over_chains
 from ._exact import exact_ladder, is_exact
 from ._kernel import AbstractKernel
 from ._ladder import check_ladder, first_ladder, refine, round_trips
@@ -18,6 +19,7 @@ from ._loop import loop
 from ._nuts import NUTS
 from ._random_walk import RandomWalk
 from ._replica import ReplicaExchange
+from ._rounding import precise
 from ._sample import FIELDS, check_run, starts
 from ._smc import TemperedSMC
 from ._trace import Bridges, Trace, judge, raise_for
@@ -112,12 +114,16 @@ def _default_kernel(gibbs: Gibbs, by: Route) -> AbstractKernel:
 def _exchange(levels, kernel, keys, chains, keep, *, warmup, draws, thin, bar) -> Trace:
     start = starts(levels, None, keys[0], chains)
     dynamics = ReplicaExchange(levels, kernel, keep)
-    _, records = loop(dynamics, start, keys[1], warmup=warmup, draws=draws, thin=thin, progress=bar)
+    state, records = loop(
+        dynamics, start, keys[1], warmup=warmup, draws=draws, thin=thin, progress=bar
+    )
     trips = round_trips(records.pop("who"))
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 2), records)
     status = judge(records["energy"], records["divergent"], 1.05)
     if status == Status.successful and float(jnp.sum(trips)) < 1:
         status = Status.lagging
+    last = over_chains(lambda b, state, _: kernel.position(state), levels.beta, state[0], None)
+    status = precise(levels, last, records["energy"], status)
     swap_rate = jnp.mean(records["swap"], axis=(1, 2))
     return _whole(levels, records, records["up"], records["down"], swap_rate, trips, status)
 
@@ -134,10 +140,12 @@ def _populations(levels, kernel, keys, chains, keep, *, warmup, draws, thin, bar
     cold = jax.tree.map(lambda leaf: leaf[-1], records["w"])
     reverse = TemperedSMC(levels.at(levels.beta[::-1]), kernel, thin, True)
     _, back = loop(reverse, cold, key_reverse, warmup=0, draws=count, thin=1, progress=bar)
+    status = judge(records["energy"], records["divergent"], 1.1)
+    few = jax.tree.map(lambda leaf: leaf[:, :, 0], records["w"])
+    status = precise(levels, few, records["energy"], status)
     if not keep:
         records.pop("w")
     up, down = records.pop("to_next")[:-1], -records.pop("to_last")[1:]
-    status = judge(records["energy"], records["divergent"], 1.1)
     if status in (Status.successful, Status.lagging):
         status = _agreement(records["energy"], back["energy"][::-1])
     overlap = jnp.mean(jnp.exp(jnp.minimum(0.0, down - up)), axis=(1, 2))

@@ -13,6 +13,7 @@ from ._loop import AbstractCheckpoints, AbstractSink, loop, to_host
 from ._nuts import NUTS
 from ._placement import Placement
 from ._reduce import AbstractReduction
+from ._rounding import precise
 from ._trace import Trace, judge, raise_for
 
 
@@ -79,6 +80,8 @@ def sample(
     axis = gibbs.beta.ndim + 1
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), records)
     status = judge(records["energy"], records["divergent"], 1.1)
+    last = over_chains(lambda b, state, _: kernel.position(state), gibbs.beta, state[0], None)
+    status = precise(placed, last, records["energy"], status)
     kept = [records[name] for name in FIELDS]
     sums = to_host(state[2])
     reduced = {name: each.result(sums[name]) for name, each in reduce.items()}
