@@ -171,7 +171,7 @@ def test_float64_has_nothing_to_say_about_small_energies():
 
 def test_integrated_weights_have_no_reference():
     gibbs = bx.compile(
-        bx.SquaredError(bx.models.TwoLayer(3, 4, jnp.tanh, key=KEY), bx.GaussianMeasure(3), bx.zero),
+        bx.SquaredError(bx.models.TwoLayer(4, dim=3, key=KEY), bx.GaussianMeasure(3), bx.zero),
         bx.Normal(), marginalise=True,
     )  # fmt: skip
     with pytest.raises(bx.DeclarationError, match="marginalise=False"):

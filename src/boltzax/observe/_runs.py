@@ -52,10 +52,10 @@ class Run:
     acceptance: float
     divergent: float
     gradients: int
-    rounding: float
     last: Weights | None = None
     log_step: Array | None = None
     stuck: bool = False
+    rounding: float = 0.0
 
 
 def step_order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
@@ -197,10 +197,10 @@ def run_once(
         float(jnp.mean(records["acceptance"])),
         float(jnp.mean(records["divergent"])),
         int(jnp.sum(records["gradients"][:, -1])),
-        blur,
         jax.vmap(kernel.position)(state[0]) if hasattr(kernel, "scale") else None,
         state[0].step.log_step if hasattr(kernel, "scale") else None,
         bool(np.any(np.ptp(kept, axis=1) + np.ptp(slow, axis=1) == 0)),
+        blur,
     )
 
 
