@@ -20,6 +20,7 @@ from ..declare import in_support
 from ._check import check_betas, check_number, check_settings
 from ._coordinates import Coordinates, Weights
 from ._potential import AbstractPotential, Moments
+from ._relative import relative_potential
 
 
 class Gibbs(eqx.Module):
@@ -56,6 +57,47 @@ class Gibbs(eqx.Module):
     def energy_variance(self, w: Weights) -> Float[Array, ""]:
         """`-∂²U/∂β²`: variance of the energy over weights that were integrated out (else 0)."""
         return self.moments(w).energy_variance
+
+    def energy_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
+        """An unbiased estimate of `energy` (from a minibatch, if the measure is `Subsampled`).
+
+        Relative to a reference, both energies are from the same batch, so that most of the noise
+        of the batch cancels.
+        """
+        return self.potential.energy_estimate(self.coordinates.constrain(w), self.beta, key)
+
+    @property
+    def reference_energy(self) -> float | Array:
+        """`E(w_ref)` of a measure that is `relative_to` a model, to be added to energies; else 0.
+
+        On the host in float64, whatever the precision of the run.
+        """
+        high, low = self.potential.offset()
+        return float(high) + float(low) if known(high, low) else high + low
+
+    @eager
+    def relative_to(self, model: PyTree | None = None) -> "Gibbs":
+        """The same measure with every energy counted from that of a model, `E(w) - E(w_ref)`.
+
+        The difference is taken datum by datum before it is summed: for squared errors
+        `½|r|² - ½|r_ref|² = (f - f_ref)·(r + r_ref)/2`, so that it keeps its digits where the
+        energies themselves are large (float32, many data, targets in large units); for `Subsampled`
+        measures both are from the same batch. `energy`, `energy_of`, `log_prob` and the draws'
+        energies are all relative; `reference_energy` is what was taken off. Draws have the same
+        law.
+
+        Args:
+            model: the reference, of the declared structure; the declared model if None.
+
+        Returns:
+            A measure whose density is the same up to its constant.
+
+        Raises:
+            DeclarationError: if the model has another structure, or weights were integrated out.
+        """
+        given = self._given(model)
+        potential = relative_potential(self.potential, given)
+        return eqx.tree_at(lambda gibbs: gibbs.potential, self, potential)
 
     def log_prob(self, w: Weights) -> Float[Array, ""]:
         """`log π(w) - U(w, β)`, in nats, without the constant `-log Z`."""
@@ -109,16 +151,7 @@ class Gibbs(eqx.Module):
                 its edge coordinates are infinite), or if the model has other settings (numbers that
                 are not weights).
         """
-        check_settings(self.declared, self.declared if model is None else model)
-        given = automatic(weights_of(self.declared if model is None else model))
-        shapes = {path: leaf.shape for path, leaf in self.coordinates.base.items()}
-        if {path: jnp.shape(leaf) for path, leaf in given.items()} != shapes:
-            raise DeclarationError(
-                "model",
-                got=f"weights { ({k: jnp.shape(v) for k, v in given.items()}) }",
-                expected=f"the declared weights {shapes}",
-                mend="pass a model of the declared structure",
-            )
+        given = self._given(model)
         for path, prior in self.coordinates.priors.items():
             if refuted(in_support(prior, given[path])):
                 raise DeclarationError(
@@ -138,6 +171,20 @@ class Gibbs(eqx.Module):
                     mend="move them inside, e.g. by jnp.clip, or widen the prior",
                 )
         return found
+
+    def _given(self, model: PyTree | None) -> dict[str, Array]:
+        """The weights of a model of the declared structure, by path."""
+        check_settings(self.declared, self.declared if model is None else model)
+        given = automatic(weights_of(self.declared if model is None else model))
+        shapes = {path: leaf.shape for path, leaf in self.coordinates.base.items()}
+        if {path: jnp.shape(leaf) for path, leaf in given.items()} != shapes:
+            raise DeclarationError(
+                "model",
+                got=f"weights { ({k: jnp.shape(v) for k, v in given.items()}) }",
+                expected=f"the declared weights {shapes}",
+                mend="pass a model of the declared structure",
+            )
+        return given
 
     @eager
     def at(self, beta: float | Float[Array, ""]) -> "Gibbs":

@@ -110,6 +110,15 @@ class MarginalPotential(AbstractPotential):
     def estimate(self, weights, beta, key):
         return self(weights, beta)
 
+    def energy_estimate(self, weights, beta, key):
+        return self.moments(weights, beta).energy
+
+    def offset(self):
+        return jnp.zeros(()), jnp.zeros(())
+
+    def rounding(self, energy):
+        return 0.5 * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
+
     def complete(self, weights, beta, key):
         drawn = self.linear_gaussian(weights).draw(beta, key)
         return weights | self.image(weights, drawn)

@@ -7,16 +7,17 @@ observable one formula (and Rao-Blackwellised where something was integrated out
 """
 
 import abc
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import with_weights
-from ..declare import AbstractCountedTerm, AbstractTerm, amount
+from ..core import map_within, with_weights
+from ..declare import AbstractCountedTerm, AbstractDataTerm, AbstractTerm, SquaredError, amount
 
 
 class Moments(NamedTuple):
@@ -45,6 +46,20 @@ class AbstractPotential(eqx.Module):
         """An unbiased estimate of `U(w, β)`."""
 
     @abc.abstractmethod
+    def energy_estimate(
+        self, weights: dict[str, Array], beta: Float[Array, ""], key: PRNGKeyArray
+    ) -> Float[Array, ""]:
+        """An unbiased estimate of the energy `∂U/∂β`."""
+
+    @abc.abstractmethod
+    def offset(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """What is to be added to the energies to have the declared ones: the sum of two floats."""
+
+    @abc.abstractmethod
+    def rounding(self, energy: Float[Array, ""]) -> Float[Array, ""]:
+        """Standard deviation of the rounding of an energy that moving `w` a little cannot show."""
+
+    @abc.abstractmethod
     def complete(
         self, weights: dict[str, Array], beta: Float[Array, ""], key: PRNGKeyArray
     ) -> dict[str, Array]:
@@ -71,6 +86,27 @@ class AbstractLowered(eqx.Module):
         """An unbiased estimate of `value`."""
 
     @abc.abstractmethod
+    def anchor(self, reference: dict[str, Array]) -> PyTree:
+        """What `difference` has to know of the reference weights."""
+
+    @abc.abstractmethod
+    def difference(self, weights: dict[str, Array], anchor: PyTree) -> Float[Array, ""]:
+        """`E(w) - E(w_ref)`, subtracted datum by datum."""
+
+    @abc.abstractmethod
+    def difference_estimate(
+        self, weights: dict[str, Array], anchor: PyTree, key: PRNGKeyArray
+    ) -> Float[Array, ""]:
+        """An unbiased estimate of `difference`, both energies from the same batch."""
+
+    @abc.abstractmethod
+    def losses(self, weights: dict[str, Array]) -> tuple[Float[Array, " loss"], bool]:
+        """The summands of the energy, and whether `difference` subtracts just those.
+
+        If it does, their rounding is hidden in it; else it subtracts something smaller.
+        """
+
+    @abc.abstractmethod
     def note(self) -> str:
         """What it was lowered to."""
 
@@ -87,6 +123,37 @@ class Plain(AbstractLowered):
     def estimate(self, weights: dict[str, Array], key: PRNGKeyArray) -> Float[Array, ""]:
         return self.factor * self.term.estimate(with_weights(self.term.model, weights), key)
 
+    def anchor(self, reference: dict[str, Array]) -> PyTree:
+        return reference
+
+    def difference(self, weights: dict[str, Array], anchor: PyTree) -> Float[Array, ""]:
+        if not isinstance(self.term, AbstractDataTerm):
+            return self.value(weights) - self.value(anchor)
+        return self.factor * self.term.measure.integrate(self._change(weights, anchor))
+
+    def difference_estimate(
+        self, weights: dict[str, Array], anchor: PyTree, key: PRNGKeyArray
+    ) -> Float[Array, ""]:
+        if not isinstance(self.term, AbstractDataTerm):
+            return self.estimate(weights, key) - self.estimate(anchor, key)
+        return self.factor * self.term.measure.estimate(self._change(weights, anchor), key)
+
+    def _change(self, weights: dict[str, Array], reference: dict[str, Array]) -> Callable:
+        """The difference of the losses of one datum."""
+        term = self.term
+        here, there = (with_weights(term.model, w) for w in (weights, reference))
+        if isinstance(term, SquaredError):
+            return lambda datum: term.change(here, there, datum)
+        assert isinstance(term, AbstractDataTerm)
+        return lambda datum: term.loss(here, datum) - term.loss(there, datum)
+
+    def losses(self, weights: dict[str, Array]) -> tuple[Float[Array, " loss"], bool]:
+        if not isinstance(self.term, AbstractDataTerm):
+            return self.value(weights)[None], True
+        points, mass = self.term.measure.nodes()
+        found = _losses(self.term, with_weights(self.term.model, weights), points)
+        return self.factor * mass * found, not isinstance(self.term, SquaredError)
+
     def note(self) -> str:
         said = f"{type(self.term).__name__}: evaluated as declared"
         if not isinstance(self.term, AbstractCountedTerm) or self.term.unit == "data":
@@ -94,6 +161,11 @@ class Plain(AbstractLowered):
         total = amount(self.term)
         number = "" if isinstance(total, Tracer) else f" {float(total):.8g}"
         return f"{said}; n counts{number} {self.term.unit}"
+
+
+@eqx.filter_jit
+def _losses(term: AbstractDataTerm, model: PyTree, points: PyTree) -> Float[Array, " node"]:
+    return map_within(lambda datum: term.loss(model, datum), points)
 
 
 class EnergyPotential(AbstractPotential):
@@ -118,9 +190,18 @@ class EnergyPotential(AbstractPotential):
         return self._energy(weights)
 
     def estimate(self, weights, beta, key):
+        return beta * self.energy_estimate(weights, beta, key)
+
+    def energy_estimate(self, weights, beta, key):
         keys = jax.random.split(key, len(self.parts)) if len(self.parts) > 1 else (key,)
         pairs = zip(self.parts, keys, strict=True)
-        return beta * sum((part.estimate(weights, k) for part, k in pairs), jnp.zeros(()))
+        return sum((part.estimate(weights, k) for part, k in pairs), jnp.zeros(()))
+
+    def offset(self):
+        return jnp.zeros(()), jnp.zeros(())
+
+    def rounding(self, energy):
+        return 0.5 * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
 
     def notes(self):
         return tuple(part.note() for part in self.parts)

@@ -25,6 +25,10 @@ class AbstractResidual(AbstractLowered):
     scale: eqx.AbstractVar[Float[Array, " row"]]
 
     @abc.abstractmethod
+    def output(self, weights: dict[str, Array], z: PyTree) -> Float[Array, " out"]:
+        """The model's part of the unscaled residual of one row: `row` is this less a target."""
+
+    @abc.abstractmethod
     def row(self, weights: dict[str, Array], z: PyTree) -> Float[Array, " out"]:
         """The unscaled residual of one row."""
 
@@ -57,6 +61,26 @@ class AbstractResidual(AbstractLowered):
     def estimate(self, weights: dict[str, Array], key: PRNGKeyArray) -> Float[Array, ""]:
         return self.value(weights)
 
+    def outputs(self, weights: dict[str, Array]) -> Float[Array, "row out"]:
+        """The model's parts of all rows."""
+        return jax.vmap(lambda z: self.output(weights, z))(self.rows)
+
+    def anchor(self, reference: dict[str, Array]) -> PyTree:
+        return self.outputs(reference), self.residuals(reference)
+
+    def difference(self, weights: dict[str, Array], anchor: PyTree) -> Float[Array, ""]:
+        outputs, residuals = anchor
+        moved = self.project((self.outputs(weights) - outputs) * self.scale[:, None]).reshape(-1)
+        return jnp.sum(moved * (residuals + 0.5 * moved))
+
+    def difference_estimate(
+        self, weights: dict[str, Array], anchor: PyTree, key: PRNGKeyArray
+    ) -> Float[Array, ""]:
+        return self.difference(weights, anchor)
+
+    def losses(self, weights: dict[str, Array]) -> tuple[Float[Array, " loss"], bool]:
+        return 0.5 * self.residuals(weights) ** 2, False
+
 
 class NodeResidual(AbstractResidual):
     """One row for each node of the measure, scaled by the root of its weight."""
@@ -64,6 +88,10 @@ class NodeResidual(AbstractResidual):
     rows: PyTree
     scale: Float[Array, " row"]
     term: SquaredError
+
+    def output(self, weights, z):
+        model = with_weights(self.term.model, weights)
+        return jnp.atleast_1d(self.term.prediction(model, z)).ravel()
 
     def row(self, weights, z):
         return jnp.atleast_1d(self.term.residual(with_weights(self.term.model, weights), z)).ravel()
@@ -85,6 +113,10 @@ class BasisResidual(AbstractResidual):
     scale: Float[Array, " row"]
     basis: Float[Array, "coefficient row"]
     term: SquaredError
+
+    def output(self, weights, z):
+        model = with_weights(self.term.model, weights)
+        return jnp.atleast_1d(self.term.prediction(model, z)).ravel()
 
     def row(self, weights, z):
         return jnp.atleast_1d(self.term.residual(with_weights(self.term.model, weights), z)).ravel()
@@ -116,13 +148,16 @@ class MomentResidual(AbstractResidual):
     count: int = eqx.field(static=True)
 
     def row(self, weights, z):
-        features, one, target = z
+        return self.output(weights, z) - z[2]
+
+    def output(self, weights, z):
+        features, one, _ = z
         frozen = {path: weights[path] for path in self.frozen}
         free = {path: value for path, value in weights.items() if path not in frozen}
         base = frozen | self.buffers
         at = jnp.atleast_1d(self.split.apply(base, free, features)).ravel()
         origin = jnp.atleast_1d(self.split.apply(base, free, jnp.zeros_like(features))).ravel()
-        return at + (one - 1) * origin - target
+        return at + (one - 1) * origin
 
     def project(self, scaled):
         return scaled

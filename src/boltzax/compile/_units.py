@@ -111,6 +111,15 @@ class UnitPotential(AbstractPotential):
     def estimate(self, weights, beta, key):
         return self(weights, beta)
 
+    def energy_estimate(self, weights, beta, key):
+        return self.moments(weights, beta).energy
+
+    def offset(self):
+        return jnp.zeros(()), jnp.zeros(())
+
+    def rounding(self, energy):
+        return jnp.zeros(())
+
     def complete(self, weights, beta, key):
         return self.plain.complete(weights, beta, key)
 

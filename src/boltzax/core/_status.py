@@ -21,6 +21,12 @@ class Status(eqx.Enumeration):
         "The run was interrupted: it holds the draws made until then. With `checkpoints` the same "
         "line goes on from there."
     )
+    rounding = (
+        "Rounding moves the log-density by more than 0.1 nats between neighbouring weights: the "
+        "acceptances and energies are not those of the declared measure. Use float64, energies "
+        "relative to a model (`gibbs.relative_to(model)`), targets in units of their noise, or a "
+        "lower beta."
+    )
     divergent = (
         "More than 1% of the trajectories diverged, or ended where the energy is not a number. "
         "Likely causes: a step too large for the curvature, a posterior with a funnel, or a model "

@@ -145,8 +145,17 @@ class SquaredError(AbstractDataTerm):
         x, y = split_datum(self.target, datum)
         return widened(model(x)) - widened(y)
 
+    def prediction(self, model: PyTree, datum: PyTree) -> Array:
+        """`f(x)`, in the precision of the process."""
+        return widened(model(datum if self.target is not None else datum[0]))
+
     def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
         return 0.5 * jnp.sum(self.residual(model, datum) ** 2)
+
+    def change(self, model: PyTree, reference: PyTree, datum: PyTree) -> Float[Array, ""]:
+        """`½|r|² - ½|r_ref|² = (f - f_ref)·(r + r_ref)/2`, without loss of digits."""
+        moved = self.prediction(model, datum) - self.prediction(reference, datum)
+        return jnp.sum(moved * (self.residual(reference, datum) + 0.5 * moved))
 
 
 class PerDatum(AbstractCountedTerm):

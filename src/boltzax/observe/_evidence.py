@@ -56,14 +56,13 @@ def gather(
         key: For the blocks of data, and draws of the localising Gaussian.
     """
     key_blocks, key_prior = jax.random.split(key)
-    reference = gibbs.energy_of(gibbs.declared)
     value, last = float(estimate.value), runs[-1]
     counted = settled(runs)
     minimum, gap = _gap(trained.gibbs)
     sensitivity, sensitivity_error = _sensitivity(gibbs, last, value)
     heat = heat_capacity(last.trace)
     balance = _balance(gibbs, counted, order)
-    of = losses(energy, gibbs, reference, key_prior)
+    of = losses(energy, gibbs, key_prior)
     several = runs if len(runs) > 1 else []
     evidence = Evidence(
         acceptance=last.acceptance if exact else float("nan"),
@@ -90,6 +89,7 @@ def gather(
         beta=float(gibbs.beta),
         gradients=sum(run.gradients for run in runs),
         scope=_scope(gibbs, trained),
+        rounding=max(run.rounding for run in runs),
     )
     return evidence, minimum
 

@@ -3,6 +3,7 @@
 import math
 
 from ..core import Estimate
+from ..sample import MOST_ROUNDING
 from ._verdict import Evidence, Verdict
 
 MELTED, SOFT = 0.5, 0.1
@@ -40,6 +41,8 @@ def judge_local(
     value, error = float(estimate.value), float(estimate.standard_error)
     if not math.isfinite(value):
         return Verdict.non_finite
+    if not evidence.rounding <= MOST_ROUNDING:
+        return Verdict.rounding
     if stuck:
         return Verdict.stuck
     if interrupted:

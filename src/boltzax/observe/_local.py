@@ -1,5 +1,6 @@
 """The local learning coefficient of a trained model, without tuning knobs."""
 
+import dataclasses
 import math
 
 import jax
@@ -162,7 +163,7 @@ def local_learning_coefficient(
     if kernel is None:
         kernel = _default_kernel(energy, gibbs, budget)
     key_run, key_evidence = jax.random.split(key)
-    reference = gibbs.energy_of(gibbs.declared)
+    reference = jnp.zeros(())  # energies are counted from that of w*
     order, thin = step_order(energy, kernel), thinning(energy, kernel)
     exact = not isinstance(kernel, AbstractUnadjusted)
     if exact:
@@ -171,6 +172,9 @@ def local_learning_coefficient(
         runs = halved(gibbs, kernel, reference, key_run, budget, order, thin)
     estimate, biased = extrapolated(runs, order)
     evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, exact, key_evidence)
+    estimate = dataclasses.replace(
+        estimate, standard_error=jnp.hypot(estimate.standard_error, evidence.rounding)
+    )
     part = data_mass(gibbs) / data_mass(trained.gibbs) if trained.given else 1.0
     verdict = judge_local(
         estimate,
@@ -231,7 +235,7 @@ def _localised(energy, temperature, localisation: float, chart) -> Gibbs:
     centre = weights_of(probe.declared)
     width = localisation**-0.5
     prior = Independent({path: Normal(centre[path], width) for path in probe.coordinates.priors})
-    return compile(energy, prior, beta=temperature, chart=chart, marginalise=False)
+    return compile(energy, prior, beta=temperature, chart=chart, marginalise=False).relative_to()
 
 
 def _default_kernel(energy: AbstractEnergy, gibbs: Gibbs, budget: Budget) -> AbstractKernel:

@@ -33,22 +33,22 @@ class Losses:
     residual_variance: float | None
 
 
-def losses(energy: AbstractEnergy, gibbs: Gibbs, reference: Array, key: PRNGKeyArray) -> Losses:
+def losses(energy: AbstractEnergy, gibbs: Gibbs, key: PRNGKeyArray) -> Losses:
     """The losses that an estimate at w* is held against.
 
     Args:
         energy: As declared.
-        gibbs: The localised posterior.
-        reference: `E(w*)`.
+        gibbs: The localised posterior, its energies counted from that of w*.
         key: For the draws of the prior.
     """
     mass = data_mass(gibbs)
-    of_prior = np.asarray(_prior_energies(gibbs, key), float)
+    reference = float(gibbs.reference_energy)
+    of_prior = reference + np.asarray(_prior_energies(gibbs, key), float)
     of_prior = np.where(np.isnan(of_prior), np.inf, of_prior)
     constant, variance = _of_one_term(energy, gibbs)
     if constant is not None:
         constant /= mass
-    return Losses(float(reference) / mass, float(np.median(of_prior)) / mass, constant, variance)
+    return Losses(reference / mass, float(np.median(of_prior)) / mass, constant, variance)
 
 
 def data_mass(gibbs: Gibbs) -> float:

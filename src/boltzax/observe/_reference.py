@@ -10,11 +10,14 @@ from ..sample import AbstractDrawn, Trace, trace_of
 
 
 def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
-    """`E_ref`: a number as it is, or the energy of a model of the declared structure."""
+    """`E_ref`, counted as the trace's energies are: a number, or a model of the declared structure.
+
+    A number is an energy as declared, also where the trace's energies are relative to a model.
+    """
     if isinstance(reference, int | float | np.number) and not isinstance(reference, bool):
-        return _number(reference)
+        return _number(reference) - trace.gibbs.reference_energy
     if isinstance(reference, np.ndarray | jax.Array) and reference.ndim == 0:
-        return _number(reference)
+        return _number(reference) - trace.gibbs.reference_energy
     declared = {path: jnp.shape(leaf) for path, leaf in weights_of(trace.gibbs.declared).items()}
     given = {path: jnp.shape(leaf) for path, leaf in weights_of(reference).items()}
     if given != declared:
@@ -49,7 +52,7 @@ def _number(reference) -> Float[Array, ""]:
 
 
 def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | float:
-    """The reference, 0 if none is given; refused where the draws show that 0 is not one.
+    """The reference; if none is given that of the measure, or 0, if the draws agree with it.
 
     Near a minimum of energy `E_min`, `β (⟨E⟩ - E_min)` and `C = β² Var E` are both about λ. Zero is
     no reference if, at the largest beta, some energy lies below it by more than `1/β`, or all lie
@@ -79,4 +82,4 @@ def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | 
             mend="pass reference=w_star (a trained model), or a number; reference=0.0 if the "
             "absolute value is meant",
         )
-    return 0.0
+    return trace.gibbs.reference_energy

@@ -13,6 +13,7 @@ from ..compile import Gibbs, Weights
 from ..core import Estimate, Status, mean_estimate
 from ..declare import AbstractEnergy, subsamplings
 from ..sample import (
+    MOST_ROUNDING,
     AbstractCheckpoints,
     AbstractKernel,
     AbstractUnadjusted,
@@ -23,6 +24,7 @@ from ..sample import (
     check_start,
     judge,
     loop,
+    rounding,
 )
 
 WARMUP, LEAST = 500, 400
@@ -54,6 +56,7 @@ class Run:
     divergent: float
     gradients: int
     states: PyTree
+    rounding: float = 0.0
 
 
 def step_order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
@@ -196,6 +199,10 @@ def run_once(
     slow = np.asarray(records["log_prior"], float)
     names = ("energy", "energy_variance", "acceptance", "divergent")
     status = judge(records, 1.1) if status is None else status
+    last = None if state is None else jax.vmap(kernel.position)(state[0])
+    blur = _rounding(gibbs, last, key)
+    if blur > MOST_ROUNDING and status not in (Status.non_finite, Status.interrupted):
+        status = Status.rounding
     kept_records = [records[name] for name in names]
     trace = Trace(
         gibbs, *kept_records, records.get("w"), status, None, records["gradients"],
@@ -211,7 +218,16 @@ def run_once(
         float(jnp.mean(records["divergent"])),
         int(jnp.sum(records["gradients"][:, -1])),
         None if state is None else state[0],
+        blur,
     )
+
+
+def _rounding(gibbs: Gibbs, last: Weights | None, key: PRNGKeyArray) -> float:
+    """Nats of rounding in `β (E - E(w*))`, at w* and at the last draws, if there are."""
+    places = {path: leaf[None] for path, leaf in gibbs.position().items()}
+    if last is not None:
+        places = {path: jnp.concatenate([leaf, last[path]]) for path, leaf in places.items()}
+    return rounding(gibbs, places, abs(float(gibbs.reference_energy)), key)
 
 
 KEPT = 40_000

@@ -11,6 +11,10 @@ class Verdict(eqx.Enumeration):
         "A chain reached a non-finite energy. It is not dropped: the estimate is not a number. "
         "Try float64, a smaller step, or a stronger localisation."
     )
+    rounding = (
+        "Rounding moves the energy by more than 0.1 nats between neighbouring weights: the "
+        "coefficient is one of rounding errors. Use float64, or targets in units of their noise."
+    )
     stuck = (
         "A chain, or one of the weights, never moved: the draws say nothing. Likely causes: a "
         "gradient that is not a number away from w*, or a step that is zero or far too long. "
@@ -97,6 +101,8 @@ class Evidence(eqx.Module):
         beta: Inverse temperature of the summed energy.
         scope: What the coefficient is of: which data, which weights.
         gradients: Gradient evaluations of all chains, warm-up included.
+        rounding: Standard deviation of the rounding of `β (E - E(w*))`, in nats; it is in the error
+            bar.
     """
 
     acceptance: float
@@ -123,6 +129,7 @@ class Evidence(eqx.Module):
     beta: float
     gradients: int
     scope: str = eqx.field(static=True)
+    rounding: float = 0.0
 
     @property
     def effective_beta(self) -> float | None:
@@ -157,7 +164,8 @@ class Evidence(eqx.Module):
             f"{self.gradients} gradients",
             f"acceptance {self.acceptance:.2f}, divergent {100 * self.divergent:.1f}%",
             f"gap of w* {self.gap:.3g} nats{chance}, "
-            f"sensitivity {self.sensitivity:.2f} ± {self.sensitivity_error:.2f}",
+            f"sensitivity {self.sensitivity:.2f} ± {self.sensitivity_error:.2f}, "
+            f"rounding {self.rounding:.2g} nats",
             f"mean loss: {', '.join(losses)}",
             heat,
             scale,

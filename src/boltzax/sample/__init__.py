@@ -32,6 +32,8 @@ from ._precondition import Variance as Variance
 from ._random_walk import RandomWalk as RandomWalk
 from ._reduce import AbstractReduction as AbstractReduction
 from ._reduce import Mean as Mean
+from ._rounding import MOST_ROUNDING as MOST_ROUNDING
+from ._rounding import rounding as rounding
 from ._sample import sample as sample
 from ._sgld import SGLD as SGLD
 from ._sgld import AdamSGLD as AdamSGLD

@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs, UnitPotential, Weights, check_betas, lower_units
 from ..core import DeclarationError, Status, check_on_host, mean_estimate
+from ._dynamics import over_chains
 from ._exact import exact_ladder, is_exact, refuse_exact
 from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
@@ -19,6 +20,7 @@ from ._loop import AbstractCheckpoints, AbstractSink, loop
 from ._nuts import NUTS
 from ._random_walk import RandomWalk
 from ._replica import ReplicaExchange
+from ._rounding import precise
 from ._sample import FIELDS, check_run
 from ._smc import TemperedSMC
 from ._start import starts
@@ -143,21 +145,26 @@ class _Settings:
 
 def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trace:
     start = starts(levels, None, keys[0], settings.chains, settings.kernel)
-    dynamics = ReplicaExchange(levels, settings.kernel, settings.keep)
+    kernel = settings.kernel
+    dynamics = ReplicaExchange(levels, kernel, settings.keep)
     status = None
     try:
-        _, records = loop(
+        state, records = loop(
             dynamics, start, keys[1], warmup=settings.warmup, draws=settings.draws,
             thin=settings.thin, progress=settings.progress, sink=settings.sink,
             checkpoints=settings.checkpoints,
         )  # fmt: skip
     except Interrupted as cut:
-        (_, records), status = cut.result, Status.interrupted
+        (state, records), status = cut.result, Status.interrupted
     trips = round_trips(records.pop("who"))
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 2), records)
     status = judge(records, 1.05) if status is None else status
     if status == Status.successful and float(jnp.sum(trips)) < 1:
         status = Status.lagging
+    last = None
+    if state is not None:
+        last = over_chains(lambda b, state, _: kernel.position(state), levels.beta, state[0], None)
+    status = precise(levels, last, records["energy"], status)
     swap_rate = jnp.mean(records["swap"], axis=(1, 2))
     return _whole(levels, records, records["up"], records["down"], swap_rate, trips, status)
 
@@ -189,10 +196,12 @@ def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trac
         _, back = carried("reverse", levels.at(levels.beta[::-1]), cold, key_reverse)
     except KeyboardInterrupt:
         status = Status.interrupted
+    status = judge(records, 1.1) if status is None else status
+    few = jax.tree.map(lambda leaf: leaf[:, :, 0], records["w"])
+    status = precise(levels, few, records["energy"], status)
     if not settings.keep:
         records.pop("w")
     up, down = records.pop("to_next")[:-1], -records.pop("to_last")[1:]
-    status = judge(records, 1.1) if status is None else status
     if back is not None and status in (Status.successful, Status.lagging):
         status = _agreement(records["energy"], back["energy"][::-1])
     overlap = jnp.mean(jnp.exp(jnp.minimum(0.0, down - up)), axis=(1, 2))

@@ -8,7 +8,7 @@ from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs, Weights
 from ..core import DeclarationError, Estimate, Status, check_on_host
-from ._dynamics import Chains
+from ._dynamics import Chains, over_chains
 from ._exact import exact_draws, is_exact, refuse_exact
 from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
@@ -16,6 +16,7 @@ from ._loop import AbstractCheckpoints, AbstractSink, loop, to_host
 from ._nuts import NUTS
 from ._placement import Placement
 from ._reduce import AbstractReduction
+from ._rounding import precise
 from ._start import starts
 from ._trace import Trace, judge, raise_for
 
@@ -87,6 +88,10 @@ def sample(
     axis = gibbs.beta.ndim + 1
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), records)
     status = judge(records, 1.1) if status is None else status
+    last = None
+    if state is not None:
+        last = over_chains(lambda b, each, _: kernel.position(each), gibbs.beta, state[0], None)
+    status = precise(placed, last, records["energy"], status)
     kept = [records[name] for name in FIELDS]
     trace = Trace(
         gibbs, *kept, records.get("w"), status, None, records["gradients"], moved=records["moved"]
