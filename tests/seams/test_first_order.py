@@ -86,28 +86,24 @@ def test_a_missed_phase_is_flagged(name):
 
 
 def test_a_phase_that_only_the_user_knows_is_found_from_its_seed():
-    """The declared model lies elsewhere, and nothing slopes towards the well."""
-    here = gibbs("a smooth well")
-    away = bx.compile(
-        bx.PerDatum(
-            bx.models.Function(_energy, jnp.ones(DIM)),
-            bx.Empirical(jnp.asarray([PLANTED["a smooth well"]])),
-            _of_datum,
-        ),
-        bx.Normal(),
-    )
-    key, bounds = jax.random.key(0), bx.free_energy_bounds
-    unaided = bounds(away, BETAS[1:], key=key)
-    aided = bounds(away, BETAS[1:], key=key, seeds=[here.declared])
+    """The well is three standard deviations out, and nothing slopes towards it."""
+    model = gibbs("a smooth well").declared
+    datum = bx.Empirical(jnp.asarray([(1.0, 3.0, 0.1)]))
+    measure = bx.compile(bx.PerDatum(model, datum, _of_datum), bx.Normal())
+    key, trained = jax.random.key(0), bx.models.Function(_energy, jnp.zeros(DIM).at[0].set(3.0))
+    unaided = bx.free_energy_bounds(measure, BETAS[1:], key=key)
+    aided = bx.free_energy_bounds(measure, BETAS[1:], key=key, seeds=[trained])
     assert float(unaided.highest[0]) > 95
-    assert float(aided.highest[0]) < exact("a smooth well", BETAS[1]) + 5
+    # the prior is lower there by 3²/2 nats
+    assert abs(float(aided.highest[0]) - exact("a smooth well", BETAS[1]) - 4.5) < 1
 
 
-def test_healthy_ladders_are_not_accused():
-    """16 runs, none `metastable`. A false alarm needs `F` off by four of its standard errors and a
-    bound by as many: with 4 bounds a run below 3e-4 a run if errors are normal, 5e-3 for all."""
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 8), marks=pytest.mark.slow)])
+def test_healthy_ladders_are_not_accused(seeds):
+    """Two cases, none `metastable`. A false alarm needs `F` off by four of its standard errors and a
+    bound by as many: below 3e-4 a run of 4 bounds if errors are normal, 5e-3 for 16 runs."""
     for name in HEALTHY:
-        for seed in range(8):
+        for seed in seeds:
             trace = run(name, seed, draws=400)
             assert np.all(bx.above_bounds(trace.bridges) < 0), (name, seed)
             assert trace.status != bx.Status.metastable
@@ -125,7 +121,7 @@ def test_bounds_are_never_below_the_truth(name):
 
 
 def test_the_bound_is_both_inequalities():
-    """Normal log-weights of mean m and variance v: `F = -m - v/2`; any number of trials and betas."""
+    """Normal log-weights of mean -v/2 and variance v: `F = 0`; three trials at two betas."""
     rng = np.random.default_rng(0)
     for variance in (0.01, 1.0, 9.0):
         low = 0
@@ -153,7 +149,7 @@ def test_divergences_count_where_they_can_bias():
 @pytest.mark.slow
 @pytest.mark.parametrize("powers", [(1, 1), (1, 2), (1, 2, 3)])
 def test_default_runs_of_normal_crossings_are_used_and_cover(powers):
-    """`½ (w_1^a w_2^b ...)²` under Uniform(-1, 1), 8 seeds: all usable, 48 values within 4 errors."""
+    """`½ (w_1^a w_2^b ...)²` under Uniform(-1, 1), 8 seeds: usable, and honest."""
     betas = np.exp([2.0, 5.0, 8.0])
     truth = bx.theory.normal_crossing_exact(powers, np.log(betas / 2))
     energy = bx.SquaredError(
