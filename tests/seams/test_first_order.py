@@ -100,8 +100,8 @@ def test_a_phase_that_only_the_user_knows_is_found_from_its_seed():
 
 @pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 8), marks=pytest.mark.slow)])
 def test_healthy_ladders_are_not_accused(seeds):
-    """Two cases, none `metastable`. A false alarm needs `F` off by four of its standard errors and a
-    bound by as many: below 3e-4 a run of 4 bounds if errors are normal, 5e-3 for 16 runs."""
+    """Two cases, none `metastable`. A false alarm needs `F` off by four of its standard errors and
+    a bound by as many: below 3e-4 a run of 4 bounds if errors are normal, 5e-3 for 16 runs."""
     for name in HEALTHY:
         for seed in seeds:
             trace = run(name, seed, draws=400)

@@ -29,7 +29,7 @@ class Bounds(eqx.Module):
     Both hold where the particles stay in one region of the weights. Then the bound is about the
     free energy of the region, which is never below `F`.
 
-    Attributes:
+    Args:
         betas: Inverse temperatures, `[beta]`.
         log_weights: Logarithms of the weights, `[trial, beta, particle]`; `-inf` for a particle
             that found no finite density, and for trials left out.
