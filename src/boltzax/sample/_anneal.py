@@ -146,8 +146,8 @@ def _bounded(
     bounds = ladder_bounds(one, ladder, requested, trace.w, cost, seeds, key)
     bridges = dataclasses.replace(bridges, bounds=bounds)
     trace = dataclasses.replace(trace, bridges=bridges)
-    failed = trace.status in (Status.non_finite, Status.divergent)
-    if not failed and bool(np.any(above_bounds(bridges) > 0)):
+    # a run that has failed already says so: the bounds are then part of its evidence
+    if trace.status == Status.successful and bool(np.any(above_bounds(bridges) > 0)):
         return dataclasses.replace(trace, status=Status.metastable)
     return trace
 
