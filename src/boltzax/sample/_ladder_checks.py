@@ -63,14 +63,16 @@ def free_energy_bounds(
         raise DeclarationError(
             "betas", got=f"{betas!r:.80}", expected="positive numbers", mend="leave out beta = 0"
         )
-    if gibbs.dim > LARGEST:
+    if not 1 <= gibbs.dim <= LARGEST:
         raise DeclarationError(
             "gibbs",
             got=f"{gibbs.dim} sampled coordinates",
-            expected=f"at most {LARGEST}: the trials have full covariances",
-            mend="freeze some weights, or compare F with runs on restricted priors (bx.phases)",
+            expected=f"1 to {LARGEST}: the trials have full covariances",
+            mend="freeze some weights, or compare F with runs on restricted priors (bx.phases)"
+            if gibbs.dim
+            else "all weights were integrated out: bx.anneal gives F in closed form",
         )
-    given = [gibbs.position(seed) for seed in seeds]
+    given = check_seeds(gibbs, seeds)
     key_prior, key_search = jax.random.split(key)
     flat, prior = flatten(gibbs, key_prior)
     places = _vectors(flat, [*given, *_declared(gibbs)])
