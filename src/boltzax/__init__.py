@@ -80,6 +80,7 @@ from .sample import NUTS as NUTS
 from .sample import SGLD as SGLD
 from .sample import SGNHT as SGNHT
 from .sample import AdamSGLD as AdamSGLD
+from .sample import Bounds as Bounds
 from .sample import Checkpoints as Checkpoints
 from .sample import Identity as Identity
 from .sample import Interrupted as Interrupted
@@ -93,7 +94,9 @@ from .sample import Trace as Trace
 from .sample import Underdamped as Underdamped
 from .sample import UnitMoves as UnitMoves
 from .sample import Variance as Variance
+from .sample import above_bounds as above_bounds
 from .sample import anneal as anneal
+from .sample import free_energy_bounds as free_energy_bounds
 from .sample import sample as sample
 
 __all__ = _exported(globals(), *_NAMESPACES, *_LAZY)

@@ -41,6 +41,11 @@ class Status(eqx.Enumeration):
         "The ladder lags behind equilibrium: forward and reverse passes disagree, or no replica "
         "travelled from the prior to the coldest level and back. Draw more or refine the ladder."
     )
+    metastable = (
+        "The free energy of the ladder lies above an upper bound by more than the errors of both: "
+        "the run missed a region of the weights that counts (a first-order transition). Run the "
+        "phases apart and join them (`phases`), pass `seeds` from all of them, or draw much more."
+    )
     not_converged = (
         "The iteration stopped before its tolerance: it ran out of steps, or rounding stopped it. "
         "Allow more steps, loosen `tolerance`, or use float64."

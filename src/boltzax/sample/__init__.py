@@ -3,6 +3,7 @@
 from ..core import exported as _exported
 from ._anneal import anneal as anneal
 from ._bar import bar_series as bar_series
+from ._bounds import Bounds as Bounds
 from ._checkpoints import Checkpoints as Checkpoints
 from ._declaration import describe as describe
 from ._declaration import differences as differences
@@ -16,6 +17,8 @@ from ._kernel import AbstractGradientFree as AbstractGradientFree
 from ._kernel import AbstractKernel as AbstractKernel
 from ._kernel import Move as Move
 from ._kernel import noise_like as noise_like
+from ._ladder_checks import above_bounds as above_bounds
+from ._ladder_checks import free_energy_bounds as free_energy_bounds
 from ._loop import AbstractCheckpoints as AbstractCheckpoints
 from ._loop import AbstractSaver as AbstractSaver
 from ._loop import AbstractSink as AbstractSink

@@ -1,13 +1,14 @@
 """Draws along a ladder of temperatures."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, UnitPotential, Weights, check_betas, lower_units
 from ..core import DeclarationError, Status, check_on_host, mean_estimate
@@ -16,6 +17,14 @@ from ._exact import exact_ladder, is_exact, refuse_exact
 from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
 from ._ladder import check_ladder, first_ladder, refine, round_trips
+from ._ladder_checks import (
+    above_bounds,
+    check_seeds,
+    contradiction,
+    counted,
+    draws_fit,
+    ladder_bounds,
+)
 from ._loop import AbstractCheckpoints, AbstractSink, loop
 from ._nuts import NUTS
 from ._random_walk import RandomWalk
@@ -44,6 +53,8 @@ def anneal(
     spacing: float | None = None,
     least_swap: float = 0.15,
     keep: bool = False,
+    seeds: Sequence[PyTree] = (),
+    bound: bool = True,
     throw: bool = True,
     progress: bool = False,
     sink: AbstractSink | None = None,
@@ -56,6 +67,14 @@ def anneal(
     readout of exchangeable units is integrated out, the units move one at a time by rank-two
     updates in a graded basis; else the kernel is `NUTS` (`RandomWalk` for SMC).
 
+    A ladder that never crosses a first-order transition has small errors and a wrong free energy.
+    So the run is held against upper bounds on `F`, by short runs from Gaussians: at the minima that
+    descent finds from the declared model, from `seeds`, from the best draws of the prior and from
+    the run's own; and at the run's draws and those of a hotter level, cooled. They are in
+    `trace.bridges.bounds`, with what they took: at most a quarter of the evaluations of the run, or
+    about 10,000 and a few descents where that is more. Measures of more than 64 sampled coordinates
+    (and units in a graded basis) have none, and nothing is then said about such transitions.
+
     Args:
         by: `"replica_exchange"` runs all levels at once and lets neighbours swap; `chains` ladders,
             half of them started cold. `"smc"` carries `chains` populations of `draws` particles
@@ -64,6 +83,9 @@ def anneal(
         draws: As in `sample` (warm-up has no part in SMC).
         thin: As in `sample` (warm-up has no part in SMC).
         keep: Whether to keep the draws of the weights.
+        seeds: Models of the declared structure (trained weights) from which the free energy is
+            bounded too. A phase that no seed leads to is not seen.
+        bound: Whether to hold the run against upper bounds on its free energy.
         throw: Raise if the run failed.
         sink: Where the draws of replica exchange go as they are made, instead of memory: a part
             `ladder_0`, `ladder_1`, ... for each ladder that was tried, the last one the result's.
@@ -79,7 +101,10 @@ def anneal(
         RunError: Unless `throw=False`, if a chain failed or the ladder lags: chains that started
             cold disagree with those that started hot (split r_hat of the energy above 1.05), no
             replica of any chain made a round trip from the coldest level to the prior and back, or
-            for SMC the forward and the reverse pass disagree.
+            for SMC the forward and the reverse pass disagree; or if it is `metastable`: its free
+            energy lies above one of the bounds by more than the errors of both. Divergent
+            trajectories count as failures at the prior's level, or where a ladder made less than 10
+            round trips, or where more than half of a level's diverge.
         Interrupted: By Ctrl-C, with the trace of the ladder under way in `result`
             (`throw=False` returns it). Before there are draws of every level, `KeyboardInterrupt`.
     """
@@ -90,6 +115,7 @@ def anneal(
     _check_spacing(spacing, least_swap)
     _check_route(by, kernel, sink)
     refuse_exact(gibbs, {"sink": sink})
+    given = check_seeds(gibbs, seeds)
     if is_exact(gibbs):
         return exact_ladder(gibbs, requested, chains, draws, keep)
     gibbs = lower_units(gibbs, float(requested.max()))
@@ -102,24 +128,48 @@ def anneal(
     key_ladder, key_run = jax.random.split(key)
     ladder = first_ladder(gibbs, requested, spacing, key_ladder)
     run = _exchange if by == "replica_exchange" else _populations
+    # with a sink the draws are on disk, and the bounds do without
+    kept = keep or (bound and sink is None and draws_fit(gibbs, len(ladder) * chains * draws))
     for attempt in range(4):
         levels = gibbs.at(ladder)
         keys = jax.random.split(jax.random.fold_in(key_run, attempt))
         name = f"ladder_{attempt}"
         settings = _Settings(
-            kernel, chains, keep, warmup, draws, thin, progress,
+            kernel, chains, kept, warmup, draws, thin, progress,
             None if sink is None else sink.part(name),
             None if checkpoints is None else checkpoints.part(name),
         )  # fmt: skip
-        outcome = run(levels, keys, settings)
+        outcome, cost = run(levels, keys, settings)
         if outcome.status == Status.interrupted:
             break
         finer = refine(ladder, _swap_rate(outcome), least_swap)
         if len(finer) == len(ladder):
             break
         ladder = finer
-    raise_for(outcome, throw)
+    if bound and outcome.status != Status.interrupted:
+        key_bound = jax.random.fold_in(key_run, attempt + 1)
+        outcome = _bounded(outcome, requested, given, cost, key_bound)
+    if not keep:
+        outcome = dataclasses.replace(outcome, w=None)
+    raise_for(outcome, throw, contradiction(outcome.bridges))
     return _requested(outcome, requested)
+
+
+def _bounded(
+    trace: Trace, requested: np.ndarray, seeds: list, cost: float, key: PRNGKeyArray
+) -> Trace:
+    """The run with upper bounds on its free energy, and `metastable` if it contradicts them."""
+    bridges = trace.bridges
+    assert bridges is not None
+    one = trace.gibbs.at(trace.betas[-1])
+    ladder = np.asarray(trace.betas)
+    bounds = ladder_bounds(one, ladder, requested, trace.w, cost, seeds, key)
+    bridges = dataclasses.replace(bridges, bounds=bounds)
+    trace = dataclasses.replace(trace, bridges=bridges)
+    # a run that has failed already says so: the bounds are then part of its evidence
+    if trace.status == Status.successful and bool(np.any(above_bounds(bridges) > 0)):
+        return dataclasses.replace(trace, status=Status.metastable)
+    return trace
 
 
 def _default_kernel(gibbs: Gibbs, by: Route) -> AbstractKernel:
@@ -143,7 +193,8 @@ class _Settings:
     checkpoints: AbstractCheckpoints | None
 
 
-def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trace:
+def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tuple[Trace, float]:
+    """The run, and how many evaluations of the log-density it took (a gradient counts as two)."""
     start = starts(levels, None, keys[0], settings.chains, settings.kernel)
     kernel = settings.kernel
     dynamics = ReplicaExchange(levels, kernel, settings.keep)
@@ -158,7 +209,8 @@ def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trace:
         (state, records), status = cut.result, Status.interrupted
     trips = round_trips(records.pop("who"))
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 2), records)
-    status = judge(records, 1.05) if status is None else status
+    counts = records | {"divergent": counted(records["divergent"], trips)}
+    status = judge(counts, 1.05) if status is None else status
     if status == Status.successful and float(jnp.sum(trips)) < 1:
         status = Status.lagging
     last = None
@@ -166,11 +218,15 @@ def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trace:
         last = over_chains(lambda b, state, _: kernel.position(state), levels.beta, state[0], None)
     status = precise(levels, last, records["energy"], status)
     swap_rate = jnp.mean(records["swap"], axis=(1, 2))
-    return _whole(levels, records, records["up"], records["down"], swap_rate, trips, status)
+    steps = settings.warmup + settings.draws * settings.thin
+    moves = levels.beta.size * settings.chains * steps
+    cost = 2 * float(jnp.sum(records["gradients"][..., -1])) + 4 * moves
+    trace = _whole(levels, records, records["up"], records["down"], swap_rate, trips, status)
+    return trace, cost
 
 
-def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trace:
-    """A forward and a reverse pass; the forward one is kept."""
+def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tuple[Trace, float]:
+    """A forward and a reverse pass, of which the forward one is kept; and the evaluations."""
     chains, count = settings.chains, settings.draws
     one = levels.at(levels.beta[0])
     start = starts(one, None, keys[0], chains * count, settings.kernel)
@@ -205,7 +261,9 @@ def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> Trac
     if back is not None and status in (Status.successful, Status.lagging):
         status = _agreement(records["energy"], back["energy"][::-1])
     overlap = jnp.mean(jnp.exp(jnp.minimum(0.0, down - up)), axis=(1, 2))
-    return _whole(levels, records, up, down, overlap, jnp.zeros(chains), status)
+    moves = levels.beta.size * chains * count * (settings.thin + 4)
+    cost = 4 * float(jnp.sum(records["gradients"][-1])) + 2 * moves
+    return _whole(levels, records, up, down, overlap, jnp.zeros(chains), status), cost
 
 
 def _agreement(forward: Array, reverse: Array) -> Status:

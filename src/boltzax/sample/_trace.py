@@ -22,6 +22,7 @@ from ..core import (
     mean_estimate,
     weights_of,
 )
+from ._bounds import Bounds
 from ._interrupt import Interrupted
 
 
@@ -241,7 +242,8 @@ class Bridges(eqx.Module):
     `up[k] = U(w_k, β_{k+1}) - U(w_k, β_k)` at the draws of level k, `down[k]` the same difference
     at the draws of level k+1; axes `[pair, chain, draw]`. `swap_rate` is the mean acceptance of
     swaps by pair, `round_trips` counts journeys hot-cold-hot by chain. `requested` are the levels
-    that the user asked for.
+    that the user asked for. `bounds` are upper bounds on the free energy at some of them, from runs
+    that began elsewhere.
     """
 
     betas: Float[Array, " level"]
@@ -252,6 +254,7 @@ class Bridges(eqx.Module):
     swap_rate: Float[Array, " pair"]
     round_trips: Array
     requested: tuple[int, ...] = eqx.field(static=True)
+    bounds: Bounds | None = None
 
 
 def judge(records: dict[str, PyTree], r_hat: float) -> Status:
@@ -283,7 +286,7 @@ def judge(records: dict[str, PyTree], r_hat: float) -> Status:
     return Status.successful if bool(np.all(good)) else Status.not_mixed
 
 
-def raise_for(trace: Trace, throw: bool) -> None:
+def raise_for(trace: Trace, throw: bool, more: str = "") -> None:
     """Raise `RunError` for a failed run, with the evidence, unless the user takes it as it is.
 
     For one that was interrupted, `Interrupted` with the trace.
@@ -292,7 +295,7 @@ def raise_for(trace: Trace, throw: bool) -> None:
         raise Interrupted(f"{Status[trace.status]} The trace is in `result`.", trace)
     if throw and trace.status != Status.successful:
         raise RunError(
-            f"{Status[trace.status]}\nEvidence: {evidence(trace)}. "
+            f"{Status[trace.status]}\nEvidence: {evidence(trace)}{more}. "
             "(Pass throw=False to get the result as it is.)"
         )
 

@@ -1,0 +1,89 @@
+"""Upper bounds on the free energy, and what a ladder says to them."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.special import logsumexp
+
+from ..core import Estimate
+
+SIGMAS = 4.0
+"""Standard errors by which a run must lie above a bound to contradict it."""
+
+NATS = 7.0
+"""`exp(-NATS)` is the chance that one of the averaged bounds of a run lies too low."""
+
+
+class Bounds(eqx.Module):
+    """Upper bounds on `F(β)` from annealed importance sampling between a Gaussian and the measure.
+
+    A trial is a normalised Gaussian `q` in the unconstrained coordinates. Particles are drawn from
+    it and carried to the measure at `β` by Metropolis moves along `q^(1-t) (π exp(-U))^t`; each has
+    in the end a weight whose mean is `Z(β)`, whatever the moves (Jarzynski 1997; Neal 2001). Hence
+
+    - `F ≤ ⟨-log weight⟩`, the mean work. With no moves this is the bound of Gibbs and Bogoliubov,
+      `⟨U⟩_q + KL(q | π)`;
+    - `P(-log mean(weight) < F - a) ≤ exp(-a)` for any `a > 0` (Markov's inequality).
+
+    Both hold where the particles stay in one region of the weights. Then the bound is about the
+    free energy of the region, which is never below `F`.
+
+    Args:
+        betas: Inverse temperatures, `[beta]`.
+        log_weights: Logarithms of the weights, `[trial, beta, particle]`; `-inf` for a particle
+            that found no finite density, and for trials left out.
+        names: What each trial began with.
+        evaluations: How many evaluations of the log-density all this took (a gradient counts as
+            two).
+    """
+
+    betas: Float[Array, " beta"]
+    log_weights: Float[Array, "trial beta particle"]
+    names: tuple[str, ...] = eqx.field(static=True)
+    evaluations: int = eqx.field(static=True)
+
+    @property
+    def free_energy(self) -> Estimate:
+        """The lowest mean work at each beta, shape `[beta]`, in nats: `F` is at most this."""
+        value, error = self._mean_work()
+        best = np.argmin(np.where(np.isfinite(value), value + SIGMAS * error, np.inf), axis=0)
+        value, error = (np.take_along_axis(each, best[None], 0)[0] for each in (value, error))
+        size = np.full(value.shape, float(self.log_weights.shape[-1]))
+        return Estimate(*map(jnp.asarray, (value, error, size, np.ones(value.shape))))
+
+    @property
+    def highest(self) -> Float[Array, " beta"]:
+        """The value at each beta that `F` exceeds with small chance only, in nats.
+
+        The least, over the trials, of the mean work plus four standard errors and of
+        `-log mean(weight)` plus `7 + log(number of bounds)`: by Markov's inequality the chance that
+        one of all these averages lies too low is at most `exp(-7)`, 1 in 1,000.
+        """
+        value, error = self._mean_work()
+        work = np.where(np.isfinite(value), value + SIGMAS * error, np.inf)
+        logs = np.asarray(self.log_weights, float)
+        with np.errstate(divide="ignore"):
+            average = np.log(logs.shape[-1]) - logsumexp(logs, axis=-1)
+        average = np.where(np.isnan(average), np.inf, average)
+        average = average + NATS + np.log(max(average.size, 1))
+        return jnp.asarray(np.min(np.minimum(work, average), axis=0))
+
+    def _mean_work(self) -> tuple[np.ndarray, np.ndarray]:
+        work = -np.asarray(self.log_weights, float)
+        good = np.all(np.isfinite(work), axis=-1, keepdims=True)
+        safe = np.where(good, work, 0.0)
+        value = np.where(good[..., 0], safe.mean(axis=-1), np.inf)
+        error = safe.std(axis=-1, ddof=1) / np.sqrt(work.shape[-1])
+        return value, error
+
+    def excess(self, free_energy: Estimate) -> np.ndarray:
+        """By how many nats a free energy at these betas lies above the bounds, errors allowed for.
+
+        `F - 4 standard errors - highest`; a positive number contradicts the run.
+        """
+        lowest = np.asarray(free_energy.value) - SIGMAS * np.asarray(free_energy.standard_error)
+        return lowest - np.asarray(self.highest)
+
+    def __repr__(self) -> str:
+        return f"Bounds: F is at most {self.free_energy!r}\n  at beta = {np.asarray(self.betas)}"

@@ -1,0 +1,197 @@
+"""What a ladder is held against: upper bounds on its free energy, and its own traffic."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from ..compile import Gibbs, UnitPotential, Weights
+from ..core import DeclarationError, mean_estimate
+from ._bar import bar_series
+from ._bounds import Bounds
+from ._trace import Bridges
+from ._trials import LARGEST, PER_BETA, flatten, search
+
+SHARE = 0.25
+"""Part of a run's evaluations that its bounds may take, beyond the first beta."""
+
+MOST_BETAS = 6
+"""At most so many of the requested betas have bounds."""
+
+WELL_CONDITIONED = 1e12
+"""Largest beta times mass at which potentials of integrated weights are bounded, in float64."""
+
+MEMORY = 2**26
+"""Bytes of draws that are kept for the bounds if the user keeps none."""
+
+TRIPS = 10
+"""Round trips from which divergent trajectories are no failure of a ladder."""
+
+
+def free_energy_bounds(
+    gibbs: Gibbs,
+    betas: Array | np.ndarray | Sequence[float],
+    *,
+    key: PRNGKeyArray,
+    seeds: Sequence[PyTree] = (),
+) -> Bounds:
+    """Upper bounds on the free energy `F(β) = -log Z(β)`, without a ladder.
+
+    Trials begin at the minima found by descent from `seeds`, from the declared model and from the
+    five best of 512 draws of the prior. Each is a Gaussian, of Laplace's approximation or of
+    walkers that settled at the minimum, from which 24 particles are carried to the measure (see
+    `Bounds`). A region that no seed leads to is not seen: a bound says that `F` is not higher, not
+    that it is not lower.
+
+    Args:
+        gibbs: from `compile`, with at most 64 sampled coordinates.
+        betas: inverse temperatures, positive.
+        key: for the random numbers.
+        seeds: models of the declared structure, e.g. trained weights.
+
+    Returns:
+        `Bounds`, in nats, at the betas in falling order.
+
+    Raises:
+        DeclarationError: for betas that are not positive, seeds of another structure or outside the
+            prior's support, or a measure with more coordinates.
+    """
+    values = np.sort(np.atleast_1d(np.asarray(betas, float)))[::-1]
+    if values.ndim != 1 or not np.all(np.isfinite(values) & (values > 0)):
+        raise DeclarationError(
+            "betas", got=f"{betas!r:.80}", expected="positive numbers", mend="leave out beta = 0"
+        )
+    if not 1 <= gibbs.dim <= LARGEST:
+        raise DeclarationError(
+            "gibbs",
+            got=f"{gibbs.dim} sampled coordinates",
+            expected=f"1 to {LARGEST}: the trials have full covariances",
+            mend="freeze some weights, or compare F with runs on restricted priors (bx.phases)"
+            if gibbs.dim
+            else "all weights were integrated out: bx.anneal gives F in closed form",
+        )
+    given = check_seeds(gibbs, seeds)
+    key_prior, key_search = jax.random.split(key)
+    flat, prior = flatten(gibbs, key_prior)
+    places = _vectors(flat, [*given, *_declared(gibbs)])
+    none = [None] * len(values)
+    return search(flat, list(values), prior, places, none, none, key_search)
+
+
+def _declared(gibbs: Gibbs) -> list[Weights]:
+    """The place of the declared model, if it lies in the prior's support."""
+    try:
+        return [gibbs.position()]
+    except DeclarationError:
+        return []
+
+
+def _vectors(flat, places: list[Weights]) -> np.ndarray:
+    rows = [np.asarray(flat.vector(w)) for w in places]
+    rows = [row for row in rows if np.all(np.isfinite(row))]
+    return np.stack(rows) if rows else np.zeros((0, len(flat.scale)), np.asarray(flat.scale).dtype)
+
+
+def check_seeds(gibbs: Gibbs, seeds: Sequence[PyTree]) -> list[Weights]:
+    """Coordinates of the models that a user gives as seeds."""
+    if not isinstance(seeds, list | tuple):
+        raise DeclarationError(
+            "seeds",
+            got=f"{seeds!r:.80}",
+            expected="a list of models of the declared structure",
+            mend="pass e.g. seeds=[trained]",
+        )
+    return [gibbs.position(seed) for seed in seeds]
+
+
+def ladder_bounds(
+    gibbs: Gibbs,
+    betas: np.ndarray,
+    requested: np.ndarray,
+    draws: Weights | None,
+    evaluations: float,
+    seeds: list[Weights],
+    key: PRNGKeyArray,
+) -> Bounds | None:
+    """Bounds for a run along `betas`, at its coldest requested beta and as many as are paid for.
+
+    `draws` of the run have axes `[level, chain, draw]`. None if the measure has too many
+    coordinates, or no requested beta can be bounded.
+    """
+    positive = np.unique(requested[requested > 0])
+    if isinstance(gibbs.potential, UnitPotential) or gibbs.dim > LARGEST:
+        return None
+    if gibbs.parameters > gibbs.dim:  # weights were integrated out
+        largest = max(float(mass) for mass in gibbs.masses)
+        positive = positive[positive * largest <= WELL_CONDITIONED]
+    if not len(positive):
+        return None
+    count = int(np.clip(SHARE * evaluations / PER_BETA, 1, min(MOST_BETAS, len(positive))))
+    places = np.unique(np.linspace(len(positive) - 1, 0, count).round().astype(int))[::-1]
+    chosen = positive[places]
+    key_prior, key_search = jax.random.split(key)
+    flat, prior = flatten(gibbs, key_prior)
+    given = _vectors(flat, [*seeds, *_declared(gibbs)])
+    levels = [int(np.argmin(np.abs(betas - beta))) for beta in chosen]
+    none = [None] * len(levels)
+    if draws is None:
+        return search(flat, list(chosen), prior, given, none, none, key_search)
+    at = {level: _rows(flat, draws, level) for level in {*levels, *(k // 2 for k in levels)}}
+    own, hotter = [at[k] for k in levels], [at[k // 2] for k in levels]
+    starts = np.concatenate([prior, own[0][:: max(1, len(own[0]) // 64)]])
+    return search(flat, list(chosen), starts, given, own, hotter, key_search)
+
+
+def draws_fit(gibbs: Gibbs, count: int) -> bool:
+    """Whether so many draws may be kept for the bounds."""
+    return gibbs.dim <= LARGEST and 8.0 * count * gibbs.dim <= MEMORY
+
+
+def _rows(flat, draws: Weights, level: int) -> np.ndarray:
+    """At most 2,000 draws of a level as vectors."""
+    leaves = {path: leaf[level].reshape(-1, *leaf.shape[3:]) for path, leaf in draws.items()}
+    step = max(1, next(iter(leaves.values())).shape[0] // 2000)
+    some = {path: leaf[::step] for path, leaf in leaves.items()}
+    return np.asarray(jax.vmap(flat.vector)(jax.tree.map(jnp.asarray, some)))
+
+
+def above_bounds(bridges: Bridges) -> np.ndarray:
+    """By how many nats the run's `F` contradicts its bounds, at each of their betas.
+
+    Bennett's `F`, less four standard errors, less the bounds with their errors: a positive number
+    is a contradiction. Empty without bounds.
+    """
+    if bridges.bounds is None:
+        return np.zeros(0)
+    betas = np.asarray(bridges.betas)
+    rows = [int(np.argmin(np.abs(betas - beta))) for beta in np.asarray(bridges.bounds.betas)]
+    free = mean_estimate(bar_series(bridges)[jnp.asarray(rows)])
+    return bridges.bounds.excess(free)
+
+
+def contradiction(bridges: Bridges | None) -> str:
+    """What the bounds say against a run, in words; empty if nothing."""
+    if bridges is None or bridges.bounds is None:
+        return ""
+    excess = above_bounds(bridges)
+    worst = int(np.argmax(excess))
+    if not excess[worst] > 0:
+        return ""
+    beta = float(np.asarray(bridges.bounds.betas)[worst])
+    highest = float(np.asarray(bridges.bounds.highest)[worst])
+    return f", F at beta = {beta:.4g} above its bound of {highest:.6g} by {excess[worst]:.3g} nats"
+
+
+def counted(divergent: Array, trips: Array) -> Array:
+    """The divergent trajectories that speak against a ladder of replicas.
+
+    A trajectory that diverges is a move that was cut short: the level stays invariant, and what it
+    does not reach by itself it gets from hotter levels. So they do not count above the prior's
+    level where replicas made ten round trips, unless more than half of a level's trajectories do.
+    """
+    share = jnp.mean(divergent, axis=(1, 2))
+    level = jnp.arange(divergent.shape[0])
+    excused = (jnp.sum(trips) >= TRIPS) & (share <= 0.5) & (level > 0)
+    return divergent & ~excused[:, None, None]
