@@ -8,6 +8,19 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array
 from numpyro.distributions import Cauchy as Cauchy
+from numpyro.distributions import (
+    Delta,
+    HurdleLogits,
+    HurdleProbs,
+    ImproperUniform,
+    IntervalCensoredDistribution,
+    LeftCensoredDistribution,
+    MaskedDistribution,
+    RightCensoredDistribution,
+    Unit,
+    ZeroSumNormal,
+    constraints,
+)
 from numpyro.distributions import Distribution as Distribution
 from numpyro.distributions import Gamma as Gamma
 from numpyro.distributions import HalfNormal as HalfNormal
@@ -17,10 +30,23 @@ from numpyro.distributions import Normal as Normal
 from numpyro.distributions import StudentT as StudentT
 from numpyro.distributions import TruncatedNormal as TruncatedNormal
 from numpyro.distributions import Uniform as Uniform
-from numpyro.distributions import constraints
 from numpyro.distributions.transforms import biject_to as biject_to
 
 from ..core import DeclarationError, matches
+
+_NO_DENSITY = (
+    Delta,
+    HurdleLogits,
+    HurdleProbs,
+    ImproperUniform,
+    IntervalCensoredDistribution,
+    LeftCensoredDistribution,
+    MaskedDistribution,
+    RightCensoredDistribution,
+    Unit,
+    ZeroSumNormal,
+)
+"""Distributions whose `log_prob` is not a density of integral one over all entries of a leaf."""
 
 
 class Independent(eqx.Module):
@@ -125,7 +151,23 @@ def check_distribution(argument: str, value: object) -> None:
             expected="a distribution with a density",
             mend="weights are real: choose a continuous distribution",
         )
+    for node in jax.tree.leaves(value, is_leaf=lambda node: isinstance(node, _NO_DENSITY)):
+        if isinstance(node, _NO_DENSITY):
+            raise DeclarationError(
+                argument,
+                got=f"a {type(node).__name__}",
+                expected="a distribution with a density of integral one over the weights",
+                mend="hold weights fixed by a chart, bx.Freeze(path); bound them by bx.Uniform; "
+                "pull them to a place by a narrow bx.Normal",
+            )
     for leaf in jax.tree.leaves(value):
+        if jnp.iscomplexobj(leaf):
+            raise DeclarationError(
+                argument,
+                got="a complex parameter",
+                expected="real parameters",
+                mend="correct the parameters of the distribution",
+            )
         if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
             raise DeclarationError(
                 argument,
