@@ -167,7 +167,7 @@ def _linear(setting: Setting) -> AbstractEnergy:
     inputs = widths[0]
     x = np.sqrt(inputs) * np.concatenate([np.eye(inputs), -np.eye(inputs)])
     weights = np.full(2 * inputs, 1 / (2 * inputs))
-    measure = setting.n * bx.Empirical((x, x @ product(layers).T), weights)
+    measure = setting.n * bx.Empirical((x, x @ product(layers).T), weights=weights)
     return bx.SquaredError(model, measure)
 
 

@@ -154,7 +154,9 @@ def steps(options: Options) -> dict:
         gibbs = bx.compile(bx.SquaredError(net, measure), bx.Normal())
         points, weights = measure.batch(key)
         bare = bx.compile(
-            bx.SquaredError(net, bx.Empirical(points, weights)), bx.Normal(), integral="declared"
+            bx.SquaredError(net, bx.Empirical(points, weights=weights)),
+            bx.Normal(),
+            integral="declared",
         )
         w = gibbs.position()
         state = kernel.init(gibbs, w, key, 0)

@@ -80,7 +80,7 @@ def test_masses():
     for measure in (GaussianMeasure(2), IntervalMeasure(0, 5), CircleMeasure(), CubeMeasure(3)):
         assert float(measure.mass) == 1.0
     assert float(Empirical(np.ones((7, 2))).mass) == 7.0
-    assert float(Empirical(np.ones((3, 2)), [1.0, 2.0, -0.5]).mass) == 2.5
+    assert float(Empirical(np.ones((3, 2)), weights=[1.0, 2.0, -0.5]).mass) == 2.5
 
 
 def test_scalars_of_every_kind():
@@ -98,7 +98,7 @@ def test_signed():
     assert not mu.weighted(lambda x: x[0] ** 2).signed
     assert mu.weighted(lambda x: x[0], signed=True).signed
     assert (mu - nu).weighted(lambda x: x[0] ** 2).signed
-    assert Subsampled(Empirical(np.ones((2, 1)), [1.0, -1.0]), 1).signed
+    assert Subsampled(Empirical(np.ones((2, 1)), weights=[1.0, -1.0]), 1).signed
     assert not (mu + nu).normalized().signed
     assert eqx.filter_jit(lambda m: m.signed)(2 * nu) is False  # decided when it was built
 
@@ -225,7 +225,7 @@ def test_integrands_may_be_pytrees_and_data_too():
         IntervalMeasure(1, 4),
         CircleMeasure(),
         CubeMeasure(20),
-        Empirical(np.array([[0.0], [1.0], [5.0]]), [1.0, 2.0, 3.0]),
+        Empirical(np.array([[0.0], [1.0], [5.0]]), weights=[1.0, 2.0, 3.0]),
         3 * Empirical(np.array([[0.0], [1.0]])) + 2 * IntervalMeasure(2, 3),
         IntervalMeasure(0, 1).weighted(lambda x: x[0]),
         Subsampled(Empirical(np.array([[0.0], [1.0], [5.0]])), 2) * 0.3,
@@ -257,7 +257,7 @@ def test_estimates_without_minibatches_are_the_integral(mu, seed):
 def test_minibatch_estimates_are_unbiased_with_the_variance_of_distinct_draws(n, batch):
     data = np.linspace(0.0, 1.0, n)[:, None] ** 3
     weights = 1 + np.arange(n) % 3
-    mu = Subsampled(Empirical(data, weights), batch)
+    mu = Subsampled(Empirical(data, weights=weights), batch)
     keys = jax.random.split(key, 20_000)
     values = np.asarray(jax.jit(jax.vmap(lambda k: mu.estimate(lambda x: x[0], k)))(keys))
     terms = weights * data[:, 0]
@@ -318,7 +318,7 @@ def test_derivatives_reach_means_scales_and_weights():
     second = jax.grad(lambda s: GaussianMeasure(scale=s).integrate(lambda x: x[0] ** 4))
     np.testing.assert_allclose(second(0.7), 12 * 0.7**3, rtol=1e-12)
     data = np.arange(3.0)[:, None]
-    influence = jax.grad(lambda w: Empirical(data, w).integrate(lambda x: x[0] ** 2))
+    influence = jax.grad(lambda w: Empirical(data, weights=w).integrate(lambda x: x[0] ** 2))
     np.testing.assert_allclose(influence(jnp.ones(3)), [0, 1, 4])
 
 
@@ -332,7 +332,7 @@ def test_new_numbers_do_not_retrace():
 
     rng = np.random.default_rng(0)
     for i in range(3):
-        data = Empirical(rng.normal(size=(20, 1)), rng.uniform(size=20))
+        data = Empirical(rng.normal(size=(20, 1)), weights=rng.uniform(size=20))
         other = GaussianMeasure(mean=float(i), scale=1.0 + i, order=8)
         energy(Subsampled(data, 5) + (1.0 + i) * other - IntervalMeasure(0, 1.0 + i), key)
     assert len(traces) == 1
@@ -385,8 +385,8 @@ wrong = {
     "nan": lambda: Empirical(np.array([[1.0], [np.nan]])),
     "inf": lambda: Empirical((ones, np.array([1.0, 2.0, np.inf, 4.0]))),
     "lengths": lambda: Empirical((ones, np.ones(3))),
-    "weights length": lambda: Empirical(ones, np.ones(3)),
-    "weights nan": lambda: Empirical(ones, [1.0, 1.0, np.nan, 1.0]),
+    "weights length": lambda: Empirical(ones, weights=np.ones(3)),
+    "weights nan": lambda: Empirical(ones, weights=[1.0, 1.0, np.nan, 1.0]),
     "batch zero": lambda: Subsampled(Empirical(ones), 0),
     "batch large": lambda: Subsampled(Empirical(ones), 5),
     "not empirical": lambda: Subsampled(GaussianMeasure(), 5),
@@ -399,7 +399,9 @@ wrong = {
     "normalise nothing": lambda: (GaussianMeasure() - GaussianMeasure()).normalized(),
     "sample signed": lambda: signed.sample(key, 2),
     "sample negative": lambda: (-1.0 * CircleMeasure()).sample(key, 2),
-    "sample negative weights": lambda: Empirical(ones, [1.0, -1.0, 1.0, 1.0]).sample(key, 2),
+    "sample negative weights": lambda: Empirical(ones, weights=[1.0, -1.0, 1.0, 1.0]).sample(
+        key, 2
+    ),
     "negative density": lambda: IntervalMeasure().weighted(lambda x: x[0]).sample(key, 2),
     "vector density": lambda: IntervalMeasure().weighted(lambda x: x).nodes(),
     "basis of data": lambda: Empirical(ones).basis(),

@@ -100,7 +100,7 @@ def test_susceptibility_is_the_derivative_along_a_measure(autocorrelation):
     """`d⟨A⟩/dh` for data `mu + h (nu - mu)`, A a pytree, by differentiating the closed form."""
     mu = ENERGY.energy.measure
     heavier = jnp.array([2.0, 1.0, 0.0, 1.0, 0.5, 1.0])
-    nu = bx.Empirical((X, Y), heavier)
+    nu = bx.Empirical((X, Y), weights=heavier)
     moved = bx.SquaredError(NET, nu - mu) * NOISE**-2
 
     def moments(h):

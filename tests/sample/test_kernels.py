@@ -104,7 +104,7 @@ def test_sgld_with_minibatch_noise_of_known_covariance():
         away = model(1.0) - centre
         return 0.5 * away @ stiff @ away
 
-    data = bx.Empirical(centres, np.full(n, 1 / n))
+    data = bx.Empirical(centres, weights=np.full(n, 1 / n))
     model = bx.models.Function(lambda w, x: w * x, jnp.zeros(2))
     energy = bx.PerDatum(model, bx.Subsampled(data, batch), loss)
     gibbs = bx.compile(energy, bx.Normal(), beta=beta, marginalise=False)

@@ -140,8 +140,23 @@ def check_count(
     return int(value)  # pyright: ignore
 
 
-def floating(array: object) -> Array:
-    """An array in the default float dtype: float64 exactly when `jax_enable_x64` is on."""
+def floating(array: object, argument: str = "value") -> Array:
+    """An array in the default float dtype: float64 exactly when `jax_enable_x64` is on.
+
+    Args:
+        array: Real numbers.
+        argument: What they are, for the error.
+
+    Raises:
+        DeclarationError: For complex numbers, whose imaginary part would be dropped.
+    """
+    if jnp.iscomplexobj(array):
+        raise DeclarationError(
+            argument,
+            got="complex numbers",
+            expected="real numbers",
+            mend="take the real part or the modulus, whichever is meant",
+        )
     return jnp.asarray(array, dtype=jnp.result_type(float))
 
 

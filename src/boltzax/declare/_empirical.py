@@ -29,7 +29,15 @@ class Empirical(AbstractMeasure):
     signed: bool = eqx.field(static=True)
 
     @eager
-    def __init__(self, data: PyTree, weights: Any = None):
+    def __init__(self, data: PyTree, *labels: object, weights: Any = None):
+        if labels:
+            raise DeclarationError(
+                "data",
+                got=f"{1 + len(labels)} positional arguments",
+                expected="one pytree of arrays",
+                mend="write Empirical((x, y)) for inputs and labels, and "
+                "Empirical(data, weights=w) for weights of the data",
+            )
         self.data = jax.tree.map(_checked_leaf, data)
         lengths = {leaf.shape[0] for leaf in jax.tree.leaves(self.data)}
         if len(lengths) != 1 or 0 in lengths:
@@ -40,7 +48,7 @@ class Empirical(AbstractMeasure):
                 mend="pass arrays whose first axis is the datum, e.g. (x, y) with len(x) == len(y)",
             )
         (n,) = lengths
-        self.weights = automatic(floating(np.ones(n) if weights is None else weights))
+        self.weights = automatic(floating(np.ones(n) if weights is None else weights, "weights"))
         if self.weights.shape != (n,):
             raise DeclarationError(
                 "weights",
@@ -208,7 +216,12 @@ def _wrapped(value: Array, bound: int) -> Array:
 
 def _checked_leaf(leaf: Any) -> Array:
     try:
+        _refuse_wrapped(leaf)
         array = jnp.asarray(leaf)
+    except OverflowError as error:
+        raise _too_large(str(error)) from error
+    except DeclarationError:
+        raise
     except (TypeError, ValueError):
         array = None
     if array is None or array.ndim == 0:
@@ -221,6 +234,28 @@ def _checked_leaf(leaf: Any) -> Array:
     array = automatic(array)
     _refuse_non_finite("data", array)
     return array
+
+
+def _refuse_wrapped(leaf: Any) -> None:
+    """Refuse integers that jax would wrap around to fewer bits."""
+    if isinstance(leaf, jax.Array):
+        return
+    values = np.asarray(leaf)
+    if not np.issubdtype(values.dtype, np.integer) or not values.size:
+        return
+    kind = jax.dtypes.canonicalize_dtype(values.dtype)
+    if int(values.min()) < np.iinfo(kind).min or int(values.max()) > np.iinfo(kind).max:
+        raise _too_large(f"integers from {values.min()} to {values.max()}, held as {kind}")
+
+
+def _too_large(got: str) -> DeclarationError:
+    return DeclarationError(
+        "data",
+        got=got,
+        expected="integers that the precision in use holds",
+        mend="number the ids from 0, or switch on 64 bits: "
+        'jax.config.update("jax_enable_x64", True)',
+    )
 
 
 def _refuse_non_finite(argument: str, array: Array) -> None:

@@ -116,7 +116,7 @@ def standard_nodes(rule: str, dim: int, order: int, seed: int) -> tuple[np.ndarr
 
 
 def _vector(argument: str, value: object, dim: int) -> Array:
-    array = floating(value)
+    array = floating(value, argument)
     if array.shape not in ((), (dim,)):
         raise DeclarationError(
             argument,

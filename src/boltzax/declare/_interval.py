@@ -29,7 +29,7 @@ class IntervalMeasure(AbstractMeasure):
     def __init__(
         self, low: float | Array = -1.0, high: float | Array = 1.0, order: int | None = None
     ):
-        self.low, self.high = floating(low), floating(high)
+        self.low, self.high = floating(low, "low"), floating(high, "high")
         self.order = 64 if order is None else check_count("order", order)
         if self.low.ndim or self.high.ndim:
             raise DeclarationError(

@@ -238,7 +238,7 @@ class Weighted(AbstractMeasure):
                 expected="a scalar, shape (), at one datum",
                 mend="index or sum the value, e.g. `lambda x: jnp.exp(x[0])`",
             )
-        return points, weights * density
+        return points, weights * floating(density, "density")
 
     def estimate(self, fn, key):
         def product(z):

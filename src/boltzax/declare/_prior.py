@@ -7,14 +7,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import Cauchy as Cauchy
-from numpyro.distributions import Distribution as Distribution
 from numpyro.distributions import (
+    Delta,
     ExpandedDistribution,
+    HurdleLogits,
+    HurdleProbs,
+    ImproperUniform,
+    IntervalCensoredDistribution,
+    LeftCensoredDistribution,
     LowRankMultivariateNormal,
+    MaskedDistribution,
     MatrixNormal,
+    RightCensoredDistribution,
     TransformedDistribution,
+    Unit,
+    ZeroSumNormal,
     constraints,
 )
+from numpyro.distributions import Distribution as Distribution
 from numpyro.distributions import Gamma as Gamma
 from numpyro.distributions import HalfNormal as HalfNormal
 from numpyro.distributions import Independent as Reinterpreted
@@ -33,6 +43,20 @@ HALVINGS = 64
 """Halvings of the interval."""
 REACH = 700.0
 """Half of the first interval, in a coordinate whose exponential is a float."""
+
+_NO_DENSITY = (
+    Delta,
+    HurdleLogits,
+    HurdleProbs,
+    ImproperUniform,
+    IntervalCensoredDistribution,
+    LeftCensoredDistribution,
+    MaskedDistribution,
+    RightCensoredDistribution,
+    Unit,
+    ZeroSumNormal,
+)
+"""Distributions whose `log_prob` is not a density of integral one over all entries of a leaf."""
 
 
 class Independent(eqx.Module):
@@ -139,7 +163,23 @@ def check_distribution(argument: str, value: object) -> None:
             expected="a distribution with a density",
             mend="weights are real: choose a continuous distribution",
         )
+    for node in jax.tree.leaves(value, is_leaf=lambda node: isinstance(node, _NO_DENSITY)):
+        if isinstance(node, _NO_DENSITY):
+            raise DeclarationError(
+                argument,
+                got=f"a {type(node).__name__}",
+                expected="a distribution with a density of integral one over the weights",
+                mend="hold weights fixed by a chart, bx.Freeze(path); bound them by bx.Uniform; "
+                "pull them to a place by a narrow bx.Normal",
+            )
     for leaf in jax.tree.leaves(value):
+        if jnp.iscomplexobj(leaf):
+            raise DeclarationError(
+                argument,
+                got="a complex parameter",
+                expected="real parameters",
+                mend="correct the parameters of the distribution",
+            )
         if refuted(jnp.isfinite(leaf)):
             raise DeclarationError(
                 argument,

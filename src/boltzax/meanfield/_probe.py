@@ -31,7 +31,7 @@ class Probe(eqx.Module):
     def gibbs(self) -> Gibbs:
         """`p0(θ) exp(-β E)`, `E = -⟨g, h⟩`, at `β = 1`; at `β = 0` it is the prior."""
         weights = self.problem.measure.nodes()[1]
-        data = Empirical((self.problem.inputs(), self.field), weights)
+        data = Empirical((self.problem.inputs(), self.field), weights=weights)
         energy = PerDatum(self.problem.neuron.model, data, coupling)
         return compile(energy, self.problem.neuron.prior)
 

@@ -26,7 +26,7 @@ def gaussian_target() -> tuple[Gibbs, np.ndarray, np.ndarray]:
     Prior `w ~ N(0, 1)`, energy `½ Σ_i k_i (w_i - c_i)²`: precision `1 + β k`, mean `β k c/(1+βk)`.
     """
     stiffness, centre = np.array([1.0, 4.0]), np.array([1.0, -0.5])
-    data = Empirical((np.eye(2), centre), stiffness)
+    data = Empirical((np.eye(2), centre), weights=stiffness)
     energy = SquaredError(Function(jnp.dot, jnp.zeros(2)), data)
     prior = Independent({"*": Normal(0.0, 1.0)})
     gibbs = compile(energy, prior, beta=BETA, integral="nodes", marginalise=False)

@@ -28,7 +28,7 @@ def empiricals(draw: st.DrawFn, dim: int = 1, size: int = 8) -> Empirical:
     """`size` data of length `dim` with positive weights, or none."""
     rng = np.random.default_rng(draw(seeds))
     weights = rng.uniform(0.5, 2.0, size) if draw(st.booleans()) else None
-    return Empirical(rng.normal(size=(size, dim)), weights)
+    return Empirical(rng.normal(size=(size, dim)), weights=weights)
 
 
 @st.composite

@@ -164,7 +164,7 @@ def _batches(kernel, key, n: int, batch: int, chains: int, steps: int) -> np.nda
     warmup = 100
 
     def chains_of(centre):
-        gibbs = _compiled(Subsampled(Empirical((x, centre), weights), batch), n)
+        gibbs = _compiled(Subsampled(Empirical((x, centre), weights=weights), batch), n)
         return Chains(gibbs, kernel, keep=False)
 
     plain = chains_of(centre)
