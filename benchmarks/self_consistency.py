@@ -57,7 +57,7 @@ def problem_of(key, data: int, temperature: float = 1.0) -> bx.meanfield.SelfCon
     x = jax.random.normal(key_x, (data, 2))
     y = jnp.sin(2 * x[:, 0]) * x[:, 1] + 0.1 * jax.random.normal(key_y, (data,))
     neuron = bx.meanfield.Neuron(bx.meanfield.Unit(jnp.tanh, dim=2, bias=True), bx.Normal())
-    measure = bx.Empirical((x, y), jnp.full(data, 1 / data))
+    measure = bx.Empirical((x, y), weights=jnp.full(data, 1 / data))
     return bx.meanfield.SelfConsistency(neuron, None, measure, temperature)
 
 

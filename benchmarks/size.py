@@ -66,7 +66,7 @@ def net(widths: tuple[int, ...], rank: int, n: int) -> bx.SquaredError:
     inputs = widths[0]
     x = np.sqrt(inputs) * np.eye(inputs)
     y = x @ product([np.asarray(w, float) for w in layers]).T
-    measure = bx.Empirical((x, y), np.full(inputs, n / inputs))
+    measure = bx.Empirical((x, y), weights=np.full(inputs, n / inputs))
     return bx.SquaredError(model, measure)
 
 

@@ -85,7 +85,7 @@ def main(options: Options) -> None:
 
     middle = options.data // 2
     _, moved = run(y.at[middle].add(options.shift), keys[2])
-    before, after = (bx.mean_estimate(_rows(t.evaluate(predictions))) for t in (trace, moved))
+    before, after = (t.mean(predictions) for t in (trace, moved))
     change = (after.value - before.value) / options.shift
     error = jnp.hypot(after.standard_error, before.standard_error) / options.shift
     score = (change - response.value[:, middle]) / jnp.hypot(
@@ -114,11 +114,6 @@ def main(options: Options) -> None:
     save({"x": x[:, 0], **results, **again, "seconds": seconds}, options.json)
     if options.figure is not None:
         draw(x[:, 0], matrix, response, middle, (change, error), options.figure)
-
-
-def _rows(values):
-    """The chain and draw axes last."""
-    return jnp.moveaxis(values, -1, 0)
 
 
 def draw(x, matrix, response, middle, moved, path: Path) -> None:

@@ -88,7 +88,7 @@ def main(options: Options) -> None:
     if options.quick:
         options = replace(options, widths=(8, 16), chains=16, effort=16.0, warmup=150, order=32)
     neuron = bx.meanfield.Neuron(bx.meanfield.Unit(jnp.tanh, dim=2, bias=True), bx.Normal())
-    data = bx.Empirical((X, Y), jnp.full(4, 0.25))
+    data = bx.Empirical((X, Y), weights=jnp.full(4, 0.25))
     problem = bx.meanfield.SelfConsistency(neuron, None, data, options.temperature)
     limits, coefficients, figures = predicted(problem, options)
     columns = {"width": list(options.widths)}

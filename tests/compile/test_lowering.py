@@ -18,7 +18,7 @@ KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2))
 Y = RNG.normal(size=(40, 2))
-DATA = bx.Empirical((X, Y), RNG.uniform(0.2, 2.0, 40))
+DATA = bx.Empirical((X, Y), weights=RNG.uniform(0.2, 2.0, 40))
 SCALAR_DATA = bx.Empirical((X, Y[:, 0]))
 
 

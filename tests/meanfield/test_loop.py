@@ -140,7 +140,7 @@ def linear_problem(feature):
         a=bx.Normal(0.0, exact.readout_scale), w=bx.Normal(0.0, exact.weight_scale)
     )
     x = 2**0.5 * jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-    data = bx.Empirical((x, x @ jnp.array([0.6, 0.8])), jnp.full(4, 0.25))
+    data = bx.Empirical((x, x @ jnp.array([0.6, 0.8])), weights=jnp.full(4, 0.25))
     neuron = Neuron(LinearUnit(jnp.zeros(()), jnp.zeros(2)), prior)
     return SelfConsistency(neuron, None, data, exact.temperature), exact
 

@@ -243,7 +243,7 @@ def test_batches_change_nothing(batch_size, chunk, normalised):
 @given(st.lists(st.floats(0.1, 3), min_size=DATA, max_size=DATA), st.floats(0.2, 2))
 def test_rows_sum_to_the_response_to_the_whole_energy(weights, factor):
     """`Σ_j μ_j ∂⟨ℓ_i⟩/∂μ_j = -β Cov(ℓ_i, E)`, whatever the weights and the factor."""
-    energy = bx.SquaredError(NET, bx.Empirical((X, Y), weights)) * factor
+    energy = bx.SquaredError(NET, bx.Empirical((X, Y), weights=weights)) * factor
     matrix = bx.influence(FEW, energy)
     total = bx.influence(FEW, energy, total=True)
     np.testing.assert_allclose(matrix.value @ jnp.asarray(weights), total.value, atol=1e-9)

@@ -121,7 +121,7 @@ def test_a_planted_mistake_is_found(mistake):
 @pytest.mark.slow
 def test_false_alarms_are_rare():
     """The z-scores that the check looks at are of order one over many keys."""
-    from boltzax.core import mean_estimate
+    from boltzax.core import Estimate
     from boltzax.testing import _conformance as conformance
 
     gibbs, mean, deviation = conformance.gaussian_target()
@@ -131,7 +131,10 @@ def test_false_alarms_are_rare():
     (w,) = trace.w.values()
     x = jnp.moveaxis((w - mean) / deviation, -1, 0)
     scores = np.concatenate(
-        [np.ravel(mean_estimate(x).z_score(0.0)), np.ravel(mean_estimate(x**2).z_score(1.0))]
+        [
+            np.ravel(Estimate.of_series(x).z_score(0.0)),
+            np.ravel(Estimate.of_series(x**2).z_score(1.0)),
+        ]
     )
     assert np.max(np.abs(scores)) < 4
     assert 0.6 < np.sqrt(np.mean(scores**2)) < 1.4

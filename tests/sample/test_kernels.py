@@ -32,7 +32,8 @@ def draws(gibbs, kernel, *, chains=64, warmup=300, draws=1000, thin=4, **options
 
 
 def z_scores(values, truth):
-    return np.asarray(bx.mean_estimate(jnp.asarray(values)).z_score(np.asarray(truth)))
+    means = bx.Estimate.of_series(jnp.asarray(values))
+    return np.asarray(means.z_score(np.asarray(truth)))
 
 
 @pytest.mark.parametrize("step", [0.02, 0.15])
@@ -176,7 +177,7 @@ def test_a_mean_inside_the_loop_is_the_mean_of_the_draws():
     _, trace = draws(gibbs, bx.SGLD(0.1), chains=8, draws=count, thin=1, reduce=reduce)
     all_draws = trace.evaluate(both)
     kept = {
-        "w": bx.mean_estimate(jnp.moveaxis(all_draws["w"], -1, 0)),
+        "w": bx.mean_estimate(all_draws["w"], axes=(0, 1)),
         "square": bx.mean_estimate(all_draws["square"]),
     }
     for name, estimate in kept.items():

@@ -33,9 +33,9 @@ def test_posterior_mean_of_a_conjugate_regression(kernel):
     trace = bx.sample(regression(x, y), kernel, key=KEY, draws=600, thin=6)
     mean, covariance = exact(x, y)
     draws = jnp.moveaxis(trace.weights["params"], -1, 0)
-    estimate = bx.mean_estimate(draws)
+    estimate = bx.mean_estimate(draws, axes=(-2, -1))
     assert np.all(np.abs(estimate.z_score(mean)) < 4)
-    spread = bx.mean_estimate((draws - mean[:, None, None]) ** 2)
+    spread = bx.mean_estimate((draws - mean[:, None, None]) ** 2, axes=(-2, -1))
     assert np.all(np.abs(spread.z_score(jnp.diagonal(covariance))) < 4)
 
 
@@ -64,7 +64,7 @@ def test_many_betas_run_at_once_and_agree_with_one_at_a_time():
     for k, beta in enumerate(betas):
         mean, covariance = exact(x, y, beta)
         energy = 0.5 * jnp.sum((x @ mean - y) ** 2) + 0.5 * jnp.trace(x @ covariance @ x.T)
-        assert abs(float(bx.mean_estimate(trace.energy)[k].z_score(energy))) < 4
+        assert abs(float(trace.mean_of(trace.energy)[k].z_score(energy))) < 4
 
 
 def test_a_run_repeats_and_does_not_depend_on_the_progress_bar():

@@ -75,3 +75,30 @@ def test_the_mean_along_a_ladder_keeps_the_betas(trace):
     )  # fmt: skip
     assert ladder.mean(lambda model: model.weight).shape == (2, 2)
     assert ladder.mean(lambda model: model.weight[0]).shape == (2,)
+
+
+@given(st.integers(2, 4), st.integers(5, 9), st.integers(1, 3))
+def test_ambiguous_axes_are_refused_and_named_axes_are_taken(chains, draws, entries):
+    values = np.random.default_rng(1).normal(size=(chains, draws, entries)) + np.arange(entries)
+    for wrong in (values, values[:, :, 0].ravel(), values[None]):
+        with pytest.raises(bx.DeclarationError, match=r"(?s)draws.*trace\.mean"):
+            bx.mean_estimate(wrong)
+    for moved, axes in ((values, (0, 1)), (np.moveaxis(values, -1, 0), (-2, -1))):
+        found = bx.mean_estimate(moved, axes=axes)
+        np.testing.assert_allclose(found.value, values.mean((0, 1)), rtol=1e-12)
+    one = bx.mean_estimate(values[..., 0])
+    np.testing.assert_array_equal(one.value, found[0].value)
+    for axes in ((0, 0), (0, 3), (-1, 2), 0, (0, 1, 2)):
+        with pytest.raises(bx.DeclarationError, match="axes"):
+            bx.mean_estimate(values, axes=axes)
+    with pytest.raises(bx.DeclarationError, match="real"):
+        bx.mean_estimate(values[..., 0] * 1j)
+
+
+def test_numbers_of_a_trace_have_its_axes(trace):
+    values = trace.evaluate(lambda model: model.weight)
+    found = trace.mean_of(values)
+    np.testing.assert_array_equal(found.value, trace.mean(lambda model: model.weight).value)
+    for wrong in (np.moveaxis(values, -1, 0), values[0], np.asarray(values)[:, 1:]):
+        with pytest.raises(bx.DeclarationError, match=r"\[\*beta, chain, draw\]"):
+            trace.mean_of(wrong)

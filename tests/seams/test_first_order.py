@@ -75,7 +75,7 @@ def test_a_missed_phase_is_flagged(name):
     """The run alone is sure of itself, and wrong by 20 nats and more."""
     alone = run(name, bound=False)
     assert alone.status == bx.Status.successful
-    assert float(jnp.max(bx.mean_estimate(alone.bridges.energy).r_hat)) < 1.05
+    assert float(jnp.max(bx.Estimate.of_series(alone.bridges.energy).r_hat)) < 1.05
     trace = run(name)
     assert trace.status == bx.Status.metastable
     assert np.max(bx.above_bounds(trace.bridges)) > 5

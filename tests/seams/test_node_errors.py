@@ -19,7 +19,7 @@ def problem(temperature):
         bias=bx.Normal(0.0, BIAS),
     )
     neuron = mf.Neuron(mf.Unit(jnp.tanh, dim=1, bias=True), prior)
-    return mf.SelfConsistency(neuron, None, bx.Empirical((X[:, None], Y), M), temperature)
+    return mf.SelfConsistency(neuron, None, bx.Empirical((X[:, None], Y), weights=M), temperature)
 
 
 def dense(temperature, count=240):

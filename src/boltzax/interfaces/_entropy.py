@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.special import stdtrit
 
 from ..compile import compile
-from ..core import DeclarationError, Status, mean_estimate, normal_quantile, typed
+from ..core import DeclarationError, Estimate, Status, normal_quantile, typed
 from ..declare import Circuit, Contract, Violation
 from ..observe import free_energy
 from ..sample import RandomWalk, anneal
@@ -266,7 +266,7 @@ def _tempered(level: Level, key: PRNGKeyArray, draws: int, chains: int) -> Entro
         return _nothing(1.0, levels, "tempered", Outcome.not_mixed)
     free = free_energy(trace)[place]
 
-    hit = mean_estimate(jnp.asarray(inside[place]), exact=True)
+    hit = Estimate.of_series(jnp.asarray(inside[place]), exact=True)
     value = -float(free.value) + math.log(fraction[place])
     error = math.hypot(float(free.standard_error), float(hit.standard_error) / fraction[place])
     good = trace.status == Status.successful

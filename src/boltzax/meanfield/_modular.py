@@ -311,7 +311,7 @@ def _parts(modulus, noise, readout_scale, gamma, rows):
             )
         chosen = np.zeros(len(x))
         chosen[rows] = 1
-    measure = Empirical((x, y), jnp.asarray(chosen, x.dtype))
+    measure = Empirical((x, y), weights=jnp.asarray(chosen, x.dtype))
     positive("noise", noise)
     temperature = float(noise)
     weights = ModularPrior(modulus, gamma)

@@ -5,7 +5,7 @@ import jax
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, Weights
-from ..core import Estimate, mean_estimate
+from ..core import Estimate
 from ..sample import Trace
 
 MOST_DRAWS = 20_000
@@ -35,7 +35,7 @@ def virial(gibbs: Gibbs, trace: Trace) -> Estimate | None:
     kept = {path: leaf[:, every - 1 :: every] for path, leaf in trace.w.items()}
     if jax.tree.leaves(kept)[0].shape[1] < 4:
         return None
-    return mean_estimate(_radial(gibbs, gibbs.position(), kept) - gibbs.dim)
+    return Estimate.of_series(_radial(gibbs, gibbs.position(), kept) - gibbs.dim)
 
 
 @eqx.filter_jit

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ..compile import Gibbs
-from ..core import Estimate, mean_estimate
+from ..core import Estimate
 from ..declare import AbstractEnergy
 from ._equilibrium import virial
 from ._learning_coefficient import heat_capacity
@@ -111,7 +111,7 @@ def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
     """`-∂ log λ̂ / ∂ log γ = β Cov(E, γ/2 |w - w*|²) / λ̂`, and its standard error."""
     energy, spring = run.trace.energy, -run.log_prior
     products = (energy - jnp.mean(energy)) * (spring - jnp.mean(spring))
-    covariance = mean_estimate(gibbs.beta * products)
+    covariance = Estimate.of_series(gibbs.beta * products)
     scale = value if value else float("nan")
     return float(covariance.value) / scale, float(covariance.standard_error) / abs(scale)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, Estimate, mean_estimate
+from ..core import DeclarationError, Estimate
 from ..sample import Trace, bar_series
 from ._reference import reference_energy
 
@@ -155,7 +155,7 @@ def _centred(series: Array) -> Array:
 
 def _total(value: Array, moves: Sequence[Array]) -> Estimate:
     """A value whose error is that of a sum over independent runs."""
-    parts = [mean_estimate(move, exact=True) for move in moves]
+    parts = [Estimate.of_series(move, exact=True) for move in moves]
     error = jnp.sqrt(sum(part.standard_error**2 for part in parts))
     ess = jnp.min(jnp.stack([part.ess for part in parts]), axis=0)
     return Estimate(value, error, ess, jnp.max(jnp.stack([e.r_hat for e in parts]), axis=0))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, mean_estimate, weights_of
+from ..core import DeclarationError, Estimate, weights_of
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
@@ -68,7 +68,7 @@ def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | 
         coldest = int(jnp.argmax(betas))
         energy, conditional, betas = energy[coldest], conditional[coldest], betas[coldest]
     beta, lowest = float(betas), float(jnp.min(energy))
-    mean = mean_estimate(beta * energy)
+    mean = Estimate.of_series(beta * energy)
     heat = beta**2 * float(jnp.var(energy) + jnp.mean(conditional))
     above = float(mean.value) - 4 * float(mean.standard_error) > 2 * heat
     if beta * lowest < -1 or (beta * lowest > 1 and above):

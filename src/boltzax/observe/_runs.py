@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import Estimate, Status, mean_estimate
+from ..core import Estimate, Status
 from ..declare import AbstractEnergy, subsamplings
 from ..sample import (
     MOST_ROUNDING,
@@ -246,14 +246,16 @@ def careful_estimate(series: np.ndarray, slow: np.ndarray | None = None) -> Esti
         series: The numbers to average, axes `[chain, draw]`.
         slow: The log-density of the localising Gaussian at the same draws.
     """
-    found = mean_estimate(jnp.asarray(series))
+    found = Estimate.of_series(jnp.asarray(series))
     between = np.std(series.mean(axis=1), ddof=1) / math.sqrt(len(series))
     errors = [found.standard_error, jnp.asarray(between)]
     if slow is not None and np.all(np.isfinite(series)) and np.ptp(slow) > 0:
         centred = slow - slow.mean()
         factor = float(np.mean(centred * (series - series.mean())) / np.mean(centred**2))
         parts = (factor * centred, series - factor * centred)
-        errors.append(jnp.hypot(*(mean_estimate(jnp.asarray(p)).standard_error for p in parts)))
+        errors.append(
+            jnp.hypot(*(Estimate.of_series(jnp.asarray(p)).standard_error for p in parts))
+        )
     error = jnp.nanmax(jnp.stack(errors))
     error = jnp.where(jnp.isfinite(found.standard_error), error, jnp.nan)
     return dataclasses.replace(found, standard_error=error)
@@ -268,12 +270,12 @@ def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
     length = series.shape[1]
     if not np.all(np.isfinite(series)):
         return 0, series
-    late = mean_estimate(jnp.asarray(series[:, length // 2 :]))
+    late = Estimate.of_series(jnp.asarray(series[:, length // 2 :]))
     for cut in (0, 1, 2, 3, 4, 5):
         begin = cut * length // 10
         if cut == 5:
             break
-        early = mean_estimate(jnp.asarray(series[:, begin : begin + max(length // 5, 4)]))
+        early = Estimate.of_series(jnp.asarray(series[:, begin : begin + max(length // 5, 4)]))
         error = math.hypot(float(early.standard_error), float(late.standard_error))
         if abs(float(early.value) - float(late.value)) <= 3 * error:
             break

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, UnitPotential, Weights, check_betas, lower_units
-from ..core import DeclarationError, Status, check_on_host, mean_estimate
+from ..core import DeclarationError, Estimate, Status, check_on_host
 from ._dynamics import over_chains
 from ._exact import exact_ladder, is_exact, refuse_exact
 from ._interrupt import Interrupted
@@ -268,7 +268,7 @@ def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tupl
 
 def _agreement(forward: Array, reverse: Array) -> Status:
     """Whether the mean energies of the two passes agree within four standard errors."""
-    there, back = (mean_estimate(each, exact=True) for each in (forward, reverse))
+    there, back = (Estimate.of_series(each, exact=True) for each in (forward, reverse))
     error = jnp.hypot(there.standard_error, back.standard_error)
     agree = jnp.abs(there.value - back.value) <= 4 * error + 1e-12 * jnp.abs(there.value)
     return Status.successful if bool(jnp.all(agree)) else Status.lagging

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, UnitPotential, Weights
-from ..core import DeclarationError, mean_estimate
+from ..core import DeclarationError, Estimate
 from ._bar import bar_series
 from ._bounds import Bounds
 from ._trace import Bridges
@@ -167,7 +167,7 @@ def above_bounds(bridges: Bridges) -> np.ndarray:
         return np.zeros(0)
     betas = np.asarray(bridges.betas)
     rows = [int(np.argmin(np.abs(betas - beta))) for beta in np.asarray(bridges.bounds.betas)]
-    free = mean_estimate(bar_series(bridges)[jnp.asarray(rows)])
+    free = Estimate.of_series(bar_series(bridges)[jnp.asarray(rows)])
     return bridges.bounds.excess(free)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, Estimate, mean_estimate
+from ..core import DeclarationError, Estimate
 
 
 class AbstractReduction(eqx.Module):
@@ -87,6 +87,6 @@ class Mean(AbstractReduction):
             series = jnp.moveaxis(
                 jnp.take(mean, jnp.arange(filled), axis), (axis - 1, axis), (-2, -1)
             )
-            return mean_estimate(series)
+            return Estimate.of_series(series)
 
         return jax.tree.map(estimate, means)

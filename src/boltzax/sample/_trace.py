@@ -19,7 +19,6 @@ from ..core import (
     Status,
     check_memory,
     map_within,
-    mean_estimate,
     weights_of,
 )
 from ._bounds import Bounds
@@ -201,7 +200,7 @@ class Trace(eqx.Module):
             )
         rows = jnp.moveaxis(values, (lead, lead + 1), (-2, -1))
         known = exact or not self.gibbs.coordinates.priors
-        return self.vouched(mean_estimate(rows, exact=known))
+        return self.vouched(Estimate.of_series(rows, exact=known))
 
 
 class AbstractDrawn(eqx.Module):
@@ -276,10 +275,10 @@ def judge(records: dict[str, PyTree], r_hat: float) -> Status:
         return Status.stuck
     if float(jnp.mean(records["divergent"])) > 0.01:
         return Status.divergent
-    estimate = mean_estimate(energy)
+    estimate = Estimate.of_series(energy)
     found, ess = np.asarray(estimate.r_hat), np.asarray(estimate.ess)
     if moved is not None and "log_prior" in records:
-        prior = mean_estimate(records["log_prior"])
+        prior = Estimate.of_series(records["log_prior"])
         found = np.where(np.isnan(found), prior.r_hat, found)
         ess = np.where(np.isnan(ess), prior.ess, ess)
     good = (found <= r_hat) & (ess >= 4 * energy.shape[-2])
@@ -303,7 +302,7 @@ def raise_for(trace: Trace, throw: bool, more: str = "") -> None:
 def evidence(trace: Trace) -> str:
     """What a status is judged by."""
     energy = trace.energy if trace.bridges is None else trace.bridges.energy
-    estimate = mean_estimate(energy)
+    estimate = Estimate.of_series(energy)
     worst, least = float(jnp.max(estimate.r_hat)), float(jnp.min(estimate.ess))
     said = f"largest r_hat of the energy {worst:.3f}, smallest ess {least:.0f}"
     divergent = float(jnp.mean(trace.divergent))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from boltzax.compile import Gibbs, compile
-from boltzax.core import Estimate, mean_estimate
+from boltzax.core import Estimate
 from boltzax.declare import Empirical, Function, Independent, Normal, SquaredError, Subsampled
 from boltzax.sample import AbstractKernel, AbstractUnadjusted, Chains, sample
 
@@ -32,7 +32,7 @@ def noisy_target() -> tuple[Gibbs, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, 2)) * np.array([1.0, 2.0])
     y = x @ np.array([1.0, -0.5]) + 1.5 * rng.normal(size=n)
-    data = Subsampled(Empirical((x, y), np.full(n, 1 / n)), batch)
+    data = Subsampled(Empirical((x, y), weights=np.full(n, 1 / n)), batch)
     gibbs = _compiled(data, 2)
     covariance = np.linalg.inv(np.eye(2) + BETA * x.T @ x / n)
     return gibbs, covariance @ (BETA * x.T @ y / n), np.sqrt(np.diagonal(covariance))
@@ -99,7 +99,7 @@ def _check_law(name, kernel, target, key, run, order, bias) -> None:
         assert np.mean(trace.divergent) <= 0.01, f"{name}: divergent"
         x = (np.moveaxis(w, -1, 0) - mean[:, None, None]) / deviation[:, None, None]
         jumps.append(np.mean(np.diff(x, axis=-1) ** 2))
-        runs.append([mean_estimate(jnp.asarray(x)), mean_estimate(jnp.asarray(x**2))])
+        runs.append([Estimate.of_series(jnp.asarray(x)), Estimate.of_series(jnp.asarray(x**2))])
     assert jumps[1] < 0.97 * jumps[0], f"{name}: half the scale does not shorten the step"
     for what, truth, coarse, fine in zip(("mean", "variance"), (0.0, 1.0), *runs, strict=True):
         where = f"{what} over {name}"

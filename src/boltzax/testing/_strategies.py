@@ -62,7 +62,9 @@ def energies(draw: st.DrawFn, model: Any = None) -> AbstractEnergy:
     kind = draw(st.sampled_from(["population", "data", "own"]))
     if kind == "data":
         rng = np.random.default_rng(draw(seeds))
-        data = Empirical((rng.normal(size=(8, 1)), rng.normal(size=8)), rng.uniform(0.5, 2.0, 8))
+        data = Empirical(
+            (rng.normal(size=(8, 1)), rng.normal(size=8)), weights=rng.uniform(0.5, 2.0, 8)
+        )
         energy = SquaredError(model, data)
     elif kind == "population":
         energy = SquaredError(model, draw(gaussians()), draw(st.sampled_from([zero, _sine])))
