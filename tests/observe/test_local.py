@@ -184,7 +184,7 @@ def test_descent_never_goes_up():
 
 def made(value: float, error: float, scale: float) -> Run:
     estimate = bx.Estimate(*(jnp.asarray(a) for a in (value, error, 100.0, 1.0)))
-    return Run(scale, estimate, None, jnp.zeros(()), 0, 1.0, 0.0, 0)
+    return Run(scale, estimate, None, jnp.zeros(()), 0, 1.0, 0.0, 0, None)
 
 
 @given(st.floats(1.0, 10.0), st.floats(-0.05, 0.05), st.sampled_from([1, 2]), st.floats(0.001, 0.1))
