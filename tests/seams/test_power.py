@@ -109,7 +109,9 @@ def systems(seed, count, spoiled=0.0):
 
 
 def law(satisfactions, models):
-    return bx.interfaces.satisfaction_law(models, satisfactions, key=KEY, allow_satisfied=True)
+    return bx.interfaces.satisfaction_law(
+        models, satisfactions, key=KEY, allow_satisfied=True, least=1.0
+    )
 
 
 def test_few_systems_do_not_obey_a_law(satisfactions):

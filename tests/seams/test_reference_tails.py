@@ -182,12 +182,10 @@ def entire(scale):
     return basis.analytic_coefficients(functions, COUNT, math.inf, errors=True)
 
 
-@pytest.mark.parametrize(
-    ("fn", "strip"), [(jnp.sin, 1.0), (lambda x: jnp.tanh(x) + 1 / (9 + x**2), 3.5)]
-)
+@pytest.mark.parametrize(("fn", "strip"), [(jnp.sin, 1.0), (jnp.tanh, 2.0)])
 def test_a_strip_that_is_too_short_or_crosses_a_pole_is_refused(fn, strip):
     with pytest.raises(DeclarationError, match="six digits"):
-        GaussianMeasure().basis().analytic_coefficients(lambda x: fn(x[0]), 62, strip)
+        GaussianMeasure().basis().analytic_coefficients(lambda x: fn(x[0]), 220, strip)
 
 
 def test_coefficients_on_the_circle_to_relative_precision():
