@@ -122,8 +122,7 @@ def test_the_noise_of_functions_is_that_of_samples(linear):
         assert abs(np.mean(values) - 1) < 4.5 * np.std(values) / 200**0.5
 
 
-@pytest.fixture(scope="module")
-def lazy_net():
+def lazy(count):
     """Neurons of size 8 hardly move while the net fits: gradient descent on all nodes."""
     model = bx.models.Function(
         lambda w, x: 8.0 * w[0] * jnp.tanh(jnp.dot(w[1:3], x) + w[3]), jnp.zeros(4)
@@ -132,7 +131,12 @@ def lazy_net():
         mf.Neuron(model, bx.Normal()), lambda x: x[0], bx.GaussianMeasure(2, order=5), 1.0
     )
     descent = mf.Descent(optax.sgd(1 / 64))
-    return mf.train(problem, 600, key=KEY, steps=60, batch=None, dynamics=descent, history=True)
+    return mf.train(problem, count, key=KEY, steps=60, batch=None, dynamics=descent, history=True)
+
+
+@pytest.fixture(scope="module")
+def lazy_net():
+    return lazy(600)
 
 
 def test_a_cloud_alone_is_fooled_by_a_lazy_net(lazy_net):
@@ -149,8 +153,12 @@ def test_a_cloud_alone_is_fooled_by_a_lazy_net(lazy_net):
     assert "function" in fooled.failures and "cloud" not in fooled.failures
     assert not fooled.consistent and "FAIL function" in repr(fooled)
     right = confront(lazy_net, replay(lazy_net, 600, key=jax.random.key(2)), key=KEY)
-    # neurons of size 8: a net of 600 that makes nothing would be missed in more than 5%
-    assert not right.failures and set(right.undecided) <= {"function"}, right
+    # neurons of size 8: of 600 a difference is seen from 1.06 on, and the function has the size .98
+    assert not right.failures and set(right.undecided) == {"function"}, right
+    wide = lazy(1800)
+    right = confront(wide, replay(wide, 1800, key=jax.random.key(2)), key=KEY)
+    assert right.consistent, right
+    assert "consistent (level" in repr(right)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Memory at work is bounded in bytes, whatever the number of data and draws."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,3 +124,36 @@ def test_a_wrong_memory_is_refused(memory):
         TRACE.evaluate(lambda m: m.embedding, memory=memory)
     with pytest.raises(bx.DeclarationError, match="memory"):
         bx.influence(TRACE, None, memory=memory)
+
+
+def test_functions_of_many_neurons_are_bounded():
+    """A hidden layer of 4,096 in each neuron: all data and neurons together take 2 GB."""
+    from boltzax.meanfield._data_kernel import _functions
+    from boltzax.meanfield._gap import gap_of
+
+    model = bx.models.Function(lambda w, x: jnp.sum(jnp.tanh(w * x[0])), jnp.ones(4096))
+    neuron = bx.meanfield.Neuron(model, bx.Normal())
+    data = bx.Empirical((np.linspace(-1, 1, 64)[:, None], np.ones(64)))
+    problem = bx.meanfield.SelfConsistency(neuron, None, data, 1.0)
+    neurons = {"params": jax.ShapeDtypeStruct((1024, 4096), float)}
+    for fn in (
+        lambda n: _functions(problem, n, n, problem.inputs(), None),
+        lambda n: gap_of(problem, n, None, jnp.ones(64), KEY, 9).distance,
+    ):
+        assert temporary(fn, neurons) < 1.5 * 2**30
+
+
+def test_hits_of_the_prior_are_counted_within_memory():
+    """A wire of 65,536 lanes a draw: what a draw computes counts, not how many weights it has."""
+    from boltzax.interfaces._entropy import _hits
+
+    class Wide(eqx.Module):
+        weight: jax.Array
+
+        def template(self):
+            return self.weight
+
+        def at_draw(self, key):
+            return jnp.sum(jnp.tanh(self.weight * jax.random.normal(key, (65536,))))
+
+    assert temporary(lambda w: _hits(Wide(w), KEY, 4096), jnp.ones(())) < 2**28

@@ -86,3 +86,21 @@ def test_a_function_that_its_nodes_do_not_know_is_not_believed():
     assert found.status == Status.few_nodes
     without = mf.solve(problem(0.3), order=128, refinements=0, replicates=0, throw=False)
     assert bool(jnp.isnan(without.errors.loss)) and "nan" in repr(without)
+
+
+def test_the_order_one_over_width_carries_the_error_of_its_nodes():
+    """`h = w x` in closed form: |z| < 6 of the root mean square over three seeds."""
+    model = bx.models.Function(lambda w, x: w * x, jnp.zeros(()))
+    data = bx.Empirical((jnp.full(1, 2.0), jnp.full(1, 1.5)))
+    linear = mf.SelfConsistency(mf.Neuron(model, bx.Normal()), None, data, 0.8)
+    kwargs = {"order": 256, "refinements": 0, "replicates": 0, "throw": False}
+    found = [mf.finite_width(mf.solve(linear, seed=s, **kwargs)) for s in (0, 1, 2)]
+    exact = {"loss": 2 / 6, "log_partition": -0.5 * np.log(6), "background": 0.0}
+    for name, truth in exact.items():
+        off = [np.max(np.abs(np.asarray(getattr(each, name)) - truth)) for each in found]
+        error = [np.max(np.asarray(getattr(each.errors, name))) for each in found]
+        assert np.sqrt(np.mean(np.square(off))) < 6 * np.sqrt(np.mean(np.square(error))), name
+        assert 0 < max(error) < 0.3, name
+    assert "±" in repr(found[0])
+    grid = mf.solve(linear, rule="hermite", order=8, refinements=0, replicates=0, throw=False)
+    assert bool(jnp.isnan(mf.finite_width(grid).errors.loss))  # half a grid is no rule

@@ -1,5 +1,6 @@
 """A test that could not have seen a difference says so: agree, disagree, too few to tell."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
@@ -75,3 +76,58 @@ def test_few_neurons_do_not_forget():
     assert found.outcome == Outcome.too_few and not found.forgotten
     many = {"w": jnp.stack([jax.random.normal(k, (900,)) for k in jax.random.split(KEY, 3)])}
     assert mf.mixing(many).outcome == Outcome.agree
+
+
+class Line(eqx.Module):
+    """`w x`."""
+
+    weight: jax.Array = eqx.field(default_factory=lambda: jnp.ones(()))
+
+    def __call__(self, x):
+        return self.weight * x
+
+
+@pytest.fixture(scope="module")
+def satisfactions():
+    """Two factors from [0, 2] with a product in 1.1..2.2, and thresholds between them."""
+    line = bx.Component(Line(), bx.Uniform(0.0, 2.0))
+    first, last = bx.Interface.thresholds(1.0, 2.0), bx.Interface.thresholds(2.2, 2.2)
+    pairs = [(low, low * ratio) for low in (1.0, 1.2, 1.4) for ratio in (1.0, 1.2, 1.4)]
+    between = [bx.Interface.thresholds(*pair) for pair in pairs]
+    return bx.interfaces.expected_satisfaction(
+        (line, line), first, between, last, key=KEY, draws=30_208, points=3
+    )
+
+
+def systems(seed, count, spoiled=0.0):
+    """Exact draws; a share of them satisfies the specification and no interface."""
+    key, other = jax.random.split(jax.random.key(seed))
+    one, two = jax.random.uniform(key, (2, count), maxval=2.0)
+    bad = jax.random.uniform(other, (count,)) < spoiled
+    return Line(jnp.where(bad, 0.58, one)), Line(jnp.where(bad & (one * two > 1.1)
+                & (one * two < 2.2), 1.95, jnp.where(bad, 0.0, two)))  # fmt: skip
+
+
+def law(satisfactions, models):
+    return bx.interfaces.satisfaction_law(
+        models, satisfactions, key=KEY, allow_satisfied=True, least=1.0
+    )
+
+
+def test_few_systems_do_not_obey_a_law(satisfactions):
+    """At 150 (45 that solve) no word in favour, at 2,000 the truth either way."""
+    few = law(satisfactions, systems(1, 150))
+    assert few.outcome == Outcome.too_few and few.detectable > 0.5, few
+    assert "too few to tell" in repr(few).lower() and "seen from" in repr(few)
+    many = law(satisfactions, systems(2, 2000))
+    assert many.outcome == Outcome.agree and many.detectable < 0.5, many
+    assert law(satisfactions, systems(3, 2000, 0.5)).outcome == Outcome.disagree
+
+
+def test_a_detectable_deviation_from_the_law_is_seen(satisfactions):
+    """Of eight ensembles whose shares are too small by it, at least six (.994 by chance)."""
+    typical = law(satisfactions, systems(4, 2000))
+    found = [law(satisfactions, systems(s, 2000, typical.detectable)) for s in range(10, 18)]
+    assert sum(each.p_value < 0.01 for each in found) > 5, [e.p_value for e in found]
+    below = [law(satisfactions, systems(s, 2000, typical.detectable / 4)) for s in range(30, 34)]
+    assert sum(each.p_value < 0.01 for each in below) <= 3  # and is no larger than it must be

@@ -7,11 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 from flint import acb, arb, ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boltzax import DeclarationError, GaussianMeasure, theory
+from boltzax import (
+    CircleMeasure,
+    DeclarationError,
+    GaussianMeasure,
+    IntervalMeasure,
+    theory,
+)
 
 
 def orthant(before, after, scale, height=5.0):
@@ -133,3 +140,93 @@ def test_a_function_that_jax_knows_on_the_real_line_alone_is_refused(fn):
     with pytest.raises(DeclarationError) as raised:
         GaussianMeasure().basis().analytic_coefficients(lambda x: jnp.sum(fn(x)), 8, 1.0)
     assert raised.value.argument == "fn"
+
+
+def log_root_factorials(k):
+    return np.array([math.lgamma(each + 1) / 2 for each in k])
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+def test_coefficients_of_entire_functions_by_closed_forms(scale):
+    """`E f(sZ + st) = Σ c_k t^k/√k!` is `e^(-s²/2) sin st`, `e^(s²/2 + st)`, `E e^-(sZ + st)²/2`.
+
+    Down to 1e-200, where there are any: the sine and the Gaussian have every other one.
+    """
+    k = np.arange(COUNT)
+    half, ratio = scale**2 / 2, scale**2 / 2 / (1 + scale**2)
+    waves = k * math.log(scale) - log_root_factorials(k)
+    bells = log_root_factorials(k) + k / 2 * math.log(ratio) - 0.5 * math.log1p(scale**2)
+    bells -= np.array([math.lgamma(each / 2 + 1) for each in k])
+    even, odd = (k % 2 == 0), (k % 2 == 1)
+    exact = np.stack([
+        np.where(odd, (-1.0) ** (k // 2), 0) * np.exp(waves - half),
+        np.exp(waves + half),
+        np.where(even, (-1.0) ** (k // 2), 0) * np.exp(bells),
+    ], axis=1)  # fmt: skip
+    found, errors = (np.asarray(each) for each in entire(scale))
+    seen = np.abs(exact) > 1e-200
+    assert seen.sum() > 60
+    np.testing.assert_allclose(found[seen], exact[seen], rtol=1e-11)
+    off = np.abs(found - exact)
+    assert np.all(off <= 30 * errors + 1e-12 * np.abs(exact) + 1e-280)
+    assert np.all(errors[seen] < 1e-9 * np.abs(exact[seen]))
+
+
+COUNT = 61
+
+
+@jax.jit
+def entire(scale):
+    functions = lambda x: jnp.stack([jnp.sin(x[0]), jnp.exp(x[0]), jnp.exp(-(x[0] ** 2) / 2)])  # noqa: E731
+    basis = GaussianMeasure(scale=scale).basis()
+    return basis.analytic_coefficients(functions, COUNT, math.inf, errors=True)
+
+
+@pytest.mark.parametrize(("fn", "strip"), [(jnp.sin, 1.0), (jnp.tanh, 2.0)])
+def test_a_strip_that_is_too_short_or_crosses_a_pole_is_refused(fn, strip):
+    with pytest.raises(DeclarationError, match="six digits"):
+        GaussianMeasure().basis().analytic_coefficients(lambda x: fn(x[0]), 220, strip)
+
+
+def test_coefficients_on_the_circle_to_relative_precision():
+    """`exp(cos x)` has `√2 I_k(1)`; a pole inside the strip is seen."""
+    basis, k = CircleMeasure().basis(), np.arange(1, 60)
+    found = basis.analytic_coefficients(lambda x: jnp.exp(jnp.cos(x[0])), 119, math.inf)
+    exact = math.sqrt(2) * scipy.special.iv(k, 1.0)
+    np.testing.assert_allclose(found[1::2], exact, rtol=1e-12)
+    with pytest.raises(DeclarationError, match="six digits"):
+        basis.analytic_coefficients(lambda x: 1 / (1.3 - jnp.cos(x[0])), 21, 1.5)
+
+
+kinked = {
+    "relu": (GaussianMeasure(), lambda x: jax.nn.relu(x[0])),
+    "step": (GaussianMeasure(), lambda x: jnp.where(x[0] > 0.3, 1.0, 0.0)),
+    "hard tanh": (IntervalMeasure(), lambda x: jnp.clip(3 * x[0], -1, 1)),
+    "sign": (CircleMeasure(), lambda x: jnp.sign(jnp.cos(x[0]))),
+    "plane": (GaussianMeasure(2), lambda x: jnp.abs(x[0] - x[1])),
+    "wave": (GaussianMeasure(), lambda x: jnp.cos(60 * x[0])),
+}
+
+
+@pytest.mark.parametrize("name", kinked)
+def test_coefficients_that_depend_on_the_nodes_are_refused(name):
+    measure, fn = kinked[name]
+    with pytest.raises(DeclarationError, match="coefficients that change"):
+        measure.basis().coefficients(fn, 12)
+    assert measure.basis().coefficients(fn, 12, order=50).shape == (12,)  # as they are
+
+
+def test_smooth_functions_pass_and_kinks_converge_in_the_order():
+    basis, k = GaussianMeasure().basis(), np.arange(2, 30, 2)
+    found = basis.coefficients(lambda x: jax.scipy.special.erf(x[0]), 30)
+    # E erf'(Z + t) is a Gaussian of variance 3/2
+    odd = np.arange(1, 30, 2)
+    exact = 2 / math.sqrt(3 * math.pi) * np.array([
+        (-1.0) ** j / 3**j / math.factorial(j) * math.sqrt(math.factorial(2 * j + 1)) / (2 * j + 1)
+        for j in range(15)
+    ])  # fmt: skip
+    np.testing.assert_allclose(found[odd], exact, atol=1e-14)
+    relu = basis.coefficients(lambda x: jax.nn.relu(x[0]), 30, 20_001)
+    logs = [-math.lgamma(j) - (j - 1) * math.log(2) + math.lgamma(2 * j - 1) for j in k // 2]
+    tails = (-1.0) ** (k // 2 - 1) * np.exp(np.array(logs) - log_root_factorials(k))
+    np.testing.assert_allclose(relu[k], tails / math.sqrt(2 * math.pi), rtol=1e-3)

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from boltzax.core import DeclarationError, share, stored_bytes, typed
@@ -55,13 +56,58 @@ class AbstractBasis(eqx.Module):
     ) -> PyTree[Float[Array, "..."]]:
         """c_k = ∫ fn phi_k dmu for k < count, by the quadrature of `projector`.
 
-        `fn` maps one datum (dim,) to an array or a pytree of arrays; each leaf of the result gains
-        a leading axis, `[count, *out]`. Absolute accuracy is that of the dtype times the size of
-        `fn`: coefficients below 1e-16 need `analytic_coefficients`, where a basis has it.
+        Absolute accuracy is that of the dtype times the size of `fn` where `fn` is smooth on the
+        scale of the nodes: coefficients below 1e-16 need `analytic_coefficients`, where a basis has
+        it. With kinks or jumps it is a power of the distance of nodes, and the tail of the
+        coefficients is then wrong by any factor. So without `order` a second rule with half as many
+        nodes again is computed, and what differs is refused. With `order`, and inside jit or vmap,
+        nothing is checked: compare two orders.
         Parseval: Σ_k c_k² -> ∫ fn² dmu as count grows.
+
+        Args:
+            fn: Maps one datum (dim,) to an array or a pytree of arrays.
+            count: Number of coefficients.
+            order: Nodes an axis, without a check.
+
+        Returns:
+            Each leaf with a leading axis, `[count, *out]`.
+
+        Raises:
+            DeclarationError: Without `order`, if a coefficient changes by more than 1e-9 of the
+                integral of `|fn|` (1e-6 in more than one dimension, 1e-4 in float32) from one rule
+                to the other.
         """
         points, matrix = self.projector(count, order)
-        return integrate_nodes(fn, points, matrix.T)
+        found = integrate_nodes(fn, points, matrix.T)
+        if order is None and not any(isinstance(x, Tracer) for x in jax.tree.leaves(found)):
+            self._settled(fn, found, points, matrix)
+        return found
+
+    def _settled(self, fn: Callable, found: PyTree, points: Array, matrix: Array) -> None:
+        """Refuse coefficients that change with the nodes."""
+        count, axis = matrix.shape[1], round(len(points) ** (1 / self.dim))
+        finer = 3 * axis // 2 + 1 if self.dim <= 3 else int(self.degrees(count)[-1]) + 3
+        others, weights = self.projector(count, finer)
+        if others.shape == points.shape:
+            return  # every point there is, or a rule without orders
+        again = integrate_nodes(fn, others, weights.T)
+        size = integrate_nodes(
+            lambda x: jax.tree.map(jnp.abs, fn(x)), points, jnp.abs(matrix[:, :1]).T
+        )
+        single = jnp.result_type(float) == jnp.float32
+        allowed = 1e-4 if single else 1e-9 if self.dim == 1 else 1e-6
+        for one, two, total in zip(*map(jax.tree.leaves, (found, again, size)), strict=True):
+            off = float(jnp.max(jnp.abs(one - two), initial=0.0))
+            scale = float(jnp.max(total, initial=0.0))
+            if off > allowed * scale:
+                raise DeclarationError(
+                    "fn",
+                    got=f"coefficients that change by {off:.2g}, of {scale:.2g}, from "
+                    f"{len(points)} nodes to {len(others)}",
+                    expected="a function without kinks or jumps, smooth on the scale of the nodes",
+                    mend="pass order=, as many nodes an axis as it takes, and compare two orders: "
+                    "the error at a kink falls as order^-2, at a jump as 1/order",
+                )
 
     @typed
     def reconstruct(self, coefficients: Float[Array, "count *out"]) -> "Expansion":

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import compile
-from ..core import RunError, typed
+from ..core import RunError, map_within, typed
 from ..declare import Circuit, Contract, Violation
 from ._entropy import Entropy, Outcome, from_splitting
 from ._splitting import Level, split
@@ -67,4 +67,4 @@ def _picked(level: Level, u, log_chance, key, draws: int):
     count = jax.tree.leaves(u)[0].shape[1]
     particle = jax.random.randint(key_particle, (draws,), 0, count)
     chosen = jax.tree.map(lambda leaf: leaf[replicate, particle], u)
-    return eqx.filter_vmap(level.model)(chosen), jax.vmap(level)(chosen)
+    return eqx.filter_vmap(level.model)(chosen), map_within(level, chosen)

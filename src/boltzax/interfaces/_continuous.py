@@ -1,6 +1,6 @@
 """Thresholds anywhere on the line, or in any dimension, that maximise the sum of entropies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import compile as compile_gibbs
-from ..core import DeclarationError, Estimate, RunError, typed
+from ..core import DeclarationError, Estimate, RunError, map_within, typed
 from ..declare import Component, Contract, Interface, Violation
 from ._maximum_pressure import Pressure
 from ._table import check_draws
@@ -81,7 +81,7 @@ class Ascent(eqx.Module):
 
     def margins(self, at: Thresholds, models: Sequence[PyTree]) -> Float[Array, "component draw"]:
         pairs = zip(self.contracts(at), models, strict=True)
-        return jnp.stack([eqx.filter_vmap(lambda m, c=c: c.margin(m))(d) for c, d in pairs])
+        return jnp.stack([_each(contract.margin, drawn) for contract, drawn in pairs])
 
     def smooth(self, at: Thresholds, models: Sequence[PyTree], temperature: Array) -> Array:
         """`ΣH` with `exp(-violation / temperature)` in place of `margin >= 0`."""
@@ -153,6 +153,12 @@ def maximise_interfaces(
     return MaximisedInterfaces((*wires, last), at, whole, each, counted, pressures, norm)
 
 
+def _each(fn: Callable, drawn: PyTree) -> PyTree:
+    """`fn` of each of the models drawn, as many together as memory allows."""
+    arrays, static = eqx.partition(drawn, eqx.is_array)
+    return map_within(lambda leaves: fn(eqx.combine(leaves, static)), arrays)
+
+
 @eqx.filter_jit
 def _models(gibbs: Sequence[Any], key: PRNGKeyArray, draws: int) -> list[PyTree]:
     keys = jax.random.split(key, len(gibbs))
@@ -212,8 +218,8 @@ def _pressures(
 
     sides = []
     for i, drawn in enumerate(models):
-        soft = eqx.filter_vmap(lambda model, i=i: kept(at, i, model))(drawn)
-        slope = eqx.filter_vmap(lambda model, i=i: jax.grad(kept)(at, i, model))(drawn)
+        soft = _each(lambda model, i=i: kept(at, i, model), drawn)
+        slope = _each(lambda model, i=i: jax.grad(kept)(at, i, model), drawn)
         sides.append(jax.tree.map(lambda g, s=soft: _ratio(g, s), slope))
     made = []
     for joint in range(len(at)):

@@ -11,7 +11,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.special import stdtrit
 
 from ..compile import compile
-from ..core import DeclarationError, Estimate, Status, normal_quantile, typed
+from ..core import (
+    MEMORY,
+    DeclarationError,
+    Estimate,
+    Status,
+    map_within,
+    normal_quantile,
+    typed,
+)
 from ..declare import Circuit, Contract, Violation
 from ..observe import free_energy
 from ..sample import RandomWalk, anneal
@@ -216,9 +224,7 @@ def _hits(level: Level, key: PRNGKeyArray, draws: int) -> Array:
     def one(key):
         return level.at_draw(key) >= 0
 
-    cells = sum(leaf.size for leaf in jax.tree.leaves(level.template()))
-    together = max(1, min(draws, 1_000_000 // max(cells, 1), 4096))
-    return jnp.sum(jax.lax.map(one, jax.random.split(key, draws), batch_size=together))
+    return jnp.sum(map_within(one, jax.random.split(key, draws), MEMORY // 16))
 
 
 def _direct(level: Level, key: PRNGKeyArray, draws: int) -> tuple[Entropy, int]:

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, Estimate, typed, weights_of, with_weights
+from ..core import (
+    POWER,
+    DeclarationError,
+    Estimate,
+    Outcome,
+    outcome_of,
+    typed,
+    weights_of,
+    with_weights,
+)
 from ._satisfaction_expected import BATCH, REPLICATES, ExpectedSatisfaction, batched
 from ._series import Series
 
@@ -18,12 +27,17 @@ LEVEL = 0.01
 """An ensemble that obeys the law is called otherwise with this probability, by its distance."""
 FAR = 4.0
 """Standard errors by which slope and level may be off 1 (false alarms 1.3e-4 together)."""
+MATTERS = 0.5
+"""The relative deviation from the law that must be seen before an ensemble agrees with it."""
 
 
 class Agreement(eqx.Enumeration):
     """How an ensemble compares with the satisfaction law."""
 
-    agrees = "Distance, slope and level are those of an exact ensemble of the same size."
+    agrees = (
+        "Distance, slope and level are those of an exact ensemble of the same size, and a "
+        "satisfaction that is off by half would have been seen."
+    )
     order_only = (
         "Interfaces of more entropy are satisfied more often, but not by the law: the distance is "
         "beyond that of 99% of exact ensembles of the same size, or slope or level is 4 standard "
@@ -31,7 +45,8 @@ class Agreement(eqx.Enumeration):
     )
     differs = "The ensemble is far from the law, in order as well."
     too_few = (
-        "Fewer than three candidates can be expected to be satisfied often enough, or none was. "
+        "Too few to tell: fewer than three candidates can be expected to be satisfied often "
+        "enough, none was, or a satisfaction that is off by half would not have been seen. "
         "Train more systems, draw more of the prior, or pass wider interfaces."
     )
 
@@ -47,6 +62,8 @@ class SatisfactionLaw(eqx.Module):
       the most satisfied candidate stays below the largest H;
     - `distance`: `sqrt(Σ (P - e^H/Z)²/(e^H/Z) / Σ e^H/Z)`, the relative deviation; `floor`: its
       median in exact ensembles of the same size; `p_value`: how often those are as far;
+    - `detectable`: the distance of a law that would have been seen, by the distance alone, with
+      probability .95: all shares too large, or too small, by this factor of themselves;
     - `systems`: given, `solved`: how many of them satisfy the end-to-end spec (the others are left
       out); `agreement`: the verdict.
     """
@@ -63,9 +80,16 @@ class SatisfactionLaw(eqx.Module):
     distance: float
     floor: float
     p_value: float
+    detectable: float
     systems: int
     solved: int
     agreement: Agreement
+
+    @property
+    def outcome(self) -> Outcome:
+        """`agree`, `disagree` (in order as well or not), or `too_few`."""
+        few = bool(self.agreement == Agreement.too_few)
+        return outcome_of(not few and not bool(self.agreement == Agreement.agrees), not few)
 
     def __repr__(self) -> str:
         if not isinstance(self.fraction, jax.Array):
@@ -76,7 +100,8 @@ class SatisfactionLaw(eqx.Module):
         return (
             f"SatisfactionLaw of {self.solved} of {self.systems} systems, "
             f"{int(jnp.sum(self.used))} candidates\n  {said}\n  distance {self.distance:.3g}, "
-            f"floor {self.floor:.3g}, p = {self.p_value:.3g}\n  {Agreement[self.agreement]}"
+            f"floor {self.floor:.3g}, p = {self.p_value:.3g}, seen from {self.detectable:.3g}\n  "
+            f"{Agreement[self.agreement]}"
         )
 
 
@@ -101,7 +126,8 @@ def satisfaction_law(
     draws together. The noise floor is the distance of stretches of the pool (prior draws that
     satisfy the spec) as long as the ensemble. The verdict is `agrees` if `p_value` is at least .01
     and slope and level are within 4 standard errors of 1: an exact ensemble fails with
-    probability .01. The last two also see a wrong `expected`, which the floor would share.
+    probability .01. The last two also see a wrong `expected`, which the floor would share. It is
+    `too_few` instead where a deviation of half the expected shares would not have been seen.
 
     Args:
         ensemble: A pair of component models whose arrays have a leading axis of systems, trained or
@@ -144,12 +170,13 @@ def satisfaction_law(
     )
     exact = _windows(pool, max(number, 1))
     distance = float(_distance(fraction, rate, used))
-    floor = np.asarray(jax.vmap(_distance, (0, None, None))(jnp.asarray(exact), rate, used))
+    floor = np.asarray(jax.lax.map(lambda f: _distance(f, rate, used), jnp.asarray(exact)))
     p_value = (1 + float(np.sum(floor >= distance))) / (1 + len(floor))
+    detectable = _detectable(exact, floor, np.asarray(rate), np.asarray(used))
     if int(jnp.sum(used)) < 3 or not bool(jnp.any(hits & used)):
         agreement = Agreement.too_few
     elif p_value >= LEVEL and all(abs(float(e.z_score(1.0))) < FAR for e in (slope, level)):
-        agreement = Agreement.agrees
+        agreement = Agreement.agrees if detectable <= MATTERS else Agreement.too_few
     elif float(order.value) > 2 * float(order.standard_error):
         agreement = Agreement.order_only
     else:
@@ -158,7 +185,7 @@ def satisfaction_law(
     shortfall = float(jnp.max(known) - entropy[jnp.argmax(jnp.where(used, fraction, -1.0))])
     return SatisfactionLaw(
         fraction, rate, entropy, used, slope, level, order, best, shortfall, distance,
-        float(np.median(floor)), p_value, count, number, agreement,
+        float(np.median(floor)), p_value, detectable, count, number, agreement,
     )  # fmt: skip
 
 
@@ -242,6 +269,22 @@ def _spearman(a: Array, b: Array, used: Array) -> Array:
 def _distance(fraction: Array, rate: Array, used: Array) -> Array:
     deviation = jnp.where(used, (fraction - rate) ** 2 / jnp.where(used, rate, 1.0), 0.0)
     return jnp.sqrt(jnp.sum(deviation) / jnp.sum(jnp.where(used, rate, 0.0)))
+
+
+def _detectable(exact: np.ndarray, floor: np.ndarray, rate: np.ndarray, used: np.ndarray) -> float:
+    """The relative deviation that the distance of an ensemble shows with probability `POWER`.
+
+    An ensemble of a law whose shares are `1 ± δ` times the expected is at the distance D of
+    `D² = D0² ± 2δm + δ²`, with D0 and m (mean relative deviation) of exact ensembles. It is called
+    another where D is beyond all but a share `LEVEL` of the D0.
+    """
+    if not used.any():
+        return math.inf
+    critical = np.quantile(floor, 1 - LEVEL)
+    mean = np.sum((exact - rate)[:, used], axis=1) / np.sum(rate[used])
+    inside = np.maximum(mean**2 + critical**2 - floor**2, 0.0)
+    needed = [np.where(floor > critical, 0.0, sign * mean + np.sqrt(inside)) for sign in (1, -1)]
+    return float(max(np.quantile(each, POWER) for each in needed))
 
 
 def _windows(pool: np.ndarray, length: int) -> np.ndarray:

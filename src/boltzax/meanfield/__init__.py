@@ -21,6 +21,7 @@ from ._dynamics import AbstractDynamics as AbstractDynamics
 from ._dynamics import Descent as Descent
 from ._dynamics import Langevin as Langevin
 from ._finite_width import FiniteWidth as FiniteWidth
+from ._finite_width import WidthErrors as WidthErrors
 from ._finite_width import finite_width as finite_width
 from ._layered import Frozen as Frozen
 from ._layered import Layered as Layered

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import AbstractResidual, EnergyPotential, Gibbs, MarginalPotential, compile
-from ..core import DeclarationError, with_weights
+from ..core import DeclarationError, map_within, with_weights
 from ..declare import GaussianMeasure, SquaredError
 from ._problem import SelfConsistency
 
@@ -149,7 +149,8 @@ class NodeMean(eqx.Module):
             )
             return plain * value + slope
 
-        return jnp.sum(jax.vmap(at)(self.nodes, self.plain, self.linear), axis=0)
+        each = map_within(lambda node: at(*node), (self.nodes, self.plain, self.linear))
+        return jnp.sum(each, axis=0)
 
 
 def lower(problem: SelfConsistency, rule: str, order: int | None, seed: int) -> NodeCumulant:
@@ -198,7 +199,7 @@ def _lowered(gibbs, nodes, target):
         rows = [p.residuals(weights) for p in potential.parts if isinstance(p, AbstractResidual)]
         return jnp.zeros((target.shape[0], 0), target.dtype), jnp.concatenate(rows) + target
 
-    return jax.vmap(one)(nodes)
+    return map_within(one, nodes)
 
 
 def vectors(problem: SelfConsistency) -> tuple[Float[Array, " n"], Float[Array, " n"]]:

@@ -7,7 +7,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, Estimate, typed
+from ..core import DeclarationError, Estimate, map_within, typed
 from ._layered import Layered
 from ._problem import AbstractEnsemble
 
@@ -176,10 +176,9 @@ def gradient_flow(
 @eqx.filter_jit
 def _functions(problem, net, neurons, points, layer):
     if layer is not None:
-        found = jax.vmap(lambda x: problem.activations(net, x)[layer - 1])(points)
+        found = map_within(lambda x: problem.activations(net, x)[layer - 1], points)
         return found.T
-    each = jax.vmap(lambda one: jax.vmap(lambda x: problem.couple(net, one, x))(points))
-    return each(neurons)
+    return map_within(lambda one: jax.vmap(lambda x: problem.couple(net, one, x))(points), neurons)
 
 
 @eqx.filter_jit

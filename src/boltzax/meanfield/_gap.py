@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..core import POWER, POWER_QUANTILE
+from ..core import POWER, POWER_QUANTILE, map_within
 from ._problem import SelfConsistency
 
 
@@ -61,7 +61,7 @@ def gap_of(
         def one(neuron):
             return vector(jax.vmap(lambda datum: problem.couple(neuron, neuron, datum))(x))
 
-        return jax.vmap(one)(neurons)
+        return map_within(one, neurons)
 
     def noise(h, key):
         """Draws of `N(0, C/M)`, and `tr C/M`."""

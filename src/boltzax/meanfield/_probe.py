@@ -19,7 +19,8 @@ class Probe(eqx.Module):
 
     It answers to the background and does not act on it. `gibbs` is that measure in the core's
     terms, for any sampler, `bx.anneal` and every observable; `draw`, `mean`, `response` and `ess`
-    are sums over nodes in the weights.
+    are sums over nodes in the weights, and carry no error of these nodes: compare two seeds, or
+    the `errors` of a `FixedPoint`.
     """
 
     problem: SelfConsistency

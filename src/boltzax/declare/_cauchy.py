@@ -1,0 +1,288 @@
+"""Coefficients to relative precision, by Cauchy's integrals in the complex plane."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Complex, Float, PyTree
+
+from boltzax.core import DeclarationError
+
+DIGITS = 1e-6
+"""Relative error above which a coefficient is refused."""
+NEAR = 2
+"""A coefficient that vanishes by symmetry is measured by those so near to it."""
+REACH = 45.0
+"""Where the integrand is looked for, in standard deviations about the real part of the centre."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+EPS = 2.0**-52
+CENTRES = np.array([-8.0, -4.0, 0.0, 4.0, 8.0])
+"""About which singularities are looked for."""
+HIGHEST = 40.0
+"""Up to where singularities are looked for in a strip without end."""
+CROSSED = 1e-8
+"""Relative change of an integral from line to line that gives away a singularity between them."""
+
+
+def flat_function(fn: Callable) -> tuple[Callable, int, Callable]:
+    """`fn` of a complex number as a vector, its length, and what turns `[count, length]` back."""
+    datum = jax.ShapeDtypeStruct((1,), complex)
+    try:
+        shapes = jax.eval_shape(lambda z: jax.tree.map(jnp.asarray, fn(z)), datum)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise DeclarationError(
+            "fn",
+            got=f"a function that does not take complex data: {str(error).splitlines()[0]}",
+            expected="operations that jax has for complex numbers (not erf, nor comparisons)",
+            mend="use `coefficients`, to absolute precision, or write the function otherwise",
+        ) from error
+    leaves, tree = jax.tree.flatten(shapes)
+    sizes = [math.prod(leaf.shape) for leaf in leaves]
+
+    def flat(z: Complex[Array, ""]) -> Complex[Array, " out"]:
+        values = [jnp.ravel(jnp.asarray(v)) for v in jax.tree.leaves(fn(z[None]))]
+        return jnp.concatenate(values).astype(complex)
+
+    def back(values: Float[Array, "count out"]) -> PyTree:
+        parts = jnp.split(values, np.cumsum(sizes)[:-1].tolist(), axis=1)
+        shaped = [p.reshape(-1, *s.shape) for p, s in zip(parts, leaves, strict=True)]
+        return jax.tree.unflatten(tree, shaped)
+
+    return flat, sum(sizes), back
+
+
+def certain(values: Float[Array, "count out"], errors: Float[Array, "count out"]) -> Array:
+    """The values, if each has six digits or is that small among its neighbours.
+
+    Raises:
+        DeclarationError: For others. Inside a transformation they are NaN instead.
+    """
+    sizes = jnp.pad(jnp.abs(values), ((NEAR, NEAR), (0, 0)))
+    count = values.shape[0]
+    near = jnp.max(jnp.stack([sizes[i : i + count] for i in range(2 * NEAR + 1)]), axis=0)
+    good = errors <= DIGITS * near
+    if isinstance(good, Tracer):
+        return jnp.where(good, values, jnp.nan)
+    bad = np.flatnonzero(~np.all(np.asarray(good), axis=1))
+    if len(bad):
+        first = int(bad[0])
+        raise DeclarationError(
+            "fn",
+            got=f"coefficients that are not known to six digits: {len(bad)} of {count}, the first "
+            f"at k = {first}, known to {float(jnp.max(errors[first])):.2g}",
+            expected="a function analytic as far as `strip` says (math.inf for an entire one), "
+            "real on the line, whose integrals cancel little on some line",
+            mend="pass strip=math.inf if it is entire, or less if not; fewer coefficients; or "
+            "errors=True, for all of them with their errors",
+        )
+    return values
+
+
+def hermite_coefficients(
+    fn: Callable, index: Array, count: int, strip: float
+) -> tuple[Float[Array, " count"], Float[Array, " count"]]:
+    """Coefficients and errors of one output, for `fn(z)` under the standard normal law."""
+    starts, sizes = [0], [1]
+    while starts[-1] + sizes[-1] < count:
+        starts.append(starts[-1] + sizes[-1])
+        sizes.append(max(1, int(2 * math.sqrt(2 * starts[-1]))))
+    window = np.arange(max(sizes))
+    chosen = [b * len(window) + j for b, size in enumerate(sizes) for j in range(size)][:count]
+    degrees = np.array(starts)[:, None] + window
+    line = _Line(fn, index, count, strip)
+
+    def block(inputs):
+        middle, ks = inputs
+        # log M(r) - k log r is convex in log r (Hadamard)
+        top = jnp.log(1e3 * jnp.sqrt(middle + 1))
+        least, _ = golden(lambda s: line.size(jnp.exp(s)) - middle * s, jnp.log(1e-3), top, 17)
+        apart = 0.35 / jnp.sqrt(middle + 1)
+        radii = jnp.exp(jnp.stack([least + apart, least - apart]))
+        (one, two), rounding = jax.lax.map(
+            lambda pair: line.circle(pair[0], ks, pair[1]), (radii, jnp.array([0.0, 0.5]))
+        )
+        return one, jnp.abs(one - two) + jnp.max(rounding, axis=0)
+
+    middles = np.array(starts) + (np.array(sizes) - 1) / 2
+    values, errors = jax.lax.map(block, (jnp.asarray(middles), jnp.asarray(degrees, float)))
+    errors = jnp.where(line.crossed(), jnp.inf, errors)
+    return values.reshape(-1)[np.array(chosen)], errors.reshape(-1)[np.array(chosen)]
+
+
+def golden(fn: Callable, low: Array, high: Array, steps: int) -> tuple[Array, Array]:
+    """Where a convex function is least, and its value there; not a number counts as infinite.
+
+    Golden section; equals go down. The first four of the evaluations are the inner points and the
+    ends (in one loop: `fn` is compiled once).
+    """
+    low, high = jnp.asarray(low, float), jnp.asarray(high, float)
+    first = jnp.stack([high - GOLDEN * (high - low), low + GOLDEN * (high - low), low, high])
+
+    def step(i, state):
+        low, high, x, f = state
+        left = f[0] <= f[1]
+        begun = i >= 4
+        low, high = (
+            jnp.where(begun & ~left, x[0], low), jnp.where(begun & left, x[1], high)
+        )  # fmt: skip
+        new = jnp.where(left, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
+        at = jnp.where(begun, new, first[i % 4])
+        value = fn(at)
+        value = jnp.where(jnp.isnan(value), jnp.inf, value)
+
+        def moved(pair, at):
+            inner = jnp.where(left, jnp.stack([at, pair[0]]), jnp.stack([pair[1], at]))
+            return jnp.where(begun, pair.at[:2].set(inner), pair.at[i % 4].set(at))
+
+        return low, high, moved(x, at), moved(f, value)
+
+    state = low, high, first, jnp.full(4, jnp.inf)
+    _, _, x, f = jax.lax.fori_loop(0, steps + 4, step, state)
+    best = jnp.argmin(f)
+    return x[best], f[best]
+
+
+class _Line:
+    """`g(t) = E f(Z + t)` on circles, each value an integral along the best horizontal line.
+
+    On the line Im z = h, `g(t) = ∫ f(z) exp(-(z - t)²/2) dz / √(2π)`. The integral of the absolute
+    value is convex in h (three lines); its least value against |g| says what cancels.
+    """
+
+    def __init__(self, fn: Callable, index: Array, count: int, strip: float):
+        self.fn = lambda z: fn(z)[index]
+        self.top = strip - min(strip / 2, 6 / math.sqrt(count)) if strip < math.inf else math.inf
+        self.coarse = np.arange(-REACH, REACH + 0.1, 0.25)
+        self.nodes = 19 * math.ceil(math.sqrt(count)) + 128
+        self.turns = 32 * math.ceil(6 * math.sqrt(count) / 32 + 1)
+
+    def cap(self, t: Array) -> Array:
+        """The highest line."""
+        return jnp.minimum(t.imag, self.top)
+
+    def logs(self, t: Array, height: Array, x: Array) -> Array:
+        """Log of the absolute value of the integrand."""
+        values = jax.vmap(self.fn)(t.real + x + 1j * height)
+        return jnp.log(jnp.abs(values)) - x**2 / 2 + (t.imag - height) ** 2 / 2
+
+    def best(self, t: Array) -> tuple[Array, Array]:
+        """The best line, as a share of the highest one, and the log size of the integral."""
+
+        def size(share):
+            logs = self.logs(t, share * self.cap(t), self.coarse[::3])
+            return jnp.where(jnp.any(jnp.isnan(logs)), jnp.inf, jnp.max(logs))
+
+        return golden(size, 0.0, 1.0, 12)
+
+    def size(self, radius: Array, angles: int = 5) -> Array:
+        """Log of the largest integral of an absolute value on a circle."""
+        t = radius * jnp.exp(1j * jnp.linspace(0, np.pi, angles))
+        return jnp.max(jax.vmap(lambda t: self.best(t)[1])(t))
+
+    def extent(self, t: Array, height: Array) -> tuple[Array, Array]:
+        """Where the integrand is more than rounding."""
+        logs = self.logs(t, height, self.coarse)
+        seen = logs > jnp.max(logs) - 42
+        low = jnp.min(jnp.where(seen, self.coarse, REACH))
+        return low - 0.5, jnp.max(jnp.where(seen, self.coarse, -REACH)) + 0.5
+
+    def circle(self, radius: Array, ks: Array, shift: Array) -> tuple[Array, Array]:
+        """Coefficients of degrees `ks`, and what rounding and the ends of lines make of them."""
+        rough = (jnp.arange(24) + 0.5) * (np.pi / 24)
+
+        def look(angle):
+            t = radius * jnp.exp(1j * angle)
+            share, size = self.best(t)
+            return share, size, *self.extent(t, share * self.cap(t))
+
+        shares, sizes, lows, highs = jax.vmap(look)(rough)
+        log_size = jnp.max(sizes)
+        nodes = self.nodes
+        angles = (jnp.arange(self.turns) + 0.5) * (np.pi / self.turns)
+
+        def value(angle):
+            t = radius * jnp.exp(1j * angle)
+            share, low, high = (jnp.interp(angle, rough, each) for each in (shares, lows, highs))
+            height = share * self.cap(t)
+            step = (high - low) / (nodes - 1)
+            x = low + step * (jnp.arange(nodes) + shift)
+            lift = (t.imag - height) ** 2 / 2 - x**2 / 2 - log_size
+            kernel = jnp.exp(lift + 1j * x * (t.imag - height)) * (step / math.sqrt(2 * math.pi))
+            terms = kernel * jax.vmap(self.fn)(t.real + x + 1j * height)
+            ends = (jnp.abs(terms[0]) + jnp.abs(terms[-1])) / step
+            return jnp.sum(terms), jnp.sum(jnp.abs(terms)) * (8 * EPS) + ends
+
+        found, rounding = jax.lax.map(value, angles, batch_size=32)
+        logs = jax.scipy.special.gammaln(ks + 1) / 2 - ks * jnp.log(radius) + log_size
+        phases = jnp.exp(-1j * ks[:, None] * angles) / self.turns
+        return jnp.exp(logs) * (phases @ found).real, jnp.exp(logs) * jnp.mean(rounding)
+
+    def crossed(self) -> Array:
+        """Whether integrals along horizontal lines change between the real line and the strip."""
+        heights, top = [0.0], min(self.top, HIGHEST)
+        while heights[-1] < top:
+            heights.append(min(heights[-1] + min(0.25, 5 / (heights[-1] + 1)), top))
+        x = np.linspace(-9.5, 9.5, 4 * self.nodes)
+
+        def pair(inputs):
+            lines, centre = inputs
+
+            def along(height):
+                lift = (height**2 - lines[1] ** 2) / 2 - x**2 / 2
+                values = jax.vmap(self.fn)(centre + x + 1j * height)
+                terms = jnp.exp(lift - 1j * x * height) * values
+                even, odd = jnp.sum(terms[::2]), jnp.sum(terms[1::2])
+                return even + odd, jnp.abs(even - odd), jnp.sum(jnp.abs(terms))
+
+            integral, doubt, size = jax.lax.map(along, lines)
+            # lines that the nodes do not resolve, or that a singularity is near to, say nothing
+            least = CROSSED * jnp.max(size)
+            return (jnp.abs(integral[0] - integral[1]) > least) & (jnp.max(doubt) < least)
+
+        pairs = np.stack([heights[:-2] or heights[:1], heights[2:] or heights[-1:]], axis=1)
+        lines = np.repeat(pairs, len(CENTRES), axis=0)
+        return jnp.any(jax.lax.map(pair, (lines, np.tile(CENTRES, len(pairs))), batch_size=5))
+
+
+def circle_coefficients(
+    fn: Callable, index: Array, frequencies: int, strip: float
+) -> tuple[Complex[Array, " freq"], Float[Array, " freq"]]:
+    """`E fn(x) exp(-ikx)` for k < `frequencies` and its errors, of one output on the circle.
+
+    `exp(-ka) E fn(x - ia) exp(-ikx)` at the height `a` of least absolute value, and a second near.
+    """
+    nodes = 16 * max(64, 2 * frequencies)
+    top = min(strip - min(strip / 2, 37 / nodes), HIGHEST) if strip < math.inf else HIGHEST
+
+    def sums(k, height, count, shift=0.0):
+        x = 2 * np.pi * (np.arange(count) + shift) / count
+        values = jax.vmap(lambda z: fn(z)[index])(x - 1j * height)
+        terms = values * jnp.exp(-1j * k * x - k * height)
+        return jnp.mean(terms), jnp.mean(jnp.abs(terms))
+
+    def size(k, height):
+        x = 2 * np.pi * np.arange(256) / 256
+        values = jnp.abs(jax.vmap(lambda z: fn(z)[index])(x - 1j * height))
+        return jnp.log(jnp.mean(values)) - k * height
+
+    def one(k):
+        height = jnp.where(k > 0, golden(lambda a: size(k, a), 0.0, top, 30)[0], 0.0)
+        lower = jnp.maximum(height - 1 / (k + 1), 0.0)
+        value, rounding = sums(k, height, nodes)
+        other, more = sums(k, lower, 3 * nodes // 2, 0.5)
+        return value, jnp.abs(value - other) + 8 * EPS * jnp.maximum(rounding, more), height
+
+    values, errors, heights = jax.lax.map(one, jnp.arange(frequencies, dtype=float))
+
+    # on the way to the highest line nothing may change
+    def rung(inputs):
+        k, share = inputs
+        return sums(k, share * jnp.max(heights), nodes)
+
+    k, share = (a.reshape(-1) for a in jnp.meshgrid(jnp.arange(6.0), jnp.linspace(0, 1, 33)))
+    found, sizes = (a.reshape(33, 6) for a in jax.lax.map(rung, (k, share), batch_size=33))
+    changed = jnp.abs(jnp.diff(found, axis=0)) > CROSSED * jnp.maximum(sizes[1:], sizes[:-1])
+    return values, jnp.where(jnp.any(changed), jnp.inf, errors)
