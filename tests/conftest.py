@@ -9,6 +9,7 @@ import matplotlib
 # one cache of compiled programs a process: two that write and read the same file can crash
 if "JAX_COMPILATION_CACHE_DIR" in os.environ and "PYTEST_XDIST_WORKER" in os.environ:
     own = os.path.join(os.environ["JAX_COMPILATION_CACHE_DIR"], os.environ["PYTEST_XDIST_WORKER"])
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = own  # for processes that tests start
     jax.config.update("jax_compilation_cache_dir", own)
 
 jax.config.update("jax_enable_x64", True)
