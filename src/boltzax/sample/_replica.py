@@ -70,7 +70,8 @@ class ReplicaExchange(AbstractGibbsDynamics):
         states, move, flow = state
 
         def one(beta, state, _):
-            return read(set_beta(self.gibbs, beta), self.kernel.position(state), self.keep)
+            gibbs, w = set_beta(self.gibbs, beta), self.kernel.position(state)
+            return read(gibbs, w, self.keep) | {"log_prior": gibbs.log_prior(w)}
 
         kept = over_chains(one, self.gibbs.beta, states, None)
         again = flow | {"moved": jnp.zeros_like(flow["moved"])}
