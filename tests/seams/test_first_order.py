@@ -75,7 +75,8 @@ def test_a_missed_phase_is_flagged(name):
     """The run alone is sure of itself, and wrong by 20 nats and more."""
     alone = run(name, bound=False)
     assert alone.status == bx.Status.successful
-    assert float(jnp.max(bx.Estimate.of_series(alone.bridges.energy).r_hat)) < 1.05
+    r_hat = bx.Estimate.of_series(alone.bridges.energy).r_hat
+    assert not bool(jnp.any(r_hat >= 1.05))  # constant energies have none
     trace = run(name)
     assert trace.status == bx.Status.metastable
     assert np.max(bx.above_bounds(trace.bridges)) > 5
