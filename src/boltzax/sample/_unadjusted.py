@@ -27,7 +27,7 @@ FAR = 1e4
 class AbstractUnadjusted(AbstractKernel):
     """A kernel whose law is off by a power of its step, and exact as the step goes to zero.
 
-    Args:
+    Attributes:
         step_size: The step; None to have it chosen in warm-up.
         scale: A factor on the step after warm-up: runs that differ in it alone tell what it does.
         order: The power of the step with which the law is off over all data (with minibatches the
