@@ -27,11 +27,10 @@ FAR = 1e4
 class AbstractUnadjusted(AbstractKernel):
     """A kernel whose law is off by a power of its step, and exact as the step goes to zero.
 
-    Attributes:
-        step_size: The step; None to have it chosen in warm-up.
-        scale: A factor on the step after warm-up: runs that differ in it alone tell what it does.
-        order: The power of the step with which the law is off over all data (with minibatches the
-            power is taken to be 1).
+    A subclass has the fields `step_size` (None to have it chosen in warm-up) and `scale` (a factor
+    on the step after warm-up: runs that differ in it alone tell what it does), and the class
+    variable `order`, the power of the step with which the law is off over all data (with
+    minibatches it is taken to be 1).
     """
 
     step_size: eqx.AbstractVar[float | Array | None]
