@@ -102,3 +102,24 @@ def test_numbers_of_a_trace_have_its_axes(trace):
     for wrong in (np.moveaxis(values, -1, 0), values[0], np.asarray(values)[:, 1:]):
         with pytest.raises(bx.DeclarationError, match=r"\[\*beta, chain, draw\]"):
             trace.mean_of(wrong)
+
+
+def test_a_mean_inside_the_loop_sees_weights_that_were_integrated_out():
+    """Their declared values are not draws; two estimates of one run, |z| < 4: 6e-5 a number."""
+    x = np.linspace(-1, 1, 12)[:, None]
+    net = bx.models.TwoLayer(width=1, key=jax.random.key(0))
+    energy = 20.0 * bx.SquaredError(net, bx.Empirical((x, 0.8 * np.tanh(x[:, 0]))))
+    gibbs = bx.compile(energy, bx.Normal())
+    assert gibbs.parameters > gibbs.dim
+
+    def square(model):
+        return jnp.sum(model.readout**2)
+
+    run = bx.sample(
+        gibbs, bx.RandomWalk(), key=jax.random.key(1), warmup=200, draws=640, thin=2,
+        reduce={"square": bx.Mean(square, 20)}, throw=False,
+    )  # fmt: skip
+    one, other = run.reduced["square"], run.mean(square)
+    error = np.hypot(float(one.standard_error), float(other.standard_error))
+    assert float(other.standard_error) < 0.2 * float(other.value)
+    assert abs(float(one.value - other.value)) < 4 * error

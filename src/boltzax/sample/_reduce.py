@@ -37,6 +37,8 @@ class Mean(AbstractReduction):
     Statistical Science 7:473). Memory: `batches` copies of `fn`'s value a chain. Draws past
     `batches * length` go into the last piece. With `bx.sample(..., reduce={"name": Mean(fn,
     length)})` choose `length = draws / batches`.
+
+    Weights that were integrated out are drawn from their conditional law, as in `Trace.mean`.
     """
 
     fn: Callable = eqx.field(static=True)
@@ -58,7 +60,7 @@ class Mean(AbstractReduction):
                 )
 
     def init(self, gibbs, w):
-        value = jax.eval_shape(lambda w: self.fn(gibbs.model(w)), w)
+        value = jax.eval_shape(lambda w: self.fn(_whole(gibbs, w, jnp.zeros((), int))), w)
         count = jnp.zeros(self.batches)
         kind = count.dtype
         means = jax.tree.map(lambda x: jnp.zeros((self.batches, *x.shape), kind), value)
@@ -76,7 +78,7 @@ class Mean(AbstractReduction):
             step = jnp.where(draw >= 0, rate * (x - mean[batch]), 0.0)
             return mean.at[batch].add(step)
 
-        return count, jax.tree.map(move, means, self.fn(gibbs.model(w)))
+        return count, jax.tree.map(move, means, self.fn(_whole(gibbs, w, draw)))
 
     def result(self, sums) -> PyTree:
         count, means = sums
@@ -90,3 +92,16 @@ class Mean(AbstractReduction):
             return Estimate.of_series(series)
 
         return jax.tree.map(estimate, means)
+
+
+def _whole(gibbs: Gibbs, w: Weights, draw: Array) -> PyTree:
+    """The model at a draw, with a draw of the weights that were integrated out.
+
+    Its key is made of the number of the draw and of the bits of `w`, so that chains differ and a
+    resumed run repeats.
+    """
+    key = jax.random.fold_in(jax.random.key(0), draw)
+    for _, leaf in sorted(w.items()):
+        bits = jax.lax.bitcast_convert_type(leaf.astype(jnp.float32), jnp.uint32)
+        key = jax.random.fold_in(key, jnp.sum(bits, dtype=jnp.uint32))
+    return gibbs.complete(w, key)
