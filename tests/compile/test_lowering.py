@@ -98,6 +98,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MOMENTS)
 def test_moments_nodes_and_declared_agree(name):
     energy, chart = MOMENTS[name]
@@ -146,6 +147,7 @@ def test_a_small_loss_keeps_its_digits():
     np.testing.assert_allclose(gibbs.energy_of(near), by_hand, rtol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "measure", [bx.GaussianMeasure(1, scale=0.3), bx.IntervalMeasure()], ids=["hermite", "legendre"]
 )
@@ -211,6 +213,7 @@ def brute(prior, energies, beta):
     return u, mean, jnp.sum(p * (energies - mean) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target, prior", [("zero", "standard"), ("not zero", "shifted and scaled")]
 )
@@ -236,6 +239,7 @@ def test_marginal_is_the_integral_over_the_readout(order, target, prior):
         np.testing.assert_allclose(got, wanted, rtol=2e-6, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", NODES.values(), ids=NODES)
 def test_derivatives_in_beta(order):
     energy = bx.SquaredError(SINES, bx.GaussianMeasure(1, order=order), TARGETS["not zero"])
@@ -343,6 +347,7 @@ def tabled(name):
     return plain, lower_units(plain, 1e4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_of_units_agree_with_the_marginal(name):
     plain, units = tabled(name)
@@ -380,6 +385,7 @@ def cold_units():
     return lower_units(bx.compile(energy, prior), math.exp(82)).potential
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("places", PLACES)
 def test_units_are_exact_where_doubles_run_out(places):
     """`U`, `β ∂U/∂β` and its slope at log β up to 82, against 200 digits of plain Gram matrix."""

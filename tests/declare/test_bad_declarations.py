@@ -434,6 +434,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_is_accepted(name):
     gibbs = RIGHT[name]()

@@ -42,6 +42,7 @@ def same(mu, nu, atol=1e-12):
 # --- a vector space -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @few
 @given(measures(), signed_measures(), measures(), factors, factors)
 def test_vector_space(mu, nu, xi, a, b):
@@ -218,6 +219,7 @@ def test_integrands_may_be_pytrees_and_data_too():
 # --- random: samples and minibatches --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mu",
     [
@@ -429,6 +431,7 @@ def test_a_measure_times_a_measure_is_a_type_error():
         GaussianMeasure() + 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2 * MANY, 2 * MANY + 3])
 def test_many_data_are_summed_piece_by_piece(n):
     x = jax.random.normal(jax.random.key(0), (n, 2))
@@ -448,6 +451,7 @@ def test_many_data_are_summed_piece_by_piece(n):
             np.testing.assert_allclose(found[name], truth[name], rtol=1e-9, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_memory_of_an_energy_does_not_grow_with_the_data():
     net = bx.models.MLP((1, 64, 64, 1), key=jax.random.key(0))
 

@@ -120,6 +120,7 @@ def formats(activation):
     return [np.float64] if activation in ("gelu", "erf_gelu", "leaky") else [np.float64, np.float32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", QUICK)
 @settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1e-12, 1e-6, 1e-2, 0.3, 2.0, 50.0]))
@@ -127,6 +128,7 @@ def test_an_enclosure_contains_every_value(activation, seed, wide):
     law(activation, seed, 2, np.float64, wide)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1e-5, 1e-2, 0.3, 2.0, 50.0]))
 def test_an_enclosure_contains_every_value_in_float32(seed, wide):
@@ -173,6 +175,7 @@ def elementary_escapes(name, dtype, run=None):
     return int(np.sum(~((exact >= low) & (exact <= high)))), float(wide / np.finfo(dtype).eps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ELEMENTARY)
 def test_elementary_functions_are_enclosed_at_points(name, dtype):
@@ -284,11 +287,13 @@ FAST = ("gather", "chosen", "truth", "cond")
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in STRUCTURE if n not in FAST]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FAST, *SLOW])
 def test_operations(name):
     contains(STRUCTURE[name], [-0.4, 0.1, 0.3], [0.5, 0.35, 0.9])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
@@ -308,6 +313,7 @@ def LAYER(w, x):
     return jnp.tanh(w @ x)
 
 
+@pytest.mark.slow
 def test_it_can_be_jitted_and_vmapped_over_boxes_and_weights():
     w = jax.random.normal(jax.random.key(0), (4, 2, 3))
     low = jax.random.normal(jax.random.key(1), (4, 3))

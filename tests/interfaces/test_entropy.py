@@ -40,6 +40,7 @@ LINEAR = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["direct", "splitting"])
 @pytest.mark.parametrize("before, after", LINEAR)
 def test_gain_has_the_entropy_of_an_interval(before, after, method):
@@ -70,6 +71,7 @@ def test_affine_component_has_the_area_of_a_polygon(pairs):
     assert abs(found.z_score(exact)) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method, before, after",
     [
@@ -85,6 +87,7 @@ def test_amplifier_is_an_orthant_by_every_method(method, before, after):
     assert abs(found.z_score(exact)) < 4
 
 
+@pytest.mark.slow
 def test_tempered_route_agrees():
     contract = bx.Contract(amplifier(), low_high(1.2, 3.5, 5.0), low_high(0.3, 4.5, 5.0), points=3)
     exact = bx.theory.amplifier_interface((1.2, 3.5), (0.3, 4.5), scale=3.0)
@@ -94,6 +97,7 @@ def test_tempered_route_agrees():
     assert abs(found.z_score(exact)) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, pytest.param(2, marks=SLOW), pytest.param(3, marks=SLOW), 4])
 def test_chain_decouples(length):
     """Joint estimate, sum of parts and closed form, by splitting (A2)."""

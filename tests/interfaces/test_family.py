@@ -123,6 +123,7 @@ def test_step_components_exactly():
     assert (np.abs(p - exact) <= 4 * error).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "members", ["intervals", pytest.param("single", marks=pytest.mark.slow), "thresholds"]
 )

@@ -72,6 +72,7 @@ def blocks() -> SubsetEntropy:
 # and above 5 once in 6300.
 
 
+@pytest.mark.slow
 def test_curves_are_those_of_the_gaussian_box(blocks):
     _, y = memory()
     rows = [*BLOCKS.values(), list(range(9))]

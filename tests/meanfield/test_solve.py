@@ -32,6 +32,7 @@ def integral(problem, values):
     return float(jnp.sum(problem.measure.nodes()[1] * values))
 
 
+@pytest.mark.slow
 def test_the_field_is_self_consistent_by_sums_over_draws(solved):
     """`f = E_ρ[h]` with the law drawn, not summed: 4 standard errors, false alarms 6e-5 a node."""
     p = solved.problem
@@ -81,6 +82,7 @@ def test_derivatives_of_the_cumulant(solved):
     np.testing.assert_allclose(nodes.covariance(g), jacobian, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_integrating_the_readout_out_changes_nothing():
     """With the readout as one more node axis `Ψ` is the same integral."""
     p = problem(0.2, order=4)
@@ -179,6 +181,7 @@ def test_a_second_start_and_a_neighbour_come_to_the_same(solved):
     assert near.stiffness < solved.stiffness
 
 
+@pytest.mark.slow
 def test_nodes_drawn_where_the_law_is_give_the_same_integrals():
     """At T = .005 the prior's Sobol nodes are too few; against 2^17 of them."""
     cold = problem(0.005, order=5)
@@ -196,6 +199,7 @@ def test_nodes_drawn_where_the_law_is_give_the_same_integrals():
     assert abs(tilt.nodes.value(tilt.vector) - psi) < 4 * error < 0.5
 
 
+@pytest.mark.slow
 def test_failures_say_so():
     cold = problem(1e-4)
     with pytest.raises(bx.RunError, match="effective nodes"):

@@ -53,6 +53,7 @@ def at_the_truth():
     return bx.local_learning_coefficient(energy, key=KEY), exact(x, y, np.ones(4))
 
 
+@pytest.mark.slow
 def test_regression_at_the_truth_is_exact_and_usable(at_the_truth):
     """Within 4 standard errors (false-alarm rate 6e-5); the gap of w* is that of the noise."""
     result, truth = at_the_truth
@@ -70,6 +71,7 @@ def test_the_minimum_is_found(at_the_truth):
     np.testing.assert_allclose(result.minimum.params, mean, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [bx.SGLD(), bx.Underdamped(), bx.NUTS()], ids=str)
 def test_other_samplers_agree(kernel):
     """Over all data; 4.5 standard errors, false-alarm rate 7e-6 each."""
@@ -82,6 +84,7 @@ def test_other_samplers_agree(kernel):
     assert result.evidence.steps[:2] == steps
 
 
+@pytest.mark.slow
 def test_minibatches_agree():
     """SGLD is the choice for a `Subsampled` measure; 4.5 standard errors."""
     energy, x, y = regression()
@@ -91,6 +94,7 @@ def test_minibatches_agree():
     assert len(result.evidence.steps) >= 2
 
 
+@pytest.mark.slow
 def test_a_singular_model():
     """`½ w₁² w₂²` at the origin: quadrature; 4 standard errors."""
     energy = bx.SquaredError(
@@ -106,6 +110,7 @@ def test_a_singular_model():
     assert abs(float(result.estimate.z_score(truth))) < 4
 
 
+@pytest.mark.slow
 def test_weights_can_be_restricted():
     """Of four weights one is free: the coefficient of a model of one weight."""
     energy, x, y = regression()
@@ -135,6 +140,7 @@ def test_a_localisation_that_dominates_is_seen():
     assert abs(distance) < 4
 
 
+@pytest.mark.slow
 def test_a_dead_chain_is_not_dropped():
     """A loss that is not a number beyond w = 1.05: some chain gets there, and it shows."""
 

@@ -164,6 +164,7 @@ DYNAMICS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DYNAMICS)
 def test_a_run_cut_at_every_chunk_is_the_same_to_the_last_bit(tmp_path, name):
     """Two chunks of warm-up and four of draws; the last goes past the draws wanted."""

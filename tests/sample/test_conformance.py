@@ -15,6 +15,7 @@ from boltzax.testing import check_kernel
 KEY = jax.random.key(7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel, options",
     [
@@ -111,6 +112,7 @@ STRUCTURAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", [*STATISTICAL, *STRUCTURAL])
 def test_a_planted_mistake_is_found(mistake):
     complaint = (STATISTICAL | STRUCTURAL)[mistake]

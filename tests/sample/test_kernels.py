@@ -36,6 +36,7 @@ def z_scores(values, truth):
     return np.asarray(means.z_score(np.asarray(truth)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0.02, 0.15])
 def test_variance_of_sgld_at_a_finite_step(step):
     """`w - m -> (1 - ½εk)(w - m) + √ε e` has variance `ε/(1 - (1 - ½εk)²) = 1/(k (1 - εk/4))`.
@@ -52,6 +53,7 @@ def test_variance_of_sgld_at_a_finite_step(step):
         assert np.all(np.abs(z_scores((w - mean[:, None, None]) ** 2, 1 / k)) > 2 * LIMIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0.1, 0.5])
 def test_baoab_is_exact_on_a_gaussian_at_any_step(step):
     """The place at the end of a step has variance 1/k; in the middle of it `(1 - h²k/4)/k`.
@@ -90,6 +92,7 @@ def test_baoab_is_exact_on_a_gaussian_at_any_step(step):
     assert np.all(np.abs(np.mean(k * middle**2, -1) / (1 - quarter) - 1) < near)
 
 
+@pytest.mark.slow
 def test_sgld_with_minibatch_noise_of_known_covariance():
     """`w' = A w + noise`, `A = 1 - ½εH`: the covariance solves `S = A S Aᵀ + ε + ¼ε² V`.
 
@@ -134,6 +137,7 @@ STOCHASTIC = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", STOCHASTIC, ids=lambda k: type(k).__name__)
 def test_float32_runs_too(kernel):
     with jax.enable_x64(False):
@@ -251,6 +255,7 @@ def regression(batch, noise):
     return gibbs, np.sum(x[:, 0] * y) / precision, precision**-0.5
 
 
+@pytest.mark.slow
 def test_minibatch_mala_is_right_where_its_noise_is_small():
     gibbs, mean, deviation = regression(32, 0.5)
     kernel = bx.MinibatchMALA(deviation)
@@ -264,6 +269,7 @@ def test_minibatch_mala_is_right_where_its_noise_is_small():
     assert np.mean(trace.acceptance) < np.mean(all_data.acceptance) - 0.05
 
 
+@pytest.mark.slow
 def test_minibatch_mala_says_where_it_is_invalid():
     gibbs, _, deviation = regression(2, 6.0)
     _, trace = draws(gibbs, bx.MinibatchMALA(deviation), chains=8, draws=200)

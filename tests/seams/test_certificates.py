@@ -111,6 +111,7 @@ def escapes(fn, low, high, mean_value, seed=0):
     return values[~(np.isnan(below) | np.isnan(above) | inside)]
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     st.lists(st.tuples(STEP, CONSTANT), min_size=1, max_size=4),
@@ -159,6 +160,7 @@ CASES = {  # what was certified wrongly, and its neighbours: function, inputs, a
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_false_is_certified(name):
     fn, inputs, promise = CASES[name]

@@ -62,6 +62,7 @@ def test_positions_are_summed_and_counted(name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", ["data", "tokens"])
 def test_the_default_temperature_of_a_learning_coefficient_has_this_n(count):
     energy = bx.CrossEntropy(LM, bx.Empirical((TOKENS, NEXT, KEPT)), count=count)

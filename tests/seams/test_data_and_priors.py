@@ -40,6 +40,7 @@ def test_imaginary_parts_are_not_dropped(argument):
     refused(argument, COMPLEX[argument])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.int64, np.uint64, np.uint32, np.int32, np.uint8])
 @pytest.mark.parametrize("x64", [False, True])
 @given(st.data())
@@ -112,6 +113,7 @@ PRIORS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda p: type(p).__name__)
 def test_what_is_accepted_integrates_to_one(prior):
     model = bx.models.Function(lambda w, x: jnp.dot(w, x), jnp.full(1, 0.5))

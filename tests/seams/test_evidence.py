@@ -220,6 +220,7 @@ def quick(energy, **more):
     )
 
 
+@pytest.mark.slow
 def test_a_part_of_the_data_is_judged_by_the_whole(whole):
     """Closed form of the Gaussian posterior; 4.5 standard errors. β is 1/log of the whole."""
     x, y, w = whole

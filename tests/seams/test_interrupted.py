@@ -24,6 +24,14 @@ START = {"params": jnp.ones((3, 2))}
 REDUCE = {"norm": bx.Mean(lambda m: jnp.sum(m.params**2), length=5, batches=4)}
 
 
+@pytest.fixture(autouse=True)
+def listening_to_ctrl_c():
+    """As in a terminal: a process that is started in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def pressed(after: int, how: str):
     """A function of the records that presses Ctrl-C when it was called so often."""
     count = 0
@@ -63,6 +71,7 @@ def run(**more):
     return bx.sample(GIBBS, WALK, **options)
 
 
+@pytest.mark.slow
 def test_sample_returns_what_was_drawn_and_goes_on(cut, monkeypatch, tmp_path):
     whole = run()
     cut(7)
@@ -95,6 +104,7 @@ def test_without_draws_it_is_an_interrupt_like_any_other(monkeypatch):
     assert not isinstance(caught.value, bx.Interrupted)
 
 
+@pytest.mark.slow
 def test_ladders_keep_their_draws(cut):
     cut(7)
     options = {"key": KEY, "warmup": 6, "draws": 40, "least_swap": 0.0, "throw": False}
@@ -103,6 +113,7 @@ def test_ladders_keep_their_draws(cut):
     assert np.isfinite(bx.free_energy(trace).value).all()
 
 
+@pytest.mark.slow
 def test_the_learning_coefficient_says_that_it_was_cut(cut):
     cut(7)
     result = bx.local_learning_coefficient(
@@ -134,6 +145,7 @@ def drawn(**more):
     return {name: np.asarray(leaf) for name, leaf in records.items() if name != "w"}
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(st.integers(1, 12), st.integers(4, 30))
 def test_shorter_runs_are_a_prefix_of_longer_ones(rows, draws):
@@ -143,6 +155,7 @@ def test_shorter_runs_are_a_prefix_of_longer_ones(rows, draws):
         assert leaf.tobytes() == whole[name][:draws].tobytes(), name
 
 
+@pytest.mark.slow
 def test_samples_of_all_lengths_and_memories_agree(tmp_path):
     whole = run(draws=60, reduce=None)
     half = run(draws=30, reduce=None)
@@ -218,6 +231,7 @@ class Scaled(AbstractGradientFree):
         return self.inner.moved(gibbs, state, w, key)
 
 
+@pytest.mark.slow
 def test_kernels_are_known_by_their_class_and_not_by_their_fields():
     options = {"key": KEY, "temperature": 2.0, "max_gradients": 2000}
     exact = bx.local_learning_coefficient(ENERGY, kernel=Scaled(), **options)

@@ -38,6 +38,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_relative_energies_are_differences(name):
     energy, integral = CASES[name]
@@ -58,6 +59,7 @@ def test_relative_energies_are_differences(name):
     np.testing.assert_allclose(again.energy_of(reference), -relative.energy(w), **near)
 
 
+@pytest.mark.slow
 def test_observables_do_not_depend_on_the_reference():
     gibbs = bx.compile(
         bx.SquaredError(MODEL, DATA), bx.Normal(), beta=bx.temperature.watanabe(40),
@@ -78,6 +80,7 @@ def test_observables_do_not_depend_on_the_reference():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), plain, relative)
 
 
+@pytest.mark.slow
 def test_free_energies_do_not_depend_on_the_reference():
     gibbs = bx.compile(bx.SquaredError(MODEL, DATA), bx.Normal(), marginalise=False).relative_to()
     ladder = bx.anneal(gibbs, [0.1, 0.3], bx.RandomWalk(), key=KEY, by="smc", draws=50, throw=False)
@@ -111,6 +114,7 @@ def test_float32_keeps_differences_of_moments(sd):
         assert gibbs.reference_energy == pytest.approx(0.5 * np.sum(residual**2), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_coefficient_in_natural_units_is_right_in_float32():
     with jax.enable_x64(False):
         model, data = least_squares(3000.0)
@@ -152,6 +156,7 @@ def test_a_run_says_when_rounding_decides(relative):
         assert trace.status == bx.Status.rounding
 
 
+@pytest.mark.slow
 def test_a_ladder_says_when_rounding_decides():
     with jax.enable_x64(False):
         model, data = least_squares(3000.0)

@@ -103,6 +103,7 @@ def agrees(model, data=DATA):
             np.testing.assert_allclose(form, truth, rtol=1e-9)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(sorted(STEPS)), max_size=3), st.booleans())
 def test_a_lowered_energy_is_the_declared_one(names, starts_at_data):
     agrees(model_of(names, starts_at_data))

@@ -34,6 +34,7 @@ def noisy(count: int, scale: float) -> tuple[bx.Trace, bx.models.Function, float
 CASES = [(300, 1.0), (100, 0.3), (40, 3.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "scale"), CASES)
 def test_excess_is_measured_from_the_reference(count, scale):
     trace, fit, energy, free = noisy(count, scale)
@@ -72,6 +73,7 @@ def test_observables_agree_on_what_is_absolute():
     np.testing.assert_allclose(bx.entropy(trace).value, excess, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_population_loss_that_reaches_zero_needs_no_reference():
     model = bx.models.Function(lambda w, x: w * x, jnp.zeros(3))
     measure = bx.compile(

@@ -208,6 +208,7 @@ kinked = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", kinked)
 def test_coefficients_that_depend_on_the_nodes_are_refused(name):
     measure, fn = kinked[name]

@@ -90,6 +90,7 @@ def test_any_names_and_values_survive_a_store(tmp_path_factory, leaves, shape):
         assert twice.tobytes() == by_name[f"w.{name}"].tobytes()
 
 
+@pytest.mark.slow
 def test_a_model_with_such_names_from_end_to_end(tmp_path):
     run = {"key": KEY, "chains": 2, "warmup": 0, "draws": 20, "throw": False}
     assert bx.sample(GIBBS, WALK, sink=bx.ZarrSink(tmp_path / "s"), **run).w is None

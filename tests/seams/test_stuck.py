@@ -72,6 +72,7 @@ def test_the_learning_coefficient_of_such_a_model_is_refused(name):
             )
 
 
+@pytest.mark.slow
 def test_a_minimum_that_cannot_be_checked_is_undecided():
     """Without gradients the chains move, but nothing can be descended from w*."""
     result = bx.local_learning_coefficient(
@@ -178,6 +179,7 @@ def test_only_the_betas_that_are_stuck_lose_their_errors():
     assert trace[:1].stuck.tolist() == [False] and trace[1:].stuck.tolist() == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["replica_exchange", "smc"])
 def test_ladders_too(by):
     """Swaps and resampling bring no new places."""

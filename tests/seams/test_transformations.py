@@ -67,6 +67,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_declaration_in_jit_vmap_and_grad_has_its_value_and_derivative(case):
     fn, y = CASES[case], jnp.asarray(Y)
