@@ -1,6 +1,6 @@
 """Samplers without a Metropolis test conform, and the check refuses planted mistakes."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import boltzax as bx
-from boltzax.sample import AbstractKernel, Move
+from boltzax.sample import AbstractUnadjusted, Move
 from boltzax.testing import check_fresh_batches, check_kernel, check_stochastic_kernel
 
 KEY = jax.random.key(7)
@@ -51,7 +51,7 @@ class State(NamedTuple):
     seed: jax.Array
 
 
-class Langevin(AbstractKernel):
+class Langevin(AbstractUnadjusted):
     """Langevin of fixed step, with `friction` underdamped; right unless a mistake is named."""
 
     mistake: str | None = eqx.field(static=True, default=None)
@@ -59,7 +59,10 @@ class Langevin(AbstractKernel):
     step_size: float = eqx.field(static=True, default=0.03)
     scale: float | jax.Array = 1.0
 
-    order = 1
+    order: ClassVar[int] = 1
+
+    def at_step(self, states):
+        return self
 
     def init(self, gibbs, w, key, warmup):
         u = jax.tree.map(jnp.zeros_like, w)

@@ -68,7 +68,7 @@ def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | 
         coldest = int(jnp.argmax(betas))
         energy, conditional, betas = energy[coldest], conditional[coldest], betas[coldest]
     beta, lowest = float(betas), float(jnp.min(energy))
-    mean = Estimate.of_series(beta * energy)
+    mean = Estimate.of_series(beta * energy, exact=True)
     heat = beta**2 * float(jnp.var(energy) + jnp.mean(conditional))
     above = float(mean.value) - 4 * float(mean.standard_error) > 2 * heat
     if beta * lowest < -1 or (beta * lowest > 1 and above):
