@@ -10,7 +10,7 @@ import boltzax as bx
 from boltzax.core import map_within, stored_bytes, working_bytes
 from boltzax.declare._basis import PIECE
 
-WIDE = bx.models.Function(lambda w, x: jnp.sum(jnp.tanh(w * x[0])), jnp.ones(4096))
+WIDE = bx.models.Function(lambda w, x: jnp.cumsum(jnp.tanh(w * x[0])).max(), jnp.ones(4096))
 KEY = jax.random.key(0)
 
 
@@ -127,11 +127,11 @@ def test_a_wrong_memory_is_refused(memory):
 
 
 def test_functions_of_many_neurons_are_bounded():
-    """A hidden layer of 4,096 in each neuron: all data and neurons together take 2 GB."""
+    """4,096 running sums in each neuron: all data and neurons together take 2 GB."""
     from boltzax.meanfield._data_kernel import _functions
     from boltzax.meanfield._gap import gap_of
 
-    model = bx.models.Function(lambda w, x: jnp.sum(jnp.tanh(w * x[0])), jnp.ones(4096))
+    model = bx.models.Function(lambda w, x: jnp.cumsum(jnp.tanh(w * x[0])).max(), jnp.ones(4096))
     neuron = bx.meanfield.Neuron(model, bx.Normal())
     data = bx.Empirical((np.linspace(-1, 1, 64)[:, None], np.ones(64)))
     problem = bx.meanfield.SelfConsistency(neuron, None, data, 1.0)

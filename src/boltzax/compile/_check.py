@@ -4,7 +4,6 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from ..core import DeclarationError, eager, known, refuted, settings_of, weights_of
@@ -105,7 +104,7 @@ def _check_amount(term: AbstractDataTerm) -> None:
             expected="a function of one datum that gives a number",
             mend="count what one datum holds, e.g. `lambda z: z.shape[0]`",
         ) from error
-    if isinstance(total, Tracer):
+    if not known(total):
         return
     if jnp.shape(total) != () or not (math.isfinite(float(total)) and float(total) > 0):
         raise DeclarationError(

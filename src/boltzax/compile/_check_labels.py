@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
-from ..core import DeclarationError
+from ..core import DeclarationError, known
 from ..declare import CrossEntropy, is_class
 
 
@@ -78,7 +77,7 @@ def _check_values(term: CrossEntropy, logits_ndim: int, classes: int) -> None:
         labels, mask = points[1], points[2] if len(points) == 3 else None
     else:
         labels, mask = jax.vmap(term.target)(points), None
-    if isinstance(labels, Tracer) or isinstance(mask, Tracer):
+    if not known(labels, mask):
         return
     labels = np.asarray(labels)
     whole = is_class(labels[0], logits_ndim)

@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
@@ -162,7 +161,7 @@ class Gibbs(eqx.Module):
                 )
         found = self.coordinates.unconstrain(given)
         for path, leaf in found.items():
-            if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+            if refuted(jnp.isfinite(leaf)):
                 raise DeclarationError(
                     f"model.{path}",
                     got="weights whose coordinates are not finite",

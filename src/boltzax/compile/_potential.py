@@ -13,10 +13,9 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import map_within, with_weights
+from ..core import known, map_within, with_weights
 from ..declare import AbstractCountedTerm, AbstractDataTerm, AbstractTerm, SquaredError, amount
 
 
@@ -159,7 +158,7 @@ class Plain(AbstractLowered):
         if not isinstance(self.term, AbstractCountedTerm) or self.term.unit == "data":
             return said
         total = amount(self.term)
-        number = "" if isinstance(total, Tracer) else f" {float(total):.8g}"
+        number = f" {float(total):.8g}" if known(total) else ""
         return f"{said}; n counts{number} {self.term.unit}"
 
 

@@ -82,6 +82,14 @@ class AbstractResidual(AbstractLowered):
         return 0.5 * self.residuals(weights) ** 2, False
 
 
+def _output(term: SquaredError, weights: dict[str, Array], z: PyTree) -> Float[Array, " out"]:
+    return jnp.atleast_1d(term.prediction(with_weights(term.model, weights), z)).ravel()
+
+
+def _row(term: SquaredError, weights: dict[str, Array], z: PyTree) -> Float[Array, " out"]:
+    return jnp.atleast_1d(term.residual(with_weights(term.model, weights), z)).ravel()
+
+
 class NodeResidual(AbstractResidual):
     """One row for each node of the measure, scaled by the root of its weight."""
 
@@ -90,11 +98,10 @@ class NodeResidual(AbstractResidual):
     term: SquaredError
 
     def output(self, weights, z):
-        model = with_weights(self.term.model, weights)
-        return jnp.atleast_1d(self.term.prediction(model, z)).ravel()
+        return _output(self.term, weights, z)
 
     def row(self, weights, z):
-        return jnp.atleast_1d(self.term.residual(with_weights(self.term.model, weights), z)).ravel()
+        return _row(self.term, weights, z)
 
     def project(self, scaled):
         return scaled
@@ -115,11 +122,10 @@ class BasisResidual(AbstractResidual):
     term: SquaredError
 
     def output(self, weights, z):
-        model = with_weights(self.term.model, weights)
-        return jnp.atleast_1d(self.term.prediction(model, z)).ravel()
+        return _output(self.term, weights, z)
 
     def row(self, weights, z):
-        return jnp.atleast_1d(self.term.residual(with_weights(self.term.model, weights), z)).ravel()
+        return _row(self.term, weights, z)
 
     def project(self, scaled):
         return jnp.tensordot(self.basis, scaled, axes=1)

@@ -8,10 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
-from boltzax.core import DeclarationError, share, stored_bytes, typed
+from boltzax.core import DeclarationError, known, share, stored_bytes, typed
 
 
 class AbstractBasis(eqx.Module):
@@ -79,7 +78,7 @@ class AbstractBasis(eqx.Module):
         """
         points, matrix = self.projector(count, order)
         found = integrate_nodes(fn, points, matrix.T)
-        if order is None and not any(isinstance(x, Tracer) for x in jax.tree.leaves(found)):
+        if order is None and known(found):
             self._settled(fn, found, points, matrix)
         return found
 

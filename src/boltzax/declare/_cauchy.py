@@ -6,10 +6,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Complex, Float, PyTree
 
-from boltzax.core import DeclarationError
+from boltzax.core import DeclarationError, known
 
 DIGITS = 1e-6
 """Relative error above which a coefficient is refused."""
@@ -64,7 +63,7 @@ def certain(values: Float[Array, "count out"], errors: Float[Array, "count out"]
     count = values.shape[0]
     near = jnp.max(jnp.stack([sizes[i : i + count] for i in range(2 * NEAR + 1)]), axis=0)
     good = errors <= DIGITS * near
-    if isinstance(good, Tracer):
+    if not known(good):
         return jnp.where(good, values, jnp.nan)
     bad = np.flatnonzero(~np.all(np.asarray(good), axis=1))
     if len(bad):

@@ -38,6 +38,7 @@ from numpyro.distributions.transforms import AffineTransform
 from numpyro.distributions.transforms import biject_to as biject_to
 
 from ..core import DeclarationError, eager, known, matches, refuted
+from ._basis import floating
 
 HALVINGS = 64
 """Halvings of the interval."""
@@ -173,14 +174,7 @@ def check_distribution(argument: str, value: object) -> None:
                 "pull them to a place by a narrow bx.Normal",
             )
     for leaf in jax.tree.leaves(value):
-        if jnp.iscomplexobj(leaf):
-            raise DeclarationError(
-                argument,
-                got="a complex parameter",
-                expected="real parameters",
-                mend="correct the parameters of the distribution",
-            )
-        if refuted(jnp.isfinite(leaf)):
+        if refuted(jnp.isfinite(floating(leaf, argument))):
             raise DeclarationError(
                 argument,
                 got="a parameter that is NaN or infinite",
