@@ -123,3 +123,36 @@ def test_a_mean_inside_the_loop_sees_weights_that_were_integrated_out():
     error = np.hypot(float(one.standard_error), float(other.standard_error))
     assert float(other.standard_error) < 0.2 * float(other.value)
     assert abs(float(one.value - other.value)) < 4 * error
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, jnp.bfloat16])
+def test_a_mean_has_more_digits_than_its_draws(dtype):
+    """The draws are neighbouring floats: their mean is no float of their kind."""
+    below = np.asarray(jnp.asarray([100.0, 1e4], dtype))
+    above = np.asarray(jnp.nextafter(jnp.asarray(below), jnp.asarray(np.inf, dtype)))
+    heads = np.random.default_rng(0).integers(0, 2, size=(2, 4, 500)).astype(bool)
+    for low, high, head in zip(below, above, heads, strict=True):
+        draws = np.where(head, low, high)
+        found = bx.mean_estimate(draws)
+        truth = draws.astype(np.float64).mean()
+        assert abs(float(found.z_score(truth))) < 0.1
+        with jax.enable_x64(False):
+            rounded = bx.mean_estimate(draws)
+        assert abs(float(rounded.value) - truth) <= 1.01 * float(rounded.standard_error)
+
+
+def test_one_draw_has_no_error_and_none_is_refused():
+    assert np.isnan(bx.mean_estimate(np.ones((4, 1)) * np.arange(4)[:, None]).standard_error)
+    for shape in ((4, 0), (0, 4)):
+        with pytest.raises(bx.DeclarationError, match="at least one"):
+            bx.mean_estimate(np.ones(shape))
+
+
+def test_a_mean_inside_the_loop_is_of_real_numbers(trace):
+    for wrong in (lambda model: 1j * model.weight, lambda model: jax.random.key(0)):
+        with pytest.raises(bx.DeclarationError, match="real numbers"):
+            bx.Mean(wrong, 5).init(trace.gibbs, {"weight": jnp.ones(2)})
+
+
+def test_several_betas_may_be_a_list(trace):
+    np.testing.assert_array_equal(trace.gibbs.at([0.5, 1.0]).beta, [0.5, 1.0])

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
@@ -187,8 +188,8 @@ class Gibbs(eqx.Module):
 
     @eager
     def at(self, beta: float | Float[Array, ""]) -> "Gibbs":
-        """The same measure at another inverse temperature."""
-        value = check_number("beta", beta)
+        """The same measure at another inverse temperature, or at several, of shape `[beta]`."""
+        value = check_number("beta", np.asarray(beta) if isinstance(beta, list | tuple) else beta)
         check_betas("beta", value, self.masses)
         return eqx.tree_at(lambda gibbs: gibbs.beta, self, value)
 

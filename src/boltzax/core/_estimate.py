@@ -53,7 +53,13 @@ class Estimate(eqx.Module):
         *batch, chains, length = host.shape
         flat = host.reshape(-1, chains, length)
         rows = np.array([_mean_row(row, exact) for row in flat]).reshape(*batch, 4)
-        dtype = draws.dtype if jnp.issubdtype(draws.dtype, jnp.floating) else float
+        kind = jnp.result_type(float)
+        if jnp.issubdtype(draws.dtype, jnp.floating) and jnp.finfo(draws.dtype).bits == 64:
+            kind = draws.dtype
+        # the mean can have more digits than its dtype holds
+        lost = np.abs(rows[..., 0].astype(kind).astype(np.float64) - rows[..., 0])
+        rows[..., 1] = np.where(rows[..., 1] > 0, np.hypot(rows[..., 1], lost), rows[..., 1])
+        dtype = kind
         return cls(*(jnp.asarray(rows[..., i], dtype=dtype) for i in range(4)))
 
     def __getitem__(self, index) -> "Estimate":
@@ -172,6 +178,13 @@ def mean_estimate(
             expected="two different axes of the array, chain and draw",
             mend="pass e.g. axes=(0, 1)",
         )
+    if 0 in host.shape:
+        raise DeclarationError(
+            "draws",
+            got=f"an array of shape {host.shape}",
+            expected="at least one chain and one draw",
+            mend="look for a slice that leaves nothing",
+        )
     if jnp.iscomplexobj(host) or host.dtype == object:
         raise DeclarationError(
             "draws",
@@ -194,6 +207,8 @@ def _mean_row(row: np.ndarray, exact: bool) -> tuple[float, float, float, float]
     value = float(np.mean(row))
     if not np.all(np.isfinite(row)):
         return np.nan, np.nan, 0.0, np.inf
+    if row.shape[1] < 2:  # one draw says nothing of its error
+        return value, np.nan, np.nan, np.nan
     spread = float(np.std(row))
     if spread <= 1e-14 * max(abs(value), 1e-300):
         return (value, 0.0, total, 1.0) if exact else (value, np.nan, np.nan, np.nan)

@@ -61,6 +61,15 @@ class Mean(AbstractReduction):
 
     def init(self, gibbs, w):
         value = jax.eval_shape(lambda w: self.fn(_whole(gibbs, w, jnp.zeros((), int))), w)
+        for leaf in jax.tree.leaves(value):
+            kinds = (jnp.floating, jnp.integer, jnp.bool_)
+            if not any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds):
+                raise DeclarationError(
+                    "fn",
+                    got=f"an array of {leaf.dtype}",
+                    expected="real numbers",
+                    mend="give the real and the imaginary part each on its own",
+                )
         count = jnp.zeros(self.batches)
         kind = count.dtype
         means = jax.tree.map(lambda x: jnp.zeros((self.batches, *x.shape), kind), value)
