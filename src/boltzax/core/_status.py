@@ -37,6 +37,12 @@ class Status(eqx.Enumeration):
         "The chains disagree (split r_hat above 1.1 for the energy) or hold fewer than 4 "
         "effective draws a chain. Draw more, or use `anneal` instead of `sample`."
     )
+    not_in_equilibrium = (
+        "The draws of a sampler without a Metropolis test are far from equilibrium: they break the "
+        "virial theorem, the mean of (w - c)·∇(-log p) being far from the number of weights. The "
+        "chains still cool from their starts, or the step is far too long. Warm up longer, start "
+        "at a minimum (`start=`), or use a sampler with a Metropolis test."
+    )
     lagging = (
         "The ladder lags behind equilibrium: forward and reverse passes disagree, or no replica "
         "travelled from the prior to the coldest level and back. Draw more or refine the ladder."

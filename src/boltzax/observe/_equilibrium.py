@@ -1,12 +1,10 @@
 """Whether draws obey an identity that holds at equilibrium, and nowhere else in general."""
 
-import equinox as eqx
 import jax
-from jaxtyping import Array, Float
 
-from ..compile import Gibbs, Weights
+from ..compile import Gibbs
 from ..core import Estimate
-from ..sample import Trace
+from ..sample import Trace, radial
 
 MOST_DRAWS = 20_000
 """Draws of all chains at which the identity is looked at, evenly spread over the run."""
@@ -35,17 +33,4 @@ def virial(gibbs: Gibbs, trace: Trace) -> Estimate | None:
     kept = {path: leaf[:, every - 1 :: every] for path, leaf in trace.w.items()}
     if jax.tree.leaves(kept)[0].shape[1] < 4:
         return None
-    return Estimate.of_series(_radial(gibbs, gibbs.position(), kept) - gibbs.dim)
-
-
-@eqx.filter_jit
-def _radial(gibbs: Gibbs, centre: Weights, w: Weights) -> Float[Array, "chain draw"]:
-    """`(w - w*)·∇(-log p)` at every draw, one directional derivative each."""
-
-    def one(w):
-        away = jax.tree.map(lambda a, b: a - b, w, centre)
-        return -jax.jvp(gibbs.log_prob, (w,), (away,))[1]
-
-    shape = jax.tree.leaves(w)[0].shape[:2]
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), w)
-    return jax.lax.map(one, flat, batch_size=16).reshape(shape)
+    return Estimate.of_series(radial(gibbs, gibbs.position(), kept) - gibbs.dim)

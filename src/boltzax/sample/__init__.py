@@ -52,6 +52,7 @@ from ._unadjusted import check_positive as check_positive
 from ._underdamped import SGNHT as SGNHT
 from ._underdamped import Underdamped as Underdamped
 from ._unit_moves import UnitMoves as UnitMoves
+from ._virial import radial as radial
 
 __all__ = _exported(globals())
 

@@ -19,6 +19,8 @@ from ._reduce import AbstractReduction
 from ._rounding import precise
 from ._start import starts
 from ._trace import Trace, judge, raise_for
+from ._unadjusted import AbstractUnadjusted
+from ._virial import in_equilibrium
 
 
 def sample(
@@ -92,6 +94,8 @@ def sample(
     if state is not None:
         last = over_chains(lambda b, each, _: kernel.position(each), gibbs.beta, state[0], None)
     status = precise(placed, last, records["energy"], status)
+    if isinstance(kernel, AbstractUnadjusted):
+        status = in_equilibrium(placed, records.get("w", {}), status)
     kept = [records[name] for name in FIELDS]
     trace = Trace(
         gibbs, *kept, records.get("w"), status, None, records["gradients"], moved=records["moved"]

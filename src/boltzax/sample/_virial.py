@@ -1,0 +1,60 @@
+"""An identity that draws obey at equilibrium, and nowhere else in general."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..compile import Gibbs, Weights
+from ..core import Estimate, Status
+from ._dynamics import set_beta
+
+LOOKED_AT = 64
+"""Draws a chain at which the identity is looked at after a run, evenly spread."""
+
+
+@eqx.filter_jit
+def radial(gibbs: Gibbs, centre: Weights, w: Weights) -> Float[Array, "chain draw"]:
+    """`(w - c)·∇(-log p)` at every draw, one directional derivative each.
+
+    Its mean is the number of coordinates, for any centre `c` (the virial theorem).
+    """
+
+    def one(w):
+        away = jax.tree.map(lambda a, b: a - b, w, centre)
+        return -jax.jvp(gibbs.log_prob, (w,), (away,))[1]
+
+    shape = jax.tree.leaves(w)[0].shape[:2]
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), w)
+    return jax.lax.map(one, flat, batch_size=16).reshape(shape)
+
+
+def in_equilibrium(gibbs: Gibbs, w: Weights, status: Status) -> Status:
+    """The status of a run without a Metropolis test, or that it is far from equilibrium.
+
+    `⟨(w - c)·∇(-log p)⟩`, with `c` the mean of the draws, is far from the number of coordinates `d`
+    if it differs by four standard errors and by `d/2`: such a run still cools or heats, or its step
+    is far too long. The bias of a step that is a little too long is smaller, and not looked for.
+
+    Args:
+        gibbs: The measure.
+        w: Its draws, axes `[*beta, chain, draw]`.
+        status: What else is known of the run.
+
+    Returns:
+        `Status.not_in_equilibrium`, or `status` as it is.
+    """
+    if status != Status.successful or not w:
+        return status
+    levels = gibbs.beta.reshape(-1)
+    lead = gibbs.beta.ndim
+    for number, beta in enumerate(levels):
+        own = {path: leaf[number] if lead else leaf for path, leaf in w.items()}
+        every = max(1, -(-next(iter(own.values())).shape[1] // LOOKED_AT))
+        some = {path: leaf[:, every - 1 :: every] for path, leaf in own.items()}
+        centre = {path: jnp.mean(leaf, axis=(0, 1)) for path, leaf in some.items()}
+        excess = Estimate.of_series(radial(set_beta(gibbs, beta), centre, some) - gibbs.dim)
+        size = abs(float(excess.value))
+        if size > max(4 * float(excess.standard_error), gibbs.dim / 2):
+            return Status.not_in_equilibrium
+    return status
