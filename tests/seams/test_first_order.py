@@ -166,3 +166,25 @@ def test_default_runs_of_normal_crossings_are_used_and_cover(powers):
     assert usable >= 7
     assert np.max(np.abs(scores)) < 4.5
     assert np.mean(np.abs(scores) < 1.96) > 0.8
+
+
+def _two_wells(w, z):
+    return -jnp.logaddexp(-0.5 * (w + 3) ** 2 - 0.3, -0.5 * ((w - 3) / z[0]) ** 2)
+
+
+def test_a_narrow_mode_that_only_hot_levels_have_seen():
+    """Its draws are far above the bottom of the wide one; `F(20)` by quadrature."""
+    width = 0.01
+    model = bx.models.Function(_two_wells, jnp.array(0.5))
+    energy = bx.PerDatum(model, bx.Empirical(np.array([[width]])), _of_datum)
+    measure = bx.compile(energy, bx.Normal(0, 3), marginalise=False)
+    trace = bx.anneal(
+        measure, [1.0, 5.0, 20.0], bx.RandomWalk(), key=jax.random.key(12), throw=False
+    )
+    w = np.linspace(-12, 12, 2_000_001)
+    log_p = -0.5 * (w / 3) ** 2 - 20 * np.asarray(_two_wells(w, [width]))
+    truth = -(logsumexp(log_p) + np.log(w[1] - w[0]) - np.log(3 * np.sqrt(2 * np.pi)))
+    free = bx.free_energy(trace)[2]
+    assert float(free.value) - truth > 5 * float(free.standard_error)  # the mode is missed
+    assert trace.status == bx.Status.metastable
+    assert truth < trace.bridges.bounds.highest[0] < truth + 0.5

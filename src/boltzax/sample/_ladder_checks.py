@@ -23,6 +23,9 @@ MOST_BETAS = 6
 WELL_CONDITIONED = 1e12
 """Largest beta times mass at which potentials of integrated weights are bounded, in float64."""
 
+SEEN = 512
+"""Draws of each level among which minima are sought."""
+
 MEMORY = 2**26
 """Bytes of draws that are kept for the bounds if the user keeps none."""
 
@@ -140,7 +143,9 @@ def ladder_bounds(
         return search(flat, list(chosen), prior, given, none, none, key_search)
     at = {level: _rows(flat, draws, level) for level in {*levels, *(k // 2 for k in levels)}}
     own, hotter = [at[k] for k in levels], [at[k // 2] for k in levels]
-    starts = np.concatenate([prior, own[0][:: max(1, len(own[0]) // 64)]])
+    # draws of every level: a phase that the coldest level has lost was seen at a hotter one
+    each = [_rows(flat, draws, level, SEEN) for level in range(len(betas))]
+    starts = np.concatenate([prior, *each])
     return search(flat, list(chosen), starts, given, own, hotter, key_search)
 
 
@@ -149,10 +154,10 @@ def draws_fit(gibbs: Gibbs, count: int) -> bool:
     return gibbs.dim <= LARGEST and 8.0 * count * gibbs.dim <= MEMORY
 
 
-def _rows(flat, draws: Weights, level: int) -> np.ndarray:
-    """At most 2,000 draws of a level as vectors."""
+def _rows(flat, draws: Weights, level: int, most: int = 2000) -> np.ndarray:
+    """At most so many draws of a level (or twice that) as vectors."""
     leaves = {path: leaf[level].reshape(-1, *leaf.shape[3:]) for path, leaf in draws.items()}
-    step = max(1, next(iter(leaves.values())).shape[0] // 2000)
+    step = max(1, next(iter(leaves.values())).shape[0] // most)
     some = {path: leaf[::step] for path, leaf in leaves.items()}
     return np.asarray(jax.vmap(flat.vector)(jax.tree.map(jnp.asarray, some)))
 

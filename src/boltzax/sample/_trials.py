@@ -23,6 +23,9 @@ PER_BETA = 9 * WALKERS * (MOVES * PLACES + 1)
 LARGEST = 64
 """Most coordinates for which trials are made: their covariances are full matrices."""
 
+APART = 0.3
+"""Distance between places from which minima are sought, in standard deviations of the prior."""
+
 MINIMA = 2
 """How many minima are followed."""
 
@@ -35,7 +38,7 @@ def flatten(gibbs: Gibbs, key: PRNGKeyArray) -> tuple[Flat, np.ndarray]:
     low, high = np.quantile(np.asarray(flat, float), [0.16, 0.84], axis=0)
     scale = jnp.asarray(np.maximum(0.5 * (high - low), 1e-6), flat.dtype)
     template = jax.tree.map(lambda leaf: leaf[0], draws)
-    return Flat(gibbs, template, scale), np.asarray(flat / scale)
+    return Flat(gibbs, template, scale), np.asarray(flat / scale[None])
 
 
 class Search:
@@ -85,7 +88,7 @@ class Search:
         noise = jax.random.normal(
             self.next_key(), (WALKERS, len(law.centre)), dtype=law.centre.dtype
         )
-        start = law.centre + noise @ law.factor.T
+        start = law.centre[None] + noise @ law.factor.T
         path = jnp.linspace(0.0, 1.0, PLACES + 1, dtype=law.centre.dtype)
         return np.asarray(self._walk(law, np.asarray(start), beta, path)[1], float)
 
@@ -138,8 +141,7 @@ def search(
     best, table = [], []
     for place, beta in enumerate(betas):
         if place == 0:
-            ranked = starts[np.argsort(-task.values(starts, beta))]
-            begin = np.concatenate([given, ranked[:5]])
+            begin = np.concatenate([given, apart(starts, task.values(starts, beta))])
         else:
             begin = np.stack([x for x, _ in best]) if best else given
         best = _minima(task, begin, beta, MINIMA + len(given), smooth, 15 if place == 0 else 5)
@@ -151,6 +153,24 @@ def search(
     filled = np.array([[logs.get(name, none) for logs in table] for name in names])
     log_weights = jnp.asarray(filled.reshape(len(names), len(betas), WALKERS))
     return Bounds(jnp.asarray(betas, float), log_weights, names, task.spent)
+
+
+def apart(places: np.ndarray, values: np.ndarray, count: int = 5) -> np.ndarray:
+    """The best places, each at least `APART` from those before it as long as there are such.
+
+    In a few dimensions the best values alone would all lie at the bottom of one wide valley.
+    """
+    ranked = places[np.argsort(-values)]
+    left, chosen = np.ones(len(ranked), bool), []
+    while len(chosen) < min(count, len(ranked)):
+        if not np.any(left):
+            others = [i for i in range(len(ranked)) if i not in chosen]
+            chosen += others[: count - len(chosen)]
+            break
+        best = int(np.argmax(left))
+        chosen.append(best)
+        left &= np.linalg.norm(ranked - ranked[best], axis=1) > APART
+    return ranked[chosen]
 
 
 def _laws(task: Search, best: list, beta: float, draws, hotter) -> dict[str, Gaussian | None]:
