@@ -208,7 +208,9 @@ def floating(array: object, argument: str = "value") -> Array:
 def widened(value: object) -> Array:
     """An array in at least the precision of the process, for sums over it."""
     array = jnp.asarray(value)
-    return array.astype(jnp.promote_types(array.dtype, jnp.result_type(float)))
+    with jax.numpy_dtype_promotion("standard"):  # a sum in more digits is meant
+        kind = jnp.promote_types(array.dtype, jnp.result_type(float))
+    return array.astype(kind)
 
 
 @functools.lru_cache(maxsize=64)

@@ -82,13 +82,15 @@ class CrossEntropy(AbstractCountedTerm):
         y = jnp.asarray(y)
         if logits.ndim == 0:
             y, logits = jnp.where(kept, y, 0), jnp.where(kept, logits, 0.0)
-            return jnp.where(kept, _binary(logits, widened(y)), 0.0)
+            return jnp.where(kept, _binary(logits, widened(y).astype(logits.dtype)), 0.0)
         wide = kept[..., None]
         logits = jnp.where(wide, logits, 0.0)
         if is_class(y, logits.ndim):
             losses = _of_classes(logits, jnp.where(kept, y, 0))
         else:
-            losses = _of_probabilities(logits, jnp.where(wide, widened(y), 0.0))
+            losses = _of_probabilities(
+                logits, jnp.where(wide, widened(y).astype(logits.dtype), 0.0)
+            )
         return jnp.sum(jnp.where(kept, losses, 0.0))
 
     def _kept(self, positions: tuple[int, ...], y: Array, mask: Array | None) -> Bool[Array, "..."]:

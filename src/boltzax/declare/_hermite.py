@@ -56,12 +56,16 @@ class HermiteBasis(AbstractBasis):
         degree = int(indices.max())
         if self.dim == 1:
             points, matrix = _line(degree, order)
-            return self.mean + self.scale * points, matrix
+            return self._moved(points), matrix
         default = max((0, 32, 16)[self.dim - 1], degree + 16) if self.dim <= 3 else degree + 2
         order = default if order is None else check_count("order", order)
         rule = tensor(gauss_hermite(order), self.dim) if self.dim <= 3 else smolyak(self.dim, order)
-        points, weights = self.mean + self.scale * floating(rule[0]), floating(rule[1])
+        points, weights = self._moved(floating(rule[0])), floating(rule[1])
         return points, weights[:, None] * jax.vmap(lambda x: self.evaluate(x, count))(points)
+
+    def _moved(self, points: Array) -> Array:
+        """Points `[node, dim]` of the standard normal law, moved to this one."""
+        return self.mean.reshape(1, -1) + self.scale.reshape(1, -1) * points
 
     def degrees(self, count):
         return graded_indices(self.dim, check_count("count", count)).sum(axis=1)

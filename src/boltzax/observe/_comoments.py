@@ -83,9 +83,9 @@ def spread(draws: Draws, function) -> Spread:
         count, mean, squares = carry
         index, real = batch
         (values,) = draws.values(index, real, (function,))
-        new = jnp.sum(real)
+        new = jnp.sum(real, dtype=values.dtype)
         own = jnp.sum(values, axis=0) / jnp.maximum(new, 1)
-        within = jnp.sum(jnp.where(real[:, None], values - own, 0.0) ** 2, axis=0)
+        within = jnp.sum(jnp.where(real[:, None], values - own[None], 0.0) ** 2, axis=0)
         total = count + new
         share = new / jnp.maximum(total, 1)
         squares = squares + within + count * share * (own - mean) ** 2
@@ -96,7 +96,7 @@ def spread(draws: Draws, function) -> Spread:
         lambda index, real: draws.values(index, real, (function,)), *(x[0] for x in batches)
     )
     nought = jnp.zeros(values.shape[1:], values.dtype)
-    start = (jnp.zeros((), int), nought, nought)
+    start = (jnp.zeros((), values.dtype), nought, nought)
     (count, mean, squares), _ = jax.lax.scan(merge, start, batches)
     return Spread(mean, jnp.sqrt(squares / jnp.maximum(count - 1, 1)))
 
@@ -127,32 +127,37 @@ def _sweep(draws, rows, columns, row, column, rho):
     def batch(carry, at):
         a, b = draws.values(*at, (rows, columns))
         real = at[1][:, None]
-        a = jnp.where(real, (a - row.mean) / row.deviation, 0.0)
-        b = jnp.where(real, (b - column.mean) / column.deviation, 0.0)
+        a = jnp.where(real, (a - row.mean[None]) / row.deviation[None], 0.0)
+        b = jnp.where(real, (b - column.mean[None]) / column.deviation[None], 0.0)
         sums, squares = _product(a, b), _product(a**2, b**2)
         if rho is not None:
             a2, b2 = (jnp.sum(x**2, axis=0) for x in (a, b))
             a4, b4 = (jnp.sum(x**4, axis=0) for x in (a, b))
-            sums = sums - 0.5 * rho * (a2[:, None] + b2)
-            fourth = a4[:, None] + b4 + 2 * squares
+            sums = sums - 0.5 * rho * (a2[:, None] + b2[None])
+            fourth = a4[:, None] + b4[None] + 2 * squares
             crossed = _product(a**3, b) + _product(a, b**3)
             squares = squares - rho * crossed + 0.25 * rho**2 * fourth
-        return (carry[0] + jnp.sum(at[1]), carry[1] + sums, carry[2] + squares), None
+        return (
+            carry[0] + jnp.sum(at[1], dtype=zero.dtype),
+            carry[1] + sums,
+            carry[2] + squares,
+        ), None
 
     def piece(carry, at):
         pieces, half = carry
-        new, _ = jax.lax.scan(batch, (jnp.zeros((), int), zero, zero), at)
+        new, _ = jax.lax.scan(batch, (nought, zero, zero), at)
         half = jax.tree.map(jnp.add, half, new)
         return (_west(pieces, new[0], new[1]), half), None
 
     def half(carry, at):
         pieces, halves, squares = carry
-        start = (pieces, (jnp.zeros((), int), zero, zero))
+        start = (pieces, (nought, zero, zero))
         (pieces, new), _ = jax.lax.scan(piece, start, at)
         return (pieces, _west(halves, new[0], new[1]), squares + new[2]), None
 
     zero = jnp.zeros((row.mean.size, column.mean.size), row.mean.dtype)
-    empty = (jnp.zeros((), int), zero, zero)
+    nought = jnp.zeros((), zero.dtype)
+    empty = (nought, zero, zero)
     at = (draws.plan.index, draws.plan.real)
     (pieces, halves, squares), _ = jax.lax.scan(half, (empty, empty, zero), at)
     return pieces[1], squares, pieces[2], halves[2], pieces[0]

@@ -70,9 +70,9 @@ def _row(trace: Trace, beta: Array, offset: Array, memory: int) -> Estimate:
     left = float(jnp.mean(v) ** 2 / jnp.mean(v**2))
     share = float(plain.ess) / energy.size
     ess = left * share * energy.size
-    enough = ess >= 50
-    value = jnp.where(enough, beta * (mean - offset), jnp.nan)
-    error = jnp.where(enough, beta * plain.standard_error, jnp.nan)
+    value, error = beta * (mean - offset), beta * plain.standard_error
+    if not ess >= 50:
+        value = error = jnp.asarray(np.full((), np.nan, value.dtype))
     return Estimate(value, error, jnp.asarray(ess), plain.r_hat)
 
 

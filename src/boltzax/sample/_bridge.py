@@ -62,7 +62,7 @@ def walk(
     """
     dim = law.centre.shape[0]
     log_volume = jnp.log(jnp.abs(jnp.linalg.det(law.factor)))
-    z = jax.scipy.linalg.solve_triangular(law.factor, (start - law.centre).T, lower=True).T
+    z = jax.scipy.linalg.solve_triangular(law.factor, (start - law.centre[None]).T, lower=True).T
 
     def both(z):
         gauss = -0.5 * jnp.sum(z**2) - 0.5 * dim * jnp.log(2 * jnp.pi)
@@ -103,4 +103,4 @@ def walk(
     keys = jax.random.split(key, path.shape[0] - 1)
     carry = (z, jax.vmap(both)(z), log_step, zero)
     (*_, log_weight), places = jax.lax.scan(place, carry, (path[:-1], path[1:], keys))
-    return law.centre + places @ law.factor.T, log_weight
+    return law.centre[None, None] + places @ law.factor.T, log_weight

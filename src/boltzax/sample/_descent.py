@@ -23,7 +23,7 @@ def _local(flat: Flat, x: Float[Array, " dim"], beta: Float[Array, ""]):
     step = float(jnp.finfo(x.dtype).eps) ** (1 / 3)
     shifts = step * jnp.eye(x.shape[0], dtype=x.dtype)
     slope = jax.vmap(jax.grad(loss))
-    curvature = (slope(x + shifts) - slope(x - shifts)) / (2 * step)
+    curvature = (slope(x[None] + shifts) - slope(x[None] - shifts)) / (2 * step)
     return value, gradient, 0.5 * (curvature + curvature.T)
 
 

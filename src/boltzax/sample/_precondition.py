@@ -72,7 +72,7 @@ class RMSprop(AbstractPreconditioner):
     def learn(self, state, w, gradient, gain):
         rate = jnp.where(gain > 0, 1 - self.decay, 0.0)
         moment = jax.tree.map(lambda v, g: v + rate * (g**2 - v), state.moment, gradient)
-        return Second(moment, state.count + (gain > 0))
+        return Second(moment, state.count + (gain > 0).astype(state.count.dtype))
 
     def scales(self, state, w):
         # a moving average that began at 0 is short of 1 - decay^count, the same for all: no matter
@@ -110,7 +110,7 @@ class Variance(AbstractPreconditioner):
         return Spread(w, jax.tree.map(jnp.zeros_like, w), jnp.zeros(()))
 
     def learn(self, state, w, gradient, gain):
-        count = state.count + (gain > 0)
+        count = state.count + (gain > 0).astype(state.count.dtype)
         rate = jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)
         mean = jax.tree.map(lambda m, x: m + rate * (x - m), state.mean, w)
         variance = jax.tree.map(
@@ -163,7 +163,7 @@ class Reach(NamedTuple):
 
         terms = jax.tree.map(one, w, self.origin, scales)
         here = sum(jax.tree.leaves(terms)) / sum(leaf.size for leaf in w.values())
-        count = self.count + (gain > 0)
+        count = self.count + (gain > 0).astype(self.count.dtype)
         rate = jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)
         return Reach(self.origin, self.square + rate * (here - self.square), count)
 

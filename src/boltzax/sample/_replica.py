@@ -93,7 +93,8 @@ class ReplicaExchange(AbstractGibbsDynamics):
         drawn = jax.random.uniform(key, log_ratio.shape)
         accept = turn & (drawn < probability)
         index = jnp.broadcast_to(jnp.arange(pairs + 1)[:, None], (pairs + 1, chains))
-        source = index.at[:-1].add(accept).at[1:].add(-accept.astype(index.dtype))
+        swaps = accept.astype(index.dtype)
+        source = index.at[:-1].add(swaps).at[1:].add(-swaps)
         exchanged = jax.tree.map(
             lambda leaf: jnp.take_along_axis(leaf, _expand(source, leaf), axis=0), w
         )

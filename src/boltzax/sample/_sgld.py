@@ -116,7 +116,9 @@ class SGLD(AbstractUnadjusted):
         step = state.step.tuned(error, allowed, gain)
         near = jnp.isfinite(error) & (error < FAR * allowed)
         new = new._replace(w=choose(near | (gain == 0), w, state.w), step=step)
-        return new, Move(jnp.ones(()), jnp.array(False), 1.0 + (1 + minibatches) * (gain > 0))
+        return new, Move(
+            jnp.ones(()), jnp.array(False), 1.0 + jnp.where(gain > 0, 1.0 + minibatches, 0.0)
+        )
 
     def position(self, state):
         return state.w

@@ -90,7 +90,7 @@ class TemperedSMC(AbstractDynamics):
 
         def trial(states, i):
             keys = jax.random.split(jax.random.fold_in(key, i), states_shape)
-            gain = 0.5 / (1.0 + i)
+            gain = 0.5 / (1.0 + i.astype(float))
             moved, _ = jax.vmap(jax.vmap(lambda s, k: self.kernel.step(gibbs, s, k, gain, warmup)))(
                 states, keys
             )
@@ -134,5 +134,5 @@ def _systematic(key: Array, log_weights: Float[Array, " particle"]) -> Array:
     bad = ~jnp.isfinite(log_weights)
     log_weights = jnp.where(bad, -jnp.inf, log_weights)
     cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
-    places = (jax.random.uniform(key) + jnp.arange(count)) / count
+    places = (jax.random.uniform(key) + jnp.arange(count, dtype=cumulative.dtype)) / count
     return jnp.clip(jnp.searchsorted(cumulative, places * cumulative[-1]), 0, count - 1)

@@ -83,7 +83,9 @@ class Trace(eqx.Module):
         stuck = stuck.reshape(stuck.shape + (1,) * (estimate.value.ndim - stuck.ndim))
 
         def blank(leaf: Array) -> Array:
-            return jnp.where(stuck, jnp.nan, leaf)
+            return jnp.asarray(
+                np.where(stuck, np.nan, leaf), leaf.dtype
+            )  # on the host: a NaN is meant
 
         errors = map(blank, (estimate.standard_error, estimate.ess, estimate.r_hat))
         return Estimate(estimate.value, *errors)

@@ -233,7 +233,11 @@ def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
     if kernel.step_size is None:
         new = new._replace(step=state.step.tuned(error, kernel.error, gain))
     measured = minibatches and (kernel.step_size is None or thermostat is None)
-    return new, noise, Move(jnp.ones(()), jnp.array(False), 1.0 + measured * (gain > 0))
+    return (
+        new,
+        noise,
+        Move(jnp.ones(()), jnp.array(False), 1.0 + jnp.where(gain > 0, float(measured), 0.0)),
+    )
 
 
 def _ornstein_uhlenbeck(kernel, state, u: Weights, key, time):
