@@ -157,3 +157,34 @@ def test_hits_of_the_prior_are_counted_within_memory():
             return jnp.sum(jnp.tanh(self.weight * jax.random.normal(key, (65536,))))
 
     assert temporary(lambda w: _hits(Wide(w), KEY, 4096), jnp.ones(())) < 2**28
+
+
+@pytest.mark.parametrize("target", ["labels", "a function"])
+def test_data_are_reduced_to_moments_in_pieces(target, monkeypatch):
+    """The table of all data together would be 100 times the bound; a remainder is not left out."""
+    from boltzax.compile import _residual
+
+    x = np.random.default_rng(0).normal(size=(10_007, 5))
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, size=len(x))
+    model = bx.models.Function(lambda w, x: w @ jnp.outer(x, x), jnp.ones(5))
+    if target == "labels":
+        measure = bx.Empirical((x, np.sin(x)), weights=weights)
+        energy = bx.SquaredError(model, measure)
+    else:
+        energy = bx.SquaredError(model, bx.Empirical(x, weights=weights), jnp.sin)
+
+    def value():
+        gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
+        assert "rows of moments" in repr(gibbs)
+        return gibbs.energy_of(model)
+
+    whole, reduce, seen = value(), np.linalg.qr, []
+
+    def watched(table, mode):
+        seen.append(table.nbytes)
+        return reduce(table, mode=mode)
+
+    monkeypatch.setattr(_residual, "PIECE", 100_000)
+    monkeypatch.setattr(np.linalg, "qr", watched)
+    np.testing.assert_allclose(value(), whole, rtol=1e-11)
+    assert max(seen) < 100_000 and len(seen) > 10

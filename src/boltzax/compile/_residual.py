@@ -1,6 +1,7 @@
 """Squared losses as rows of residuals: `E = ½ Σ_r residual_r(w)²`, in three lowerings."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -9,10 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import known, path_name, with_weights
+from ..core import MEMORY, known, path_name, share, with_weights, working_bytes
 from ..declare import SquaredError
 from ._potential import AbstractLowered
 from ._walk import Split
+
+PIECE = MEMORY // 8
+"""Bytes at work while the data are reduced to their moments."""
 
 
 class AbstractResidual(AbstractLowered):
@@ -226,19 +230,54 @@ def moment_residual(
     split = Split(_Prediction(term.model, {*weights, *buffers}), base, moving, first)
     if not (split.is_affine and split.is_known):
         return None
-    y = points[1] if term.target is None else jax.vmap(term.target)(x)
+    y = points[1] if term.target is None else None
     width = split.width
-    if split.size + 1 + width >= count or not known(y):
+    if split.size + 1 + width >= count:
         return None
-    psi = np.asarray(jax.vmap(lambda x: split.features(base, x))(x))
-    y = np.broadcast_to(np.asarray(y).reshape(count, -1), (count, width))
-    table = np.concatenate([psi, np.ones((count, 1)), y], axis=1).astype(float)
-    root = np.sqrt(np.asarray(node_weights, dtype=float))
-    triangle = jnp.asarray(np.linalg.qr(root[:, None] * table, mode="r"))
+    if not known(y if term.target is None else term.target(first)):
+        return None
+
+    def table(part: PyTree) -> np.ndarray:
+        """The rows `[ψ(x), 1, y]` of some of the data, `[row, column]` in float64."""
+        x, y = part
+        labels = y if term.target is None else jax.vmap(term.target)(x)
+        psi = np.asarray(jax.vmap(lambda x: split.features(base, x))(x))
+        labels = np.broadcast_to(np.asarray(labels).reshape(len(psi), -1), (len(psi), width))
+        return np.concatenate([psi, np.ones((len(psi), 1)), labels], axis=1, dtype=float)
+
+    held, _ = working_bytes(lambda z: split.features(base, z), first)
+    held += 4 * 8 * (split.size + 1 + width)  # the table, weighted, in two copies of the QR
+    triangle = jnp.asarray(_triangle(table, (x, y), node_weights, PIECE // held))
     p = split.size
     rows = (triangle[:, :p], triangle[:, p], triangle[:, p + 1 :])
     scale = jnp.sqrt(factor) * jnp.ones(len(triangle))
     return MomentResidual(rows, scale, buffers, split, frozen, count)
+
+
+def _triangle(
+    table: Callable[[PyTree], np.ndarray], data: PyTree, weights: Array, together: int
+) -> np.ndarray:
+    """`R` with `RᵀR = Σ_i w_i t_i t_iᵀ` over the rows of the table, from pieces of the data.
+
+    The rows of one piece after the other are reduced together with the triangle so far, so that
+    memory does not grow with the data, and nothing is squared (a QR of tall matrices by parts:
+    Golub, Plemmons & Sameh 1988).
+    """
+    count = len(weights)
+    size = share(count, together)
+    triangle = None
+    for begin in range(0, count, size):
+
+        def cut(leaf: Array, begin: int = begin) -> Array:
+            return jax.lax.dynamic_slice_in_dim(leaf, begin, min(size, count - begin))
+
+        root = np.sqrt(np.asarray(cut(weights), dtype=float))
+        rows = table(jax.tree.map(cut, data))
+        rows *= root[:, None]
+        triangle = rows if triangle is None else np.concatenate([triangle, rows])
+        triangle = np.linalg.qr(triangle, mode="r")
+    assert triangle is not None
+    return triangle
 
 
 def _buffers(model: PyTree, weights: dict[str, Array]) -> dict[str, Array]:
