@@ -182,7 +182,7 @@ def test_chances_of_the_gradient_are_uniform_at_the_truth_and_small_off_it():
 def test_descent_never_goes_up():
     energy, x, y = regression(shift=-2.0)
     gibbs = bx.compile(energy, bx.Normal(0.0, 10.0), beta=BETA, marginalise=False)
-    lowest, least = descend(gibbs, gibbs.position())
+    lowest, least, _ = descend(gibbs, gibbs.position())
     assert float(least) <= float(gibbs.energy(gibbs.position()))
     best = np.linalg.lstsq(x, y, rcond=None)[0]
     np.testing.assert_allclose(lowest["params"], best, atol=1e-3)

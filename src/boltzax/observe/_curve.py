@@ -36,8 +36,8 @@ def coefficient_curve(
         memory: Bytes of intermediate values at once, where the potential is computed anew.
 
     Raises:
-        DeclarationError: A run at several betas, betas that are not positive, or if weights were
-            integrated out and the run kept no draws.
+        DeclarationError: A run at several betas, betas that are not positive, energies that were
+            estimated from minibatches, or if weights were integrated out and the run kept no draws.
     """
     result, trace = trace, trace_of(trace)
     wanted = jnp.atleast_1d(jnp.asarray(betas, float))
@@ -47,6 +47,14 @@ def coefficient_curve(
             got=f"a run at {trace.betas.shape[0]} betas",
             expected="a run at one beta",
             mend="its learning coefficient is bx.learning_coefficient(trace)",
+        )
+    if trace.noise is not None:
+        raise DeclarationError(
+            "trace",
+            got="energies that were estimated from minibatches",
+            expected="energies over all data: the exponential of a noisy one has another mean",
+            mend="raise max_gradients until the energies are over all data, use a run of "
+            "bx.sample, or run at each beta",
         )
     if wanted.ndim != 1 or not bool(jnp.all((wanted > 0) & jnp.isfinite(wanted))):
         raise DeclarationError(

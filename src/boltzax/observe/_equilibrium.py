@@ -1,6 +1,7 @@
 """Whether draws obey an identity that holds at equilibrium, and nowhere else in general."""
 
 import jax
+from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs
 from ..core import Estimate
@@ -10,7 +11,9 @@ MOST_DRAWS = 20_000
 """Draws of all chains at which the identity is looked at, evenly spread over the run."""
 
 
-def virial(gibbs: Gibbs, trace: Trace) -> Estimate | None:
+def virial(
+    gibbs: Gibbs, trace: Trace, most: int = MOST_DRAWS, key: PRNGKeyArray | None = None
+) -> Estimate | None:
     """`⟨(w - w*)·∇(-log p)⟩ - d`, which is 0 at equilibrium (the virial theorem).
 
     With the localising Gaussian it reads `β ⟨(w - w*)·∇E⟩ + γ ⟨|w - w*|²⟩ = d`, by one integration
@@ -21,16 +24,18 @@ def virial(gibbs: Gibbs, trace: Trace) -> Estimate | None:
     Args:
         gibbs: The localised posterior.
         trace: Its draws.
+        most: Draws of all chains at which it is looked at, evenly spread.
+        key: For gradients from minibatches, one at each draw; over all data if None.
 
     Returns:
-        The estimate, or None if the draws were not kept.
+        The estimate, or None if the draws were not kept, or there are fewer than 4 a chain.
     """
     if trace.w is None:
         return None
     chains, draws = trace.energy.shape
-    every = max(1, -(-chains * draws // MOST_DRAWS))
+    every = max(1, -(-chains * draws // max(most, 1)))
     # the last draw of each stretch
     kept = {path: leaf[:, every - 1 :: every] for path, leaf in trace.w.items()}
     if jax.tree.leaves(kept)[0].shape[1] < 4:
         return None
-    return Estimate.of_series(radial(gibbs, gibbs.position(), kept) - gibbs.dim)
+    return Estimate.of_series(radial(gibbs, gibbs.position(), kept, key) - gibbs.dim)

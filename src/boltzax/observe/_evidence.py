@@ -10,12 +10,16 @@ from jaxtyping import PRNGKeyArray, PyTree
 from ..compile import Gibbs
 from ..core import Estimate
 from ..declare import AbstractEnergy
-from ._equilibrium import virial
+from ._cost import Cost, growth, rounded_up
+from ._equilibrium import MOST_DRAWS, virial
 from ._learning_coefficient import heat_capacity
 from ._losses import data_mass, losses
-from ._minimum import descend, gradient_chance
+from ._minimum import ITERATIONS, descend, gradient_chance
 from ._runs import Run, extrapolated
 from ._verdict import Evidence
+
+CHECK = 20_021
+"""Folded into the key for the minibatches of the check of equilibrium."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,7 @@ def gather(
     runs: list[Run],
     estimate: Estimate,
     order: int,
-    exact: bool,
+    cost: Cost,
     key: PRNGKeyArray,
 ) -> tuple[Evidence, PyTree]:
     """The evidence, and the model at the localised minimum next to w*.
@@ -52,20 +56,33 @@ def gather(
         runs: The runs, of ever shorter steps.
         estimate: λ̂.
         order: Power of the step with which the law is off.
-        exact: Whether the sampler has a Metropolis test on the full energy.
-        key: For the blocks of data, and draws of the localising Gaussian.
+        cost: What everything costs, and what the cap leaves.
+        key: For the blocks of data, draws of the localising Gaussian, and minibatches.
     """
     key_blocks, key_prior = jax.random.split(key)
+    key_check = jax.random.fold_in(key, CHECK) if cost.batches else None
     value, last = float(estimate.value), runs[-1]
     counted = settled(runs)
-    minimum, gap = _gap(trained.gibbs)
+    minimum, gap, descended = _gap(trained.gibbs, int(cost.descent / cost.trained))
+    spent = cost.fixed + cost.trained * descended + sum(run.gradients for run in runs)
     sensitivity, sensitivity_error = _sensitivity(gibbs, last, value)
     heat = heat_capacity(last.trace)
-    balance = _balance(gibbs, counted, order)
-    of = losses(energy, gibbs, key_prior)
+    most = int(min((cost.cap - spent) / cost.check / len(counted), MOST_DRAWS))
+    balance = _balance(gibbs, counted, order, most, key_check)
+    if balance is not None:
+        spent += cost.check * sum(min(run.trace.energy.size, most) for run in counted)
+    of = losses(energy, gibbs, key_prior, cost.batches)
+    grown = growth(
+        value,
+        float(estimate.standard_error),
+        min(float(run.estimate.ess) for run in counted),
+        max(float(run.estimate.r_hat) for run in counted),
+        cost.chains,
+    )
+    others = spent - sum(run.gradients for run in runs)
     several = runs if len(runs) > 1 else []
     evidence = Evidence(
-        acceptance=last.acceptance if exact else float("nan"),
+        acceptance=last.acceptance if cost.exact else float("nan"),
         divergent=last.divergent,
         r_hat=max(float(run.estimate.r_hat) for run in counted),
         ess=min(float(run.estimate.ess) for run in counted),
@@ -87,7 +104,9 @@ def gather(
         loss_of_constant=of.of_constant,
         residual_variance=of.residual_variance,
         beta=float(gibbs.beta),
-        gradients=sum(run.gradients for run in runs),
+        gradients=math.ceil(spent),
+        needed=rounded_up(max(1.2 * grown * cost.runs + others, spent)) if grown > 1 else None,
+        batches=cost.batches,
         scope=_scope(gibbs, trained),
         rounding=max(run.rounding for run in runs),
     )
@@ -100,11 +119,11 @@ def settled(runs: list[Run]) -> list[Run]:
     return finite[-2:] if len(finite) >= 2 else runs
 
 
-def _gap(gibbs: Gibbs) -> tuple[PyTree, float]:
-    """The model at the localised minimum next to w*, and `β (E(w*) - E_min)`."""
-    lowest, least = descend(gibbs, gibbs.position())
+def _gap(gibbs: Gibbs, gradients: int) -> tuple[PyTree, float, int]:
+    """The model at the localised minimum next to w*, `β (E(w*) - E_min)`, gradients it took."""
+    lowest, least, taken = descend(gibbs, gibbs.position(), min(gradients, 10 * ITERATIONS))
     reference = gibbs.energy_of(gibbs.declared)
-    return gibbs.model(lowest), float(gibbs.beta * (reference - least))
+    return gibbs.model(lowest), float(gibbs.beta * (reference - least)), taken
 
 
 def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
@@ -116,9 +135,12 @@ def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
     return float(covariance.value) / scale, float(covariance.standard_error) / abs(scale)
 
 
-def _balance(gibbs: Gibbs, runs: list[Run], order: int) -> Estimate | None:
+def _balance(
+    gibbs: Gibbs, runs: list[Run], order: int, most: int, key: PRNGKeyArray | None
+) -> Estimate | None:
     """The virial, extrapolated to step zero as the coefficient is."""
-    found = [virial(gibbs, run.trace) for run in runs]
+    keys = [None if key is None else jax.random.fold_in(key, i) for i in range(len(runs))]
+    found = [virial(gibbs, run.trace, most, each) for run, each in zip(runs, keys, strict=True)]
     known = [
         dataclasses.replace(run, estimate=each)
         for run, each in zip(runs, found, strict=True)

@@ -80,7 +80,8 @@ def wbic(trace: Trace | AbstractDrawn, n: int, *, reference: PyTree | float = 0.
 def heat_capacity(trace: Trace | AbstractDrawn) -> Estimate:
     """`C(β) = β² Var E = -β² ∂²F/∂β²`, dimensionless; shape `[*beta]`.
 
-    The variance given the draws (over weights that were integrated out) is included in closed form.
+    The variance given the draws (over weights that were integrated out) is included in closed form,
+    and the variance of energies that were estimated from minibatches is taken off.
     `C = λ̂ - ∂λ̂/∂log β`, and `C → λ` as λ̂ does; for a regular model of d parameters `d/2`.
     """
     trace = trace_of(trace)
@@ -91,7 +92,8 @@ def _variance_series(trace: Trace) -> Array:
     energy = trace.energy
     count = energy.shape[-1] * energy.shape[-2]
     centred = energy - jnp.mean(energy, axis=(-2, -1), keepdims=True)
-    return centred**2 * count / max(count - 1, 1) + trace.energy_variance
+    series = centred**2 * count / max(count - 1, 1) + trace.energy_variance
+    return series if trace.noise is None else series - trace.noise
 
 
 def effective_dimension(

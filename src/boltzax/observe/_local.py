@@ -30,19 +30,11 @@ from ..sample import (
     Underdamped,
     check_positive,
 )
+from ._cost import LEAST, WARMUP, cost_of
 from ._evidence import Trained, gather, settled
 from ._judge import judge_local
 from ._losses import data_mass
-from ._runs import (
-    LEAST,
-    WARMUP,
-    Budget,
-    extrapolated,
-    halved,
-    run_once,
-    step_order,
-    thinning,
-)
+from ._runs import Budget, extrapolated, halved, run_once, step_order
 from ._verdict import Evidence, Verdict
 
 LARGE = 100_000
@@ -80,8 +72,12 @@ class LocalLearningCoefficient(AbstractDrawn):
 
     @property
     def reason(self) -> str:
-        """The verdict in words."""
-        return Verdict[self.verdict]
+        """The verdict in words, and how many gradients would do where the draws are too few."""
+        said = Verdict[self.verdict]
+        few = self.verdict == Verdict.not_mixed or self.verdict == Verdict.imprecise
+        if few and self.evidence.needed is not None:
+            said += f" About max_gradients={self.evidence.needed:_} would do, by the draws so far."
+        return said
 
     def __repr__(self) -> str:
         value, error = float(self.estimate.value), float(self.estimate.standard_error)
@@ -131,13 +127,18 @@ def local_learning_coefficient(
             lengths, burn-in and the number of draws are found by the run itself.
         chains: Independent chains, each from `w*`.
         tolerance: The run ends when the standard error is below this part of the value.
-        max_gradients: It also ends when so many gradients were taken, over all chains.
+        max_gradients: It takes no more gradients than this, over all chains and everything
+            included: warm-up, steps, energies of draws, the descent from w*, the passes over all
+            data (`Evidence.gradients`). For a `Subsampled` measure the unit is the gradient of a
+            minibatch. Where energies over all data would leave too few draws they are estimated
+            from minibatches, w* on the same one: the mean is the same, the noise is in the error
+            bar. Where the draws are too few, `reason` says how many gradients would do.
 
     Returns:
         A `LocalLearningCoefficient`; ask `.usable` before using `.estimate`.
 
     Raises:
-        DeclarationError: Wrong arguments.
+        DeclarationError: Wrong arguments; a cap too small for the shortest runs.
     """
     check_on_host("local_learning_coefficient", {"energy": energy, "key": key})
     _check(energy, localisation, tolerance, max_gradients, chains, kernel)
@@ -159,19 +160,20 @@ def local_learning_coefficient(
             expected="one temperature",
             mend="use bx.coefficient_curve for a curve over beta",
         )
-    budget = Budget(chains, tolerance, max_gradients, progress, checkpoints, placement)
     if kernel is None:
-        kernel = _default_kernel(energy, gibbs, budget)
+        kernel = _default_kernel(energy, gibbs, chains, max_gradients)
+    cost = cost_of(energy, gibbs, trained.energy, kernel, chains, max_gradients)
+    budget = Budget(chains, tolerance, cost, progress, checkpoints, placement)
     key_run, key_evidence = jax.random.split(key)
     reference = jnp.zeros(())  # energies are counted from that of w*
-    order, thin = step_order(energy, kernel), thinning(energy, kernel)
-    exact = not isinstance(kernel, AbstractUnadjusted)
-    if exact:
-        runs = [run_once(gibbs, kernel, reference, key_run, budget, thin)]
+    order = step_order(energy, kernel)
+    if cost.exact:
+        runs = [run_once(gibbs, kernel, reference, key_run, budget, cost.runs)]
     else:
-        runs = halved(gibbs, kernel, reference, key_run, budget, order, thin)
+        assert isinstance(kernel, AbstractUnadjusted)
+        runs = halved(gibbs, kernel, reference, key_run, budget, order)
     estimate, biased = extrapolated(runs, order)
-    evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, exact, key_evidence)
+    evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, cost, key_evidence)
     estimate = dataclasses.replace(
         estimate, standard_error=jnp.hypot(estimate.standard_error, evidence.rounding)
     )
@@ -238,12 +240,14 @@ def _localised(energy, temperature, localisation: float, chart) -> Gibbs:
     return compile(energy, prior, beta=temperature, chart=chart, marginalise=False).relative_to()
 
 
-def _default_kernel(energy: AbstractEnergy, gibbs: Gibbs, budget: Budget) -> AbstractKernel:
+def _default_kernel(
+    energy: AbstractEnergy, gibbs: Gibbs, chains: int, max_gradients: int
+) -> AbstractKernel:
     if subsamplings(energy):
         return SGLD()
     if gibbs.dim > LARGE:
         return Underdamped(preconditioner=Identity())
-    longest = budget.max_gradients // (budget.chains * 2 * (WARMUP + LEAST))
+    longest = max_gradients // (chains * 2 * (WARMUP + LEAST))
     return HMC(jitter=1.5, max_steps=min(max(longest, 8), 256))
 
 

@@ -10,9 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import Gibbs
 from ..declare import AbstractDataTerm, AbstractEnergy, CrossEntropy, SquaredError
-
-PRIOR_DRAWS = 32
-"""Draws of the localising prior whose median loss is taken."""
+from ._cost import PRIOR_DRAWS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +31,20 @@ class Losses:
     residual_variance: float | None
 
 
-def losses(energy: AbstractEnergy, gibbs: Gibbs, key: PRNGKeyArray) -> Losses:
+def losses(
+    energy: AbstractEnergy, gibbs: Gibbs, key: PRNGKeyArray, batches: bool = False
+) -> Losses:
     """The losses that an estimate at w* is held against.
 
     Args:
         energy: As declared.
         gibbs: The localised posterior, its energies counted from that of w*.
         key: For the draws of the prior.
+        batches: Whether their losses are of one minibatch each, or over all data.
     """
     mass = data_mass(gibbs)
     reference = float(gibbs.reference_energy)
-    of_prior = reference + np.asarray(_prior_energies(gibbs, key), float)
+    of_prior = reference + np.asarray(_prior_energies(gibbs, key, batches), float)
     of_prior = np.where(np.isnan(of_prior), np.inf, of_prior)
     constant, variance = _of_one_term(energy, gibbs)
     if constant is not None:
@@ -58,9 +59,14 @@ def data_mass(gibbs: Gibbs) -> float:
 
 
 @eqx.filter_jit
-def _prior_energies(gibbs: Gibbs, key: PRNGKeyArray) -> Float[Array, " draw"]:
-    keys = jax.random.split(key, PRIOR_DRAWS)
-    return jax.lax.map(lambda each: gibbs.energy(gibbs.sample_prior(each)), keys)
+def _prior_energies(gibbs: Gibbs, key: PRNGKeyArray, batches: bool) -> Float[Array, " draw"]:
+    def one(key):
+        if not batches:
+            return gibbs.energy(gibbs.sample_prior(key))
+        key_draw, key_batch = jax.random.split(key)
+        return gibbs.energy_estimate(gibbs.sample_prior(key_draw), key_batch)
+
+    return jax.lax.map(one, jax.random.split(key, PRIOR_DRAWS))
 
 
 def _of_one_term(energy: AbstractEnergy, gibbs: Gibbs) -> tuple[float | None, float | None]:

@@ -15,13 +15,41 @@ BLOCKS = 32
 """Pieces of the data whose gradients are compared."""
 
 
-@eqx.filter_jit
-def descend(gibbs: Gibbs, w: Weights, iterations: int = 200) -> tuple[Weights, Float[Array, ""]]:
+ITERATIONS = 200
+"""Iterations of a descent, at most."""
+
+STILL, STILL_FOR = 1e-6, 10
+"""A descent ends after 10 iterations that lower `-log p` by less than so many nats each."""
+
+
+def descend(
+    gibbs: Gibbs, w: Weights, gradients: int = 10 * ITERATIONS
+) -> tuple[Weights, Float[Array, ""], int]:
     """The localised minimum next to `w`: L-BFGS on `-log p`, and the energy there.
 
-    The energy is NaN if the gradient at `w` is not finite: nothing was descended.
+    The energy is NaN if the gradient at `w` is not finite: nothing was descended. Where the
+    gradients do not suffice it is an upper bound on that of the minimum.
+
+    Args:
+        gibbs: The measure.
+        w: Where to begin.
+        gradients: The most gradients, those of the line searches included.
+
+    Returns:
+        The lowest place, its energy, and how many gradients it took.
     """
-    optimiser = optax.lbfgs(memory_size=10)
+    search = max(1, min(20, (gradients - 1) // 2))
+    lowest, energy, taken = _descend(gibbs, w, jnp.asarray(gradients - search), search)
+    return lowest, energy, int(taken)
+
+
+@eqx.filter_jit
+def _descend(
+    gibbs: Gibbs, w: Weights, most: Array, search: int
+) -> tuple[Weights, Float[Array, ""], Array]:
+    """While fewer than `most` gradients were taken; a line search takes at most `search`."""
+    line_search = optax.scale_by_zoom_linesearch(search, initial_guess_strategy="one")
+    optimiser = optax.lbfgs(memory_size=10, linesearch=line_search)
 
     def loss(w):
         return -gibbs.log_prob(w)
@@ -29,7 +57,7 @@ def descend(gibbs: Gibbs, w: Weights, iterations: int = 200) -> tuple[Weights, F
     both = optax.value_and_grad_from_state(loss)
 
     def step(carry):
-        w, state, best, where, defined, count = carry
+        w, state, best, where, defined, count, taken, still = carry
         value, gradient = both(w, state=state)
         updates, state = optimiser.update(
             gradient, state, w, value=value, grad=gradient, value_fn=loss
@@ -39,15 +67,19 @@ def descend(gibbs: Gibbs, w: Weights, iterations: int = 200) -> tuple[Weights, F
         better = value < best
         where = jax.tree.map(lambda a, b: jnp.where(better, a, b), w, where)
         w = optax.apply_updates(w, updates)
-        return w, state, jnp.minimum(value, best), where, defined, count + 1
+        still = jnp.where(value < best - STILL, 0, still + 1)
+        taken += state[-1].info.num_linesearch_steps
+        return w, state, jnp.minimum(value, best), where, defined, count + 1, taken, still
 
     def go_on(carry):
-        return carry[-1] < iterations
+        *_, count, taken, still = carry
+        return (count < ITERATIONS) & (taken <= most) & (still < STILL_FOR)
 
-    begin = (w, optimiser.init(w), jnp.asarray(jnp.inf), w, jnp.array(True), 0)
+    begin = (w, optimiser.init(w), jnp.asarray(jnp.inf), w, jnp.array(True), 0, jnp.asarray(1), 0)
     final = jax.lax.while_loop(go_on, step, begin)
-    lowest, defined = final[3], final[4]
-    return lowest, jnp.where(defined, gibbs.energy(lowest), jnp.nan)
+    # the last step has not been looked at
+    lowest, defined, taken = final[3], final[4], final[6]
+    return lowest, jnp.where(defined, gibbs.energy(lowest), jnp.nan), taken
 
 
 def gradient_chance(

@@ -25,10 +25,13 @@ from ..sample import (
     judge,
     loop,
     rounding,
+    to_host,
 )
+from ._cost import LEAST, WARM, Cost
 
-WARMUP, LEAST = 500, 400
-"""Trajectories of warm-up, and draws at the least, of samplers with a Metropolis test."""
+ENERGIES = 20_011
+"""Folded into the key of a run for the batches of its energies; small numbers are those of `split`
+(in jax `split(key)[i]` may be `fold_in(key, i)`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Budget:
 
     chains: int
     tolerance: float
-    max_gradients: int
+    cost: Cost
     progress: bool
     checkpoints: AbstractCheckpoints | None
     placement: Placement | None
@@ -54,7 +57,7 @@ class Run:
     burn_in: int
     acceptance: float
     divergent: float
-    gradients: int
+    gradients: float
     states: PyTree
     rounding: float = 0.0
 
@@ -66,10 +69,6 @@ def step_order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
     return 1
 
 
-SHARES = (0.4, 0.3, 0.15, 0.15)
-"""Parts of the budget for each step size: the first starts at w*, the third is seldom needed."""
-
-
 def halved(
     gibbs: Gibbs,
     kernel: AbstractUnadjusted,
@@ -77,9 +76,11 @@ def halved(
     key: PRNGKeyArray,
     budget: Budget,
     order: int,
-    thin: int,
 ) -> list[Run]:
-    """Runs at ever shorter steps, until the last two agree well enough to extrapolate."""
+    """Runs at ever shorter steps, until the last two agree well enough to extrapolate.
+
+    Or until what is left of the cap allows no further run.
+    """
     part = dataclasses.replace(
         budget,
         # the extrapolated value is noisier than each of the two
@@ -87,16 +88,20 @@ def halved(
     )
     runs: list[Run] = []
     start = None
-    for level, share in enumerate(SHARES):
+    left = budget.cost.runs
+    for level, allowed in enumerate(budget.cost.parts()):
         scale = 0.5**level
-        part = dataclasses.replace(part, max_gradients=int(share * budget.max_gradients))
+        allowed = min(allowed, left)
+        if level > 1 and allowed < budget.cost.least:
+            break
         scaled = eqx.tree_at(lambda k: k.scale, kernel, jnp.asarray(scale))
         if budget.checkpoints is not None:
             own = budget.checkpoints.part(f"step_{scale:g}")
             part = dataclasses.replace(part, checkpoints=own)
         own = jax.random.fold_in(key, level)
-        run = run_once(gibbs, scaled, reference, own, part, thin, start)
+        run = run_once(gibbs, scaled, reference, own, part, allowed, start)
         runs.append(dataclasses.replace(run, scale=scale))
+        left -= run.gradients
         if run.trace.status == Status.interrupted:
             break
         finite = [each for each in runs if np.isfinite(float(each.estimate.value))]
@@ -141,15 +146,23 @@ def run_once(
     reference: Array,
     key: PRNGKeyArray,
     budget: Budget,
-    thin: int,
+    allowed: float,
     start: Weights | None = None,
 ) -> Run:
-    """Draw until the error is small or the budget is spent; then leave out what still moved."""
-    rows = 25
-    warmup = WARMUP
-    if isinstance(kernel, AbstractUnadjusted):
-        warmup = min(1000, max(200, budget.max_gradients // (4 * budget.chains)))
-    most = max(LEAST, budget.max_gradients // (budget.chains * thin))
+    """Draw until the error is small or the budget is spent; then leave out what still moved.
+
+    Args:
+        gibbs: The localised posterior.
+        kernel: The sampler.
+        reference: What is taken off the energies.
+        key: For all of it.
+        budget: How long to run, and how.
+        allowed: The most gradients of this run; see `Cost` for what counts.
+        start: Where the chains begin, if not at w*.
+    """
+    cost = budget.cost
+    plan = cost.layout(allowed, start is not None)
+    ahead = plan.rows * cost.chains * (plan.thin * cost.step + cost.energy)
     if start is None:
         place = gibbs.position()
         check_start(gibbs, place, key, kernel)
@@ -160,40 +173,56 @@ def run_once(
     placed = gibbs
     if budget.placement is not None:
         placed, start = budget.placement.place(gibbs, start)
-    dynamics = Chains(placed, kernel, gibbs.dim * budget.chains <= KEPT)
+    energy_key = jax.random.fold_in(key, ENERGIES) if cost.batches else None
+    keep = gibbs.dim * budget.chains <= KEPT
+    dynamics = Chains(placed, kernel, keep, energy_key=energy_key)
     looked = 0
 
     def series(energy: Array | np.ndarray) -> np.ndarray:
         """`β (E - E(w*))`, axes `[chain, draw]`."""
         return float(gibbs.beta) * (np.asarray(energy, float).T - float(reference))
 
+    def spent(gradients: Array | np.ndarray, drawn: int) -> float:
+        return cost.spent(float(np.sum(gradients)), plan.warmup + drawn * plan.thin, drawn)
+
+    def warm(state: PyTree) -> bool:
+        return float(np.sum(to_host(state[1].gradients))) > WARM * allowed
+
     def stop(parts: list[PyTree]) -> bool:
         nonlocal looked
-        drawn = rows * len(parts)
-        energy = np.concatenate([part["energy"] for part in parts])
-        spent = float(np.sum(parts[-1]["gradients"][-1]))
-        if not np.all(np.isfinite(energy)):
+        drawn = sum(len(part["energy"]) for part in parts)
+        if not np.all(np.isfinite(parts[-1]["energy"])):
             return True
-        if spent >= budget.max_gradients and drawn >= LEAST // 2:
+        now, before = (spent(part["gradients"][-1], drawn) for part in (parts[-1], parts[-2:][0]))
+        if now + max(ahead, now - before) > allowed and drawn >= 4:
             return True
         if drawn < max(LEAST, 1.25 * looked):
             return False
         looked = drawn
+        energy = np.concatenate([part["energy"] for part in parts])
         begin, kept = _settled(series(energy))
         slow = np.concatenate([part["log_prior"] for part in parts]).T[:, begin:]
-        found = careful_estimate(kept, np.asarray(slow, float))
+        noise = noise_of(*(part["energy_noise"] for part in parts if cost.batches))
+        found = careful_estimate(kept, np.asarray(slow, float), noise)
         settled = float(found.r_hat) < 1.01 and float(found.ess) > 100 * budget.chains
         wanted = budget.tolerance * abs(float(found.value))
         return settled and float(found.standard_error) < wanted
 
+    def noise_of(*parts: Array | np.ndarray) -> float:
+        """Variance of the noise in that series; 0 of energies over all data."""
+        found = [np.mean(np.asarray(part, float)) for part in parts]
+        return float(gibbs.beta) ** 2 * float(np.mean(found)) if found else 0.0
+
     status = None
     try:
         state, records = loop(
-            dynamics, start, key, warmup=warmup, draws=most, thin=thin, rows=rows, stop=stop,
-            progress=budget.progress, checkpoints=budget.checkpoints,
+            dynamics, start, key, warmup=plan.warmup, draws=plan.most, thin=plan.thin,
+            rows=plan.rows, stop=stop, warm=warm, progress=budget.progress,
+            checkpoints=budget.checkpoints,
         )  # fmt: skip
     except Interrupted as cut:
         (state, records), status = cut.result, Status.interrupted
+    gradients = spent(records["gradients"][-1], len(records["energy"]))
     burn_in, kept = _settled(series(records["energy"]))
     records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1)[:, burn_in:], records)
     slow = np.asarray(records["log_prior"], float)
@@ -206,17 +235,18 @@ def run_once(
     kept_records = [records[name] for name in names]
     trace = Trace(
         gibbs, *kept_records, records.get("w"), status, None, records["gradients"],
-        moved=records["moved"],
+        moved=records["moved"], noise=records.get("energy_noise"),
     )  # fmt: skip
+    noise = noise_of(*(() if trace.noise is None else (trace.noise,)))
     return Run(
         1.0,
-        trace.vouched(careful_estimate(kept, slow)),
+        trace.vouched(careful_estimate(kept, slow, noise)),
         trace,
         records["log_prior"],
         burn_in,
         float(jnp.mean(records["acceptance"])),
         float(jnp.mean(records["divergent"])),
-        int(jnp.sum(records["gradients"][:, -1])),
+        gradients,
         None if state is None else state[0],
         blur,
     )
@@ -234,7 +264,9 @@ KEPT = 40_000
 """Draws are kept up to so many coordinates over all chains."""
 
 
-def careful_estimate(series: np.ndarray, slow: np.ndarray | None = None) -> Estimate:
+def careful_estimate(
+    series: np.ndarray, slow: np.ndarray | None = None, noise: float = 0.0
+) -> Estimate:
     """The mean with the largest of the errors that can be seen.
 
     Each sees something the others can miss: that of the autocorrelated series; between chains, for
@@ -242,11 +274,27 @@ def careful_estimate(series: np.ndarray, slow: np.ndarray | None = None) -> Esti
     `series = b slow + rest` it is `b² var(mean slow) + var(mean rest)`: where the distance from w*
     is known badly, so is all that depends on it, however fast the rest moves.
 
+    Independent noise in the numbers hides how slowly the rest moves. Then means over blocks of
+    draws, so long that the noise of a block is no larger than the rest, must agree too: the error
+    is the larger, ess the smaller, and r_hat the larger of those of draws and of blocks.
+
     Args:
         series: The numbers to average, axes `[chain, draw]`.
         slow: The log-density of the localising Gaussian at the same draws.
+        noise: Variance of independent noise in the numbers.
     """
     found = Estimate.of_series(jnp.asarray(series))
+    length = _block(series, noise)
+    if length > 1:
+        whole = series[:, : series.shape[1] // length * length]
+        blocks = whole.reshape(len(series), -1, length).mean(axis=2)
+        other = Estimate.of_series(jnp.asarray(blocks))
+        found = dataclasses.replace(
+            found,
+            standard_error=jnp.maximum(found.standard_error, other.standard_error),
+            ess=jnp.minimum(found.ess, other.ess),
+            r_hat=jnp.maximum(found.r_hat, other.r_hat),
+        )
     between = np.std(series.mean(axis=1), ddof=1) / math.sqrt(len(series))
     errors = [found.standard_error, jnp.asarray(between)]
     if slow is not None and np.all(np.isfinite(series)) and np.ptp(slow) > 0:
@@ -259,6 +307,15 @@ def careful_estimate(series: np.ndarray, slow: np.ndarray | None = None) -> Esti
     error = jnp.nanmax(jnp.stack(errors))
     error = jnp.where(jnp.isfinite(found.standard_error), error, jnp.nan)
     return dataclasses.replace(found, standard_error=error)
+
+
+def _block(series: np.ndarray, noise: float) -> int:
+    """Draws of a block whose noise is no larger than the rest; 20 blocks a chain at the least."""
+    if not noise > 0 or not np.all(np.isfinite(series)):
+        return 1
+    longest = max(series.shape[1] // 20, 1)
+    rest = float(np.var(series)) - noise
+    return max(1, min(longest, math.ceil(noise / rest))) if rest > 0 else longest
 
 
 def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
@@ -280,11 +337,3 @@ def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
         if abs(float(early.value) - float(late.value)) <= 3 * error:
             break
     return begin, series[:, begin:]
-
-
-def thinning(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
-    """Steps a draw: where steps are cheap, the full energy of a draw takes a sixth of the time."""
-    if not isinstance(kernel, AbstractUnadjusted):
-        return 1
-    ratios = [x.empirical.size / x.batch_size for x in subsamplings(energy)]
-    return int(min(max(2 * max(ratios, default=1.0), 8), 1000))

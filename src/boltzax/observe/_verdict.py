@@ -80,7 +80,7 @@ class Evidence(eqx.Module):
         by_step: The coefficient at each.
         by_step_error: Its standard error.
         gap: `β (E(w*) - E_min)` in nats, `E_min` the localised minimum next to w*.
-            Of the energy that w* was trained on.
+            Of the energy that w* was trained on. The descent ends with its part of max_gradients.
         gap_chance: Probability of as large a mean gradient at w* if its expectation over the data
             were zero (None where the measure is no sample).
         sensitivity: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone decides, 1 and above where the
@@ -100,7 +100,14 @@ class Evidence(eqx.Module):
             units of the noise variance that it assumes: 1, or 1/c for c times a squared error.
         beta: Inverse temperature of the summed energy.
         scope: What the coefficient is of: which data, which weights.
-        gradients: Gradient evaluations of all chains, warm-up included.
+        gradients: What the estimate took, all of it, in gradients of the sampler: steps of all
+            chains, warm-up included, the energies of the draws, the descent from w*, the passes
+            over all data, the check of equilibrium. An energy counts as half a gradient; over all
+            data each counts as the minibatches that these would fill.
+        needed: About how many it would take for enough effective draws and an error of a fifth of
+            the value, from those there are; None where there are enough.
+        batches: Whether energies of draws are those of minibatches, w* on the same ones; their
+            noise is in the error bar, and is not in the heat capacity.
         rounding: Standard deviation of the rounding of `β (E - E(w*))`, in nats; it is in the error
             bar.
     """
@@ -130,6 +137,8 @@ class Evidence(eqx.Module):
     gradients: int
     scope: str = eqx.field(static=True)
     rounding: float = 0.0
+    needed: int | None = None
+    batches: bool = False
 
     @property
     def effective_beta(self) -> float | None:
@@ -161,7 +170,8 @@ class Evidence(eqx.Module):
         lines = [
             self.scope,
             f"r_hat {self.r_hat:.3f}, ess {self.ess:.0f}, burn-in {self.burn_in} draws a chain, "
-            f"{self.gradients} gradients",
+            f"{self.gradients} gradients"
+            + (", energies of draws from minibatches" if self.batches else ""),
             f"acceptance {self.acceptance:.2f}, divergent {100 * self.divergent:.1f}%",
             f"gap of w* {self.gap:.3g} nats{chance}, "
             f"sensitivity {self.sensitivity:.2f} ± {self.sensitivity_error:.2f}, "

@@ -67,6 +67,8 @@ def _statistics(trace: Trace) -> Dataset:
         "acceptance_rate": trace.acceptance,
         "diverging": trace.divergent,
     }
+    if trace.noise is not None:
+        names["energy_noise"] = trace.noise
     return _dataset(trace, names)
 
 

@@ -45,7 +45,11 @@ class AbstractGibbsDynamics(AbstractDynamics):
 
 
 class Chains(AbstractGibbsDynamics):
-    """Independent chains at one or many `beta`; leading axes `[*beta, chain]`."""
+    """Independent chains at one or many `beta`; leading axes `[*beta, chain]`.
+
+    With an `energy_key` the recorded energies are estimates (from minibatches, if the measure is
+    `Subsampled`), each with a key of its own draw and chain; `energy_noise` is recorded with them.
+    """
 
     pairs: ClassVar[tuple[str, ...]] = ()
 
@@ -53,6 +57,7 @@ class Chains(AbstractGibbsDynamics):
     kernel: AbstractKernel
     keep: bool = eqx.field(static=True)
     reduce: dict[str, AbstractReduction] = eqx.field(default_factory=dict)
+    energy_key: PRNGKeyArray | None = None
 
     def init(self, start, key, warmup):
         def one(beta, w, key):
@@ -79,15 +84,20 @@ class Chains(AbstractGibbsDynamics):
         return states, moves, sums, moved
 
     def record(self, state, draw):
-        def one(beta, pair, _):
+        def one(beta, pair, key):
             state, sums = pair
             gibbs = set_beta(self.gibbs, beta)
             w = self.kernel.position(state)
             sums = {n: each.update(sums[n], gibbs, w, draw) for n, each in self.reduce.items()}
-            return sums, read(gibbs, w, self.keep) | {"log_prior": gibbs.log_prior(w)}
+            if self.energy_key is None:
+                kept = read(gibbs, w, self.keep)
+            else:
+                kept = read_estimate(gibbs, w, self.keep, key)
+            return sums, kept | {"log_prior": gibbs.log_prior(w)}
 
         states, moves, sums, moved = state
-        sums, kept = self._over(one, (states, sums), None)
+        key = None if self.energy_key is None else jax.random.fold_in(self.energy_key, draw)
+        sums, kept = self._over(one, (states, sums), key)
         kept = kept | moves._asdict() | {"moved": moved}
         return (states, moves, sums, jnp.zeros_like(moved)), kept
 
@@ -122,4 +132,20 @@ def read(gibbs: Gibbs, w: PyTree, keep: bool) -> dict[str, PyTree]:
     """Energy, its variance given `w`, log-density; and `w` itself if it is to be kept."""
     moments = gibbs.moments(w)
     kept = {"energy": moments.energy, "energy_variance": moments.energy_variance}
+    return kept | {"w": w} if keep else kept
+
+
+def read_estimate(gibbs: Gibbs, w: PyTree, keep: bool, key: PRNGKeyArray) -> dict[str, PyTree]:
+    """The same for a plain energy, estimated: the mean of two independent estimates.
+
+    `energy_noise`, a quarter of their squared difference, is an unbiased estimate of the variance
+    of that mean given `w`.
+    """
+    first, second = (gibbs.energy_estimate(w, each) for each in jax.random.split(key))
+    energy = 0.5 * (first + second)
+    kept = {
+        "energy": energy,
+        "energy_variance": jnp.zeros_like(energy),
+        "energy_noise": 0.25 * (first - second) ** 2,
+    }
     return kept | {"w": w} if keep else kept

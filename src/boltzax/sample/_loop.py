@@ -175,6 +175,7 @@ def loop(
     note: Callable[[PyTree], str] = lambda record: "",
     rows: int | None = None,
     stop: Callable[[list[PyTree]], bool] | None = None,
+    warm: Callable[[PyTree], bool] | None = None,
     sink: AbstractSink | None = None,
     checkpoints: AbstractCheckpoints | None = None,
 ) -> tuple[PyTree, PyTree]:
@@ -185,7 +186,8 @@ def loop(
     and keyed by their number, so a run that was cut and resumed is the same to the last bit.
 
     The run proceeds in chunks of `rows` records; after each, `stop(chunks so far)` can end it, and
-    it is saved if `checkpoints` are given.
+    it is saved if `checkpoints` are given. In the warm-up `warm(state)` is asked instead, and can
+    end the warm-up before its time: the steps go on as the first after `warmup`.
 
     Raises:
         Interrupted: by Ctrl-C, once the chunk under way is done and saved; its `result` are the
@@ -229,6 +231,8 @@ def loop(
                     if progress:
                         bar.set_postfix_str(note(record))
                 begin += rows
+                if begin < warm_rows and warm is not None and warm(state):
+                    begin = warm_rows
                 if saver is not None:
                     saver.save(begin, state, kept)
                 bar.update(rows)

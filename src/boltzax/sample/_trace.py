@@ -40,6 +40,9 @@ class Trace(eqx.Module):
         reduced: Results of the reductions that ran inside the loop, by name.
         moved: Whether the kernel changed each leaf of the weights on the way to each draw; the last
             axis are the leaves in the order of their sorted paths.
+        noise: For energies that are estimates (from minibatches), an unbiased estimate of the
+            variance of each about the energy over all data; None for energies that are exact.
+            Means of such energies are unbiased, and the noise is in their error bars.
     """
 
     gibbs: Gibbs
@@ -53,6 +56,7 @@ class Trace(eqx.Module):
     gradients: Float[Array, "*beta chain draw"] | None = None
     reduced: dict[str, PyTree] = eqx.field(default_factory=dict)
     moved: Bool[Array, "*beta chain draw leaf"] | None = None
+    noise: Float[Array, "*beta chain draw"] | None = None
 
     @property
     def betas(self) -> Float[Array, "*beta"]:
@@ -109,6 +113,7 @@ class Trace(eqx.Module):
             self.status,
             bridges,
             moved=None if self.moved is None else self.moved[rows],
+            noise=None if self.noise is None else self.noise[rows],
         )
 
     @property

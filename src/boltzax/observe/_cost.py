@@ -1,0 +1,249 @@
+"""What a learning coefficient costs in gradients, and how its runs are laid out under a cap.
+
+The unit is a gradient of the sampler at one place: of a minibatch where the measure is `Subsampled`
+and the sampler takes minibatches, else over all data. With energies counted from that of w* it
+passes the model forward at w and at w*, and back at w. An energy passes forward at both, and counts
+as half; so does a step that reports no gradient. What is over all data counts as the minibatches
+that it would fill, `n / batch_size`.
+"""
+
+import dataclasses
+import math
+
+from ..compile import Gibbs
+from ..core import DeclarationError
+from ..declare import AbstractDataTerm, AbstractEnergy, subsamplings
+from ..sample import (
+    HMC,
+    NUTS,
+    AbstractGradientFree,
+    AbstractKernel,
+    AbstractUnadjusted,
+    MinibatchMALA,
+)
+
+ENERGY = 0.5
+"""An energy, in gradients over the same data."""
+
+LEAST = 400
+"""Draws a chain below which no run is ended for being precise enough."""
+
+WARMUP = 500
+"""Trajectories of warm-up of samplers with a Metropolis test, at most; twice that of others."""
+
+WARM = 0.3
+"""Part of a run's gradients that its warm-up may take."""
+
+SHARES = (0.4, 0.3, 0.15, 0.15)
+"""Parts of the runs' gradients for each step size: the first starts at w*, the third is seldom
+needed."""
+
+PRIOR_DRAWS = 32
+"""Draws of the localising prior whose median loss is taken."""
+
+DESCENT = 5
+"""Gradients over all data that a descent from w* must have at the least."""
+
+REST = 0.1
+"""Part of the cap for the descent from w*, and again for the check of equilibrium, at most."""
+
+CHUNKS = 24
+"""Pieces of a run after which its cost is looked at."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One run: steps of warm-up, steps between draws, draws of a chunk, the most draws."""
+
+    warmup: int
+    thin: int
+    rows: int
+    most: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What everything costs.
+
+    Args:
+        chains: Number of chains.
+        whole: Gradients of the sampler that one over all data counts as.
+        trained: The same over the data that w* was trained on.
+        batches: Whether energies of draws are estimated from minibatches.
+        exact: Whether the sampler has a Metropolis test.
+        step: Gradients of a step after the warm-up, at most (1 for a sampler not known here: what
+            it reports is counted).
+        warm: The same in warm-up.
+        typical: Gradients of a step of warm-up as a rule.
+        cap: The most gradients.
+    """
+
+    chains: int
+    whole: float
+    trained: float
+    batches: bool
+    exact: bool
+    step: float
+    warm: float
+    typical: float
+    cap: int
+
+    @property
+    def energy(self) -> float:
+        """The energy of a draw: over all data, or two estimates."""
+        return 2 * ENERGY if self.batches else ENERGY * self.whole
+
+    @property
+    def thin(self) -> int:
+        """Steps a draw: its energy takes a fifth of the time, or less where steps are long."""
+        if self.exact:
+            return 1
+        return 4 if self.batches else int(min(max(4 * self.energy, 8), 1000))
+
+    @property
+    def begin(self) -> float:
+        """Start of a run, and the look at its rounding."""
+        return 2.0 * self.chains + 8 * ENERGY * (1 + self.chains)
+
+    @property
+    def fixed(self) -> float:
+        """All that is evaluated once, whatever the runs: five passes over data or so."""
+        prior = PRIOR_DRAWS * ENERGY * (1.0 if self.batches else self.whole)
+        return 2 * self.whole + 3 * self.trained + prior
+
+    @property
+    def descent(self) -> float:
+        """What is kept for the descent from w*, for its 200 iterations at most."""
+        return max(DESCENT * self.trained, min(REST * self.cap, 400 * self.trained))
+
+    @property
+    def runs(self) -> float:
+        """What is left for the runs; a tenth of the cap is kept for the check of equilibrium."""
+        check = min(REST * self.cap, 40_000 * self.check)
+        return self.cap - self.fixed - self.descent - check
+
+    @property
+    def check(self) -> float:
+        """A draw in the check of equilibrium."""
+        return 1.0 if self.batches else self.whole
+
+    @property
+    def least(self) -> float:
+        """The shortest run that gives numbers at all."""
+        return self.begin + 4 * self.chains * (self.warm + self.thin * self.step + self.energy)
+
+    def parts(self) -> list[float]:
+        """Gradients for each of the runs, at most."""
+        return [self.runs] if self.exact else [share * self.runs for share in SHARES]
+
+    def layout(self, allowed: float, tuned: bool) -> Layout:
+        """A run within so many gradients; `tuned` is whether it begins at a step that was tuned."""
+        left = allowed - self.begin
+        row = self.chains * (self.thin * self.step + self.energy)
+        rows = max(1, min(25, int(left / (CHUNKS * row))))
+        warm = min(self.typical, self.step) if tuned else self.typical
+        warmup = int(WARM * left / (self.chains * warm))
+        warmup = max(4, min(warmup, WARMUP if self.exact else 2 * WARMUP))
+        cheapest = min(self.step, 1.0)
+        most = int(left / (self.chains * (self.thin * cheapest + self.energy)))
+        return Layout(warmup, self.thin, rows, max(most, 4))
+
+    def spent(self, reported: float, steps: int, draws: int) -> float:
+        """A run's gradients: those of all its steps and draws, over all chains."""
+        steps_cost = max(reported, ENERGY * self.chains * steps)
+        return self.begin + steps_cost + self.chains * draws * self.energy
+
+
+def cost_of(
+    energy: AbstractEnergy,
+    gibbs: Gibbs,
+    trained_on: AbstractEnergy,
+    kernel: AbstractKernel,
+    chains: int,
+    cap: int,
+) -> Cost:
+    """The cost of everything; energies come from minibatches where all data would be too dear.
+
+    That is where the second run could not have `LEAST` draws a chain with energies over all data.
+
+    Args:
+        energy: As declared.
+        gibbs: Its localised posterior.
+        trained_on: The energy that w* was trained on.
+        kernel: The sampler.
+        chains: Number of chains.
+        cap: The most gradients, over all chains.
+
+    Raises:
+        DeclarationError: A cap that does not allow the shortest runs.
+    """
+    exact = not isinstance(kernel, AbstractUnadjusted)
+    ratios = [x.empirical.size / x.batch_size for x in subsamplings(energy)]
+    whole = 1.0 if exact else max(ratios, default=1.0)
+    trained = whole * max(_nodes(trained_on) / max(_nodes(energy), 1), 1.0)
+    step, warm, typical = _steps(kernel)
+    cost = Cost(chains, whole, trained, False, exact, step, warm, typical, cap)
+    if whole > 1:
+        second = (1 - WARM) * SHARES[1] * cost.runs
+        dear = second < LEAST * chains * (cost.thin * step + cost.energy)
+        cost = dataclasses.replace(cost, batches=dear)
+    if min(cost.parts()[:2]) < cost.least:
+        raise DeclarationError(
+            "max_gradients",
+            got=f"{cap}, over {chains} chains",
+            expected=f"at least {_least_cap(cost)}, for the shortest runs and a descent from w*, "
+            f"where a step takes {warm:g} gradients or less and a pass over all data counts as "
+            f"{whole:g}",
+            mend="raise it, or take larger batches, or shorter trajectories (max_steps of HMC)",
+        )
+    return cost
+
+
+def growth(value: float, error: float, ess: float, r_hat: float, chains: int) -> float:
+    """How many times longer the runs should be for an estimate that can be used.
+
+    From the effective draws, of which 30 a chain are wanted, and from the error, of which a fifth
+    of the value is allowed, as if they went on as they did.
+    """
+    wanted = [1.0, 30 * chains / max(ess, 1.0) if math.isfinite(ess) else 30.0 * chains]
+    if value and math.isfinite(error):
+        wanted.append((error / (0.2 * abs(value))) ** 2)
+    if not r_hat <= 1.05:
+        wanted.append(2.0)
+    return max(wanted)
+
+
+def _least_cap(cost: Cost) -> int:
+    """The smallest cap that is not refused, to two digits."""
+    cap = cost.cap
+    while min(dataclasses.replace(cost, cap=cap).parts()[:2]) < cost.least:
+        cap = math.ceil(1.05 * cap)
+    return rounded_up(cap)
+
+
+def rounded_up(number: float) -> int:
+    """To two digits, upwards."""
+    unit = 10 ** max(math.floor(math.log10(max(number, 1.0))) - 1, 0)
+    return int(math.ceil(number / unit) * unit)
+
+
+def _nodes(energy: AbstractEnergy) -> int:
+    """Data, or nodes, over all terms."""
+    terms = [term for _, term in energy.terms() if isinstance(term, AbstractDataTerm)]
+    return sum(term.measure.nodes()[1].shape[0] for term in terms)
+
+
+def _steps(kernel: AbstractKernel) -> tuple[float, float, float]:
+    """Gradients of a step: at most after and in the warm-up, and as a rule in the warm-up."""
+    if isinstance(kernel, AbstractGradientFree):
+        return ENERGY, ENERGY, ENERGY
+    if isinstance(kernel, HMC):
+        return float(kernel.max_steps), float(kernel.max_steps), min(8.0, kernel.max_steps)
+    if isinstance(kernel, NUTS):
+        longest = 2.0**kernel.max_tree_depth - 1
+        return longest, longest, min(8.0, longest)
+    if isinstance(kernel, MinibatchMALA):
+        return 2.0 + kernel.parts, 2.0 + kernel.parts, 2.0 + kernel.parts
+    if isinstance(kernel, AbstractUnadjusted) and kernel.step_size is None:
+        return 1.0, 3.0, 3.0
+    return 1.0, 1.0, 1.0
