@@ -265,7 +265,7 @@ def _triangle(
     """
     count = len(weights)
     size = share(count, together)
-    triangle = None
+    triangle: np.ndarray | None = None
     for begin in range(0, count, size):
 
         def cut(leaf: Array, begin: int = begin) -> Array:
@@ -275,7 +275,7 @@ def _triangle(
         rows = table(jax.tree.map(cut, data))
         rows *= root[:, None]
         triangle = rows if triangle is None else np.concatenate([triangle, rows])
-        triangle = np.linalg.qr(triangle, mode="r")
+        triangle = np.asarray(np.linalg.qr(triangle, mode="r"))
     assert triangle is not None
     return triangle
 

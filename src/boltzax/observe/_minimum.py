@@ -1,5 +1,7 @@
 """Whether w* is a minimum of the loss, up to the noise of the data."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -68,7 +70,8 @@ def _descend(
         where = jax.tree.map(lambda a, b: jnp.where(better, a, b), w, where)
         w = optax.apply_updates(w, updates)
         still = jnp.where(value < best - STILL, 0, still + 1)
-        taken += state[-1].info.num_linesearch_steps
+        line: Any = state
+        taken += line[-1].info.num_linesearch_steps
         return w, state, jnp.minimum(value, best), where, defined, count + 1, taken, still
 
     def go_on(carry):
