@@ -11,6 +11,7 @@ from ._memory import map_within as map_within
 from ._memory import share as share
 from ._memory import stored_bytes as stored_bytes
 from ._memory import working_bytes as working_bytes
+from ._model_errors import model_errors as model_errors
 from ._names import exported as exported
 from ._outcome import POWER as POWER
 from ._outcome import POWER_QUANTILE as POWER_QUANTILE

@@ -1,11 +1,18 @@
 """What can be looked at now, and what is being traced by `jax.jit`, `jax.vmap` or `jax.grad`."""
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ._errors import DeclarationError
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def known(*trees: PyTree) -> bool:
@@ -18,13 +25,24 @@ def refuted(condition: PyTree) -> bool:
     return known(condition) and not bool(jnp.all(jnp.asarray(condition)))
 
 
-eager = jax.ensure_compile_time_eval()
-"""Decorator of functions that look at values.
+def eager(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorator of functions that look at values.
 
-Under `jax.jit` a jnp operation on a constant gives a tracer too, whose value cannot be looked at.
-In a decorated function operations on known values are done at once; values that depend on a traced
-argument stay tracers.
-"""
+    Under `jax.jit` a jnp operation on a constant gives a tracer too, whose value cannot be looked
+    at. In a decorated function operations on known values are done at once; values that depend on a
+    traced argument stay tracers. Outside `jax.jit` nothing is changed, for there JAX would also do
+    at once what a model does with constants alone while it is traced: `eqx.error_if` of one message
+    would raise it.
+    """
+
+    @functools.wraps(fn)
+    def looking(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        if known(jnp.zeros(()) + 1):
+            return fn(*args, **kwargs)
+        with jax.ensure_compile_time_eval():
+            return fn(*args, **kwargs)
+
+    return looking
 
 
 def check_on_host(verb: str, arguments: dict[str, PyTree]) -> None:

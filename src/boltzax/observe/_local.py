@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, Status, check_on_host, weights_of
+from ..core import DeclarationError, Estimate, Status, check_on_host, model_errors, weights_of
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
@@ -85,6 +85,7 @@ class LocalLearningCoefficient(AbstractDrawn):
         return f"{value:.5g} ± {error:.2g}, {name}\n  {self.evidence!r}"
 
 
+@model_errors("in bx.local_learning_coefficient")
 def local_learning_coefficient(
     energy: AbstractEnergy,
     *,
@@ -138,7 +139,8 @@ def local_learning_coefficient(
         A `LocalLearningCoefficient`; ask `.usable` before using `.estimate`.
 
     Raises:
-        DeclarationError: Wrong arguments; a cap too small for the shortest runs.
+        DeclarationError: Wrong arguments; a cap too small for the shortest runs; or an error that
+            the model raises at some weights.
     """
     check_on_host("local_learning_coefficient", {"energy": energy, "key": key})
     _check(energy, localisation, tolerance, max_gradients, chains, kernel)

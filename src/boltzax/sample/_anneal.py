@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, UnitPotential, Weights, check_betas, lower_units
-from ..core import DeclarationError, Estimate, Status, check_on_host
+from ..core import DeclarationError, Estimate, Status, check_on_host, model_errors
 from ._dynamics import over_chains
 from ._exact import exact_ladder, is_exact, refuse_exact
 from ._interrupt import Interrupted
@@ -39,6 +39,7 @@ from ._unit_moves import UnitMoves
 Route = Literal["replica_exchange", "smc"]
 
 
+@model_errors("in bx.anneal")
 def anneal(
     gibbs: Gibbs,
     betas: Array | np.ndarray | list[float] | tuple[float, ...],
@@ -97,7 +98,7 @@ def anneal(
         whole ladder is in `trace.bridges` and serves the free energy.
 
     Raises:
-        DeclarationError: Wrong arguments.
+        DeclarationError: Wrong arguments; or an error that the model raises at some weights.
         RunError: Unless `throw=False`, if a chain failed or the ladder lags: chains that started
             cold disagree with those that started hot (split r_hat of the energy above 1.05), no
             replica of any chain made a round trip from the coldest level to the prior and back, or

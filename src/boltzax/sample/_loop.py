@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
+from ..core import model_errors
 from ._dynamics import AbstractDynamics
 from ._interrupt import Interrupted, listening
 
@@ -222,7 +223,8 @@ def loop(
         while not (finished or listener.asked):
             fixed = (dynamics, key_run, jnp.asarray(begin))
             try:
-                state, record = _advance(fixed, state, rows, thin, warmup, warm_rows, split)
+                with model_errors(_when(begin, rows, plan)):
+                    state, record = _advance(fixed, state, rows, thin, warmup, warm_rows, split)
                 kept = None
                 if begin >= warm_rows:
                     record = to_host(record)
@@ -243,6 +245,12 @@ def loop(
     if not finished:
         raise _interrupted(state, parts, draws)
     return state, jax.tree.map(jnp.asarray, _stack(parts, draws))
+
+
+def _when(begin: int, rows: int, plan: Plan) -> str:
+    first = begin - plan.warm_rows
+    last = min(first + rows, plan.draws)
+    return "during the warm-up" if last <= 0 else f"between draws {max(first, 0)} and {last}"
 
 
 def _interrupted(state: PyTree, parts: list[PyTree], draws: int) -> KeyboardInterrupt:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, Estimate, Status, check_on_host
+from ..core import DeclarationError, Estimate, Status, check_on_host, model_errors
 from ._dynamics import Chains, over_chains
 from ._exact import exact_draws, is_exact, refuse_exact
 from ._interrupt import Interrupted
@@ -23,6 +23,7 @@ from ._unadjusted import AbstractUnadjusted
 from ._virial import in_equilibrium
 
 
+@model_errors("in bx.sample")
 def sample(
     gibbs: Gibbs,
     kernel: AbstractKernel | None = None,
@@ -63,7 +64,7 @@ def sample(
         A `Trace` with axes `[*beta, chain, draw]`.
 
     Raises:
-        DeclarationError: Wrong arguments.
+        DeclarationError: Wrong arguments; or an error that the model raises at some weights.
         RunError: A failed run.
     """
     check_on_host("sample", {"gibbs": gibbs, "key": key, "start": start})

@@ -1,0 +1,56 @@
+"""Errors that a model raises while it is computed, said as what they are."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+
+from ._errors import DeclarationError
+
+
+@contextlib.contextmanager
+def model_errors(when: str) -> Iterator[None]:
+    """Say that a model raised an error, and when: a context, or a decorator of a verb.
+
+    A compiled program can raise by `eqx.error_if`, as solvers of diffrax, optimistix and lineax do
+    with `throw=True`, or in a function of the host (`jax.pure_callback`). A chain visits weights
+    that training never sees, so one failed solution would end the run of all chains.
+
+    Args:
+        when: What was being done, e.g. "in bx.sample".
+
+    Raises:
+        DeclarationError: in place of such an error. Others go on as they are.
+    """
+    try:
+        yield
+    except (eqx.EquinoxRuntimeError, jax.errors.JaxRuntimeError) as error:
+        said = _said(str(error))
+        if said is None:
+            raise
+        raise DeclarationError(
+            "model",
+            got=f"an error that the model raised {when}: {said}",
+            expected="a model that is defined at all weights, if by a number that is not finite",
+            mend="give infinity where it fails, and the weights are rejected: for diffrax "
+            "`sol = diffeqsolve(..., throw=False)` and "
+            "`jnp.where(sol.result == diffrax.RESULTS.successful, sol.ys[-1], jnp.inf)`; instead "
+            "of `eqx.error_if(x, bad, ...)` use `jnp.where(bad, jnp.inf, x)`; or narrow the prior",
+        ) from error
+
+
+def _said(text: str) -> str | None:
+    """The message of an error raised inside a compiled program by its author; None for others."""
+    equinox = re.search(r"EquinoxRuntimeError: (.*?)(?:\n\s*\n|\n-----|\Z)", text, re.DOTALL)
+    if equinox:
+        return _short(equinox[1])
+    if "Callback error" not in text:
+        return None
+    lines = re.findall(r"^(?!Traceback|INTERNAL)(\w[\w.]*(?:: .*)?)$", text, re.MULTILINE)
+    return _short(lines[0]) if lines else "an error in a function of the host"
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:300]
