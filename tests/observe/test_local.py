@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.observe._minimum import descend, gradient_chance
+from boltzax.observe._minimum import descend, gradient_test
 from boltzax.observe._runs import Run, _settled, careful_estimate, extrapolated
 from boltzax.sample import Trace
 
@@ -63,6 +63,7 @@ def test_regression_at_the_truth_is_exact_and_usable(at_the_truth):
     assert float(result.estimate.standard_error) < 0.05 * truth
 
 
+@pytest.mark.slow
 def test_the_minimum_is_found(at_the_truth):
     result, _ = at_the_truth
     _, x, y = regression()
@@ -120,6 +121,7 @@ def test_weights_can_be_restricted():
     assert abs(float(result.estimate.z_score(truth))) < 4
 
 
+@pytest.mark.slow
 def test_far_from_a_minimum_is_not_usable():
     energy, _, _ = regression(shift=0.3)
     result = bx.local_learning_coefficient(energy, key=KEY, tolerance=0.1, max_gradients=50_000)
@@ -165,6 +167,7 @@ def test_a_spent_budget_is_said():
     )
 
 
+@pytest.mark.slow
 def test_chances_of_the_gradient_are_uniform_at_the_truth_and_small_off_it():
     """Kolmogorov-Smirnov over 40 data sets at level 1e-3; off the truth all are below 0.01."""
     from scipy import stats
@@ -174,7 +177,7 @@ def test_chances_of_the_gradient_are_uniform_at_the_truth_and_small_off_it():
         for chances, shift in ((at, 0.0), (off, 0.2)):
             energy, _, _ = regression(shift, seed=seed)
             gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
-            chances.append(gradient_chance(energy, gibbs, jax.random.key(seed), trials=500))
+            chances.append(gradient_test(energy, gibbs, jax.random.key(seed), trials=500).chance)
     assert stats.kstest(at, "uniform").pvalue > 1e-3, at
     assert max(off) < 0.01
 

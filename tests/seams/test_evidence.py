@@ -82,6 +82,7 @@ def labelled(rng, classes):
     return rng.integers(0, classes, 90), rng.normal(size=(90, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integers", "one-hot", "binary", "squared", "scaled"])
 def test_the_best_constant_is_that_of_the_labels(kind):
     """Entropy of the label counts, or the variance of the labels; a factor goes along."""
@@ -120,6 +121,7 @@ def evidence(**changes) -> bx.Evidence:
     good = {
         "acceptance": 0.8, "divergent": 0.0, "r_hat": 1.0, "ess": 2000.0, "burn_in": 0,
         "steps": (), "by_step": (), "by_step_error": (), "gap": 0.0, "gap_chance": 0.5,
+        "gap_seen": 0.1,
         "sensitivity": 0.1, "sensitivity_error": 0.01, "virial": 0.0, "virial_error": 0.05,
         "heat_capacity": 1.5, "heat_capacity_error": 0.05, "loss": 0.5, "loss_of_draws": 0.51,
         "loss_of_prior": 3.0, "loss_of_constant": 1.0, "residual_variance": 1.0, "beta": 0.2,
@@ -136,7 +138,7 @@ def judged(value=1.5, error=0.03, stuck=False, given=False, part=1.0, **changes)
 
 
 MISSING = (
-    "divergent r_hat ess gap gap_chance sensitivity sensitivity_error virial virial_error "
+    "divergent r_hat ess gap gap_chance gap_seen sensitivity sensitivity_error virial virial_error "
     "heat_capacity loss loss_of_draws loss_of_prior"
 ).split()
 
@@ -144,7 +146,9 @@ MISSING = (
 def test_nothing_speaks_against_good_evidence():
     assert judged() == bx.Verdict.usable
     # what was not looked for is not held against it
-    assert judged(gap_chance=None, virial=None, virial_error=None) == bx.Verdict.usable
+    assert (
+        judged(gap_chance=None, gap_seen=None, virial=None, virial_error=None) == bx.Verdict.usable
+    )
 
 
 @pytest.mark.parametrize("name", MISSING)
@@ -159,6 +163,10 @@ def test_a_number_that_is_missing_speaks_against_the_estimate(name):
         ({"error": math.nan}, bx.Verdict.imprecise),
         ({"virial": -0.3}, bx.Verdict.not_in_equilibrium),
         ({"gap": 1.0, "gap_chance": 0.001}, bx.Verdict.not_a_minimum),
+        # a large gap is put down to noise only by a test that would have seen it otherwise
+        ({"gap": 1.0, "gap_seen": 1.4}, bx.Verdict.few_data),
+        ({"gap": 1.0, "gap_seen": 0.7}, bx.Verdict.usable),
+        ({"gap": 0.5, "gap_seen": 1.4}, bx.Verdict.usable),
         ({"value": -1.0}, bx.Verdict.not_a_minimum),
         ({"loss_of_draws": 2.9}, bx.Verdict.melted),
         # the transformer of 256 weights that was called usable: C is 0.45 λ̂, the share 0.54
@@ -257,6 +265,7 @@ def saturating(model, x):
     return 1 - jnp.exp(-20.0 * jnp.sum(model.params**2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mass", [5.0, 1e4], ids=["melted", "cold"])
 def test_a_posterior_that_knows_nothing_is_said_to_be_melted(mass):
     """Four weights, a narrow well in a plateau: λ̂ is β n where the plateau wins, else about 2."""

@@ -3,11 +3,14 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import boltzax as bx
 from boltzax import meanfield as mf
 from boltzax.core import Outcome
+from boltzax.observe._minimum import SIGNIFICANCE, _flipped, _seen
+from boltzax.sample._anneal import _agreement
 
 KEY = jax.random.key(0)
 
@@ -27,6 +30,7 @@ def neurons(count, shift, seed):
     return {"params": mean + jax.random.normal(jax.random.key(seed), (count, 2))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, -0.95])
 def test_few_neurons_neither_agree_nor_are_believed(solved, shift):
     """The prior's neurons (shift -.95) and the right ones: at 12 no word, at 3,000 the truth."""
@@ -39,6 +43,7 @@ def test_few_neurons_neither_agree_nor_are_believed(solved, shift):
     assert many.outcome == (Outcome.agree if shift == 0 else Outcome.disagree), many
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", [mf.energy_distance, mf.kernel_distance])
 def test_a_detectable_distance_is_detected(distance):
     """Shifted Gaussians whose distance is the detectable one are seen in 95% of pairs."""
@@ -114,6 +119,7 @@ def law(satisfactions, models):
     )
 
 
+@pytest.mark.slow
 def test_few_systems_do_not_obey_a_law(satisfactions):
     """At 150 (45 that solve) no word in favour, at 2,000 the truth either way."""
     few = law(satisfactions, systems(1, 150))
@@ -131,3 +137,70 @@ def test_a_detectable_deviation_from_the_law_is_seen(satisfactions):
     assert sum(each.p_value < 0.01 for each in found) > 5, [e.p_value for e in found]
     below = [law(satisfactions, systems(s, 2000, typical.detectable / 4)) for s in range(30, 34)]
     assert sum(each.p_value < 0.01 for each in below) <= 3  # and is no larger than it must be
+
+
+@pytest.mark.parametrize("dim", [1, 20])
+def test_the_gradient_that_would_be_seen_is_seen(dim):
+    """Of data with just that mean 87% or more are seen; 4 s.e. of 400 trials below 0.95 or less.
+
+    The noise of 32 blocks stands for all noise, so that the power is .89 to .96 and not .95.
+    """
+    rng = np.random.default_rng(dim)
+    signs = rng.choice([-1.0, 1.0], size=(500, 32))
+    scale = np.exp(rng.normal(size=dim))
+    hits = []
+    for _ in range(20):
+        gradients = scale * (rng.normal(size=(32, dim)) + 0.2)
+        shift = _seen(gradients @ gradients.T, signs) * gradients.mean(axis=0)
+        for factor in (1.0, 0.4):
+            for _ in range(20):
+                other = scale * rng.normal(size=(32, dim)) + factor * shift
+                gram = other @ other.T
+                above = _flipped(gram, signs) >= gram.sum() - np.trace(gram)
+                hits.append((factor, (1 + above.sum()) / 501 <= SIGNIFICANCE))
+    assert np.mean([hit for factor, hit in hits if factor == 1.0]) > 0.85
+    # and it is not a bound far too large: at 0.4 of it most are not
+    assert np.mean([hit for factor, hit in hits if factor < 1.0]) < 0.6
+
+
+@pytest.mark.slow
+def test_a_gap_is_put_down_to_noise_only_where_a_fault_would_be_seen():
+    """40 data, a model that is half trained: the test has no power, and the verdict says so."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(40, 1))
+    y = x + 6.0 * rng.normal(size=(40, 1))
+    off = np.linalg.lstsq(x, y, rcond=None)[0] + 0.2
+    model = bx.models.Function(lambda w, x: x @ w, jnp.asarray(off))
+    energy = bx.SquaredError(model, bx.Empirical((x, y)))
+    found = bx.local_learning_coefficient(
+        energy, key=KEY, kernel=bx.RandomWalk(), max_gradients=40_000, localisation=0.1
+    )
+    evidence = found.evidence
+    assert evidence.gap_chance > 0.01 and evidence.gap > 0.5 * abs(float(found.estimate.value))
+    assert evidence.gap_seen > evidence.gap and found.verdict == bx.Verdict.few_data
+
+
+def gamma_pass(count, rng, lag=1.0):
+    """Exact draws of `π e^{-βE}` with `E ~ Gamma(2, rate 1 + β)`; energies of a lag are off."""
+    betas = np.array([0.0, 1.0, 3.0, 9.0])
+    energy = rng.gamma(2.0, 1 / (1 + betas[:, None, None]), size=(4, 4, count))
+    energy[1:] *= lag
+    step = np.diff(betas)[:, None, None]
+    parts = {"energy": energy, "up": step * energy[:-1], "down": step * energy[1:]}
+    return {name: jnp.asarray(part) for name, part in parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("count", "lag", "status"),
+    [
+        (500, 1.0, bx.Status.successful),
+        (500, 1.5, bx.Status.lagging),
+        # alike, but two nats would not have been seen
+        (4, 1.0, bx.Status.few_particles),
+        (4, 1.1, bx.Status.few_particles),
+    ],
+)
+def test_passes_of_few_particles_do_not_agree(count, lag, status):
+    """False alarms: below 1e-3 for each of the eight comparisons, at 4 standard errors."""
+    rng = np.random.default_rng(5)
+    assert _agreement(gamma_pass(count, rng), gamma_pass(count, rng, lag)) == status

@@ -47,6 +47,11 @@ class Status(eqx.Enumeration):
         "The ladder lags behind equilibrium: forward and reverse passes disagree, or no replica "
         "travelled from the prior to the coldest level and back. Draw more or refine the ladder."
     )
+    few_particles = (
+        "Too few particles to tell whether the ladder lags behind equilibrium: two nats between "
+        "the free energies of the forward and the reverse pass would not have been seen. Raise "
+        "`draws` or `chains`."
+    )
     metastable = (
         "The free energy of the ladder lies above an upper bound by more than the errors of both: "
         "the run missed a region of the weights that counts (a first-order transition). Run the "

@@ -4,6 +4,7 @@ import math
 
 from ..core import Estimate
 from ..sample import MOST_ROUNDING
+from ._minimum import SIGNIFICANCE
 from ._verdict import Evidence, Verdict
 
 MELTED, SOFT = 0.5, 0.1
@@ -11,6 +12,9 @@ MELTED, SOFT = 0.5, 0.1
 where the heat capacity says so too (`C < λ̂/2`). Small transformers have a share of 0.2 to 0.5 and
 `C` of 0.3 to 0.5 λ̂ where their draws are hardly better than chance, and at 30 times that beta a
 share of 0.01 to 0.03 and `C` of 1.2 to 1.3 λ̂."""
+
+MOST_GAP = 0.5
+"""Part of λ̂ above which a gap needs a test that can tell it from noise."""
 
 
 def judge_local(
@@ -58,9 +62,11 @@ def judge_local(
     if out_of_equilibrium(evidence, error):
         return Verdict.not_in_equilibrium
     matters = part * evidence.gap > max(0.05 * abs(value), 2 * error)
-    by_noise = evidence.gap_chance is not None and evidence.gap_chance > 0.01
+    by_noise = evidence.gap_chance is not None and evidence.gap_chance > SIGNIFICANCE
     if (matters and not by_noise) or (not given and value < -3 * error):
         return Verdict.not_a_minimum
+    if matters and powerless(evidence, value, part):
+        return Verdict.few_data
     if evidence.sensitivity > 0.5 + evidence.sensitivity_error:
         return Verdict.localisation_dominates
     if melted(evidence, value):
@@ -75,6 +81,7 @@ def _incomplete(evidence: Evidence) -> bool:
     wanted = (
         evidence.gap,
         evidence.gap_chance,
+        evidence.gap_seen,
         evidence.sensitivity,
         evidence.sensitivity_error,
         evidence.virial,
@@ -85,6 +92,18 @@ def _incomplete(evidence: Evidence) -> bool:
     )
     missing = math.isnan(evidence.loss_of_prior)  # it may be infinite
     return missing or not all(math.isfinite(each) for each in wanted if each is not None)
+
+
+def powerless(evidence: Evidence, value: float, part: float) -> bool:
+    """Whether w* may be half trained for all that the test of its gradient can tell.
+
+    The gap is what λ̂ would gain at the minimum. Below half of λ̂ it is left to the reader; above, it
+    is put down to noise only if the test would have seen as large a gap that is none.
+    """
+    if evidence.gap_seen is None:
+        return False
+    large = MOST_GAP * abs(value)
+    return part * evidence.gap > large and not part * evidence.gap_seen <= large
 
 
 def out_of_equilibrium(evidence: Evidence, error: float) -> bool:

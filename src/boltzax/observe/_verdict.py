@@ -47,6 +47,11 @@ class Verdict(eqx.Enumeration):
         "lower energies than at w*. Train on, or pass the weights the descent ended at. For other "
         "data than w* was trained on, pass `trained_on`."
     )
+    few_data = (
+        "w* lies above the minimum by much of the estimate, and the test of its gradient against "
+        "the noise of the data cannot tell which of the two explains it: the data are too few, or "
+        "a few of them weigh too much. Train w* to the minimum of these data, or use more data."
+    )
     undecided = (
         "Whether w* is a minimum, or whether the localisation decides, cannot be told: a part of "
         "the evidence is not a number. Look for a gradient of the loss that is not finite."
@@ -83,6 +88,8 @@ class Evidence(eqx.Module):
             Of the energy that w* was trained on. The descent ends with its part of max_gradients.
         gap_chance: Probability of as large a mean gradient at w* if its expectation over the data
             were zero (None where the measure is no sample).
+        gap_seen: The gap of a mean gradient in the same direction that the test of `gap_chance`
+            would have seen with probability 0.95, in nats (None where the measure is no sample).
         sensitivity: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone decides, 1 and above where the
             localisation does.
         sensitivity_error: Its standard error.
@@ -122,6 +129,7 @@ class Evidence(eqx.Module):
     by_step_error: tuple[float, ...]
     gap: float
     gap_chance: float | None
+    gap_seen: float | None
     sensitivity: float
     sensitivity_error: float
     virial: float | None
@@ -150,7 +158,9 @@ class Evidence(eqx.Module):
         return None if self.residual_variance is None else self.beta * self.residual_variance
 
     def __repr__(self) -> str:
-        chance = "" if self.gap_chance is None else f" (chance {self.gap_chance:.2g})"
+        chance = ""
+        if self.gap_chance is not None and self.gap_seen is not None:
+            chance = f" (chance {self.gap_chance:.2g}, {self.gap_seen:.2g} would have been seen)"
         losses = [
             f"w* {self.loss:.4g}, draws {self.loss_of_draws:.4g}",
             f"localising Gaussian alone {self.loss_of_prior:.4g}",

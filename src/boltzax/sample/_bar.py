@@ -8,28 +8,39 @@ from ._trace import Bridges
 
 
 def bar_series(bridges: Bridges) -> Float[Array, "level chain draw"]:
+    """A series of the draws of a ladder whose mean is `F(β_k)` (see `free_energies`)."""
+    return free_energies(bridges.up, bridges.down)
+
+
+def free_energies(
+    up: Float[Array, "pair chain draw"], down: Float[Array, "pair chain draw"]
+) -> Float[Array, "level chain draw"]:
     """A series whose mean is `F(β_k)` by Bennett's ratio and whose spread is its error.
 
     Around the solution `Δ_k` of `⟨f(up - Δ)⟩ = ⟨f(Δ - down)⟩`, `f(x) = 1/(1+e^x)`, the estimate
     moves by `(f(Δ - down_t) - f(up_t - Δ)) / D` a draw, `D` the derivative.
+
+    Args:
+        up: `U(w, β_{k+1}) - U(w, β_k)` of draws at `β_k`, nats.
+        down: The same of draws at `β_{k+1}`.
     """
-    up, down = np.asarray(bridges.up, float), np.asarray(bridges.down, float)
-    pairs = up.shape[0]
-    low = np.minimum(up.min(axis=(1, 2)), down.min(axis=(1, 2))) - 1.0
-    high = np.maximum(up.max(axis=(1, 2)), down.max(axis=(1, 2))) + 1.0
+    there, back = np.asarray(up, float), np.asarray(down, float)
+    pairs = there.shape[0]
+    low = np.minimum(there.min(axis=(1, 2)), back.min(axis=(1, 2))) - 1.0
+    high = np.maximum(there.max(axis=(1, 2)), back.max(axis=(1, 2))) + 1.0
     for _ in range(200):
         middle = 0.5 * (low + high)
-        gap = _gap(up, down, middle)
+        gap = _gap(there, back, middle)
         low, high = np.where(gap < 0, middle, low), np.where(gap < 0, high, middle)
     delta = (0.5 * (low + high)).reshape(pairs, 1, 1)
-    forward, backward = _fermi(up - delta), _fermi(delta - down)
+    forward, backward = _fermi(there - delta), _fermi(delta - back)
     slope = (forward * (1 - forward) + backward * (1 - backward)).mean(axis=(1, 2), keepdims=True)
     # levels that do not overlap have a slope of zero: their error is then huge, not missing
     moves = (backward - forward) / np.maximum(slope, 1e-12)
     steps = delta + moves
-    zero = np.zeros((1, *up.shape[1:]))
+    zero = np.zeros((1, *there.shape[1:]))
     series = np.concatenate([zero, np.cumsum(steps, axis=0)])
-    return jnp.asarray(series, bridges.up.dtype)
+    return jnp.asarray(series, up.dtype)
 
 
 def _gap(up: np.ndarray, down: np.ndarray, delta: np.ndarray) -> np.ndarray:
