@@ -36,8 +36,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """The slow tests."""
+    """The slow tests, as fast as XLA makes them (the quick ones are compiled without it)."""
     install(session, "-e", ".[dev]")
+    session.env["XLA_FLAGS"] = "--xla_backend_optimization_level=3"
     run(session, "pytest", "-m", "slow", *session.posargs)
 
 

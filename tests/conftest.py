@@ -1,10 +1,15 @@
 """What every test runs under: float64, and hypothesis without surprises."""
 
+import gc
 import os
+
+# most of the time of tests goes into compiling programs that run once
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import hypothesis
 import jax
 import matplotlib
+import pytest
 
 # one cache of compiled programs a process: two that write and read the same file can crash
 if "JAX_COMPILATION_CACHE_DIR" in os.environ and "PYTEST_XDIST_WORKER" in os.environ:
@@ -24,3 +29,21 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500)
 hypothesis.settings.load_profile("ci")
+
+
+MOST_MAPS = 15_000
+"""Compiled programs hold maps of memory; Linux grants a process 65,530, and without one it dies."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs():
+    """Forget compiled programs between modules where they have become many."""
+    yield
+    try:
+        with open("/proc/self/maps") as maps:
+            many = sum(1 for _ in maps) > MOST_MAPS
+    except OSError:  # not on Linux
+        many = False
+    if many:
+        jax.clear_caches()
+        gc.collect()
