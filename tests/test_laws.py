@@ -39,6 +39,7 @@ KEY = jax.random.key(0)
 # --- energies and measures are linear -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @few
 @given(st.data(), models(), priors(), keys)
 def test_compiled_energies_add(data, model, prior, key):
@@ -46,6 +47,7 @@ def test_compiled_energies_add(data, model, prior, key):
     check_energy_sum(first, second, prior, key=key)
 
 
+@pytest.mark.slow
 @few
 @given(st.data(), models(), priors(), positive, keys)
 def test_compiled_energies_scale(data, model, prior, factor, key):
@@ -124,6 +126,7 @@ def product_net(a, b):
     return bx.models.Function(lambda p, x: p[0] * jnp.tanh(p[1] * x[0]), jnp.array([a, b]))
 
 
+@pytest.mark.slow
 @fewer
 @given(gaussians(), st.floats(0.1, 3.0), st.sampled_from(["normal", "uniform"]))
 def test_free_energy_rises_and_is_concave(measure, beta, kind):
@@ -137,6 +140,7 @@ def test_free_energy_rises_and_is_concave(measure, beta, kind):
     check_thermodynamics(gibbs, beta * np.array([0.5, 4.0]), bounds)
 
 
+@pytest.mark.slow
 @settings(max_examples=1, phases=PHASES)
 @given(empiricals(), st.floats(0.1, 3.0), st.floats(0.5, 2.0))
 def test_free_energy_with_the_readout_integrated_out(data, beta, scale):
@@ -187,6 +191,7 @@ def regression(seed, free):
     return gibbs, truth[:free], eigenvalues
 
 
+@pytest.mark.slow
 @fewer
 @given(seeds, st.sampled_from([1, 2]))
 def test_a_regular_model_counts_its_free_weights(seed, free):
@@ -207,6 +212,7 @@ def test_a_regular_model_counts_its_free_weights(seed, free):
     np.testing.assert_allclose(cold.learning_coefficient, free / 2, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("free", [1, 3])
 def test_draws_of_a_regular_model_count_its_free_weights(free):
     gibbs, _, eigenvalues = regression(3, free)

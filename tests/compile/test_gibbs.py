@@ -297,6 +297,7 @@ def declare(rng, beta=1.0, prior_scale=1.0, kind="two-layer"):
     return bx.compile(energy, bx.Normal(0.0, prior_scale), beta=beta, chart=chart)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["two-layer", "linear", "classes", "subsampled", "frozen"])
 def test_new_numbers_do_not_retrace(kind):
     """New data, weights, factors, priors and betas, from declarations written and compiled anew."""

@@ -264,6 +264,7 @@ def test_derivatives_in_beta(order):
     np.testing.assert_allclose(moments.energy_variance, -second, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_and_bias_of_a_last_layer_are_integrated_out_together():
     """Against a Gaussian integral done by hand."""
     net = bx.models.MLP((1, 3, 1), key=KEY)

@@ -32,6 +32,7 @@ def hermite_of_tanh(k, w=1.0):
 # --- laws -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @few
 @given(bases())
 def test_orthonormal(basis):
@@ -39,6 +40,7 @@ def test_orthonormal(basis):
     np.testing.assert_allclose(gram, np.eye(COUNT), atol=1e-12)
 
 
+@pytest.mark.slow
 @few
 @given(bases())
 def test_parseval_and_reconstruction(basis):
@@ -58,6 +60,7 @@ def test_bases_are_graded_and_named(basis):
     np.testing.assert_allclose(basis.evaluate(jnp.full(basis.dim, 0.3), 1), [1.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "measure",
     [
@@ -83,6 +86,7 @@ def test_parseval_for_a_smooth_function(measure):
     np.testing.assert_allclose(direct, basis.coefficients(f, 6), atol=1e-9)
 
 
+@pytest.mark.slow
 @few
 @given(bases())
 def test_projector_is_the_quadrature_of_coefficients(basis):
@@ -127,6 +131,7 @@ def test_names_and_degrees():
     np.testing.assert_array_equal(CubeMeasure(3).basis().degrees(8), [0, 1, 1, 1, 2, 2, 2, 3])
 
 
+@pytest.mark.slow
 def test_hermite_in_many_dimensions():
     basis = GaussianMeasure(6, mean=0.5, scale=2.0).basis()
     gram = basis.coefficients(lambda x: basis.evaluate(x, 30), 30)
@@ -176,6 +181,7 @@ def test_tanh_by_quadrature():
     np.testing.assert_array_equal(signs, [(-1) ** j for j in range(40)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("w", "scale", "tail"), [(1.0, 1.0, -3.1411), (0.5, 2.0, -6.281), (2.0, 0.5, -1.5706)]
 )
@@ -197,6 +203,7 @@ def test_tanh_to_relative_precision(w, scale, tail):
         np.testing.assert_allclose(raw, -3.187, atol=6e-4)
 
 
+@pytest.mark.slow
 def test_analytic_coefficients_agree_with_quadrature():
     basis = GaussianMeasure(mean=0.3, scale=0.7).basis()
 
@@ -210,6 +217,7 @@ def test_analytic_coefficients_agree_with_quadrature():
     np.testing.assert_array_less(errors[:, 0], 1e-8 * np.abs(found[:, 0]))
 
 
+@pytest.mark.slow
 def test_poisson_kernel_on_the_circle():
     """Re and Im of (1 + r e^{ix})/(1 - r e^{ix}) = 1 + 2 Σ r^k e^{ikx}, pole at |Im x| = -log r."""
     r, k = 0.3, np.arange(1, 120)
@@ -247,6 +255,7 @@ def test_derivatives_of_basis_functions():
     np.testing.assert_allclose(slopes[1:], lower, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_float32():
     with jax.enable_x64(False):
         for measure in (GaussianMeasure(), IntervalMeasure(), CircleMeasure(), CubeMeasure(3)):

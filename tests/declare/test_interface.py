@@ -81,6 +81,7 @@ def test_meet_join_and_order_are_those_of_sets(pair):
     assert (a & b) <= b <= (a | b)
 
 
+@pytest.mark.slow
 @hypothesis.given(dims.flatmap(interfaces))
 def test_distance_is_to_the_boundary(interface):
     points = lattice(interface.dim)
@@ -121,6 +122,7 @@ def test_erosion_keeps_what_has_the_margin(interface, by):
         assert np.array_equal(members(smaller, value), distance[:, value] >= by)
 
 
+@pytest.mark.slow
 def test_rays_products_and_pictures():
     left = bx.Interface.intervals({0: [(None, 0.5), (4.6, None)], 1: [(2.6, 3.8)]})
     assert repr(left) == "Interface(0: (-∞, 0.5] ∪ [4.6, ∞), 1: [2.6, 3.8])"
@@ -232,6 +234,7 @@ def test_whitened_weights_have_the_law_of_the_prior(prior):
     assert stats.ks_2samp(np.asarray(white), np.asarray(drawn)).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_gradient_of_the_margin_survives_compilation():
     """The derivative of a minimum by equality would be lost to other rounding, for many weights."""
     before = bx.Interface.thresholds(2.97, 3.14, range=(0.0, None))

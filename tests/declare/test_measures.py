@@ -58,6 +58,7 @@ def test_vector_space(mu, nu, xi, a, b):
     same((mu * 3.0) / 3.0, mu)
 
 
+@pytest.mark.slow
 @few
 @given(measures(), signed_measures(), factors, factors)
 def test_integrals_are_linear_in_the_measure(mu, nu, a, b):

@@ -62,6 +62,7 @@ GATE = contract_of(
 )
 
 
+@pytest.mark.slow
 def test_none_of_500_certificates_is_wrong():
     good, wrong, kept = unsound(NET_CONTRACT, draws(NET, 500, 0, 3.0), 16)
     assert wrong == 0
@@ -82,6 +83,7 @@ def test_none_of_10000_certificates_of_a_gate_is_wrong():
     assert wrong == 0 and good > 20 and good > 0.5 * kept
 
 
+@pytest.mark.slow
 def test_the_check_sees_a_certificate_for_one_logical_value_only(monkeypatch):
     honest = _certify._covered
 
@@ -98,6 +100,7 @@ def test_the_check_sees_a_certificate_for_one_logical_value_only(monkeypatch):
     assert unsound(NET_CONTRACT, draws(NET, 500, 0, 3.0), 16)[1] > 0
 
 
+@pytest.mark.slow
 def test_a_contract_that_holds():
     found = certify(AMPLIFYING)
     exact = min(5 / (1 + np.exp(-2.0)) - 4, 1 - 5 / (1 + np.exp(2.6)))
@@ -109,6 +112,7 @@ def test_a_contract_that_holds():
     assert counterexample(AMPLIFYING, key=jax.random.key(0)) is None
 
 
+@pytest.mark.slow
 def test_a_contract_that_is_violated():
     # a dip of width 0.02 that 33 points do not see
     dip = bx.models.Function(
@@ -138,6 +142,7 @@ def test_a_contract_that_stays_unknown():
     assert "unknown" in repr(found)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     st.floats(0.5, 8.0),

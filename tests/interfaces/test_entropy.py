@@ -116,6 +116,7 @@ def test_chain_decouples(length):
     assert abs(joint.value - parts.value) < 4 * error
 
 
+@pytest.mark.slow
 def test_gates_form_a_circuit():
     """A NAND of two inverters: each gate keeps its own truth table, and nothing else."""
 
@@ -162,6 +163,7 @@ def landscape(function, **settings):
     return split(level, ZERO, KEY, **settings)
 
 
+@pytest.mark.slow
 def test_curve_of_one_run_is_the_gaussian_tail():
     run = landscape(lambda model: model.params[0] - 6.0)
     for place in (0.5, 2.0, 4.0, 6.0):
@@ -179,12 +181,14 @@ def decoy(model):
     return jnp.maximum(wide, narrow)
 
 
+@pytest.mark.slow
 def test_decoy_is_flagged():
     found = from_splitting(landscape(decoy), ZERO)
     assert bool(found.outcome != Outcome.successful)
     assert found.standard_error > 2 * found.naive_error
 
 
+@pytest.mark.slow
 def test_plateau_is_extinct_and_not_a_value():
     run = landscape(lambda model: jnp.minimum(model.params[0], 1.0) - 2.0)
     assert bool(jnp.all(run.extinct))
@@ -194,6 +198,7 @@ def test_plateau_is_extinct_and_not_a_value():
     assert found.value == -jnp.inf
 
 
+@pytest.mark.slow
 def test_plateau_on_the_way_is_passed_without_bias():
     """Half of the prior lies on one value: ties that survived would count as progress."""
 
@@ -205,6 +210,7 @@ def test_plateau_on_the_way_is_passed_without_bias():
     assert abs(found.z_score(scipy.stats.norm.logsf(3.0))) < 4
 
 
+@pytest.mark.slow
 def test_levels_that_run_out_are_said():
     found = from_splitting(landscape(lambda model: model.params[0] - 6.0, max_levels=8), ZERO)
     assert bool(found.outcome == Outcome.capped)
@@ -227,6 +233,7 @@ def test_wilson_interval(hits, draws):
     np.testing.assert_allclose((low, high), (exact.low, exact.high), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_single_precision_agrees():
     exact = bx.theory.amplifier_interface((2.0, 2.6), (0.5, 4.6), scale=3.0)
     with jax.enable_x64(False):
@@ -282,6 +289,7 @@ def test_prior_without_a_quantile_function_is_named():
         bx.interfaces.entropy(contract, key=KEY, method="splitting")
 
 
+@pytest.mark.slow
 def test_curve_against_tolerance_is_that_of_dilated_contracts():
     before, after = (2.0, 2.6), (0.5, 4.5)
     contract = bx.Contract(

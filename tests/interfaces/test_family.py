@@ -249,6 +249,7 @@ def test_one_logical_value_is_not_enough():
     assert (q >= p).all() and (q - p).max() > 0.1
 
 
+@pytest.mark.slow
 def test_families_without_tightest_members_are_refused():
     crossing = Family.of(
         [
@@ -265,6 +266,7 @@ def test_families_without_tightest_members_are_refused():
     assert (np.asarray(kernel.hits)[:, :-1] @ closed.order() == np.asarray(table.hits)).all()
 
 
+@pytest.mark.slow
 def test_float32_and_what_is_not_finite():
     with jax.enable_x64(False):
         single = bx.Component(bx.models.TwoLayer(3, jnp.tanh, bias=True), bx.Normal(0, 1.5))

@@ -62,6 +62,7 @@ def mutual_information(joint):
     return float(np.sum(joint[there] * np.log(joint[there] / product[there])))
 
 
+@pytest.mark.slow
 def test_two_components_by_all_pairs(two):
     one, other = kept(two, 0)[0], kept(two, 1)[:, 0]  # [member, draw]
     both = one[:, :, None] & other[:, None, :]  # [member, draw, draw]
@@ -142,6 +143,7 @@ def test_three_components_by_all_triples(three):
         assert np.isclose(float(three.swap_rate(component).value), expected)
 
 
+@pytest.mark.slow
 def test_the_laws_are_told_apart():
     """Their modes differ here, so that one in place of another is seen."""
     law = law_of(1.0, 1.5, draws=4000)
@@ -191,6 +193,7 @@ def test_series_takes_the_first_into_the_last():
     assert float(law.resolution().value) < 0
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_refused():
     hard = bx.Interface.intervals({0: [(0, 1e-9)], 1: [(5.0, 5.0)]})
     never = law_of(0.0, 0.0, last=hard)

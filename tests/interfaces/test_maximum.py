@@ -107,6 +107,7 @@ def test_max_plus_is_brute_force(small):
     assert total > every.max() + 0.1
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.sampled_from([3, 5]))
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_max_plus_of_any_tables(seed, count):
@@ -189,6 +190,7 @@ def test_pressures_balance_at_the_optimum():
     assert np.isnan(found.total.value[0, 0]).all() and np.isnan(found.total.value[1, 1]).all()
 
 
+@pytest.mark.slow
 def test_continuous_thresholds_find_the_exact_optimum():
     found = maximise_interfaces(
         [SLOPE] * 2, FIRST, LAST, key=key(0), span=(0.0, 12.0), range=(0, None),

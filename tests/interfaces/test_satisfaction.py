@@ -93,6 +93,7 @@ def product(models):
     return np.asarray(models[0].weight * models[1].weight)
 
 
+@pytest.mark.slow
 def test_entropies_are_exact(expected):
     entropy, evidence = exact()
     possible = np.isfinite(entropy)
@@ -111,6 +112,7 @@ def test_entropies_are_exact(expected):
     assert np.all(np.abs(share - law) <= 4.5 * np.sqrt(law / len(expected.pool)))
 
 
+@pytest.mark.slow
 def test_exact_ensemble_obeys_the_law(expected):
     models = ensemble(jax.random.key(1), 8192)
     law = satisfaction_law(models, expected, key=jax.random.key(2), allow_satisfied=True)
@@ -125,6 +127,7 @@ def test_exact_ensemble_obeys_the_law(expected):
     assert "slope" in repr(law) and "candidates" in repr(expected)
 
 
+@pytest.mark.slow
 def test_p_values_and_errors_are_calibrated(expected):
     """Twenty exact ensembles. Uniform p-values have a mean of .5 ± .065, and more than 4 of 20
     below .05 with probability .0026; 20 z-scores of unit variance have a mean square outside
@@ -219,6 +222,7 @@ def test_too_few_systems(expected):
     assert law.agreement == Agreement.too_few
 
 
+@pytest.mark.slow
 def test_relabelling_changes_nothing(expected):
     names = {0: "low", 1: "high"}
     first, last, *family = (i.relabel(names) for i in (FIRST, LAST, *FAMILY))
@@ -287,6 +291,7 @@ def test_end_to_end():
         end_to_end((), FIRST, LAST)
 
 
+@pytest.mark.slow
 def test_summary_of_exact_shares():
     """Shares that are a power law of e^H give that power, and the level and the best by hand."""
     entropy = jnp.array([-5.0, -1.0, -3.0, -2.0, -jnp.inf])
@@ -327,6 +332,7 @@ def no_evidence(expected):
     return eqx.tree_at(lambda e: (e.log_evidence, e.log_evidence_replicates), expected, none)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [one_value, one_part, no_evidence])
 def test_mutants_are_killed(mutant, expected):
     """The exact ensemble of `test_exact_ensemble_obeys_the_law` against a wrong expectation."""

@@ -99,6 +99,7 @@ def check(build, truth: dict, key: int = 0, draws: int = DRAWS) -> _shared.Share
     return found
 
 
+@pytest.mark.slow
 def test_a_variable_that_helps_both_couples_them():
     found = check(together, TOGETHER)
     assert found.coupling.value > 4 * found.coupling.standard_error

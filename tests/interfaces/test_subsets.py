@@ -88,6 +88,7 @@ def test_curves_are_those_of_the_gaussian_box(blocks):
     assert "2λ = " in repr(blocks) and "'all'" in repr(blocks)
 
 
+@pytest.mark.slow
 def test_slopes_count_the_directions_that_each_block_constrains(blocks):
     slope = blocks.slope(3, 5)
     dims = np.array([*DIMS, sum(DIMS)])
@@ -99,6 +100,7 @@ def test_slopes_count_the_directions_that_each_block_constrains(blocks):
     assert np.all(slope.standard_error < 0.25)
 
 
+@pytest.mark.slow
 def test_disjoint_blocks_do_not_interact(blocks):
     between = blocks.interaction("all", list(BLOCKS))
     assert np.all(np.abs(between.value) < 4.5 * between.standard_error), between
@@ -106,6 +108,7 @@ def test_disjoint_blocks_do_not_interact(blocks):
         blocks.interaction("all", ["d"])
 
 
+@pytest.mark.slow
 def test_data_that_share_weights_interact():
     # two equal data: both are right when one is, so that the interaction is -H of one
     x, y = np.ones((2, 1)), np.zeros(2)

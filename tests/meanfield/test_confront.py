@@ -47,6 +47,7 @@ def linear():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dynamics", [mf.Langevin(), pytest.param(mf.Descent(optax.adam(0.02)), marks=pytest.mark.slow)]
 )
@@ -64,6 +65,7 @@ def test_replay_with_the_key_of_the_training_is_its_riders(problem, dynamics):
     assert "6 neurons, 20 steps" in repr(again)
 
 
+@pytest.mark.slow
 def test_a_history_after_a_resumed_run_meets_its_own_data(problem):
     """Gradient descent takes its residual where the net is: `y - f` on the data of step 5."""
     descent = mf.Descent(optax.sgd(0.1))
@@ -96,6 +98,7 @@ def test_time_average_is_the_mean_of_f(problem):
     np.testing.assert_allclose(time_average(kept).values, np.mean(each, axis=0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_noise_of_functions_is_that_of_samples(linear):
     """p-values of 200 pairs of samples are uniform: KS at 1e-3, a false alarm in 1 of 1000 each.
     Against a fixed function of losses too."""
@@ -139,6 +142,7 @@ def lazy_net():
     return lazy(600)
 
 
+@pytest.mark.slow
 def test_a_cloud_alone_is_fooled_by_a_lazy_net(lazy_net):
     """Neurons in its last residual stay at the prior: the same cloud, and another function. In
     the history of its residual they are the net's own."""
@@ -235,6 +239,7 @@ def test_the_fixed_point_is_its_own_background_and_the_lazy_one_is_not():
     assert found.law is not None and float(found.law.p_value) < 0.002
 
 
+@pytest.mark.slow
 def test_failures_name_each_part(lazy_net):
     good = confront(lazy_net, lazy_net.net, key=KEY, permutations=999)
     assert set(good.failures) <= {"loss", "function"}  # equal clouds: no distance at all
@@ -249,6 +254,7 @@ def test_failures_name_each_part(lazy_net):
             assert part in changed.failures and not changed.consistent
 
 
+@pytest.mark.slow
 def test_wrong_arguments(problem, lazy_net):
     few = mf.train(problem, 4, key=KEY, steps=2, batch=4)
     with pytest.raises(DeclarationError, match="history"):
@@ -270,6 +276,7 @@ def test_wrong_arguments(problem, lazy_net):
         foreground(problem, at_nodes, 3, key=KEY, steps=2, dynamics=mf.Descent(optax.sgd(jnp.nan)))
 
 
+@pytest.mark.slow
 def test_points_and_pictures_have_one_order(problem):
     neurons = problem.draw_net(KEY, 5)
     points = points_of(neurons)

@@ -47,6 +47,7 @@ def test_sliced_wasserstein_is_scipys_in_one_dimension(n, m):
     np.testing.assert_allclose(found.value, scipy.stats.wasserstein_distance(x[:, 0], y[:, 0]))
 
 
+@pytest.mark.slow
 def test_closed_forms_of_gaussians():
     """Means over 200 pairs of clouds against expectations; |z| < 4.5 fails by chance in 1 of 1e5
     a number."""
@@ -82,6 +83,7 @@ def test_sliced_wasserstein_of_a_shift():
     assert float(found.standard_error) < 0.06
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.integers(0, 1000), st.sampled_from([energy_distance, kernel_distance]))
 def test_laws(seed, distance):
@@ -96,6 +98,7 @@ def test_laws(seed, distance):
     assert value.p_value == turned.p_value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "distance", [energy_distance, pytest.param(kernel_distance, marks=pytest.mark.slow)]
 )
@@ -119,6 +122,7 @@ def test_calibrated_and_unbiased_for_equal_laws(distance):
     assert float(jnp.min(p)) >= 1 / 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", [energy_distance, kernel_distance])
 def test_power(distance):
     """A shift by half a standard deviation is seen by 140 and 100 points, at the floor of p."""

@@ -68,6 +68,7 @@ class Inside(eqx.Module):
         return self.feature * jnp.sum(t**2) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cooperative", None])
 @settings(max_examples=5)
 @given(st.floats(0.2, 3), st.floats(-1, 1))
@@ -83,7 +84,9 @@ def test_all_phases_of_curie_weiss(kind, beta, field):
     np.testing.assert_allclose(found.roots[:, 0], exact.roots, atol=1e-12)
     np.testing.assert_allclose(found.radius, np.abs(exact.slopes), atol=1e-10)
     np.testing.assert_allclose(found.free_energies, exact.free_energies, atol=1e-12)
-    assert found.dominant == np.argmin(exact.free_energies)
+    # without a field two phases are equal, and rounding decides between them
+    least = exact.free_energies[int(found.dominant)] - np.min(exact.free_energies)
+    assert least <= 1e-12
     wanted = Uniqueness.several if len(exact.roots) > 1 else Uniqueness.unknown
     if kind == "cooperative" and len(exact.roots) == 1:
         wanted = Uniqueness.met

@@ -75,6 +75,7 @@ def test_prior():
     )
 
 
+@pytest.mark.slow
 def test_action_of_a_mode():
     """Readout integrated out, in the field r y/s²: `Σ_k 2P u r² |w_k|²|v_k|²`, to rounding."""
     p, scale, r = 5, 0.03, 0.7
@@ -152,6 +153,7 @@ def run(modulus, noise, width, steps, scales):
     return mean_estimate(r[50:][None])
 
 
+@pytest.mark.slow
 def test_a_small_net():
     """P = 3, N = 64: theory, up to four standard errors and 4/N, as far as nets of P = 11 are."""
     found = run(P, NOISE, 64, 2000, SCALES)

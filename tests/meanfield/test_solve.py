@@ -44,6 +44,7 @@ def test_the_field_is_self_consistent_by_sums_over_draws(solved):
     np.testing.assert_allclose(solved.field, field, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_law_maximises_the_weighted_density(solved):
     """The nodes' law is `p0 exp⟨g, h⟩` with `h` of the neuron itself, the readout integrated out.
 
@@ -61,6 +62,7 @@ def test_the_law_maximises_the_weighted_density(solved):
     np.testing.assert_allclose(nodes.exponents(field), by_hand, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_energies_add_up(solved):
     p = solved.problem
     misfit = p.targets() - solved.background.values
@@ -131,6 +133,7 @@ def test_backgrounds_agree_on_what_they_are(solved):
         array(p.inputs()[0])
 
 
+@pytest.mark.slow
 def test_the_lazy_background_is_a_gaussian_process(solved):
     """`K(K + T)⁻¹y` with the kernel of the prior's nodes, through both constructors."""
     p = solved.problem
@@ -163,6 +166,7 @@ def test_a_probe_answers_as_its_covariance_says(solved):
     np.testing.assert_allclose(solved.law.response(change), slope, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_probe_is_a_gibbs_measure_of_the_core(solved):
     """`log p0 + ⟨g, h⟩ - Ψ`: its exponential has the integral one over the prior's draws."""
     p = solved.problem

@@ -87,6 +87,7 @@ def all_solved(count, kind, nodes, data, seed):
     return int(np.max(np.asarray(found.steps)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["readout", "output"])
 def test_random_problems_are_solved(kind):
     assert all_solved(24, kind, NODES, DATA, 0) <= 60
@@ -99,6 +100,7 @@ def test_four_hundred_random_problems_are_solved(kind, nodes, data):
     all_solved(100, kind, nodes, data, 1)
 
 
+@pytest.mark.slow
 @given(seeds, log_temperatures, st.floats(0.1, 3))
 def test_the_duality_gap_is_half_the_squared_residual(seed, log_t, size):
     dual = problem(seed, log_t, "output")

@@ -31,6 +31,7 @@ def same(a, b):
     return all(bool(jnp.all(x == y)) for x, y in pairs)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same_to_the_last_bit(problem):
     whole = run(problem)
     half = run(problem, steps=10, frames=1)
@@ -39,6 +40,7 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(problem):
     assert same(whole.loss[10:], rest.loss)
 
 
+@pytest.mark.slow
 def test_riders_never_act_on_the_net(problem):
     whole = run(problem)
     alone = run(problem, riders=0)

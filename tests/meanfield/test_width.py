@@ -70,6 +70,7 @@ def plain():
     return point, wide, Exact(p, h, float(point.field[0])), square, h
 
 
+@pytest.mark.slow
 def test_the_integral_over_the_field_is_exact_at_one_neuron(plain):
     _, _, exact, square, h = plain
     assert abs(exact.mean(1, square) - exact.one(square)) < 1e-12
@@ -97,6 +98,7 @@ def shifted_log_partition(point, inverse):
     return float(finite_width(new).log_partition)
 
 
+@pytest.mark.slow
 def test_gaussian_neurons_in_closed_form():
     """`h = w x`: `w̄` is Gaussian, so that `E w² = 1 - 1/N + E w̄²` exactly."""
     model = bx.models.Function(lambda w, x: w * x, jnp.zeros(()))
@@ -165,6 +167,7 @@ def test_sampled_nets(width):
     assert np.all(np.abs(predicted - truth[:2]) < 3 / width**2)
 
 
+@pytest.mark.slow
 def test_a_law_that_underflows_at_some_nodes():
     """Third cumulants are moments, not derivatives of roots; checked by those of a smooth law."""
     keys = jax.random.split(jax.random.key(0), 4)

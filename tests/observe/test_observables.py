@@ -109,6 +109,7 @@ def marginal():
     return bx.sample(net(), bx.RandomWalk(), key=KEY, draws=400, thin=8)
 
 
+@pytest.mark.slow
 def test_plain_and_rao_blackwell_forms_agree_and_the_second_is_sharper(marginal):
     sharp = bx.learning_coefficient(marginal)
     plain = bx.learning_coefficient(marginal, plain=True, key=jax.random.key(1))

@@ -37,6 +37,7 @@ def exact(low: float, high: float, beta: float) -> tuple[float, float]:
     return z, 0.5 - 0.5 * edge / z
 
 
+@pytest.mark.slow
 def test_two_regions_give_the_closed_forms_of_the_whole():
     cut = 0.25
     parts = [

@@ -68,6 +68,7 @@ def assert_honest(scores):
     assert 0.8 < np.sqrt(np.mean(scores**2)) < 1.27
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autocorrelation", [0.0, 0.8])
 def test_influence_is_the_exact_derivative_and_its_errors_are_honest(autocorrelation):
     exact = jax.jacobian(mean_losses)(jnp.ones(DATA))
@@ -81,6 +82,7 @@ def test_influence_is_the_exact_derivative_and_its_errors_are_honest(autocorrela
     assert np.max([estimate.r_hat for estimate in estimates]) < 1.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autocorrelation", [0.0, 0.8])
 def test_correlations_are_exact_and_their_errors_honest(autocorrelation):
     covariance = -jax.jacobian(mean_losses)(jnp.ones(DATA)) / BETA
@@ -95,6 +97,7 @@ def test_correlations_are_exact_and_their_errors_honest(autocorrelation):
     assert np.all(np.diagonal(estimates[0].standard_error) < 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autocorrelation", [0.0, 0.8])
 def test_susceptibility_is_the_derivative_along_a_measure(autocorrelation):
     """`d⟨A⟩/dh` for data `mu + h (nu - mu)`, A a pytree, by differentiating the closed form."""
@@ -121,6 +124,7 @@ def test_susceptibility_is_the_derivative_along_a_measure(autocorrelation):
     assert_honest(found["square"].z_score(exact["square"])[:, *np.triu_indices(DIM)])
 
 
+@pytest.mark.slow
 def test_prediction_follows_the_labels():
     """`d⟨f(x)⟩/dy_j = β Cov(f(x), f(x_j))/s²`, against the derivative of the exact mean."""
     places = jnp.array([[0.3, -1.0], [2.0, 0.1], [-0.5, 0.5]])
@@ -239,6 +243,7 @@ def test_batches_change_nothing(batch_size, chunk, normalised):
     assert not normalised or np.all(np.abs(parts.value) <= 1 + 1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.lists(st.floats(0.1, 3), min_size=DATA, max_size=DATA), st.floats(0.2, 2))
 def test_rows_sum_to_the_response_to_the_whole_energy(weights, factor):
@@ -253,6 +258,7 @@ def test_rows_sum_to_the_response_to_the_whole_energy(weights, factor):
     np.testing.assert_allclose(total.value, direct.value, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_data_of_several_terms_and_queries_elsewhere():
     """Columns in the order of the terms, factors in the losses; a query is its own data."""
     halves = 2.0 * bx.SquaredError(NET, bx.Empirical((X[:2], Y[:2]))) + bx.SquaredError(
@@ -273,6 +279,7 @@ def test_data_of_several_terms_and_queries_elsewhere():
     np.testing.assert_allclose(X[0] @ tree["w"].value, tree["f"].value, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_several_betas_are_so_many_runs():
     betas = jnp.array([0.5, 2.0])
     w = jnp.stack([FEW.w["params"], 2 * FEW.w["params"]])
@@ -289,6 +296,7 @@ def test_several_betas_are_so_many_runs():
             np.testing.assert_allclose(estimate[i].standard_error, single.standard_error)
 
 
+@pytest.mark.slow
 def test_a_chain_that_failed_fails_the_estimate():
     w = FEW.w["params"].at[1, 7].set(jnp.nan)
     broken = trace_of(GIBBS, {"params": w})

@@ -18,6 +18,7 @@ def tree(curve):
     return bx.to_xarray(curve)
 
 
+@pytest.mark.slow
 def test_chain_and_draw_come_first_and_beta_after(tree, curve):
     posterior, statistics = tree["posterior"], tree["sample_stats"]
     chains, draws, betas = curve.energy.shape[1], curve.energy.shape[2], curve.energy.shape[0]

@@ -52,6 +52,7 @@ class CutAt:
             raise Cut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [1.0, [0.5, 1.0, 2.0]], ids=["one beta", "three betas"])
 def test_what_is_stored_is_the_trace(tmp_path, beta):
     measure = gibbs(beta)
@@ -74,6 +75,7 @@ def test_what_is_stored_is_the_trace(tmp_path, beta):
     assert data["w.params"].dims[-1] == "w.params_dim_0"
 
 
+@pytest.mark.slow
 def test_weights_that_were_integrated_out_are_drawn_anew_each_time(tmp_path):
     """Chains that hardly move: what is seen to vary is the readout's conditional law."""
     model = bx.models.TwoLayer(1)
@@ -151,6 +153,7 @@ def extended(folder: Path, draws: int, rows: int | None = None):
     )[1]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_is_extended_in_its_store(tmp_path):
     """Ten draws in chunks of three end inside a chunk; what is past them is not lost."""
     extended(tmp_path / "a", 10, rows=3)
@@ -181,6 +184,7 @@ def test_a_damaged_chunk_is_not_read(tmp_path):
         bx.open_zarr(tmp_path / "s")["w.params"].load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [0, 1, 9])
 def test_a_cut_run_shows_its_draws_so_far_and_goes_on(tmp_path, monkeypatch, draw):
     whole = bx.sample(gibbs(), bx.RandomWalk(), draws=20, **RUN)
@@ -216,6 +220,7 @@ def test_a_store_that_cannot_be_written_is_a_failed_run(tmp_path):
     assert same(bx.load_trace(tmp_path / "s", gibbs()), stored)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
 def test_the_memory_of_a_streamed_run_does_not_grow(tmp_path, monkeypatch):
     """80 MB of draws pass, 2 MB at a time."""

@@ -32,6 +32,7 @@ def ladder(request):
     return bx.anneal(quadratic(), betas, bx.RandomWalk(), key=KEY, by=request.param, **more)
 
 
+@pytest.mark.slow
 def test_learning_coefficient_and_heat_capacity_are_exact(ladder):
     exact = bx.theory.quadratic_exact(EIGENVALUES, np.log(np.asarray(ladder.betas)))
     # each |z| < 4: false-alarm rate 2e-4 for the three betas
@@ -41,6 +42,7 @@ def test_learning_coefficient_and_heat_capacity_are_exact(ladder):
     assert np.all(np.abs(bx.heat_capacity(ladder).z_score(heat)) < 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["bar", "integration"])
 def test_free_energy_is_exact_by_both_routes(ladder, method):
     exact = bx.theory.quadratic_exact(EIGENVALUES, np.log(np.asarray(ladder.betas)))
@@ -55,6 +57,7 @@ def test_entropy_is_minus_the_relative_entropy(ladder):
     assert np.all(np.abs(bx.entropy(ladder).z_score(exact)) < 4)
 
 
+@pytest.mark.slow
 def test_requested_betas_come_back_in_the_order_given(ladder):
     betas = np.exp([6.0, 0.0])
     again = bx.anneal(quadratic(), betas, bx.RandomWalk(), key=KEY, draws=60, throw=False)
@@ -80,6 +83,7 @@ class Lazy(AbstractKernel):
         return w
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["replica_exchange", "smc"])
 def test_a_ladder_that_lags_is_flagged(by):
     run = {"key": KEY, "by": by, "draws": 64, "warmup": 0, "least_swap": 0.0}
@@ -120,6 +124,7 @@ def test_units_one_at_a_time_agree_with_random_walk_and_quadrature():
     assert np.all(apart < 4)
 
 
+@pytest.mark.slow
 def test_two_tanh_units_match_quadrature():
     net = bx.models.TwoLayer(2)
     energy = bx.SquaredError(net, bx.GaussianMeasure(1), target=bx.zero)

@@ -185,6 +185,7 @@ def test_a_run_cut_at_every_chunk_is_the_same_to_the_last_bit(tmp_path, name):
     assert same(run(bx.Checkpoints(tmp_path), **options), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_with_a_sink_and_rarer_saves(tmp_path, when):
     """Cut one chunk later each time, before or after it is saved; `sample` from end to end."""
@@ -210,6 +211,7 @@ def test_more_draws_extend_a_run(tmp_path):
         run(bx.Checkpoints(tmp_path), draws=10)
 
 
+@pytest.mark.slow
 def test_more_draws_extend_a_sample(tmp_path):
     measure, options = gibbs(), {"key": KEY, "warmup": 6, "throw": False}
     saved = {"checkpoints": bx.Checkpoints(tmp_path)}

@@ -153,6 +153,7 @@ def test_float32_runs_too(kernel):
 ONE = bx.models.Function(lambda w, x: w[0] * jnp.tanh(w[1] * x[0]), jnp.ones(2))
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=3)
 @hypothesis.given(slope=st.floats(0.3, 2), beta=st.floats(0.05, 0.5))
 def test_short_steps_of_sgld_have_the_energy_of_mala(slope, beta):
@@ -168,6 +169,7 @@ def test_short_steps_of_sgld_have_the_energy_of_mala(slope, beta):
     assert abs(float(one.value - two.value)) < 5 * error
 
 
+@pytest.mark.slow
 def test_a_mean_inside_the_loop_is_the_mean_of_the_draws():
     """The same value to rounding, and an error bar within a factor 1.5 of that of all draws."""
     gibbs, _, _ = gaussian_target()

@@ -27,6 +27,7 @@ def exact(x, y, beta=1.0):
     return covariance @ (beta * x.T @ y), covariance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [bx.RandomWalk(), bx.MALA()], ids=["walk", "mala"])
 def test_posterior_mean_of_a_conjugate_regression(kernel):
     x, y = data(jax.random.key(0))
@@ -39,6 +40,7 @@ def test_posterior_mean_of_a_conjugate_regression(kernel):
     assert np.all(np.abs(spread.z_score(jnp.diagonal(covariance))) < 4)
 
 
+@pytest.mark.slow
 def test_weights_that_were_integrated_out_are_drawn():
     """Given the data, `a x tanh(1)` with b frozen at 1: the readout's law is a Gaussian's."""
     x, y = data(jax.random.key(0))
@@ -113,6 +115,7 @@ def test_a_chain_that_has_not_mixed_is_said_so():
     assert trace.status == bx.Status.not_mixed
 
 
+@pytest.mark.slow
 def test_float32_runs_too():
     with jax.enable_x64(False):
         x, y = data(jax.random.key(0))

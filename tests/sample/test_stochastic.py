@@ -27,6 +27,7 @@ KERNELS = {
 FAST = ("sgld",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in KERNELS],
@@ -36,6 +37,7 @@ def test_kernel_conforms(name):
     check_stochastic_kernel(kernel, key=KEY, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jitter", [0.0, 1.5])
 def test_hmc_conforms(jitter):
     check_kernel(bx.HMC(jitter=jitter), key=KEY, draws=1000)
@@ -127,6 +129,7 @@ class Langevin(AbstractUnadjusted):
         return state._replace(w=w, u=jax.tree.map(jnp.zeros_like, w))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel",
     # the noise of minibatches heats it by .3 at a step of .03, by more than it may
@@ -172,12 +175,14 @@ def test_a_planted_mistake_is_found(mistake):
         check_stochastic_kernel(Langevin(mistake), key=KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", some(MOMENTUM, "momentum never applied", "keeps its momentum"))
 def test_a_planted_mistake_of_a_momentum_is_found(mistake):
     with pytest.raises(AssertionError, match=MOMENTUM[mistake]):
         check_stochastic_kernel(Langevin(mistake, 3.0), key=KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("friction", [None, pytest.param(3.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "mistake", some(BATCHES, "first epoch for ever", "one batch for all chains")

@@ -68,6 +68,7 @@ def test_the_mean_of_a_vector_is_over_chains_and_draws(trace):
     np.testing.assert_allclose(found["w"].standard_error, by_hand.standard_error)
 
 
+@pytest.mark.slow
 def test_the_mean_along_a_ladder_keeps_the_betas(trace):
     ladder = bx.sample(
         trace.gibbs.at(jnp.array([0.5, 1.0])), bx.RandomWalk(),
@@ -104,6 +105,7 @@ def test_numbers_of_a_trace_have_its_axes(trace):
             trace.mean_of(wrong)
 
 
+@pytest.mark.slow
 def test_a_mean_inside_the_loop_sees_weights_that_were_integrated_out():
     """Their declared values are not draws; two estimates of one run, |z| < 4: 6e-5 a number."""
     x = np.linspace(-1, 1, 12)[:, None]

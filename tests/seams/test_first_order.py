@@ -70,6 +70,7 @@ def exact(name: str, beta: float) -> float:
     return -float(total - (DIM / 2 - 1) * np.log(2) - gammaln(DIM / 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_missed_phase_is_flagged(name):
     """The run alone is sure of itself, and wrong by 20 nats and more."""
@@ -86,6 +87,7 @@ def test_a_missed_phase_is_flagged(name):
         assert float(bx.free_energy(alone).value[1]) > exact(name, BETAS[1]) + 20
 
 
+@pytest.mark.slow
 def test_a_phase_that_only_the_user_knows_is_found_from_its_seed():
     """The well is three standard deviations out, and nothing slopes towards it."""
     model = gibbs("a smooth well").declared
@@ -99,6 +101,7 @@ def test_a_phase_that_only_the_user_knows_is_found_from_its_seed():
     assert abs(float(aided.highest[0]) - exact("a smooth well", BETAS[1]) - 4.5) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 8), marks=pytest.mark.slow)])
 def test_healthy_ladders_are_not_accused(seeds):
     """Two cases, none `metastable`. A false alarm needs `F` off by four of its standard errors and
@@ -172,6 +175,7 @@ def _two_wells(w, z):
     return -jnp.logaddexp(-0.5 * (w + 3) ** 2 - 0.3, -0.5 * ((w - 3) / z[0]) ** 2)
 
 
+@pytest.mark.slow
 def test_a_narrow_mode_that_only_hot_levels_have_seen():
     """Its draws are far above the bottom of the wide one; `F(20)` by quadrature."""
     width = 0.01

@@ -49,7 +49,7 @@ CASES = {
 }
 
 
-SLOW = {"Langevin", "trajectories", "minibatches", "small batches"}
+SLOW = {"Langevin", "trajectories", "minibatches", "minibatches, a step given", "small batches"}
 FOUND: dict[str, bx.LocalLearningCoefficient] = {}
 
 

@@ -62,6 +62,7 @@ def independent(name: str, requested: np.ndarray, seed: int) -> tuple[Trace, np.
     return trace, free[list(rows)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENERGIES)
 def test_integration_is_as_honest_as_bennetts_ratio(name):
     """16 ladders at β = 20, 200: each |z| < 4, and the two routes within 4 of their errors.

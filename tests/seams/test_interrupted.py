@@ -192,6 +192,7 @@ def test_warmup_means_what_it_says(warmup, thin, rows):
     assert np.all(steps[:, 1] == np.sum(np.arange(warmup) < 0.9 * warmup))
 
 
+@pytest.mark.slow
 def test_results_stand_for_their_draws():
     result = bx.local_learning_coefficient(
         ENERGY, key=KEY, kernel=WALK, temperature=2.0, max_gradients=2000

@@ -127,6 +127,7 @@ def test_a_coefficient_in_natural_units_is_right_in_float32():
         assert result.verdict != bx.Verdict.rounding
 
 
+@pytest.mark.slow
 def test_a_coefficient_of_rounding_errors_is_refused():
     with jax.enable_x64(False):
         model, data = least_squares(3000.0)

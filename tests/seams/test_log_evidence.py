@@ -69,6 +69,7 @@ def test_the_evidence_is_exact_in_every_spelling(spelling, integral):
     )
 
 
+@pytest.mark.slow
 def test_a_matrix_of_weights_with_a_joint_prior():
     """Two outputs; `a = loc + A u Bᵀ`, so the covariance of the rows laid out is `A Aᵀ ⊗ B Bᵀ`."""
     model = bx.models.Function(lambda w, x: w @ x, jnp.zeros((2, 3)))
@@ -108,6 +109,7 @@ def posterior():
     return bx.compile(energy, dist.MultivariateNormal(LOC, scale_tril=ROOT))
 
 
+@pytest.mark.slow
 def test_a_run_without_coordinates_draws_the_posterior(posterior):
     trace = bx.sample(posterior, key=KEY, draws=500)
     assert trace.status == bx.Status.successful and trace.w == {}
@@ -136,6 +138,7 @@ def test_a_ladder_without_coordinates_has_the_exact_free_energy(posterior):
     np.testing.assert_allclose(curve.value[0], bx.learning_coefficient(trace).value[1], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_local_coefficient_still_samples_linear_models():
     weight = jnp.asarray(np.linalg.lstsq(X, Y, rcond=None)[0])
     fitted = bx.models.Function(LINE.fn, weight)

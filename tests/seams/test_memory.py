@@ -66,6 +66,7 @@ def numbers(result) -> list:
     return [n for p in parts for n in ((p.value, p.standard_error) if is_estimate(p) else (p,))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [10_000, 2**30])
 def test_every_map_over_draws_gives_the_same_within_any_memory(memory):
     energy = bx.SquaredError(

@@ -57,6 +57,7 @@ def dense(temperature, count=240):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.06, 0.3])
 def test_the_errors_cover_what_a_dense_grid_gives(temperature):
     """|z| < 6 of the root mean square over two seeds: errors come from five scramblings each."""
@@ -88,6 +89,7 @@ def test_a_function_that_its_nodes_do_not_know_is_not_believed():
     assert bool(jnp.isnan(without.errors.loss)) and "nan" in repr(without)
 
 
+@pytest.mark.slow
 def test_the_order_one_over_width_carries_the_error_of_its_nodes():
     """`h = w x` in closed form: |z| < 6 of the root mean square over three seeds."""
     model = bx.models.Function(lambda w, x: w * x, jnp.zeros(()))

@@ -46,6 +46,7 @@ def test_the_entropy_is_that_of_the_distribution_function(name, method, share):
     assert abs(found.z_score(np.log(share))) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["student", "gamma"])
 def test_quantiles_by_bisection_have_derivatives(name):
     """numpyro's `cdf` of Student's t is right to some 1e-8 about its centre."""

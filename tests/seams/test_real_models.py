@@ -291,7 +291,12 @@ def test_energy_and_gradient_are_those_of_a_loss_by_hand(name):
     same_function(*problem(name), 1e-12)
 
 
-@pytest.mark.parametrize("name", MODELS)
+DEAR = {"diffrax neural ODE", "equinox transformer"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in DEAR else ()) for n in MODELS]
+)
 def test_energy_and_gradient_are_those_of_a_loss_by_hand_in_float32(name):
     with jax.enable_x64(False):
         brought = MODELS[name]()
@@ -307,7 +312,11 @@ def all_moved(trace) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["diffrax neural ODE", "flax nnx CNN", "equinox transformer", "equinox recurrent"]
+    "name",
+    [
+        "flax nnx CNN",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (*sorted(DEAR), "equinox recurrent")),
+    ],
 )
 def test_a_run_moves_all_leaves(name):
     _, gibbs = problem(name)
@@ -316,13 +325,8 @@ def test_a_run_moves_all_leaves(name):
     all_moved(bx.sample(gibbs, kernel, **run))
 
 
-SLOWLY = ["diffrax neural ODE", "equinox transformer", "equinox recurrent", "equinox MLP"]
-QUICKLY = [name for name in MODELS if name not in SLOWLY]
-
-
-@pytest.mark.parametrize(
-    "name", QUICKLY + [pytest.param(n, marks=pytest.mark.slow) for n in SLOWLY]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_the_coefficient_of_a_net_that_is_not_trained(name):
     """Initial weights are no minimum: there is a number, and it is not called usable."""
     brought, _ = problem(name)

@@ -49,6 +49,7 @@ def test_excess_is_measured_from_the_reference(count, scale):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "scale"), CASES)
 @pytest.mark.parametrize("observable", [bx.effective_parameters, bx.effective_dimension])
 def test_noise_is_not_counted_as_parameters(observable, count, scale):

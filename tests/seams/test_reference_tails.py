@@ -146,6 +146,7 @@ def log_root_factorials(k):
     return np.array([math.lgamma(each + 1) / 2 for each in k])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
 def test_coefficients_of_entire_functions_by_closed_forms(scale):
     """`E f(sZ + st) = Σ c_k t^k/√k!` is `e^(-s²/2) sin st`, `e^(s²/2 + st)`, `E e^-(sZ + st)²/2`.
@@ -182,6 +183,7 @@ def entire(scale):
     return basis.analytic_coefficients(functions, COUNT, math.inf, errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fn", "strip"), [(jnp.sin, 1.0), (jnp.tanh, 2.0)])
 def test_a_strip_that_is_too_short_or_crosses_a_pole_is_refused(fn, strip):
     with pytest.raises(DeclarationError, match="six digits"):

@@ -49,6 +49,7 @@ def ladder():
     )
 
 
+@pytest.mark.slow
 def test_a_ladder_comes_back_with_its_bridges(ladder, tmp_path):
     bx.save(tmp_path / "run", ladder)
     back = bx.load(tmp_path / "run", gibbs_of())
@@ -77,6 +78,7 @@ def test_results_without_code_of_the_user_need_no_declaration(tmp_path):
     assert bx.load(tmp_path / "one") == bx.Status.lagging
 
 
+@pytest.mark.slow
 def test_interfaces_and_fixed_points(tmp_path):
     signal = bx.Interface.thresholds(1.0, 4.0, range=(0, 5))
     part = bx.testing.affine_component()
@@ -86,6 +88,7 @@ def test_interfaces_and_fixed_points(tmp_path):
     assert repr(bx.load(tmp_path / "entropy")) == repr(entropy)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("__reduce__" not in vars(Split), reason="lowered programs cannot be stored")
 def test_a_local_learning_coefficient(tmp_path):
     data = bx.Empirical((X, 0.5 * X[:, 0]))
@@ -100,6 +103,7 @@ def test_a_local_learning_coefficient(tmp_path):
     same(curve, bx.coefficient_curve(result.trace, [float(result.trace.gibbs.beta)]))
 
 
+@pytest.mark.slow
 def test_a_fixed_point(tmp_path):
     mf = bx.meanfield
     neuron = mf.Neuron(mf.Unit(jnp.tanh, dim=1), prior=bx.Normal())

@@ -148,6 +148,7 @@ def test_a_leaf_or_a_chain_that_never_moves_is_said_so(shares):
         raise_for(trace, throw=True)
 
 
+@pytest.mark.slow
 def test_every_observable_of_such_a_run_is_without_an_error_bar():
     trace = bx.sample(PAIR, part(0.0, 0.5), **RUN)
     estimates = [
@@ -206,6 +207,7 @@ def test_a_constant_is_no_evidence_unless_it_is_exact():
     assert np.isnan(bx.mean_estimate(jax.random.normal(KEY, (4, 3))).r_hat)
 
 
+@pytest.mark.slow
 def test_energies_that_are_no_numbers_are_counted_as_divergent():
     """Half of the prior is outside the domain of a root: the posterior would be cut in silence."""
     net = bx.models.Function(lambda w, x: jnp.sqrt(w) * x[0], jnp.ones(()))
@@ -215,6 +217,7 @@ def test_energies_that_are_no_numbers_are_counted_as_divergent():
         assert bx.sample(gibbs, kernel, **run).status == bx.Status.divergent
 
 
+@pytest.mark.slow
 def test_a_prior_draw_without_a_finite_energy_is_drawn_again():
     """A wall is no such thing: a proposal of density zero is rejected, and that is all."""
     wall = bx.models.Function(lambda w, x: jnp.where(w > 0, w, jnp.inf) + 0 * x[0], jnp.ones(()))

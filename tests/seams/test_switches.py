@@ -120,7 +120,7 @@ VERBS = {
     "local": local,
     "observables": observed,
 }
-QUICK = {"compile"}
+QUICK = {("strict promotion", "compile")}
 BY_HAND = {"local"}
 """Loops of thousands of steps: without jit they take minutes."""
 
@@ -129,8 +129,22 @@ KERNELS = (
     bx.RandomWalk(), bx.MALA(), bx.HMC(), bx.NUTS(), bx.SGLD(), bx.AdamSGLD(), bx.RMSpropSGLD(),
     bx.Underdamped(), bx.SGNHT(), bx.MinibatchMALA(),
 )  # fmt: skip
-TRACED = ("strict promotion", "no rank promotion", "leaks")
+TRACED = {
+    "promotion": ("strict promotion", "no rank promotion"),
+    "leaks": ("leaks",),
+}
 """Switches that act while a program is traced: nothing has to be compiled."""
+
+
+def traces():
+    for kernel in KERNELS:
+        for switch in TRACED:
+            for precision in (32, 64):
+                # a search for leaks takes minutes where programs are nested
+                slow = precision == 64 or (switch == "leaks" and not isinstance(kernel, bx.MALA))
+                marks = [pytest.mark.slow] if slow else []
+                name = f"{type(kernel).__name__}-{switch}-{precision}"
+                yield pytest.param(kernel, switch, precision, id=name, marks=marks)
 
 
 def traced(dynamics, start):
@@ -147,16 +161,17 @@ def spread(gibbs, *lead):
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*lead, *leaf.shape)), place)
 
 
-@pytest.mark.parametrize("precision", [32, 64])
-@pytest.mark.parametrize("switch", TRACED)
-@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)
+@pytest.mark.parametrize(("kernel", "switch", "precision"), traces())
 def test_every_kernel_is_traced_under_a_switch_of_jax(kernel, switch, precision):
     few = not isinstance(kernel, bx.HMC | bx.NUTS | bx.MALA | bx.RandomWalk)
-    with jax.enable_x64(precision == 64), SWITCHES[switch]():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.enable_x64(precision == 64))
+        for each in TRACED[switch]:
+            stack.enter_context(SWITCHES[each]())
         gibbs = bx.compile(minibatch() if few else net(), bx.Normal(), marginalise=False)
         reduce = {"norm": bx.Mean(lambda model: jnp.ones(2), 2)}
         traced(Chains(gibbs, kernel, True, reduce), spread(gibbs, 2))
-        if not few:
+        if not few and not isinstance(kernel, bx.NUTS):  # of which ladders trace many copies
             levels = gibbs.at([0.0, 0.5, 1.0])
             traced(ReplicaExchange(levels, kernel, True), spread(gibbs, 3, 2))
             traced(TemperedSMC(levels, kernel, 2, True), spread(gibbs, 2, 8))
@@ -167,8 +182,8 @@ def cases():
         for verb in VERBS:
             if switch == "no jit" and verb in BY_HAND:
                 continue
-            slow = verb not in QUICK or switch in ("no jit", "rbg")
-            yield pytest.param(switch, verb, marks=[pytest.mark.slow] if slow else [])
+            marks = [] if (switch, verb) in QUICK else [pytest.mark.slow]
+            yield pytest.param(switch, verb, marks=marks)
 
 
 @pytest.mark.parametrize("precision", [32, pytest.param(64, marks=pytest.mark.slow)])

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import boltzax as bx
 
@@ -40,6 +41,7 @@ def spent(gibbs, counter, kernel, warmup: int, thin: int, **settings) -> int:
     return counter.count
 
 
+@pytest.mark.slow
 def test_a_warm_up_step_of_minibatches_costs_minibatches():
     data = bx.Subsampled(bx.Empirical(jnp.linspace(-1.0, 1.0, N)), BATCH)
     counter, gibbs = problem(data)

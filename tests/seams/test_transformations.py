@@ -82,6 +82,7 @@ def test_a_declaration_in_jit_vmap_and_grad_has_its_value_and_derivative(case):
     np.testing.assert_allclose(slope, difference, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["linear", "readout integrated out", "weighted"])
 def test_constants_alone_under_jit(case):
     np.testing.assert_allclose(jax.jit(lambda: CASES[case](Y))(), CASES[case](Y), rtol=1e-10)

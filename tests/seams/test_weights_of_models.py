@@ -79,6 +79,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_float_in_a_model_is_a_setting(name):
     model, data = MODELS[name]

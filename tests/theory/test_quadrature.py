@@ -131,6 +131,7 @@ def test_two_units_against_the_general_quadrature():
     np.testing.assert_allclose(found.learning_coefficient, exact.learning_coefficient, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_tanh_units_tabulated():
     found = tanh_zero_exact(2, [2.0, 10.0, 20.0, 30.0, 60.0])
     tabulated = [0.319272, 0.664882, 0.681287, 0.668280, 0.666667]
