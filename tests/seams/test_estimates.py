@@ -158,3 +158,9 @@ def test_a_mean_inside_the_loop_is_of_real_numbers(trace):
 
 def test_several_betas_may_be_a_list(trace):
     np.testing.assert_array_equal(trace.gibbs.at([0.5, 1.0]).beta, [0.5, 1.0])
+
+
+def test_a_mean_inside_the_loop_has_two_batches_or_is_refused(trace):
+    reduce = {"m": bx.Mean(lambda model: model.weight, length=11)}
+    with pytest.raises(bx.DeclarationError, match=r"reduce\['m'\]"):
+        bx.sample(trace.gibbs, bx.RandomWalk(), key=jax.random.key(0), draws=21, reduce=reduce)

@@ -15,7 +15,7 @@ from ._kernel import AbstractKernel
 from ._loop import AbstractCheckpoints, AbstractSink, loop, to_host
 from ._nuts import NUTS
 from ._placement import Placement
-from ._reduce import AbstractReduction
+from ._reduce import AbstractReduction, Mean
 from ._rounding import precise
 from ._start import starts
 from ._trace import Trace, judge, raise_for
@@ -70,7 +70,7 @@ def sample(
     check_on_host("sample", {"gibbs": gibbs, "key": key, "start": start})
     kernel = NUTS() if kernel is None else kernel
     check_run(gibbs, kernel, chains, warmup, draws, thin)
-    reduce = check_reduce(reduce)
+    reduce = check_reduce(reduce, draws)
     refuse_exact(gibbs, {"reduce": reduce, "sink": sink})
     if is_exact(gibbs):
         return exact_draws(gibbs, chains, draws, keep)
@@ -141,8 +141,8 @@ def check_run(gibbs, kernel, chains, warmup, draws, thin) -> None:
             )
 
 
-def check_reduce(reduce: object) -> dict[str, AbstractReduction]:
-    """A dictionary of reductions (an empty one for None)."""
+def check_reduce(reduce: object, draws: int) -> dict[str, AbstractReduction]:
+    """A dictionary of reductions that so many draws can fill (an empty one for None)."""
     good = isinstance(reduce, dict) and all(
         isinstance(name, str) and isinstance(each, AbstractReduction)
         for name, each in reduce.items()
@@ -154,4 +154,13 @@ def check_reduce(reduce: object) -> dict[str, AbstractReduction]:
             expected="a dictionary from names to reductions",
             mend="pass e.g. {'norm': bx.Mean(fn, length=draws // 32)}",
         )
-    return dict(reduce) if isinstance(reduce, dict) else {}
+    given = dict(reduce) if isinstance(reduce, dict) else {}
+    for name, each in given.items():
+        if isinstance(each, Mean) and draws < 2 * each.length:
+            raise DeclarationError(
+                f"reduce[{name!r}]",
+                got=f"length={each.length} for {draws} draws",
+                expected="at least two batches, from whose spread the error is taken",
+                mend=f"pass length={max(draws // 32, 1)}, or draw more",
+            )
+    return given
