@@ -143,6 +143,7 @@ def test_p_values_and_errors_are_calibrated(expected):
     assert 0.34 < np.mean(np.square(z)) < 2.2
 
 
+@pytest.mark.slow
 def test_favoured_interface_is_told(expected):
     """Systems that satisfy one poor candidate are kept four times as often."""
     models = ensemble(jax.random.key(3), 12288)

@@ -261,6 +261,7 @@ def test_laws_on_shared_draws(s, t, order):
     assert np.allclose(one, moved, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_curve_falls_with_the_tolerance_and_outcomes_are_told(blocks):
     assert np.all(np.diff(blocks.probability, axis=-1) <= 0)
     # a step cannot be approached: its error is 1 or 0

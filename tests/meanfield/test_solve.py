@@ -77,6 +77,7 @@ def test_energies_add_up(solved):
     assert kl > jnp.sum(law * jnp.log(law * len(law))) > 0
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_cumulant(solved):
     nodes, g = solved.law.nodes, solved.law.vector
     np.testing.assert_allclose(nodes.mean(g), jax.grad(nodes.value)(g), atol=1e-10)

@@ -129,6 +129,7 @@ def test_far_from_a_minimum_is_not_usable():
     assert "minimum" in result.reason and not result.usable
 
 
+@pytest.mark.slow
 def test_a_localisation_that_dominates_is_seen():
     energy, x, _ = regression(noise=0.0)
     result = bx.local_learning_coefficient(

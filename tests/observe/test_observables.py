@@ -118,6 +118,7 @@ def test_plain_and_rao_blackwell_forms_agree_and_the_second_is_sharper(marginal)
     assert float(sharp.standard_error) < float(plain.standard_error)
 
 
+@pytest.mark.slow
 def test_spectrum_sums_to_the_energy(marginal):
     """Parseval over draws: `½ Σ_k ⟨c_k²⟩ = ⟨E⟩`."""
     spectrum = bx.spectrum(marginal, bx.GaussianMeasure(1), 60, key=jax.random.key(1))

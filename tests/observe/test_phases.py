@@ -61,6 +61,7 @@ def test_two_regions_give_the_closed_forms_of_the_whole():
         assert np.all(np.asarray(estimate.standard_error) < 0.1)
 
 
+@pytest.mark.slow
 def test_a_share_of_the_draws_is_a_region():
     """The region w > 0.25 as the draws of the whole that lie there."""
     whole = run(-1.0, 1.0, 2)

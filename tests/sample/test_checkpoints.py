@@ -516,6 +516,7 @@ def test_without_orbax_it_says_what_to_install(tmp_path, monkeypatch):
         run(bx.Checkpoints(tmp_path))
 
 
+@pytest.mark.slow
 def test_killed_processes_lose_nothing(tmp_path):
     """Real kills, at random moments: the benchmark at its quick size."""
     script = Path(__file__).parents[2] / "benchmarks" / "faults.py"

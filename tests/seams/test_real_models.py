@@ -286,12 +286,14 @@ def same_function(brought: Brought, gibbs, digits: float) -> None:
             np.testing.assert_allclose(slope[path], expected, rtol=0, atol=digits * (size + 1))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if "ODE" in n else ()) for n in MODELS]
+)
 def test_energy_and_gradient_are_those_of_a_loss_by_hand(name):
     same_function(*problem(name), 1e-12)
 
 
-DEAR = {"diffrax neural ODE", "equinox transformer"}
+DEAR = {"diffrax neural ODE", "equinox transformer", "equinox recurrent"}
 
 
 @pytest.mark.parametrize(
