@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,3 +61,13 @@ def test_a_run_that_cools_says_so():
     assert float(found.value[2]) > 100  # 1 where it is in equilibrium
     assert float(found.r_hat[2]) < 1.1
     assert run.status == bx.Status.not_in_equilibrium
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_draws_that_are_not_kept_are_looked_at_too(keep):
+    """A step close to the largest stable one, where the variance is ten times too large."""
+    step = 3.6 / np.linalg.eigvalsh(PRECISION).max()
+    run = {"key": jax.random.key(0), "warmup": 200, "draws": 400, "throw": False}
+    trace = bx.sample(GIBBS, bx.SGLD(step), start={"params": jnp.asarray(MEAN)}, keep=keep, **run)
+    assert trace.status == bx.Status.not_in_equilibrium
+    assert (trace.w is not None) == keep

@@ -164,3 +164,15 @@ def test_a_mean_inside_the_loop_has_two_batches_or_is_refused(trace):
     reduce = {"m": bx.Mean(lambda model: model.weight, length=11)}
     with pytest.raises(bx.DeclarationError, match=r"reduce\['m'\]"):
         bx.sample(trace.gibbs, bx.RandomWalk(), key=jax.random.key(0), draws=21, reduce=reduce)
+
+
+def test_an_exact_number_of_one_draw_is_exact():
+    found = bx.Estimate.of_series(np.ones((4, 1)), exact=True)
+    assert (float(found.standard_error), float(found.ess), float(found.r_hat)) == (0.0, 4.0, 1.0)
+
+
+def test_digits_of_numpy_are_counted_without_x64():
+    draws = 1e8 + np.random.default_rng(0).normal(size=(4, 1000))
+    with jax.enable_x64(False):
+        found = bx.mean_estimate(draws)
+    assert abs(float(found.value) - draws.mean()) <= 1.01 * float(found.standard_error)

@@ -138,7 +138,7 @@ def judged(value=1.5, error=0.03, stuck=False, given=False, part=1.0, **changes)
 
 
 MISSING = (
-    "divergent r_hat ess gap gap_chance gap_seen sensitivity sensitivity_error virial virial_error "
+    "divergent r_hat ess gap gap_chance sensitivity sensitivity_error virial virial_error "
     "heat_capacity loss loss_of_draws loss_of_prior"
 ).split()
 

@@ -9,6 +9,7 @@ import pytest
 import boltzax as bx
 from boltzax.compile._walk import Split
 from boltzax.core import DeclarationError
+from boltzax.report._save import _renumbered
 
 KEY = jax.random.key(0)
 X = np.linspace(-1.0, 1.0, 12)[:, None]
@@ -126,3 +127,13 @@ def test_foreign_files_are_named(tmp_path):
     for place in ("x", "nothing"):
         with pytest.raises(DeclarationError, match="bx.save"):
             bx.load(tmp_path / place)
+
+
+def test_outcomes_keep_their_names_where_their_numbers_changed():
+    """A version with outcomes in another order, one of them unknown here."""
+    stored = ["successful", "unheard_of", "lagging", "stuck"]
+    current = list(bx.Status._name_to_item)
+    found = _renumbered(jnp.asarray([2, 0, 3]), stored, current)
+    assert [current[i] for i in found] == ["lagging", "successful", "stuck"]
+    with pytest.raises(bx.DeclarationError, match="unheard_of"):
+        _renumbered(jnp.asarray([1]), stored, current)

@@ -54,13 +54,10 @@ class Estimate(eqx.Module):
         flat = host.reshape(-1, chains, length)
         rows = np.array([_mean_row(row, exact) for row in flat]).reshape(*batch, 4)
         kind = jnp.result_type(float)
-        if jnp.issubdtype(draws.dtype, jnp.floating) and jnp.finfo(draws.dtype).bits == 64:
-            kind = draws.dtype
-        # the mean can have more digits than its dtype holds
+        # the mean can have more digits than the process holds
         lost = np.abs(rows[..., 0].astype(kind).astype(np.float64) - rows[..., 0])
         rows[..., 1] = np.where(rows[..., 1] > 0, np.hypot(rows[..., 1], lost), rows[..., 1])
-        dtype = kind
-        return cls(*(jnp.asarray(rows[..., i], dtype=dtype) for i in range(4)))
+        return cls(*(jnp.asarray(rows[..., i], dtype=kind) for i in range(4)))
 
     def __getitem__(self, index) -> "Estimate":
         """The estimate of some entries; raises `IndexError` out of bounds (JAX would clamp)."""
@@ -207,11 +204,11 @@ def _mean_row(row: np.ndarray, exact: bool) -> tuple[float, float, float, float]
     value = float(np.mean(row))
     if not np.all(np.isfinite(row)):
         return np.nan, np.nan, 0.0, np.inf
-    if row.shape[1] < 2:  # one draw says nothing of its error
-        return value, np.nan, np.nan, np.nan
     spread = float(np.std(row))
     if spread <= 1e-14 * max(abs(value), 1e-300):
         return (value, 0.0, total, 1.0) if exact else (value, np.nan, np.nan, np.nan)
+    if row.shape[1] < 2:  # nothing is known of how its draws depend on each other
+        return value, np.nan, np.nan, np.nan
     ess = float(diagnostics.effective_sample_size(row[..., None])[0])
     ess = min(max(ess, 1.0), total) if np.isfinite(ess) else 1.0
     r_hat = (

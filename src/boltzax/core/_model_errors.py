@@ -32,9 +32,10 @@ def model_errors(when: str) -> Iterator[None]:
             raise
         raise DeclarationError(
             "model",
-            got=f"an error that the model raised {when}: {said}",
-            expected="a model that is defined at all weights, if by a number that is not finite",
-            mend="give infinity where it fails, and the weights are rejected: for diffrax "
+            got=f"an error that the model, or another function given, raised {when}: {said}",
+            expected="functions that are defined at all weights, if by a number that is not finite",
+            mend="give infinity where the model fails, and samplers with a Metropolis test reject "
+            "such weights: for diffrax "
             "`sol = diffeqsolve(..., throw=False)` and "
             "`jnp.where(sol.result == diffrax.RESULTS.successful, sol.ys[-1], jnp.inf)`; instead "
             "of `eqx.error_if(x, bad, ...)` use `jnp.where(bad, jnp.inf, x)`; or narrow the prior",
@@ -48,7 +49,8 @@ def _said(text: str) -> str | None:
         return _short(equinox[1])
     if "Callback error" not in text:
         return None
-    lines = re.findall(r"^(?!Traceback|INTERNAL)(\w[\w.]*(?:: .*)?)$", text, re.MULTILINE)
+    other = "Traceback|INTERNAL|UNKNOWN|XlaRuntimeError|jax"
+    lines = re.findall(rf"^(?!{other})(\w[\w.]*(?:: .*)?)$", text, re.MULTILINE)
     return _short(lines[0]) if lines else "an error in a function of the host"
 
 

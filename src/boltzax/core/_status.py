@@ -38,10 +38,11 @@ class Status(eqx.Enumeration):
         "effective draws a chain. Draw more, or use `anneal` instead of `sample`."
     )
     not_in_equilibrium = (
-        "The draws of a sampler without a Metropolis test are far from equilibrium: they break the "
-        "virial theorem, the mean of (w - c)·∇(-log p) being far from the number of weights. The "
-        "chains still cool from their starts, or the step is far too long. Warm up longer, start "
-        "at a minimum (`start=`), or use a sampler with a Metropolis test."
+        "The draws of a sampler whose law is off by a power of its step are far from equilibrium: "
+        "they break the virial theorem, the mean of (w - c)·∇(-log p) being far from the number of "
+        "weights. The chains still cool from their starts, the step is far too long, or the "
+        "density is cut off by a wall. Warm up longer, start at a minimum (`start=`), or use a "
+        "sampler with a Metropolis test on the whole energy."
     )
     lagging = (
         "The ladder lags behind equilibrium: forward and reverse passes disagree, or no replica "

@@ -244,6 +244,7 @@ def _steps(kernel: AbstractKernel) -> tuple[float, float, float]:
         return longest, longest, min(8.0, longest)
     if isinstance(kernel, MinibatchMALA):
         return 2.0 + kernel.parts, 2.0 + kernel.parts, 2.0 + kernel.parts
-    if isinstance(kernel, AbstractUnadjusted) and kernel.step_size is None:
-        return 1.0, 3.0, 3.0
+    if isinstance(kernel, AbstractUnadjusted):
+        warm = 3.0 if kernel.step_size is None else 2.0
+        return 1.0, warm, warm
     return 1.0, 1.0, 1.0

@@ -64,7 +64,8 @@ def gather(
     value, last = float(estimate.value), runs[-1]
     counted = settled(runs)
     minimum, gap, descended = _gap(trained.gibbs, int(cost.descent / cost.trained))
-    test = gradient_test(trained.energy, trained.gibbs, key_blocks)
+    matters = gap > LEAST_GAP * abs(value)
+    test = gradient_test(trained.energy, trained.gibbs, key_blocks, power=matters)
     spent = cost.fixed + cost.trained * descended + sum(run.gradients for run in runs)
     sensitivity, sensitivity_error = _sensitivity(gibbs, last, value)
     heat = heat_capacity(last.trace)
@@ -94,7 +95,7 @@ def gather(
         gap=gap,
         gap_chance=None if test is None else test.chance,
         # where the energy is quadratic, a gradient t times as large has a gap t² times as large
-        gap_seen=None if test is None else test.seen**2 * gap if gap > 0 else 0.0,
+        gap_seen=None if test is None or test.seen is None else test.seen**2 * gap,
         sensitivity=sensitivity,
         sensitivity_error=sensitivity_error,
         virial=None if balance is None else float(balance.value),

@@ -4,7 +4,7 @@ import math
 
 from ..core import Estimate
 from ..sample import MOST_ROUNDING
-from ._minimum import SIGNIFICANCE
+from ._minimum import LEAST_GAP, SIGNIFICANCE
 from ._verdict import Evidence, Verdict
 
 MELTED, SOFT = 0.5, 0.1
@@ -61,7 +61,7 @@ def judge_local(
         return Verdict.undecided
     if out_of_equilibrium(evidence, error):
         return Verdict.not_in_equilibrium
-    matters = part * evidence.gap > max(0.05 * abs(value), 2 * error)
+    matters = part * evidence.gap > max(LEAST_GAP * abs(value), 2 * error)
     by_noise = evidence.gap_chance is not None and evidence.gap_chance > SIGNIFICANCE
     if (matters and not by_noise) or (not given and value < -3 * error):
         return Verdict.not_a_minimum
@@ -81,7 +81,6 @@ def _incomplete(evidence: Evidence) -> bool:
     wanted = (
         evidence.gap,
         evidence.gap_chance,
-        evidence.gap_seen,
         evidence.sensitivity,
         evidence.sensitivity_error,
         evidence.virial,

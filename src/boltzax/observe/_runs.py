@@ -176,7 +176,6 @@ def run_once(
     energy_key = jax.random.fold_in(key, ENERGIES) if cost.batches else None
     keep = gibbs.dim * budget.chains <= KEPT
     dynamics = Chains(placed, kernel, keep, energy_key=energy_key)
-    looked = 0
 
     def series(energy: Array | np.ndarray) -> np.ndarray:
         """`β (E - E(w*))`, axes `[chain, draw]`."""
@@ -189,16 +188,16 @@ def run_once(
         return float(np.sum(to_host(state[1].gradients))) > WARM * allowed
 
     def stop(parts: list[PyTree]) -> bool:
-        nonlocal looked
         drawn = sum(len(part["energy"]) for part in parts)
         if not np.all(np.isfinite(parts[-1]["energy"])):
             return True
         now, before = (spent(part["gradients"][-1], drawn) for part in (parts[-1], parts[-2:][0]))
-        if now + max(ahead, now - before) > allowed and drawn >= 4:
+        # after a resumption a part holds several chunks
+        lately = (now - before) * plan.rows / len(parts[-1]["energy"])
+        if now + max(ahead, lately) > allowed and drawn >= 4:
             return True
-        if drawn < max(LEAST, 1.25 * looked):
+        if _looks(drawn) == _looks(drawn - plan.rows):
             return False
-        looked = drawn
         energy = np.concatenate([part["energy"] for part in parts])
         begin, kept = _settled(series(energy))
         slow = np.concatenate([part["log_prior"] for part in parts]).T[:, begin:]
@@ -276,7 +275,8 @@ def careful_estimate(
 
     Independent noise in the numbers hides how slowly the rest moves. Then means over blocks of
     draws, so long that the noise of a block is no larger than the rest, must agree too: the error
-    is the larger, ess the smaller, and r_hat the larger of those of draws and of blocks.
+    and r_hat are the larger of those of draws and of blocks, and ess is less by as much as blocks
+    are fewer than independent ones.
 
     Args:
         series: The numbers to average, axes `[chain, draw]`.
@@ -292,7 +292,7 @@ def careful_estimate(
         found = dataclasses.replace(
             found,
             standard_error=jnp.maximum(found.standard_error, other.standard_error),
-            ess=jnp.minimum(found.ess, other.ess),
+            ess=found.ess * jnp.minimum(1.0, other.ess / blocks.size),
             r_hat=jnp.maximum(found.r_hat, other.r_hat),
         )
     between = np.std(series.mean(axis=1), ddof=1) / math.sqrt(len(series))
@@ -309,11 +309,19 @@ def careful_estimate(
     return dataclasses.replace(found, standard_error=error)
 
 
+def _looks(drawn: int) -> int:
+    """How often a run has looked at its error by so many draws a chain: each 1.25 times as many.
+
+    A function of the draws alone, so that a resumed run looks where the uncut one does.
+    """
+    return 0 if drawn < LEAST else 1 + int(math.log(drawn / LEAST) / math.log(1.25) + 1e-9)
+
+
 def _block(series: np.ndarray, noise: float) -> int:
-    """Draws of a block whose noise is no larger than the rest; 20 blocks a chain at the least."""
+    """Draws of a block whose noise is no larger than the rest; 50 blocks a chain at the least."""
     if not noise > 0 or not np.all(np.isfinite(series)):
         return 1
-    longest = max(series.shape[1] // 20, 1)
+    longest = max(series.shape[1] // 50, 1)
     rest = float(np.var(series)) - noise
     return max(1, min(longest, math.ceil(noise / rest))) if rest > 0 else longest
 

@@ -89,7 +89,8 @@ class Evidence(eqx.Module):
         gap_chance: Probability of as large a mean gradient at w* if its expectation over the data
             were zero (None where the measure is no sample).
         gap_seen: The gap of a mean gradient in the same direction that the test of `gap_chance`
-            would have seen with probability 0.95, in nats (None where the measure is no sample).
+            would have seen with probability 0.95, in nats (None where the measure is no sample, or
+            the gap is below a twentieth of λ̂).
         sensitivity: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone decides, 1 and above where the
             localisation does.
         sensitivity_error: Its standard error.
@@ -159,6 +160,8 @@ class Evidence(eqx.Module):
 
     def __repr__(self) -> str:
         chance = ""
+        if self.gap_chance is not None:
+            chance = f" (chance {self.gap_chance:.2g})"
         if self.gap_chance is not None and self.gap_seen is not None:
             chance = f" (chance {self.gap_chance:.2g}, {self.gap_seen:.2g} would have been seen)"
         losses = [

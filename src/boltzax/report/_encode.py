@@ -40,7 +40,10 @@ class Encoder:
         if isinstance(value, jax.Array | np.ndarray | np.generic):
             return self._array(value)
         if isinstance(value, ITEM):
-            return {"outcome": name_of(value._enumeration), "index": self._array(value._value)}
+            kind = value._enumeration
+            # numbers of outcomes may change from version to version, their names do not
+            names = list(kind._name_to_item)
+            return {"outcome": name_of(kind), "index": self._array(value._value), "names": names}
         if isinstance(value, dict):
             pairs = [[self.encode(k, where), self.encode(v, f"{where}[{k!r}]")]
                      for k, v in value.items()]  # fmt: skip

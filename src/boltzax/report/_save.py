@@ -147,8 +147,9 @@ class _Decoder:
         if "array" in entry:
             return self._array(entry)
         if "outcome" in entry:
-            item = next(iter(self._code(entry["outcome"], None)._name_to_item.values()))
-            return jax.tree.map(lambda _: self._array(entry["index"]), item)
+            items = self._code(entry["outcome"], None)._name_to_item
+            index = _renumbered(self._array(entry["index"]), entry["names"], list(items))
+            return jax.tree.map(lambda _: index, next(iter(items.values())))
         if "dict" in entry:
             return {self.decode(key): self.decode(value) for key, value in entry["dict"]}
         if "tuple" in entry or "list" in entry:
@@ -204,3 +205,18 @@ class _Decoder:
             if not lines:
                 return each
         raise _other("\n    ".join(lines[:8]))
+
+
+def _renumbered(index: jax.Array | np.ndarray, stored: list[str], current: list[str]):
+    """Numbers of outcomes as they are counted now, from those of the version that stored them."""
+    unknown = [name for name in stored if name not in current]
+    if any(stored[number] in unknown for number in np.unique(np.asarray(index))):
+        raise DeclarationError(
+            "path",
+            got=f"an outcome that this version does not know, of {unknown}",
+            expected="outcomes of this version",
+            mend="load it with the version of boltzax that stored it",
+        )
+    table = [current.index(name) if name in current else 0 for name in stored]
+    found = np.asarray(table, np.asarray(index).dtype)[np.asarray(index)]
+    return jnp.asarray(found) if isinstance(index, jax.Array) else np.asarray(found)

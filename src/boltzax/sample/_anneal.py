@@ -113,7 +113,8 @@ def anneal(
         RunError: Unless `throw=False`, if a chain failed or the ladder lags: chains that started
             cold disagree with those that started hot (split r_hat of the energy above 1.05), no
             replica of any chain made a round trip from the coldest level to the prior and back, or
-            for SMC the forward and the reverse pass disagree; or if it is `metastable`: its free
+            for SMC the forward and the reverse pass disagree, or are too few to tell
+            (`few_particles`); or if it is `metastable`: its free
             energy lies above one of the bounds by more than the errors of both. Divergent
             trajectories count as failures at the prior's level, or where a ladder made less than 10
             round trips, or where more than half of a level's diverge.
@@ -179,7 +180,8 @@ def _bounded(
     bridges = dataclasses.replace(bridges, bounds=bounds)
     trace = dataclasses.replace(trace, bridges=bridges)
     # a run that has failed already says so: the bounds are then part of its evidence
-    if trace.status == Status.successful and bool(np.any(above_bounds(bridges) > 0)):
+    mild = trace.status in (Status.successful, Status.few_particles)
+    if mild and bool(np.any(above_bounds(bridges) > 0)):
         return dataclasses.replace(trace, status=Status.metastable)
     return trace
 

@@ -12,6 +12,7 @@ from ._dynamics import Chains, over_chains
 from ._exact import exact_draws, is_exact, refuse_exact
 from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
+from ._ladder_checks import draws_fit
 from ._loop import AbstractCheckpoints, AbstractSink, loop, to_host
 from ._nuts import NUTS
 from ._placement import Placement
@@ -52,7 +53,9 @@ def sample(
         thin: Steps a draw.
         start: Coordinates to start all chains at (`gibbs.position(model)`); each chain starts at
             its own draw of the prior if not given.
-        keep: Whether to keep the draws, or only their energies.
+        keep: Whether to keep the draws, or only their energies. Without them (and more than 64
+            coordinates or 64 MB of draws, or with a `sink` that keeps no weights) nothing is said
+            about the equilibrium of samplers without a Metropolis test.
         throw: Raise `RunError` if the run failed; else look at `trace.status`.
         reduce: Statistics to sum up inside the loop, `{"name": bx.Mean(fn, length)}`; their results
             are `trace.reduced["name"]`.
@@ -65,7 +68,7 @@ def sample(
 
     Raises:
         DeclarationError: Wrong arguments; or an error that the model raises at some weights.
-        RunError: A failed run.
+        RunError: A failed run: one whose `Status` is not `successful`.
     """
     check_on_host("sample", {"gibbs": gibbs, "key": key, "start": start})
     kernel = NUTS() if kernel is None else kernel
@@ -79,7 +82,10 @@ def sample(
     placed = gibbs
     if placement is not None:
         placed, begin = placement.place(gibbs, begin)
-    dynamics = Chains(placed, kernel, keep, reduce)
+    # whether a sampler without a Metropolis test is in equilibrium is told from its draws
+    looked_at = isinstance(kernel, AbstractUnadjusted) and sink is None
+    held = keep or (looked_at and draws_fit(gibbs, gibbs.beta.size * chains * draws))
+    dynamics = Chains(placed, kernel, held, reduce)
     status = None
     try:
         state, records = loop(
@@ -98,9 +104,8 @@ def sample(
     if isinstance(kernel, AbstractUnadjusted):
         status = in_equilibrium(placed, records.get("w", {}), status)
     kept = [records[name] for name in FIELDS]
-    trace = Trace(
-        gibbs, *kept, records.get("w"), status, None, records["gradients"], moved=records["moved"]
-    )
+    w = records.get("w") if keep else None
+    trace = Trace(gibbs, *kept, w, status, None, records["gradients"], moved=records["moved"])
     sums = {} if state is None else to_host(state[2])
     found = {name: reduce[name].result(each) for name, each in sums.items()}
     trace = dataclasses.replace(trace, reduced=jax.tree.map(

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import Gibbs, Weights
@@ -63,7 +64,9 @@ def in_equilibrium(gibbs: Gibbs, w: Weights, status: Status) -> Status:
         some = {path: leaf[:, every - 1 :: every] for path, leaf in own.items()}
         centre = {path: jnp.mean(leaf, axis=(0, 1)) for path, leaf in some.items()}
         excess = Estimate.of_series(radial(set_beta(gibbs, beta), centre, some) - gibbs.dim)
-        size = abs(float(excess.value))
-        if size > max(4 * float(excess.standard_error), gibbs.dim / 2):
+        size, error = abs(float(excess.value)), float(excess.standard_error)
+        # a value that is no number speaks against the run; too few draws have no error
+        far = not size <= gibbs.dim / 2
+        if far and not (np.isfinite(size) and not size > 4 * error):
             return Status.not_in_equilibrium
     return status
