@@ -106,7 +106,9 @@ def test_everything_stays_within_the_cap(name, monkeypatch):
     assert spent > 0.4 * cap, "the cap is there to be used"
     assert result.evidence.batches == (batch is not None)
     assert abs(float(result.estimate.z_score(TRUTH))) < 4
-    assert sum(descended) > 3 and result.evidence.gap > 0
+    # a descent that gained nothing with its gradients has seen nothing
+    gap = result.evidence.gap
+    assert sum(descended) > 3 and (gap > 0 or (np.isnan(gap) and not result.usable))
 
 
 def test_an_estimate_from_too_few_draws_says_what_it_would_need():

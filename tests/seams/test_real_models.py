@@ -423,7 +423,7 @@ VERBS = {
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_error_that_a_model_raises_says_what_failed(verb):
     gibbs = bx.compile(CHECKED, bx.Normal(), beta=0.01)
-    with pytest.raises(bx.DeclarationError, match="model raised.*no solution") as caught:
+    with pytest.raises(bx.DeclarationError, match="raised.*no solution") as caught:
         VERBS[verb](gibbs)
     assert caught.value.argument == "model" and "jnp.inf" in caught.value.mend
 

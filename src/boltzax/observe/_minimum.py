@@ -36,8 +36,9 @@ def descend(
 ) -> tuple[Weights, Float[Array, ""], int]:
     """The localised minimum next to `w`: L-BFGS on `-log p`, and the energy there.
 
-    The energy is NaN if the gradient at `w` is not finite: nothing was descended. Where the
-    gradients do not suffice it is an upper bound on that of the minimum.
+    The energy is NaN if the gradient at `w` is not finite, or if the gradients ended before
+    anything was gained: nothing was descended. Where they do not suffice to the end it is an upper
+    bound on that of the minimum.
 
     Args:
         gibbs: The measure.
@@ -88,8 +89,10 @@ def _descend(
     begin = (w, optimiser.init(w), jnp.asarray(jnp.inf), w, jnp.array(True), 0, jnp.asarray(1), 0)
     final = jax.lax.while_loop(go_on, step, begin)
     # the last step has not been looked at
-    lowest, defined, taken = final[3], final[4], final[6]
-    return lowest, jnp.where(defined, gibbs.energy(lowest), jnp.nan), taken
+    lowest, defined, count, taken, still = final[3], final[4], final[5], final[6], final[7]
+    moved = [jnp.any(lowest[path] != w[path]) for path in w]
+    starved = (count < ITERATIONS) & (still < STILL_FOR) & ~jnp.any(jnp.stack(moved))
+    return lowest, jnp.where(defined & ~starved, gibbs.energy(lowest), jnp.nan), taken
 
 
 class GradientTest(NamedTuple):

@@ -54,7 +54,8 @@ class Verdict(eqx.Enumeration):
     )
     undecided = (
         "Whether w* is a minimum, or whether the localisation decides, cannot be told: a part of "
-        "the evidence is not a number. Look for a gradient of the loss that is not finite."
+        "the evidence is not a number. Look for a gradient of the loss that is not finite, or "
+        "raise max_gradients, if the descent from w* gained nothing with its part."
     )
     melted = (
         "The posterior at this temperature knows next to nothing of the data: its draws are no "
