@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import textwrap
 import typing
 from importlib.metadata import version as _version
@@ -9,6 +10,9 @@ from importlib.metadata import version as _version
 import numpy.typing
 
 # types are named as they are written in the source
+# numpyro asks tqdm for a progress bar of notebooks, which these pages do not show
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+
 typing.GENERATING_DOCUMENTATION = "boltzax"  # a switch of jaxtyping
 numpy.typing.ArrayLike = type("ArrayLike", (), {"__module__": "builtins"})
 
