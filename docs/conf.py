@@ -9,10 +9,10 @@ from importlib.metadata import version as _version
 
 import numpy.typing
 
-# types are named as they are written in the source
 # numpyro asks tqdm for a progress bar of notebooks, which these pages do not show
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
+# types are named as they are written in the source
 typing.GENERATING_DOCUMENTATION = "boltzax"  # a switch of jaxtyping
 numpy.typing.ArrayLike = type("ArrayLike", (), {"__module__": "builtins"})
 
