@@ -232,9 +232,9 @@ def moment_residual(
         return None
     y = points[1] if term.target is None else None
     width = split.width
-    if split.size + 1 + width >= count:
+    if split.size + 1 + width >= count or not known(y):
         return None
-    if not known(y if term.target is None else term.target(first)):
+    if term.target is not None and not known(term.target(first)):
         return None
 
     def table(part: PyTree) -> np.ndarray:

@@ -5,7 +5,7 @@ from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs
 from ..core import Estimate
-from ..sample import Trace, radial
+from ..sample import Trace, radial, thinned
 
 MOST_DRAWS = 20_000
 """Draws of all chains at which the identity is looked at, evenly spread over the run."""
@@ -32,10 +32,7 @@ def virial(
     """
     if trace.w is None:
         return None
-    chains, draws = trace.energy.shape
-    every = max(1, -(-chains * draws // max(most, 1)))
-    # the last draw of each stretch
-    kept = {path: leaf[:, every - 1 :: every] for path, leaf in trace.w.items()}
+    kept = thinned(trace.w, most // trace.energy.shape[0])
     if jax.tree.leaves(kept)[0].shape[1] < 4:
         return None
     return Estimate.of_series(radial(gibbs, gibbs.position(), kept, key) - gibbs.dim)

@@ -14,7 +14,7 @@ from ._cost import Cost, growth, rounded_up
 from ._equilibrium import MOST_DRAWS, virial
 from ._learning_coefficient import heat_capacity
 from ._losses import data_mass, losses
-from ._minimum import ITERATIONS, LEAST_GAP, descend, gradient_test
+from ._minimum import ITERATIONS, descend, gradient_test
 from ._runs import Run, extrapolated
 from ._verdict import Evidence
 
@@ -64,8 +64,7 @@ def gather(
     value, last = float(estimate.value), runs[-1]
     counted = settled(runs)
     minimum, gap, descended = _gap(trained.gibbs, int(cost.descent / cost.trained))
-    matters = gap > LEAST_GAP * abs(value)
-    test = gradient_test(trained.energy, trained.gibbs, key_blocks, power=matters)
+    test = gradient_test(trained.energy, trained.gibbs, key_blocks)
     spent = cost.fixed + cost.trained * descended + sum(run.gradients for run in runs)
     sensitivity, sensitivity_error = _sensitivity(gibbs, last, value)
     heat = heat_capacity(last.trace)
@@ -95,7 +94,7 @@ def gather(
         gap=gap,
         gap_chance=None if test is None else test.chance,
         # where the energy is quadratic, a gradient t times as large has a gap t² times as large
-        gap_seen=None if test is None or test.seen is None else test.seen**2 * gap,
+        gap_seen=None if test is None else (test.seen**2 * gap if gap > 0 else 0.0),
         sensitivity=sensitivity,
         sensitivity_error=sensitivity_error,
         virial=None if balance is None else float(balance.value),

@@ -101,19 +101,15 @@ class GradientTest(NamedTuple):
     Attributes:
         chance: Chance of so large a mean gradient if each datum's gradient had expectation zero.
         seen: Multiple of the mean gradient at w* that the test would have seen with probability
-            0.95, had it been there apart from the noise; None if it was not asked for.
+            0.95, had it been there apart from the noise.
     """
 
     chance: float
-    seen: float | None
+    seen: float
 
 
 def gradient_test(
-    energy: AbstractEnergy,
-    gibbs: Gibbs,
-    key: PRNGKeyArray,
-    trials: int = 2000,
-    power: bool = False,
+    energy: AbstractEnergy, gibbs: Gibbs, key: PRNGKeyArray, trials: int = 2000
 ) -> GradientTest | None:
     """Test of the mean gradient at w* against the noise of the data.
 
@@ -131,12 +127,12 @@ def gradient_test(
         return None
     gram = np.asarray(_gram(pieces, gibbs, gibbs.position()), float)
     if not np.all(np.isfinite(gram)):
-        return GradientTest(float("nan"), float("nan") if power else None)
+        return GradientTest(float("nan"), float("nan"))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(trials, len(gram)))
     null = _flipped(gram, signs)
     observed = gram.sum() - np.trace(gram)
     chance = float((1 + np.sum(null >= observed)) / (1 + trials))
-    return GradientTest(chance, _seen(gram, signs) if power else None)
+    return GradientTest(chance, _seen(gram, signs))
 
 
 def _flipped(gram: np.ndarray, signs: np.ndarray) -> np.ndarray:

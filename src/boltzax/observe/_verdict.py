@@ -90,8 +90,7 @@ class Evidence(eqx.Module):
         gap_chance: Probability of as large a mean gradient at w* if its expectation over the data
             were zero (None where the measure is no sample).
         gap_seen: The gap of a mean gradient in the same direction that the test of `gap_chance`
-            would have seen with probability 0.95, in nats (None where the measure is no sample, or
-            the gap is below a twentieth of λ̂).
+            would have seen with probability 0.95, in nats (None where the measure is no sample).
         sensitivity: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone decides, 1 and above where the
             localisation does.
         sensitivity_error: Its standard error.

@@ -54,6 +54,7 @@ from ._underdamped import SGNHT as SGNHT
 from ._underdamped import Underdamped as Underdamped
 from ._unit_moves import UnitMoves as UnitMoves
 from ._virial import radial as radial
+from ._virial import thinned as thinned
 
 __all__ = _exported(globals())
 

@@ -39,6 +39,17 @@ def radial(
     return jax.lax.map(one, (flat, keys), batch_size=16).reshape(shape)
 
 
+def thinned(w: Weights, most: int) -> Weights:
+    """At most so many draws a chain, evenly spread: the last of each stretch.
+
+    Args:
+        w: Draws, axes `[chain, draw]`.
+        most: The most draws of a chain that are kept, at least 1.
+    """
+    every = max(1, -(-next(iter(w.values())).shape[1] // max(most, 1)))
+    return {path: leaf[:, every - 1 :: every] for path, leaf in w.items()}
+
+
 def in_equilibrium(gibbs: Gibbs, w: Weights, status: Status) -> Status:
     """The status of a run without a Metropolis test, or that it is far from equilibrium.
 
@@ -60,8 +71,7 @@ def in_equilibrium(gibbs: Gibbs, w: Weights, status: Status) -> Status:
     lead = gibbs.beta.ndim
     for number, beta in enumerate(levels):
         own = {path: leaf[number] if lead else leaf for path, leaf in w.items()}
-        every = max(1, -(-next(iter(own.values())).shape[1] // LOOKED_AT))
-        some = {path: leaf[:, every - 1 :: every] for path, leaf in own.items()}
+        some = thinned(own, LOOKED_AT)
         centre = {path: jnp.mean(leaf, axis=(0, 1)) for path, leaf in some.items()}
         excess = Estimate.of_series(radial(set_beta(gibbs, beta), centre, some) - gibbs.dim)
         size, error = abs(float(excess.value)), float(excess.standard_error)
