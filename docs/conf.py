@@ -12,6 +12,8 @@ import numpy.typing
 # numpyro asks tqdm for a progress bar of notebooks, which these pages do not show
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
+CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+
 # types are named as they are written in the source
 typing.GENERATING_DOCUMENTATION = "boltzax"  # a switch of jaxtyping
 numpy.typing.ArrayLike = type("ArrayLike", (), {"__module__": "builtins"})
@@ -59,5 +61,15 @@ def _outcomes(app, what, name, obj, options, lines: list[str]) -> None:
         lines += [f"- `{each}`: {obj[getattr(obj, each)]}" for each in members]
 
 
+def _own_cache(app, docname: str, source: list[str]) -> None:
+    """One cache of compiled programs a process: two that write and read the same file can crash.
+
+    The pages that a process reads one after another share the small programs of all pages.
+    """
+    if CACHE:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(CACHE, f"docs-{os.getpid()}")
+
+
 def setup(app):
+    app.connect("source-read", _own_cache)
     app.connect("autodoc-process-docstring", _outcomes)

@@ -2,9 +2,26 @@
 
 import gc
 import os
+import subprocess
+import sys
 
-# most of the time of tests goes into compiling programs that run once
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+FLAGS = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+    "--xla_backend_optimization_level=0",
+    "",
+)
+"""Most of the time of tests goes into compiling programs that run once: the first of these that XLA
+knows (one that it does not know ends the process)."""
+
+
+def known_to_xla(flags: str) -> bool:
+    start = [sys.executable, "-c", "import jax; jax.devices()"]
+    given = os.environ | {"XLA_FLAGS": flags}
+    return not subprocess.run(start, env=given, capture_output=True, check=False).returncode
+
+
+if "XLA_FLAGS" not in os.environ:  # the workers of xdist have those of the process that starts them
+    os.environ["XLA_FLAGS"] = next(flags for flags in FLAGS if known_to_xla(flags))
 
 import hypothesis
 import jax

@@ -6,7 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..core import DeclarationError, eager, known, refuted, settings_of, weights_of
+from ..core import (
+    DeclarationError,
+    at_hand,
+    eager,
+    finite,
+    known,
+    refuted,
+    settings_of,
+    weights_of,
+)
 from ..declare import (
     AbstractCountedTerm,
     AbstractDataTerm,
@@ -178,7 +187,7 @@ def _check_leaf(path: str, leaf: Array, kind) -> None:
             expected="at least one entry",
             mend="remove empty leaves from the model",
         )
-    if refuted(jnp.isfinite(leaf)):
+    if refuted(finite, leaf):
         raise DeclarationError(
             f"model.{path}",
             got="a NaN or infinite weight",
@@ -230,14 +239,15 @@ def check_betas(argument: str, betas: Array, masses) -> None:
     """Finite, non-negative, and resolved by the precision in use."""
     if not known(betas):
         return
-    if not bool(jnp.all(jnp.isfinite(betas))):
+    looked = at_hand(betas)
+    if not np.all(finite(looked)):
         raise DeclarationError(
             argument,
             got=f"{betas}",
             expected="finite values (in this precision)",
             mend="use float64 for beta above 1e38, and check for NaN",
         )
-    if bool(jnp.any(betas < 0)):
+    if np.any(looked < 0):
         raise DeclarationError(
             argument,
             got=f"{betas}",
@@ -246,7 +256,7 @@ def check_betas(argument: str, betas: Array, masses) -> None:
         )
     if not known(masses):
         return
-    largest = float(jnp.max(betas)) * max(float(mass) for mass in masses)
+    largest = float(looked.max()) * max(float(mass) for mass in masses)
     if jnp.result_type(float) == jnp.float32 and largest > FLOAT32_BETA:
         raise DeclarationError(
             argument,

@@ -1,5 +1,6 @@
 """Declaration to Gibbs measure."""
 
+from functools import partial
 from typing import Literal
 
 import jax.numpy as jnp
@@ -116,7 +117,7 @@ def _lower(
 def _has_negative(term: AbstractDataTerm) -> bool:
     """Whether the rule has negative weights (a sparse one may), which have no square roots."""
     _, weights = term.measure.nodes()
-    return refuted(weights >= 0)
+    return refuted(lambda each: each >= 0, weights)
 
 
 def _check_lowered(integral: str, parts: tuple[AbstractLowered, ...]) -> None:
@@ -194,7 +195,7 @@ def _check_choices(integral: object, modes: object, marginalise: object) -> None
 
 def _check_centre(lowered: Coordinates, centre: dict[str, Array]) -> None:
     for path, prior in lowered.priors.items():
-        if refuted(in_support(prior, centre[path])):
+        if refuted(partial(in_support, prior), centre[path]):
             raise DeclarationError(
                 f"Localisation.{path}",
                 got="a centre outside the prior's support",

@@ -1,5 +1,7 @@
 """The Gibbs measure over the weights: what every sampler and observable works on."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from ..core import (
     DeclarationError,
     automatic,
     eager,
+    finite,
     known,
     refuted,
     state_of,
@@ -153,7 +156,7 @@ class Gibbs(eqx.Module):
         """
         given = self._given(model)
         for path, prior in self.coordinates.priors.items():
-            if refuted(in_support(prior, given[path])):
+            if refuted(partial(in_support, prior), given[path]):
                 raise DeclarationError(
                     f"model.{path}",
                     got="weights outside the prior's support",
@@ -162,7 +165,7 @@ class Gibbs(eqx.Module):
                 )
         found = self.coordinates.unconstrain(given)
         for path, leaf in found.items():
-            if refuted(jnp.isfinite(leaf)):
+            if refuted(finite, leaf):
                 raise DeclarationError(
                     f"model.{path}",
                     got="weights whose coordinates are not finite",

@@ -21,8 +21,10 @@ from ._sharding import automatic as automatic
 from ._sharding import automatic_mesh as automatic_mesh
 from ._status import RunError as RunError
 from ._status import Status as Status
+from ._tracing import at_hand as at_hand
 from ._tracing import check_on_host as check_on_host
 from ._tracing import eager as eager
+from ._tracing import finite as finite
 from ._tracing import known as known
 from ._tracing import refuted as refuted
 from ._trees import is_weight as is_weight

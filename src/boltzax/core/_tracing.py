@@ -1,18 +1,24 @@
 """What can be looked at now, and what is being traced by `jax.jit`, `jax.vmap` or `jax.grad`."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
 from jax.core import Tracer
-from jaxtyping import PyTree
+from jaxtyping import ArrayLike, PyTree
 
 from ._errors import DeclarationError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+SMALL = 2**20
+"""Entries up to which an array is looked at on the host."""
 
 
 def known(*trees: PyTree) -> bool:
@@ -20,9 +26,27 @@ def known(*trees: PyTree) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
-def refuted(condition: PyTree) -> bool:
-    """Whether a condition on values is known to fail somewhere; a traced one is not known to."""
-    return known(condition) and not bool(jnp.all(jnp.asarray(condition)))
+def at_hand(array: ArrayLike) -> Array | np.ndarray:
+    """A known array to look at: as NumPy's if it is small.
+
+    Every operation of jnp on every new shape is a program to compile, which takes longer than to
+    copy a megabyte from a device.
+    """
+    size, held = np.size(array), not isinstance(array, Array) or array.is_fully_addressable
+    return np.asarray(array) if size <= SMALL and held else jnp.asarray(array)
+
+
+def finite(values: Array | np.ndarray) -> Array | np.ndarray:
+    """Which entries are neither NaN nor infinite."""
+    return abs(values) < math.inf
+
+
+def refuted(condition: Callable[..., ArrayLike], *values: ArrayLike) -> bool:
+    """Whether a condition on values is known to fail somewhere; on traced ones it is not known to.
+
+    The condition is given the values as `at_hand` holds them.
+    """
+    return known(*values) and not bool(np.all(condition(*map(at_hand, values))))
 
 
 def eager(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

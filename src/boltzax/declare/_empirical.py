@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from boltzax.core import DeclarationError, automatic, eager, known
+from boltzax.core import DeclarationError, automatic, eager, finite, known, refuted
 
 from ._basis import check_count, floating, integrate_nodes
 from ._measure import AbstractMeasure, no_basis, refuse_signed
@@ -58,7 +58,7 @@ class Empirical(AbstractMeasure):
             )
         _refuse_non_finite("weights", self.weights)
         self.signed = weights is not None and (
-            not known(self.weights) or bool(jnp.any(self.weights < 0))
+            not known(self.weights) or refuted(lambda each: each >= 0, self.weights)
         )
 
     @property
@@ -259,7 +259,7 @@ def _too_large(got: str) -> DeclarationError:
 
 
 def _refuse_non_finite(argument: str, array: Array) -> None:
-    if known(array) and not bool(jnp.all(jnp.isfinite(array))):
+    if refuted(finite, array):
         bad = np.argwhere(~np.isfinite(np.asarray(array)))
         raise DeclarationError(
             argument,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core import DeclarationError, eager, known
+from ..core import DeclarationError, eager, refuted
 from ._boxes import Box
 
 
@@ -32,7 +32,7 @@ def check_values(values: object) -> tuple[Hashable, ...]:
 def check_bounds(name: str, value: Any) -> Array:
     try:
         array = jnp.asarray(value, float)
-        good = not known(array) or not bool(jnp.any(jnp.isnan(array)))
+        good = not refuted(lambda each: each == each, array)
     except (TypeError, ValueError):
         array, good = jnp.zeros(()), False
     if not good:

@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -10,6 +11,7 @@ HORIZON = 1e3
 """How far out an unbounded interval is looked at by sampling (in its own units)."""
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def spread(
     lower: Float[Array, "value box dim"], upper: Float[Array, "value box dim"], count: int
 ) -> Float[Array, "value point dim"]:

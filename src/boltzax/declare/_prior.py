@@ -1,5 +1,6 @@
 """Priors: one numpyro distribution a leaf, by path. The only importer of numpyro.distributions."""
 
+import operator
 from collections.abc import Mapping
 
 import equinox as eqx
@@ -37,7 +38,7 @@ from numpyro.distributions import Uniform as Uniform
 from numpyro.distributions.transforms import AffineTransform
 from numpyro.distributions.transforms import biject_to as biject_to
 
-from ..core import DeclarationError, eager, known, matches, refuted
+from ..core import DeclarationError, eager, finite, known, matches, refuted
 from ._basis import floating
 
 HALVINGS = 64
@@ -174,7 +175,7 @@ def check_distribution(argument: str, value: object) -> None:
                 "pull them to a place by a narrow bx.Normal",
             )
     for leaf in jax.tree.leaves(value):
-        if refuted(jnp.isfinite(floating(leaf, argument))):
+        if refuted(finite, floating(leaf, argument)):
             raise DeclarationError(
                 argument,
                 got="a parameter that is NaN or infinite",
@@ -189,7 +190,7 @@ def _check_parameters(argument: str, value: Distribution) -> None:
         parameter = getattr(value, name, None)
         if parameter is None or not known(parameter) or _depends(constraint):
             continue
-        if refuted(constraint(parameter)):
+        if refuted(constraint, parameter):
             raise DeclarationError(
                 argument,
                 got=f"{name} = {parameter} in {type(value).__name__}",
@@ -199,7 +200,7 @@ def _check_parameters(argument: str, value: Distribution) -> None:
     base = getattr(value, "base_dist", None)
     if isinstance(base, Distribution):
         _check_parameters(argument, base)
-    if isinstance(value, Uniform) and refuted(jnp.asarray(value.low) < jnp.asarray(value.high)):
+    if isinstance(value, Uniform) and refuted(operator.lt, value.low, value.high):
         raise DeclarationError(
             argument,
             got=f"Uniform({value.low}, {value.high})",

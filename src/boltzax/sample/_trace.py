@@ -17,8 +17,11 @@ from ..core import (
     Estimate,
     RunError,
     Status,
+    at_hand,
     check_memory,
+    finite,
     map_within,
+    refuted,
     weights_of,
 )
 from ._bounds import Bounds
@@ -276,11 +279,11 @@ def judge(records: dict[str, PyTree], r_hat: float) -> Status:
         The first of `non_finite`, `stuck`, `divergent`, `not_mixed` that holds, or `successful`.
     """
     energy, moved = records["energy"], records.get("moved")
-    if not bool(jnp.all(jnp.isfinite(energy))):
+    if refuted(finite, energy):
         return Status.non_finite
-    if moved is not None and bool(jnp.any(~jnp.any(moved, axis=-2))):
+    if moved is not None and refuted(lambda each: each.any(axis=-2), moved):
         return Status.stuck
-    if float(jnp.mean(records["divergent"])) > 0.01:
+    if float(at_hand(records["divergent"]).mean()) > 0.01:
         return Status.divergent
     estimate = Estimate.of_series(energy)
     found, ess = np.asarray(estimate.r_hat), np.asarray(estimate.ess)
