@@ -3,6 +3,8 @@
 import ast
 import inspect
 import os
+import subprocess
+import sys
 import textwrap
 import typing
 from importlib.metadata import version as _version
@@ -13,6 +15,14 @@ import numpy.typing
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+
+# most of the time of the pages goes into compiling programs that run once; a flag that XLA does not
+# know ends the process
+FLAGS = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+if "XLA_FLAGS" not in os.environ:
+    start = [sys.executable, "-c", "import jax; jax.devices()"]
+    tried = subprocess.run(start, env=os.environ | {"XLA_FLAGS": FLAGS}, capture_output=True)
+    os.environ["XLA_FLAGS"] = "" if tried.returncode else FLAGS
 
 # types are named as they are written in the source
 typing.GENERATING_DOCUMENTATION = "boltzax"  # a switch of jaxtyping

@@ -5,6 +5,11 @@ import os
 import subprocess
 import sys
 
+import hypothesis
+import jax
+import matplotlib
+import pytest
+
 FLAGS = (
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
     "--xla_backend_optimization_level=0",
@@ -22,11 +27,6 @@ def known_to_xla(flags: str) -> bool:
 
 if "XLA_FLAGS" not in os.environ:  # the workers of xdist have those of the process that starts them
     os.environ["XLA_FLAGS"] = next(flags for flags in FLAGS if known_to_xla(flags))
-
-import hypothesis
-import jax
-import matplotlib
-import pytest
 
 # one cache of compiled programs a process: two that write and read the same file can crash
 if "JAX_COMPILATION_CACHE_DIR" in os.environ and "PYTEST_XDIST_WORKER" in os.environ:
