@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import boltzax as bx
 from boltzax.observe._integration import hermite
 from boltzax.sample import Bridges, Trace
+from boltzax.sample._bar import free_energies
 from boltzax.sample._ladder import first_ladder
 
 GRID = np.linspace(-8.0, 8.0, 20_001)
@@ -115,3 +116,15 @@ def test_every_interval_has_an_error_that_covers(stiffness, steps, first):
     assert np.all(off <= 4 * errors + 1e-9 * truth), (off, errors)
     if np.ptp(np.log(mu)) > 0.1:
         assert np.all(errors > 0)
+
+
+@given(apart=st.floats(0.0, 60.0), seed=st.integers(0, 1000))
+def test_levels_without_overlap_have_an_error_that_reaches_the_truth(apart, seed):
+    """Two Gaussians of variance 1, any distance apart, `ΔF = 0`; 5 standard errors."""
+    here, there = np.random.default_rng(seed).normal(size=(2, 1, 4, 50))
+    up, down = (0.5 * apart**2 - apart * x for x in (here, there + apart))
+    series = free_energies(jnp.asarray(up), jnp.asarray(down))
+    found = bx.Estimate.of_series(series[1], exact=True)
+    assert abs(float(found.value)) <= 5 * float(found.standard_error) + 1e-12
+    if apart > 10:  # Gibbs and Bogoliubov: ⟨down⟩ ≤ ΔF ≤ ⟨up⟩
+        assert float(found.standard_error) > 0.4 * apart**2
