@@ -428,6 +428,22 @@ def test_an_error_that_a_model_raises_says_what_failed(verb):
     assert caught.value.argument == "model" and "jnp.inf" in caught.value.mend
 
 
+def test_an_error_that_an_observable_raises_says_what_failed():
+    model = bx.models.Function(lambda w, x: w * x[0], jnp.asarray(0.1))
+    energy = bx.SquaredError(model, bx.Empirical((POINTS, ENDS[:, 0])))
+    gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
+    trace = bx.sample(gibbs, bx.RandomWalk(), throw=False, **RUN)
+
+    def raises(model):
+        value = model(POINTS[0])
+        return eqx.error_if(value, value < jnp.inf, "no solution")
+
+    with pytest.raises(bx.DeclarationError, match=r"raised in Trace\.evaluate: no solution"):
+        trace.mean(raises)
+    with pytest.raises(bx.DeclarationError, match=r"raised in bx\.influence: no solution"):
+        bx.influence(trace, energy, raises)
+
+
 def test_an_error_of_a_function_of_the_host_too():
     text = """INTERNAL: CpuCallback error calling callback: Traceback (most recent call last):
   File "own.py", line 9, in solve

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import RunError, Status, typed
+from ..core import RunError, Status, model_errors, typed
 from ._checks import check_frames, check_whole
 from ._dynamics import AbstractDynamics, Langevin
 from ._problem import AbstractEnsemble
@@ -67,6 +67,7 @@ class Training(eqx.Module):
 
 
 @typed
+@model_errors("in meanfield.train")
 def train(
     problem: AbstractEnsemble,
     width: int,

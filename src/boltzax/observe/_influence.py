@@ -13,6 +13,7 @@ from ..core import (
     DeclarationError,
     Estimate,
     check_memory,
+    model_errors,
     share,
     weights_of,
     with_weights,
@@ -24,6 +25,7 @@ from ._comoments import Draws, correlation, covariance, plan, spread
 from ._susceptibility import Values, check_energy, check_observable
 
 
+@model_errors("in bx.influence")
 def influence(
     trace: Trace | AbstractDrawn,
     energy: AbstractEnergy,

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import MEMORY, DeclarationError, Estimate, weights_of, with_weights
+from ..core import MEMORY, DeclarationError, Estimate, model_errors, weights_of, with_weights
 from ..declare import AbstractEnergy, Localisation
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
+@model_errors("in bx.susceptibility")
 def susceptibility(
     trace: Trace | AbstractDrawn,
     observable: Callable | AbstractEnergy,

@@ -21,6 +21,7 @@ from ..core import (
     check_memory,
     finite,
     map_within,
+    model_errors,
     refuted,
     weights_of,
 )
@@ -127,6 +128,7 @@ class Trace(eqx.Module):
         """
         return self.evaluate(weights_of)
 
+    @model_errors("in Trace.evaluate")
     def evaluate(
         self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
     ) -> PyTree:
