@@ -12,6 +12,7 @@ from flint import acb, arb, ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import boltzax as bx
 from boltzax import (
     CircleMeasure,
     DeclarationError,
@@ -217,6 +218,24 @@ def test_coefficients_that_depend_on_the_nodes_are_refused(name):
     with pytest.raises(DeclarationError, match="coefficients that change"):
         measure.basis().coefficients(fn, 12)
     assert measure.basis().coefficients(fn, 12, order=50).shape == (12,)  # as they are
+
+
+@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu])
+def test_the_spectrum_of_draws_with_kinks_is_refused(activation):
+    measure = GaussianMeasure()
+    net = bx.models.TwoLayer(width=3, activation=activation)
+    energy = bx.SquaredError(net, measure, target=bx.zero)
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Uniform(-1, 1))
+    gibbs = bx.compile(energy, prior, marginalise=False)
+    trace = bx.sample(
+        gibbs, bx.RandomWalk(), key=jax.random.key(0), chains=2, warmup=10, draws=8, throw=False
+    )
+    if activation is jnp.tanh:
+        assert bx.spectrum(trace, measure, 8).shape == (8,)
+    else:
+        with pytest.raises(DeclarationError, match="coefficients that change"):
+            bx.spectrum(trace, measure, 8)
+        assert bx.spectrum(trace, measure, 8, order=200).shape == (8,)
 
 
 def test_smooth_functions_pass_and_kinks_converge_in_the_order():

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import PRNGKeyArray, PyTree
 
 from ..core import MEMORY, Estimate
 from ..declare import AbstractMeasure
@@ -16,20 +17,23 @@ def spectrum(
     count: int,
     *,
     log: bool = False,
+    order: int | None = None,
     key: PRNGKeyArray | None = None,
     memory: int = MEMORY,
 ) -> Estimate:
     """`⟨c_k²⟩` of the model's function in the orthonormal basis of `measure`; `[*beta, count]`.
 
     `c_k = ∫ f φ_k dμ`, so that `E f² = Σ_k c_k²` (Parseval). The integrals are by the quadrature of
-    `measure`, unchecked: for a function with kinks or jumps (ReLU) the tail is wrong by any factor.
-    `measure.basis().coefficients(model, count)` of one model refuses such a function.
+    `measure`. For a function with kinks or jumps (ReLU) the tail is wrong by any factor, so without
+    `order` two draws are computed by a second rule too (see `basis.coefficients`), and what differs
+    is refused.
 
     Args:
         trace: A run with its draws (`keep=True`), or a result that has one.
         measure: The measure of the input, which has a basis.
         count: Number of coefficients.
         log: Give `⟨log c_k²⟩`, the typical rather than the mean spectrum.
+        order: Nodes an axis, without a check.
         key: For weights that were integrated out, which are drawn again.
         memory: Bytes of intermediate values at once.
 
@@ -38,12 +42,32 @@ def spectrum(
         `log`).
 
     Raises:
-        DeclarationError: For a trace without draws, or a measure without a basis.
+        DeclarationError: For a trace without draws, a measure without a basis, or draws with kinks
+            or jumps.
     """
-    basis = measure.basis()
+    basis, drawn = measure.basis(), trace_of(trace)
 
     def squares(model: Callable):
-        c = basis.coefficients(model, count)
+        c = basis.coefficients(model, count, order)
         return jnp.log(c**2) if log else c**2
 
-    return trace_of(trace).mean(squares, key, memory=memory)
+    found = drawn.mean(squares, key, memory=memory)
+    if order is None:
+        for model in _two_draws(drawn):
+            basis.coefficients(model, count)
+    return found
+
+
+def _two_draws(trace: Trace) -> list[PyTree]:
+    """The last draw of the first chain, at the first and at the last beta."""
+    betas = trace.betas.reshape(-1)
+    last = {
+        path: leaf.reshape(-1, *leaf.shape[trace.betas.ndim :])[:, 0, -1]
+        for path, leaf in (trace.w or {}).items()
+    }
+    return [
+        trace.gibbs.at(betas[i]).complete(
+            {path: leaf[i] for path, leaf in last.items()}, jax.random.key(0)
+        )
+        for i in sorted({0, len(betas) - 1})
+    ]
