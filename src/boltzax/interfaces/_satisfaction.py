@@ -13,16 +13,19 @@ from ..core import (
     DeclarationError,
     Estimate,
     Outcome,
+    map_within,
     outcome_of,
     typed,
     weights_of,
     with_weights,
 )
-from ._satisfaction_expected import BATCH, REPLICATES, ExpectedSatisfaction, batched
+from ._satisfaction_expected import REPLICATES, ExpectedSatisfaction
 from ._series import Series
 
 LEAST = 100
 """Fewest prior draws that must satisfy each contract of a candidate (H errs by .15 at most)."""
+FEWEST = 8
+"""Systems are filled up to this power of two at the least."""
 LEVEL = 0.01
 """An ensemble that obeys the law is called otherwise with this probability, by its distance."""
 FAR = 4.0
@@ -192,11 +195,11 @@ def satisfaction_law(
 def _judged(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Array, Array]:
     """Which candidates, and whether the spec, each system satisfies.
 
-    The systems are filled up to a power of two batches, so that ensembles of about the same size
+    The systems are filled up to a power of two, so that ensembles of about the same size
     share a compile; those that fill up do not satisfy the spec.
     """
     count = len(next(iter(weights[0].values())))
-    rows = np.arange(BATCH * 2 ** max(0, math.ceil(math.log2(count / BATCH))))
+    rows = np.arange(2 ** max(FEWEST, math.ceil(math.log2(count))))
     filled = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows % count], weights)
     satisfied, solved = _judge_systems(expected, filled)
     return satisfied, solved & (rows < count)
@@ -211,7 +214,7 @@ def _judge_systems(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Arra
         before, after, solved = expected.judge(Series(tuple(with_weights(m, w) for m, w in pairs)))
         return before & after, solved
 
-    return batched(one, weights)
+    return map_within(one, weights)
 
 
 @eqx.filter_jit

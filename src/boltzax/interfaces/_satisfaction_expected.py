@@ -1,22 +1,20 @@
 """How often the prior satisfies each of many interfaces between two components."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, typed
+from ..core import DeclarationError, map_within, typed
 from ..declare import Component, Contract, Interface, Violation
 from ._series import Series, end_to_end
 
 REPLICATES = 200
 """Replicates of the bootstrap over systems and prior draws."""
-BATCH = 256
-"""Systems judged at a time."""
 
 
 class ExpectedSatisfaction(eqx.Module):
@@ -178,15 +176,7 @@ def _distinct(candidates: Interface) -> tuple[Interface, Array]:
 
 @eqx.filter_jit
 def _judge_prior(gibbs: Gibbs, judge: Judge, keys: Array) -> tuple[Array, Array, Array]:
-    return batched(lambda k: judge(gibbs.model(gibbs.sample_prior(k))), keys)
-
-
-def batched(fn: Callable, over: PyTree) -> PyTree:
-    """`fn` of each row, `BATCH` at a time; the last batch is filled up, so that one is compiled."""
-    count = len(jax.tree.leaves(over)[0])
-    rows = jnp.arange(-(-count // BATCH) * BATCH) % count
-    full = jax.tree.map(lambda leaf: leaf[rows], over)
-    return jax.tree.map(lambda leaf: leaf[:count], jax.lax.map(fn, full, batch_size=BATCH))
+    return map_within(lambda k: judge(gibbs.model(gibbs.sample_prior(k))), keys)
 
 
 def _stack(candidates: Sequence[Interface]) -> Interface:

@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import compile
-from ..core import DeclarationError, Estimate, typed
+from ..core import DeclarationError, Estimate, map_within, typed
 from ..declare import Circuit, Contract, Distribution, Violation
 from ._splitting import Level
 
@@ -18,8 +18,6 @@ BLOCKS = 32
 """Pieces of the draws that the jackknife leaves out in turn."""
 SHIFTS = 16
 """Ways in which the draws of the components are paired for their total correlation."""
-TOGETHER = 1024
-"""Draws that are evaluated at a time."""
 
 
 class SharedEntropy(eqx.Module):
@@ -201,7 +199,7 @@ def _kept(
         def at(key):
             return eqx.filter_vmap(lambda one: one(one.draw(key)) >= 0)(level)
 
-        return jax.lax.map(at, keys, batch_size=TOGETHER).T
+        return map_within(at, keys).T
 
     each = [component(level, k) for level, k in zip(levels, keys, strict=True)]
     kept = jnp.stack(each, axis=1)

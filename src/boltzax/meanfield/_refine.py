@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..core import map_within
 from ..declare import GaussianMeasure
 from ._cumulant import NodeCumulant, at_nodes
 from ._problem import SelfConsistency
@@ -66,5 +67,5 @@ def _mixture(cumulant: NodeCumulant, field: Array, normal: Array) -> tuple[Array
         together = jax.nn.logsumexp(each) + jnp.log((1 - KEPT) / kernels)
         return jnp.logaddexp(together, jnp.log(KEPT))
 
-    log_weights = -jax.lax.map(log_ratio, points, batch_size=256)
+    log_weights = -map_within(log_ratio, points)
     return points, log_weights - jax.nn.logsumexp(log_weights)
