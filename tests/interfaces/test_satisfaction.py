@@ -168,6 +168,7 @@ def test_favoured_interface_is_told(expected):
     assert float(law.fraction[poor] / law.expected[poor]) > 2
 
 
+@pytest.mark.slow
 def test_one_corner_differs_in_order_too(expected):
     """First components as small as the spec allows satisfy none of the likely interfaces."""
     first = jax.random.uniform(jax.random.key(5), (4096,), minval=0.56, maxval=0.75)

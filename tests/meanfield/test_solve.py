@@ -101,6 +101,7 @@ def _plain(w, x):
     return w[0] * jnp.tanh(w[1] * x[0] + w[2] * x[1] + w[3])
 
 
+@pytest.mark.slow
 def test_a_net_of_draws_has_the_predicted_loss(solved):
     """`E loss = loss + trace C/(2N)` over 256 nets of 64 draws: 4 s.e., false alarms 6e-5."""
     p = solved.problem

@@ -75,6 +75,7 @@ def test_a_share_of_the_draws_is_a_region():
     assert float(part.free_energies.ess[0, -1]) == float(jnp.sum(inside[-1])) < 20
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.floats(0.05, 0.9), min_size=1, max_size=3), st.floats(-2.0, 2.0))
 def test_shares_that_add_to_one_give_the_whole(shares, log_mass):

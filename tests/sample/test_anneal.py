@@ -24,7 +24,9 @@ def quadratic(factor: float = 1.0) -> bx.Gibbs:
     return bx.compile(energy, prior, chart=bx.Freeze("params['roots']"), marginalise=False)
 
 
-@pytest.fixture(scope="module", params=["replica_exchange", "smc"])
+@pytest.fixture(
+    scope="module", params=["replica_exchange", pytest.param("smc", marks=pytest.mark.slow)]
+)
 def ladder(request):
     betas = np.exp([0.0, 3.0, 6.0])
     # a population needs more moves a level: with 4 the reverse pass lags, and is flagged

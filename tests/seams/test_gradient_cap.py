@@ -126,6 +126,7 @@ def test_a_cap_below_the_shortest_runs_is_refused():
             )
 
 
+@pytest.mark.slow
 def test_runs_of_noisy_energies_have_their_heat_capacity_and_no_curve():
     """`C = β² Var E` without the noise, which here is several times as much; 4.5 s.e."""
     result = coefficient("minibatches, a step given")

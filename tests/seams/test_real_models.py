@@ -294,10 +294,11 @@ def test_energy_and_gradient_are_those_of_a_loss_by_hand(name):
 
 
 DEAR = {"diffrax neural ODE", "equinox transformer", "equinox recurrent"}
+DEAR_TWICE = DEAR | {"flax nnx CNN", "flax linen"}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in DEAR else ()) for n in MODELS]
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in DEAR_TWICE else ()) for n in MODELS]
 )
 def test_energy_and_gradient_are_those_of_a_loss_by_hand_in_float32(name):
     with jax.enable_x64(False):

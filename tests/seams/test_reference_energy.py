@@ -59,6 +59,7 @@ def test_noise_is_not_counted_as_parameters(observable, count, scale):
     assert np.all(np.isfinite(observable(noisy(count, scale)[0], 0.0).value))
 
 
+@pytest.mark.slow
 def test_observables_agree_on_what_is_absolute():
     trace, fit, *_ = noisy(*CASES[0])
     part = bx.Phase(trace)
