@@ -183,7 +183,43 @@ def test_a_number_that_is_missing_speaks_against_the_estimate(name):
             bx.Verdict.melted,
         ),
         ({"loss_of_draws": 1.1, "heat_capacity": 0.4}, bx.Verdict.melted),
+        # draws of a transformer that guess, worse than a constant: C is 0.55 λ̂
+        (
+            {
+                "value": 25.582,
+                "error": 0.2,
+                "loss": 0.0,
+                "loss_of_draws": 4.98,
+                "loss_of_constant": 1.0,
+                "loss_of_prior": 114.5,
+                "heat_capacity": 14.15,
+                "heat_capacity_error": 0.74,
+            },
+            bx.Verdict.melted,
+        ),
+        # an MLP that is better than a constant, at about the same C, knows its task
+        (
+            {
+                "loss": 0.0,
+                "loss_of_draws": 0.336,
+                "loss_of_constant": 1.0,
+                "loss_of_prior": 2.17,
+                "heat_capacity": 0.77,
+            },
+            bx.Verdict.usable,
+        ),
         # a weak signal and a regular model: worse than a constant, and right all the same
+        (
+            {
+                "loss": 0.0,
+                "loss_of_draws": 44.5,
+                "loss_of_constant": 1.0,
+                "loss_of_prior": 155.4,
+                "heat_capacity": 1.104,
+                "heat_capacity_error": 0.057,
+            },
+            bx.Verdict.usable,
+        ),
         ({"loss_of_draws": 0.6, "loss_of_constant": 0.52}, bx.Verdict.usable),
     ],
     ids=lambda each: "-".join(each) if isinstance(each, dict) else "",
