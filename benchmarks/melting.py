@@ -31,7 +31,7 @@ from _common import save
 from _melting_models import TARGETS, Target
 
 import boltzax as bx
-from boltzax.observe._judge import MELTED, SOFT, melted
+from boltzax.observe._judge import LOW, LOW_IF_WORSE, MELTED, SOFT, melted
 
 DRAWS = 200
 """Draws whose score is taken."""
@@ -175,9 +175,12 @@ def draw(rows: list[dict], path: Path) -> None:
         ax.errorbar(share, heat, error, fmt="none", ecolor="0.6", lw=1)
         edges = ["#c1440e" if row["melted"] else "k" for row in some]
         knows = [row["knows"] for row in some]
-        points = ax.scatter(share, heat, 45, knows, marker, edgecolors=edges, lw=1.3, **shades)
-        ax.scatter([], [], 45, "0.7", marker, edgecolors="k", label=name)
-    ax.plot([SOFT, SOFT, MELTED], [0, 0.5, 0.5], "--", c="k", lw=1)
+        points = ax.scatter(
+            share, heat, 45, knows, marker=marker, edgecolors=edges, lw=1.3, **shades
+        )
+        ax.scatter([], [], 45, "0.7", marker=marker, edgecolors="k", label=name)
+    ax.plot([SOFT, SOFT, MELTED], [0, LOW, LOW], "--", c="k", lw=1)
+    ax.axhline(LOW_IF_WORSE, ls=":", c="k", lw=1)  # for draws that are worse than a constant
     ax.axvline(MELTED, c="k", lw=1)
     fig.colorbar(points, label="what the draws know (1: as much as w*)")
     ax.set(xscale="log", xlabel="share of the Gaussian's excess loss", ylabel=r"$C/\hat\lambda$")
