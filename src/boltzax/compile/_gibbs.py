@@ -24,6 +24,7 @@ from ._check import check_betas, check_number, check_settings
 from ._coordinates import Coordinates, Weights
 from ._potential import AbstractPotential, Moments
 from ._relative import relative_potential
+from ._same_function import check_function
 
 
 class Gibbs(eqx.Module):
@@ -135,14 +136,12 @@ class Gibbs(eqx.Module):
         """`E` of a model of the declared structure, nothing averaged.
 
         Raises:
-            DeclarationError: If the model has other settings (numbers that are not weights).
+            DeclarationError: If the model has weights of other shapes, other settings (numbers that
+                are not weights), or is another function of its weights.
         """
-        check_settings(self.declared, model)
         # strong types: a weak one would let a model compute in fewer digits than its draws do
         base = self.coordinates.base
-        weights = {
-            k: jnp.asarray(v, base[k].dtype) for k, v in automatic(weights_of(model)).items()
-        }
+        weights = {k: jnp.asarray(v, base[k].dtype) for k, v in self._given(model).items()}
         return self.potential.energy_at(weights)
 
     @eager
@@ -177,8 +176,10 @@ class Gibbs(eqx.Module):
 
     def _given(self, model: PyTree | None) -> dict[str, Array]:
         """The weights of a model of the declared structure, by path."""
-        check_settings(self.declared, self.declared if model is None else model)
-        given = automatic(weights_of(self.declared if model is None else model))
+        model = self.declared if model is None else model
+        check_function(self.declared, model)
+        check_settings(self.declared, model)
+        given = automatic(weights_of(model))
         shapes = {path: leaf.shape for path, leaf in self.coordinates.base.items()}
         if {path: jnp.shape(leaf) for path, leaf in given.items()} != shapes:
             raise DeclarationError(

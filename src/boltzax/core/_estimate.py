@@ -48,7 +48,11 @@ class Estimate(eqx.Module):
 
         Returns:
             An estimate of shape `[*batch]`.
+
+        Raises:
+            DeclarationError: For complex numbers.
         """
+        check_real(draws)
         host = np.asarray(draws, dtype=np.float64)
         *batch, chains, length = host.shape
         flat = host.reshape(-1, chains, length)
@@ -115,9 +119,23 @@ class Estimate(eqx.Module):
         return "Estimate[\n  " + ",\n  ".join(rows) + "\n]"
 
 
+def check_real(draws: "Array | np.ndarray") -> None:
+    """Raise `DeclarationError` for complex numbers, whose imaginary part NumPy would drop."""
+    if jnp.iscomplexobj(draws) or np.asarray(draws).dtype == object:
+        raise DeclarationError(
+            "draws",
+            got=f"an array of {np.asarray(draws).dtype}",
+            expected="real numbers",
+            mend="average the real and the imaginary part each on its own",
+        )
+
+
 def normal_quantile(level: float) -> float:
     """`z` with `P(|N(0, 1)| < z) = level`; a `DeclarationError` unless 0 < level < 1."""
-    number = isinstance(level, float | np.floating)
+    scalar = isinstance(level, jax.Array) and level.ndim == 0 and not isinstance(level, Tracer)
+    number = isinstance(level, float | np.floating) or (
+        scalar and jnp.issubdtype(jnp.result_type(level), jnp.floating)
+    )
     if not number or not 0.0 < float(level) < 1.0:
         raise DeclarationError(
             "level",
@@ -182,13 +200,7 @@ def mean_estimate(
             expected="at least one chain and one draw",
             mend="look for a slice that leaves nothing",
         )
-    if jnp.iscomplexobj(host) or host.dtype == object:
-        raise DeclarationError(
-            "draws",
-            got=f"an array of {host.dtype}",
-            expected="real numbers",
-            mend="average the real and the imaginary part each on its own",
-        )
+    check_real(host)
     return Estimate.of_series(np.moveaxis(host, axes, (-2, -1)), exact=exact)
 
 

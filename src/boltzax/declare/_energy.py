@@ -17,6 +17,11 @@ def zero(x: PyTree) -> Float[Array, ""]:
     return jnp.zeros(())
 
 
+def total(energy: "AbstractEnergy", model: PyTree) -> Float[Array, ""]:
+    """The energy of a model, summed over the terms."""
+    return sum((factor * term.value(model) for factor, term in energy.terms()), jnp.zeros(()))
+
+
 class AbstractEnergy(eqx.Module):
     """A function of the weights; energies add and scale."""
 
@@ -44,6 +49,9 @@ class AbstractEnergy(eqx.Module):
     def __rmul__(self, factor: float | Array) -> "ScaledEnergy":
         return ScaledEnergy(factor, self)
 
+    def __truediv__(self, divisor: float | Array) -> "ScaledEnergy":
+        return ScaledEnergy(1 / _real("divisor", divisor, "divide an energy by a scalar"), self)
+
 
 class SumEnergy(AbstractEnergy):
     """`E_1 + E_2 + ...`"""
@@ -52,6 +60,10 @@ class SumEnergy(AbstractEnergy):
 
     def terms(self):
         return tuple(term for part in self.parts for term in part.terms())
+
+    def value(self, model: PyTree) -> Float[Array, ""]:
+        """The energy of a model with the structure of the declared one."""
+        return total(self, model)
 
 
 class ScaledEnergy(AbstractEnergy):
@@ -67,6 +79,10 @@ class ScaledEnergy(AbstractEnergy):
 
     def terms(self):
         return tuple((self.factor * factor, term) for factor, term in self.energy.terms())
+
+    def value(self, model: PyTree) -> Float[Array, ""]:
+        """The energy of a model with the structure of the declared one."""
+        return total(self, model)
 
 
 class AbstractTerm(AbstractEnergy):

@@ -14,6 +14,7 @@ from ..compile import Gibbs
 from ..core import DeclarationError
 from ..declare import AbstractDataTerm, AbstractEnergy, subsamplings
 from ..sample import (
+    DERIVATIVE_PLACES,
     HMC,
     NUTS,
     AbstractGradientFree,
@@ -102,8 +103,9 @@ class Cost:
 
     @property
     def begin(self) -> float:
-        """Start of a run, and the look at its rounding."""
-        return 2.0 * self.chains + 8 * ENERGY * (1 + self.chains)
+        """Start of a run, the look at its derivative (see `check_start`) and at its rounding."""
+        derivative = 0.0 if self.exact else DERIVATIVE_PLACES * (1 + 2 * ENERGY)
+        return 2.0 * self.chains + derivative + 8 * ENERGY * (1 + self.chains)
 
     @property
     def fixed(self) -> float:

@@ -101,7 +101,11 @@ def _output(term: SquaredError | CrossEntropy) -> jax.ShapeDtypeStruct:
 
 @eqx.filter_jit
 def _best_mean(term: SquaredError, gibbs: Gibbs) -> tuple[Array, Array]:
-    """`½ ∫ |y - ȳ|²`, from value and slope at the constant 0; `∫ |r|²` of w* a datum and output."""
+    """`½ ∫ |y - ȳ|²`, and `∫ |r|²` of w* a datum and output.
+
+    The first from value and slope at a constant that is the mean but for rounding, so that no
+    digits are lost where the labels are far from 0.
+    """
     shape = _output(term)
     mass = term.measure.mass
     zero = jnp.zeros(shape.shape, jnp.result_type(float))
@@ -109,8 +113,9 @@ def _best_mean(term: SquaredError, gibbs: Gibbs) -> tuple[Array, Array]:
     def value(c):
         return term.measure.integrate(lambda z: term.loss(Constant(c), z))
 
-    at_zero, slope = jax.value_and_grad(value)(zero)
-    best = at_zero - 0.5 * jnp.sum(slope**2) / mass
+    about = -jax.grad(value)(zero) / mass
+    at_mean, slope = jax.value_and_grad(value)(about)
+    best = at_mean - 0.5 * jnp.sum(slope**2) / mass
     variance = 2 * term.value(gibbs.declared) / (mass * max(zero.size, 1))
     return best, variance
 

@@ -42,6 +42,7 @@ from ._sample import sample as sample
 from ._sgld import SGLD as SGLD
 from ._sgld import AdamSGLD as AdamSGLD
 from ._sgld import RMSpropSGLD as RMSpropSGLD
+from ._start import DERIVATIVE_PLACES as DERIVATIVE_PLACES
 from ._start import check_start as check_start
 from ._trace import AbstractDrawn as AbstractDrawn
 from ._trace import Bridges as Bridges

@@ -10,6 +10,10 @@ from ..compile import Gibbs, Weights
 from ..core import DeclarationError
 from ._dynamics import over_chains, set_beta
 from ._kernel import AbstractGradientFree, AbstractKernel
+from ._unadjusted import AbstractUnadjusted
+
+DERIVATIVE_PLACES = 4
+"""Places near the start where a derivative is compared with a difference."""
 
 TRIES = 20
 """Draws of the prior from which a start with a finite energy is taken, the first that has one."""
@@ -54,15 +58,21 @@ def starts(
         places = _where(bad, others, places)
         finite = _where(bad, found, finite)
     _check(gibbs, finite)
+    first = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(shape) :])[0], places)
+    _check_derivative(gibbs, first, key, kernel)
     return places
 
 
 def check_start(gibbs: Gibbs, start: Weights, key: PRNGKeyArray, kernel: AbstractKernel) -> None:
-    """Raise `DeclarationError` unless all is finite at one place, at every beta."""
+    """Raise `DeclarationError` unless all is finite at one place, at every beta.
+
+    For a kernel without a Metropolis test, unless the gradient is that of the energy, too.
+    """
     gradient = not isinstance(kernel, AbstractGradientFree)
     shape = (*gibbs.beta.shape, 1)
     place = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), start)
     _check(gibbs, _examined(gibbs, place, key, gradient))
+    _check_derivative(gibbs, start, key, kernel)
 
 
 def _given(gibbs: Gibbs, start: Weights, key: PRNGKeyArray) -> Weights:
@@ -112,6 +122,67 @@ def _look(gibbs: Gibbs, places: Weights, key: PRNGKeyArray, gradient: bool) -> P
         return found
 
     return over_chains(one, gibbs.beta, places, key)
+
+
+def _check_derivative(gibbs: Gibbs, w: Weights, key: PRNGKeyArray, kernel: AbstractKernel) -> None:
+    """Raise `DeclarationError` if the gradient is another than that of the log-density.
+
+    Without a Metropolis test the gradient alone decides what is sampled. It is compared with
+    symmetric differences at `DERIVATIVE_PLACES` random places near the start (at a minimum both are
+    zero), and refused if it differs at all but one, by 2% and by more than rounding: a kink can be
+    hit once.
+    """
+    if not isinstance(kernel, AbstractUnadjusted):
+        return
+    beta = gibbs.beta.reshape(-1)[0]
+    slope, difference, rounding = map(np.asarray, _slopes(set_beta(gibbs, beta), w, key))
+    off = np.abs(slope - difference)
+    bad = off > 0.02 * (np.abs(slope) + np.abs(difference)) + rounding
+    if np.sum(bad & np.isfinite(off + rounding)) >= DERIVATIVE_PLACES - 1:
+        worst = int(np.argmax(np.where(np.isfinite(off), off, -np.inf)))
+        raise DeclarationError(
+            "model",
+            got="a gradient that is not that of the energy: a slope of "
+            f"{slope[worst]:.4g} of the log-density where it changes by {difference[worst]:.4g}",
+            expected="the derivative of the energy: a kernel without a Metropolis test samples "
+            "what the gradient says",
+            mend="look for jax.lax.stop_gradient, a straight-through estimator, a derivative of "
+            "your own, or a rounded or discrete function; freeze weights by a chart, "
+            "bx.Freeze(...); or use a kernel with a Metropolis test, bx.MALA() or bx.RandomWalk()",
+        )
+
+
+@eqx.filter_jit
+def _slopes(gibbs: Gibbs, w: Weights, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+    """Slopes along random directions at random places near `w`, differences, and their rounding."""
+
+    def normal(key):
+        keys = jax.random.split(key, len(w))
+        return {
+            path: jax.random.normal(k, leaf.shape, leaf.dtype)
+            for k, (path, leaf) in zip(keys, w.items(), strict=True)
+        }
+
+    size = {path: 0.03 * (jnp.sqrt(jnp.mean(leaf**2)) + 0.03) for path, leaf in w.items()}
+
+    def one(key):
+        key_place, key_direction, key_batch = jax.random.split(key, 3)
+        place = {path: w[path] + size[path] * z for path, z in normal(key_place).items()}
+        along = {path: size[path] * z for path, z in normal(key_direction).items()}
+
+        def density(h):
+            moved = {path: place[path] + h * along[path] for path in w}
+            return gibbs.log_prob_estimate(moved, key_batch)
+
+        value, gradient = jax.value_and_grad(
+            lambda place: gibbs.log_prob_estimate(place, key_batch)
+        )(place)
+        step = float(jnp.finfo(value.dtype).eps) ** (1 / 3)
+        slope = sum(jnp.vdot(gradient[path], along[path]) for path in w)
+        difference = (density(step) - density(-step)) / (2 * step)
+        return slope, difference, 50 * jnp.finfo(value.dtype).eps * jnp.abs(value) / step
+
+    return jax.lax.map(one, jax.random.split(key, DERIVATIVE_PLACES))
 
 
 def _where(chosen: Array, new: PyTree, old: PyTree) -> PyTree:

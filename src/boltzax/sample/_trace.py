@@ -19,6 +19,7 @@ from ..core import (
     Status,
     at_hand,
     check_memory,
+    check_real,
     finite,
     map_within,
     model_errors,
@@ -202,6 +203,7 @@ class Trace(eqx.Module):
         Raises:
             DeclarationError: for numbers with other leading axes.
         """
+        check_real(values)
         values, lead = jnp.asarray(values, float), self.energy.ndim - 2
         if values.shape[: lead + 2] != self.energy.shape:
             raise DeclarationError(

@@ -18,7 +18,7 @@ LOOKED_AT = 64
 def radial(
     gibbs: Gibbs, centre: Weights, w: Weights, key: PRNGKeyArray | None = None
 ) -> Float[Array, "chain draw"]:
-    """`(w - c)·∇(-log p)` at every draw, one directional derivative each.
+    """`(w - c)·∇(-log p)` at every draw, one gradient each.
 
     Its mean is the number of coordinates, for any centre `c` (the virial theorem). With a key it is
     estimated from the log-density of another minibatch at each draw, without bias.
@@ -31,7 +31,8 @@ def radial(
         def log_density(w):
             return gibbs.log_prob(w) if key is None else gibbs.log_prob_estimate(w, key)
 
-        return -jax.jvp(log_density, (w,), (away,))[1]
+        slope = jax.grad(log_density)(w)  # a model may have a derivative in reverse mode alone
+        return -sum(jnp.vdot(slope[path], away[path]) for path in w)
 
     shape = jax.tree.leaves(w)[0].shape[:2]
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), w)
