@@ -97,6 +97,7 @@ def test_two_components_by_all_pairs(two):
     assert np.isclose(float(two.satisfaction_of([best]).value), shares.max())
 
 
+@pytest.mark.slow
 def test_modularity_and_swap_rate_by_all_pairs(two):
     one, other = kept(two, 0)[0], kept(two, 1)[:, 0]
     spec = (one[:, :, None] & other[:, None, :]).any(0)

@@ -206,6 +206,7 @@ def test_mixing_of_an_autoregressive_sequence():
     assert mixing(autoregressive(0.5), interval).forgotten
 
 
+@pytest.mark.slow
 def test_frozen_lobes_are_remembered():
     """Signs that stay, with sizes that do not."""
     signs = jnp.sign(jax.random.normal(KEY, (500,)))

@@ -261,6 +261,7 @@ def test_wrong_declarations(call, argument):
     assert caught.value.argument == argument
 
 
+@pytest.mark.slow
 def test_no_root_is_a_failed_run():
     loop = Loop(lambda m: m + 1, -1.0, 1.0)
     found = fixed_points(loop, key=KEY, starts=4, throw=False)

@@ -77,6 +77,7 @@ def test_the_integral_over_the_field_is_exact_at_one_neuron(plain):
     assert abs(exact.mean(1, h) - exact.one(h)) < 1e-12
 
 
+@pytest.mark.slow
 def test_coefficients_of_a_nonlinear_neuron(plain):
     point, wide, exact, square, h = plain
     # two orders of 1/N are taken out: what is left is of order 1/800³ of the coefficient's terms

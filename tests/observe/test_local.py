@@ -160,6 +160,7 @@ def test_a_dead_chain_is_not_dropped():
     assert not np.isfinite(float(result.estimate.value))
 
 
+@pytest.mark.slow
 def test_a_spent_budget_is_said():
     energy, _, _ = regression()
     result = bx.local_learning_coefficient(energy, key=KEY, max_gradients=1000)

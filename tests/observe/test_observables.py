@@ -128,6 +128,7 @@ def test_spectrum_sums_to_the_energy(marginal):
     assert np.all(np.asarray(spectrum.value[::2]) < 1e-20)
 
 
+@pytest.mark.slow
 def test_heat_capacity_of_a_marginal_measure_counts_the_conditional_variance(marginal):
     plain = marginal.evaluate(marginal.gibbs.energy_of, jax.random.key(1))
     direct = float(marginal.betas) ** 2 * float(jnp.var(plain))

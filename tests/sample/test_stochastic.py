@@ -169,6 +169,7 @@ def some(mistakes, *fast):
     return [m if m in fast else pytest.param(m, marks=pytest.mark.slow) for m in mistakes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", some(MISTAKES, "noise √2 too loud", "learns for ever"))
 def test_a_planted_mistake_is_found(mistake):
     with pytest.raises(AssertionError, match=MISTAKES[mistake]):

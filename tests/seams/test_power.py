@@ -130,6 +130,7 @@ def test_few_systems_do_not_obey_a_law(satisfactions):
     assert law(satisfactions, systems(3, 2000, 0.5)).outcome == Outcome.disagree
 
 
+@pytest.mark.slow
 def test_a_detectable_deviation_from_the_law_is_seen(satisfactions):
     """Of eight ensembles whose shares are too small by it, at least six (.994 by chance)."""
     typical = law(satisfactions, systems(4, 2000))

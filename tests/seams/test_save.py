@@ -62,6 +62,7 @@ def test_a_ladder_comes_back_with_its_bridges(ladder, tmp_path):
     np.testing.assert_array_equal(slope, ladder.evaluate(lambda model: model.slope))
 
 
+@pytest.mark.slow
 def test_a_ladder_without_its_declaration_or_under_another_is_refused(ladder, tmp_path):
     bx.save(tmp_path / "run", ladder)
     with pytest.raises(DeclarationError, match="Line"):

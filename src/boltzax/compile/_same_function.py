@@ -82,8 +82,12 @@ def _alike(one: Any, two: Any) -> bool:
         return np.array_equal(np.asarray(one), np.asarray(two))
     if isinstance(one, list | tuple) and isinstance(two, list | tuple):
         return _all_alike(tuple(one), tuple(two))
+    if type(one) is not type(two):
+        return False
+    if type(one).__eq__ is object.__eq__:  # a module of another library, or a compiled function
+        return getattr(one, "__name__", None) == getattr(two, "__name__", None)
     try:
-        return type(one) is type(two) and bool(one == two)
+        return bool(one == two)
     except (TypeError, ValueError):
         return True  # no equality to go by
 
