@@ -34,6 +34,10 @@ def function(scale):
     return bx.models.Function(lambda w, x: scale * (w @ x), jnp.ones(2))
 
 
+def defaults(scale):
+    return bx.models.Function(lambda w, x, scale=scale: scale * (w @ x), jnp.ones(2))
+
+
 def sums(shape):
     return bx.models.Function(lambda w, x: w[0] * x[0] + w[1] * x[1], jnp.ones(shape))
 
@@ -42,6 +46,7 @@ OTHERS = {
     "static field": (Bent(jnp.ones(2)), Bent(jnp.ones(2), jnp.sin)),
     "class": (Bent(jnp.ones(2)), Plain(jnp.ones(2))),
     "what a function encloses": (function(1.0), function(2.0)),
+    "defaults": (defaults(1.0), defaults(2.0)),
     "code": (sums(2), function(1.0)),
     "shape": (sums(2), sums(3)),
     "activation": (

@@ -1,13 +1,16 @@
 """Checks of a declaration, by shape only: nothing is run, every mistake is named."""
 
 import math
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..core import (
     DeclarationError,
+    Reader,
     at_hand,
     eager,
     finite,
@@ -168,6 +171,31 @@ def check_settings(declared: PyTree, model: PyTree) -> None:
                 expected=f"the declared model's setting, {leaf!r:.60}",
                 mend="compile a declaration of this model: settings are no weights",
             )
+
+
+def check_function(declared: PyTree, model: PyTree) -> None:
+    """Whether a model is the declared function of its weights.
+
+    Energies are evaluated with the declared model, of which the weights alone are replaced. So
+    classes, static fields and functions must be the same, by all code of the user that they reach.
+    """
+    if declared is model:
+        return
+
+    def read(tree: PyTree) -> dict[str, Any]:
+        bare = jax.tree.map(lambda leaf: leaf if callable(leaf) else None, tree)
+        return dict(Reader().walk("model", bare))
+
+    here, there = read(declared), read(model)
+    differing = [path for path in {**here, **there} if here.get(path) != there.get(path)]
+    if differing:
+        raise DeclarationError(
+            "model",
+            got=f"a model with another `{differing[0]}` than the declared one",
+            expected="the declared model with other weights",
+            mend="compile a declaration of this model, or change the weights of the declared one, "
+            "e.g. by eqx.tree_at",
+        )
 
 
 def _check_leaf(path: str, leaf: Array, kind) -> None:

@@ -20,11 +20,10 @@ from ..core import (
     with_weights,
 )
 from ..declare import in_support
-from ._check import check_betas, check_number, check_settings
+from ._check import check_betas, check_function, check_number, check_settings
 from ._coordinates import Coordinates, Weights
 from ._potential import AbstractPotential, Moments
 from ._relative import relative_potential
-from ._same_function import check_function
 
 
 class Gibbs(eqx.Module):
@@ -177,8 +176,8 @@ class Gibbs(eqx.Module):
     def _given(self, model: PyTree | None) -> dict[str, Array]:
         """The weights of a model of the declared structure, by path."""
         model = self.declared if model is None else model
-        check_function(self.declared, model)
         check_settings(self.declared, model)
+        check_function(self.declared, model)
         given = automatic(weights_of(model))
         shapes = {path: leaf.shape for path, leaf in self.coordinates.base.items()}
         if {path: jnp.shape(leaf) for path, leaf in given.items()} != shapes:

@@ -18,8 +18,13 @@ from ._outcome import POWER as POWER
 from ._outcome import POWER_QUANTILE as POWER_QUANTILE
 from ._outcome import Outcome as Outcome
 from ._outcome import outcome_of as outcome_of
+from ._reader import LIBRARIES as LIBRARIES
+from ._reader import Reader as Reader
+from ._reader import in_library as in_library
+from ._reader import name_of as name_of
 from ._sharding import automatic as automatic
 from ._sharding import automatic_mesh as automatic_mesh
+from ._sharding import to_host as to_host
 from ._status import RunError as RunError
 from ._status import Status as Status
 from ._tracing import at_hand as at_hand

@@ -3,7 +3,9 @@
 from typing import Any
 
 import jax
+import numpy as np
 from jax.core import Tracer
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import PyTree
 
@@ -30,3 +32,14 @@ def _automatic(leaf: Any) -> Any:
     if AxisType.Explicit not in sharding.mesh.axis_types:
         return leaf
     return jax.device_put(leaf, NamedSharding(automatic_mesh(sharding.mesh), sharding.spec))
+
+
+def to_host(tree: PyTree) -> PyTree:
+    """Arrays in the memory of the host, whole; those spread over processes are gathered."""
+
+    def one(leaf):
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        return np.asarray(leaf)
+
+    return jax.tree.map(one, tree)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import Estimate, Status
+from ..core import Estimate, Status, to_host
 from ..declare import AbstractEnergy, subsamplings
 from ..sample import (
     MOST_ROUNDING,
@@ -25,7 +25,6 @@ from ..sample import (
     judge,
     loop,
     rounding,
-    to_host,
 )
 from ._cost import LEAST, WARM, Cost
 

@@ -24,7 +24,6 @@ from ._loop import AbstractSaver as AbstractSaver
 from ._loop import AbstractSink as AbstractSink
 from ._loop import Plan as Plan
 from ._loop import loop as loop
-from ._loop import to_host as to_host
 from ._mala import MALA as MALA
 from ._minibatch_mala import MinibatchMALA as MinibatchMALA
 from ._nuts import NUTS as NUTS

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from ..core import LIBRARIES, Reader, in_library, name_of
 from ._loop import Plan
-from ._reader import LIBRARIES, Reader, in_library, name_of
 
 SOFT = "made by "
 """Begins the names of entries that may differ between a run and its resumption (versions)."""

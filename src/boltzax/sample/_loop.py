@@ -11,12 +11,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
-from ..core import model_errors
+from ..core import model_errors, to_host
 from ._dynamics import AbstractDynamics
 from ._interrupt import Interrupted, listening
 
@@ -263,17 +262,6 @@ def _interrupted(state: PyTree, parts: list[PyTree], draws: int) -> KeyboardInte
 def _row_bytes(dynamics: AbstractDynamics, state: PyTree) -> int:
     record = eqx.filter_eval_shape(lambda d, s: d.record(s, jnp.zeros((), int))[1], dynamics, state)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(record))
-
-
-def to_host(tree: PyTree) -> PyTree:
-    """Arrays in the memory of the host, whole; those spread over processes are gathered."""
-
-    def one(leaf):
-        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-            return multihost_utils.process_allgather(leaf, tiled=True)
-        return np.asarray(leaf)
-
-    return jax.tree.map(one, tree)
 
 
 def _stack(parts: list[PyTree], draws: int) -> PyTree:

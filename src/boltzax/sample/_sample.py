@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, Estimate, Status, check_on_host, model_errors
+from ..core import DeclarationError, Estimate, Status, check_on_host, model_errors, to_host
 from ._dynamics import Chains, over_chains
 from ._exact import exact_draws, is_exact, refuse_exact
 from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
 from ._ladder_checks import draws_fit
-from ._loop import AbstractCheckpoints, AbstractSink, loop, to_host
+from ._loop import AbstractCheckpoints, AbstractSink, loop
 from ._nuts import NUTS
 from ._placement import Placement
 from ._reduce import AbstractReduction, Mean

@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ._loop import to_host
+from ._sharding import to_host
 
 LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "numpyro", "equinox", "optax", "boltzax")
 """Packages whose code is named and not read, wherever they are installed."""
