@@ -10,9 +10,11 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
     DeclarationError,
+    at_once,
     automatic,
     eager,
     finite,
+    full_products,
     known,
     refuted,
     state_of,
@@ -41,14 +43,19 @@ class Gibbs(eqx.Module):
     reason: str = eqx.field(static=True)
     masses: tuple[Array, ...]
 
+    @at_once
     def log_prior(self, w: Weights) -> Float[Array, ""]:
         """Log-density of the prior at `w`, in nats, log-Jacobian of the supports included."""
         return self.coordinates.log_prior(w)
 
+    @at_once
+    @full_products()
     def potential_at(self, w: Weights, beta: Float[Array, ""]) -> Float[Array, ""]:
         """`U(w, β)` in nats at any β."""
         return self.potential(self.coordinates.constrain(w), beta)
 
+    @at_once
+    @full_products()
     def moments(self, w: Weights) -> Moments:
         """`U`, `∂U/∂β` and `-∂²U/∂β²` at this `beta`."""
         return self.potential.moments(self.coordinates.constrain(w), self.beta)
@@ -61,6 +68,8 @@ class Gibbs(eqx.Module):
         """`-∂²U/∂β²`: variance of the energy over weights that were integrated out (else 0)."""
         return self.moments(w).energy_variance
 
+    @at_once
+    @full_products()
     def energy_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
         """An unbiased estimate of `energy` (from a minibatch, if the measure is `Subsampled`).
 
@@ -78,6 +87,7 @@ class Gibbs(eqx.Module):
         high, low = self.potential.offset()
         return float(high) + float(low) if known(high, low) else high + low
 
+    @full_products()
     @eager
     def relative_to(self, model: PyTree | None = None) -> "Gibbs":
         """The same measure with every energy counted from that of a model, `E(w) - E(w_ref)`.
@@ -102,10 +112,14 @@ class Gibbs(eqx.Module):
         potential = relative_potential(self.potential, given)
         return eqx.tree_at(lambda gibbs: gibbs.potential, self, potential)
 
+    @at_once
+    @full_products()
     def log_prob(self, w: Weights) -> Float[Array, ""]:
         """`log π(w) - U(w, β)`, in nats, without the constant `-log Z`."""
         return self.log_prior(w) - self.potential_at(w, self.beta)
 
+    @at_once
+    @full_products()
     def log_prob_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
         """An unbiased estimate of `log_prob` (from a minibatch, if the measure is `Subsampled`)."""
         weights = self.coordinates.constrain(w)
@@ -114,6 +128,7 @@ class Gibbs(eqx.Module):
             weights, self.beta, key
         )
 
+    @at_once
     def sample_prior(self, key: PRNGKeyArray) -> Weights:
         """One draw of the prior, in unconstrained coordinates."""
         return self.coordinates.sample_prior(key)
@@ -126,11 +141,14 @@ class Gibbs(eqx.Module):
         """The declared model with the weights `w`."""
         return with_weights(self.declared, self.constrain(w))
 
+    @full_products()
     def complete(self, w: Weights, key: PRNGKeyArray) -> PyTree:
         """The model at `w`, weights that were integrated out drawn from their conditional law."""
         weights = self.potential.complete(self.constrain(w), self.beta, key)
         return with_weights(self.declared, weights)
 
+    @at_once
+    @full_products()
     def energy_of(self, model: PyTree) -> Float[Array, ""]:
         """`E` of a model of the declared structure, nothing averaged.
 

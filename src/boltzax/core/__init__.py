@@ -18,6 +18,9 @@ from ._outcome import POWER as POWER
 from ._outcome import POWER_QUANTILE as POWER_QUANTILE
 from ._outcome import Outcome as Outcome
 from ._outcome import outcome_of as outcome_of
+from ._precision import FULL as FULL
+from ._precision import full_products as full_products
+from ._precision import shortened as shortened
 from ._reader import LIBRARIES as LIBRARIES
 from ._reader import Reader as Reader
 from ._reader import in_library as in_library
@@ -28,6 +31,7 @@ from ._sharding import to_host as to_host
 from ._status import RunError as RunError
 from ._status import Status as Status
 from ._tracing import at_hand as at_hand
+from ._tracing import at_once as at_once
 from ._tracing import check_on_host as check_on_host
 from ._tracing import eager as eager
 from ._tracing import finite as finite

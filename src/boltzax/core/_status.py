@@ -24,8 +24,8 @@ class Status(eqx.Enumeration):
     rounding = (
         "Rounding moves the log-density by more than 0.1 nats between neighbouring weights: the "
         "acceptances and energies are not those of the declared measure. Use float64, energies "
-        "relative to a model (`gibbs.relative_to(model)`), targets in units of their noise, or a "
-        "lower beta."
+        "relative to a model (`gibbs.relative_to(model)`), targets in units of their noise, "
+        "products in full (`jax.default_matmul_precision`, if it was set), or a lower beta."
     )
     divergent = (
         "More than 1% of the trajectories diverged, or ended where the energy is not a number. "

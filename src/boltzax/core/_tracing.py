@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +68,21 @@ def eager(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
             return fn(*args, **kwargs)
 
     return looking
+
+
+def at_once(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorator of functions of arrays: on known values one compiled program.
+
+    Otherwise each operation on a new shape would be a program of its own. Inside a transformation
+    of jax nothing is changed.
+    """
+    program = eqx.filter_jit(fn)
+
+    @functools.wraps(fn)
+    def whole(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return program(*args, **kwargs) if known(args, kwargs) else fn(*args, **kwargs)
+
+    return whole
 
 
 def check_on_host(verb: str, arguments: dict[str, PyTree]) -> None:

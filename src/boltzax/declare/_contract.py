@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError
+from ..core import DeclarationError, full_products
 from ._energy import AbstractTerm
 from ._extremes import greatest, least, lesser
 from ._interface import Interface, Value
@@ -106,12 +106,14 @@ class Contract(eqx.Module):
         self.rows = _rows(component, assume, guarantee)
         _check_shapes(component.model, assume, guarantee)
 
+    @full_products()
     def image(self, model: PyTree) -> Float[Array, "value point out"]:
         """What the model makes of the points of each logical value."""
         points = self.assume.points(self.points)
         images = jax.vmap(jax.vmap(model))(points)
         return images.reshape(*points.shape[:2], self.guarantee.dim)
 
+    @full_products()
     def margin(self, model: PyTree) -> Float[Array, ""]:
         """`min_v min_x dist(model(x), boundary of guarantee(logic(v)))` over the points looked at.
 
@@ -224,11 +226,13 @@ class Circuit(eqx.Module):
             }
         )
 
+    @full_products()
     def margin(self, models: Sequence[PyTree]) -> Float[Array, ""]:
         """The smallest margin of the contracts, each in units of its own output."""
         pairs = zip(self.contracts, models, strict=True)
         return least(jnp.stack([contract.margin(model) for contract, model in pairs]))
 
+    @full_products()
     def output(self, models: Sequence[PyTree], *inputs: Float[Array, " dim"]) -> PyTree:
         """What comes out at the last component for given input values, `[dim]` each."""
         signals = [jnp.atleast_1d(x) for x in inputs]
@@ -273,6 +277,7 @@ class Violation(AbstractTerm):
         self.contract = contract
         self.model = contract.model if model is None else model
 
+    @full_products()
     def value(self, model: PyTree) -> Float[Array, ""]:
         margin = self.contract.margin(model)
         return jnp.where(margin < 0, -margin, 0.0)

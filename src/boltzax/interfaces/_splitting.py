@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import with_weights
+from ..core import at_once, with_weights
 from ..declare import closed_quantile
 from ..sample import noise_like
 
@@ -92,12 +92,14 @@ class Splitting(NamedTuple):
     evaluations: Int[Array, " replicate"]
     u: Weights | None
 
+    @at_once
     def probability(self, target: Float[Array, ""]) -> Float[Array, " replicate"]:
         """Each replicate's unbiased-to-O(1/N) estimate of `P[level >= target]`."""
         return jax.vmap(_probability, in_axes=(0, 0, 0, None))(
             self.levels, self.log_survival, self.populations, jnp.asarray(target)
         )
 
+    @at_once
     def naive_error(self, target: Float[Array, ""]) -> Float[Array, " replicate"]:
         """Relative error of each replicate if its particles were independent:
         `√(Σ_k (1 - p_k)/(N p_k))` over the survival fractions `p_k`."""

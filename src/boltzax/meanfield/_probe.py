@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import typed, with_weights
+from ..core import full_products, typed, with_weights
 from ..declare import Empirical, PerDatum
 from ._background import Background
 from ._cumulant import NodeCumulant, lower, vectors
@@ -51,16 +51,19 @@ class Probe(eqx.Module):
         """How many nodes carry the law."""
         return self.nodes.ess(self.vector)
 
+    @full_products()
     def mean(self) -> Background:
         """`E_ρ[h]`: what an ensemble of such neurons adds up to, as a background."""
         return Background.from_net(self.nodes.function(self.vector), self.problem)
 
+    @full_products()
     def response(self, change: Float[Array, "node *out"]) -> Float[Array, "node *out"]:
         """`Cov_ρ(h) δg`: how `E_ρ[h]` answers to a change of the field, at the nodes."""
         root, _ = vectors(self.problem)
         moved = self.nodes.covariance(self.vector) @ (root * change.reshape(-1))
         return (moved / jnp.where(root > 0, root, 1.0)).reshape(change.shape)
 
+    @full_products()
     def draw(self, key: PRNGKeyArray, count: int) -> Particles:
         """`count` neurons of the law (unconstrained coordinates, leading axis).
 

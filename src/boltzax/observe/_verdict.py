@@ -13,7 +13,8 @@ class Verdict(eqx.Enumeration):
     )
     rounding = (
         "Rounding moves the energy by more than 0.1 nats between neighbouring weights: the "
-        "coefficient is one of rounding errors. Use float64, or targets in units of their noise."
+        "coefficient is one of rounding errors. Use float64, targets in units of their noise, or "
+        "products in full (`jax.default_matmul_precision`, if it was set)."
     )
     stuck = (
         "A chain, or one of the weights, never moved: the draws say nothing. Likely causes: a "

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import Status
+from ..core import FULL, Status, shortened
 from ..declare import subsamplings
 
 MOST_ROUNDING = 0.1
@@ -29,9 +29,11 @@ def rounding(gibbs: Gibbs, w: Weights, size: float, key: PRNGKeyArray) -> float:
 
     The energies of neighbours that differ from a place in the last bit of each weight differ by
     rounding alone, or else the weights themselves are not resolved; what such neighbours cannot
-    show (the last bit of a large sum) the potential states. For a `Subsampled` measure a batch is
-    looked at, and its variance scaled to all data. In float64 nothing is looked at unless `β E` is
-    above 1e12.
+    show (the last bit of a large sum) the potential states. Nor do they show that the user has
+    chosen to multiply matrices in fewer digits, for neighbours are cut to the same numbers: the
+    energies of the places are then held against those in full. For a `Subsampled` measure a batch
+    is looked at, and its variance scaled to all data. In float64 nothing is looked at unless `β E`
+    is above 1e12.
 
     Args:
         gibbs: a measure; with several betas the largest counts.
@@ -72,6 +74,11 @@ def _scatter(
 
     found = jax.lax.map(trial, jax.random.split(key_jitter, TRIALS))
     hidden = jax.vmap(gibbs.potential.rounding)(found[0])
+    if shortened():
+        cut = energies(w)
+        with jax.default_matmul_precision(FULL):
+            cut -= energies(w)
+        hidden = jnp.hypot(hidden, jnp.std(cut, ddof=1) if cut.size > 1 else jnp.abs(cut))
     return jnp.var(found, axis=0, ddof=1), hidden
 
 

@@ -21,6 +21,7 @@ from ..core import (
     check_memory,
     check_real,
     finite,
+    full_products,
     map_within,
     model_errors,
     refuted,
@@ -73,7 +74,8 @@ class Trace(eqx.Module):
         """At which betas a chain, or a leaf of its weights, never moved."""
         if self.moved is None:
             return jnp.zeros(self.betas.shape, bool)
-        return jnp.any(~jnp.any(self.moved, axis=-2), axis=(-2, -1))
+        moved = at_hand(self.moved)
+        return jax.device_put(~(moved.any(axis=-2).all(axis=(-2, -1))))
 
     def vouched(self, estimate: Estimate) -> Estimate:
         """An estimate from these draws, without an error where a chain never moved.
@@ -130,6 +132,7 @@ class Trace(eqx.Module):
         return self.evaluate(weights_of)
 
     @model_errors("in Trace.evaluate")
+    @full_products()
     def evaluate(
         self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
     ) -> PyTree:
