@@ -128,10 +128,10 @@ class Gibbs(eqx.Module):
             weights, self.beta, key
         )
 
-    @at_once
     def sample_prior(self, key: PRNGKeyArray) -> Weights:
         """One draw of the prior, in unconstrained coordinates."""
-        return self.coordinates.sample_prior(key)
+        drawn = _draw(self.coordinates, key)
+        return {path: drawn[path] for path in self.coordinates.priors}  # jit sorts dictionaries
 
     def constrain(self, w: Weights) -> dict[str, Array]:
         """All weights of the model by path, frozen and tied ones included."""
@@ -147,8 +147,6 @@ class Gibbs(eqx.Module):
         weights = self.potential.complete(self.constrain(w), self.beta, key)
         return with_weights(self.declared, weights)
 
-    @at_once
-    @full_products()
     def energy_of(self, model: PyTree) -> Float[Array, ""]:
         """`E` of a model of the declared structure, nothing averaged.
 
@@ -159,7 +157,7 @@ class Gibbs(eqx.Module):
         # strong types: a weak one would let a model compute in fewer digits than its draws do
         base = self.coordinates.base
         weights = {k: jnp.asarray(v, base[k].dtype) for k, v in self._given(model).items()}
-        return self.potential.energy_at(weights)
+        return _energy_at(self.potential, weights)
 
     @eager
     def position(self, model: PyTree | None = None) -> Weights:
@@ -261,3 +259,14 @@ class Gibbs(eqx.Module):
             ties = ", ".join(f"{a} = {b}" for a, b in self.coordinates.ties.items())
             lines.append(f"tied: {ties}")
         return "\n  ".join(lines)
+
+
+@at_once
+@full_products()
+def _energy_at(potential: AbstractPotential, weights: dict[str, Array]) -> Float[Array, ""]:
+    return potential.energy_at(weights)
+
+
+@at_once
+def _draw(coordinates: Coordinates, key: PRNGKeyArray) -> Weights:
+    return coordinates.sample_prior(key)
