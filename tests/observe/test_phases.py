@@ -23,9 +23,8 @@ def run(low: float, high: float, seed: int) -> bx.Trace:
     gibbs = bx.compile(
         bx.SquaredError(model, bx.GaussianMeasure(1, order=2), bx.zero), bx.Uniform(low, high)
     )
-    return bx.anneal(
-        gibbs, BETAS, bx.RandomWalk(), key=jax.random.key(seed), draws=500, thin=4, keep=True
-    )
+    options = {"draws": 500, "thin": 4, "keep": True, "bound": False}
+    return bx.anneal(gibbs, BETAS, bx.RandomWalk(), key=jax.random.key(seed), **options)
 
 
 def exact(low: float, high: float, beta: float) -> tuple[float, float]:

@@ -19,7 +19,8 @@ def noisy(count: int, scale: float) -> tuple[bx.Trace, bx.models.Function, float
     model = bx.models.Function(lambda w, z: w @ z, jnp.zeros(2))
     gibbs = bx.compile(bx.SquaredError(model, bx.Empirical((x, y))), bx.Normal(), marginalise=False)
     betas = np.array([0.1, 1.0])
-    trace = bx.anneal(gibbs, betas, bx.RandomWalk(), key=jax.random.key(1), draws=200, thin=4)
+    options = {"draws": 200, "thin": 4, "bound": False}
+    trace = bx.anneal(gibbs, betas, bx.RandomWalk(), key=jax.random.key(1), **options)
     best = np.linalg.lstsq(x, y, rcond=None)[0]
     energy = 0.5 * float(((y - x @ best) ** 2).sum())
     free = []

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, known
+from ..core import DeclarationError, at_once, full_products, known
 from ._potential import AbstractLowered, AbstractPotential, EnergyPotential, Moments
 
 
@@ -87,8 +87,7 @@ def relative_potential(
             mend="compile with marginalise=False",
         )
     parts = potential.parts
-    anchors = tuple(part.anchor(reference) for part in parts)
-    found = [part.losses(reference) for part in parts]
+    anchors, found = _at(parts, reference)
     level = sum((np.sum(_wide(losses)) for losses, _ in found), np.zeros(()))
     blur = sum((np.sum(_wide(losses) ** 2) for losses, hidden in found if hidden), np.zeros(()))
     kind = jnp.result_type(float)
@@ -96,6 +95,14 @@ def relative_potential(
     low = jnp.asarray(level - _wide(high), kind)
     blur = 0.5 * float(jnp.finfo(kind).eps) * blur**0.5
     return RelativePotential(parts, anchors, jnp.stack([high, low]), jnp.asarray(blur, kind))
+
+
+@at_once
+@full_products()
+def _at(parts: tuple[AbstractLowered, ...], reference: dict[str, Array]) -> tuple[Any, Any]:
+    """What differences have to know of the reference, and its losses."""
+    anchors = tuple(part.anchor(reference) for part in parts)
+    return anchors, [part.losses(reference) for part in parts]
 
 
 def _wide(losses: Array) -> Any:

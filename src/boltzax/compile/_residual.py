@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import MEMORY, known, path_name, share, with_weights, working_bytes
+from ..core import MEMORY, at_hand, at_once, known, path_name, share, with_weights, working_bytes
 from ..declare import SquaredError
 from ._potential import AbstractLowered
 from ._walk import Split
@@ -182,8 +182,7 @@ class MomentResidual(AbstractResidual):
 def node_residual(factor: Array, term: SquaredError) -> NodeResidual:
     """The rows of a squared loss as the measure gives them."""
     points, weights = term.measure.nodes()
-    # the root of the product would have no derivative by the factor where a weight is zero
-    return NodeResidual(points, jnp.sqrt(factor) * jnp.sqrt(weights), term)
+    return NodeResidual(points, _root(factor, weights), term)
 
 
 def basis_residual(factor: Array, term: SquaredError, modes: int) -> BasisResidual:
@@ -226,7 +225,7 @@ def moment_residual(
     x = points if term.target is not None else points[0]
     if not known(points, node_weights, base):
         return None
-    first = jax.tree.map(lambda leaf: leaf[0], x)
+    first = jax.tree.map(lambda leaf: jnp.asarray(at_hand(leaf)[0], leaf.dtype), x)
     split = Split(_Prediction(term.model, {*weights, *buffers}), base, moving, first)
     if not (split.is_affine and split.is_known):
         return None
@@ -241,17 +240,29 @@ def moment_residual(
         """The rows `[ψ(x), 1, y]` of some of the data, `[row, column]` in float64."""
         x, y = part
         labels = y if term.target is None else jax.vmap(term.target)(x)
-        psi = np.asarray(jax.vmap(lambda x: split.features(base, x))(x))
+        psi = np.asarray(_features(split, base, x))
         labels = np.broadcast_to(np.asarray(labels).reshape(len(psi), -1), (len(psi), width))
         return np.concatenate([psi, np.ones((len(psi), 1)), labels], axis=1, dtype=float)
 
     held, _ = working_bytes(lambda z: split.features(base, z), first)
     held += 4 * 8 * (split.size + 1 + width)  # the table, weighted, in two copies of the QR
-    triangle = jnp.asarray(_triangle(table, (x, y), node_weights, PIECE // held))
+    triangle = _triangle(table, (x, y), node_weights, PIECE // held)
     p = split.size
-    rows = (triangle[:, :p], triangle[:, p], triangle[:, p + 1 :])
-    scale = jnp.sqrt(factor) * jnp.ones(len(triangle))
+    parts = (triangle[:, :p], triangle[:, p], triangle[:, p + 1 :])
+    rows = tuple(jnp.asarray(part, float) for part in parts)
+    scale = _root(factor, jnp.asarray(np.ones(len(triangle)), float))
     return MomentResidual(rows, scale, buffers, split, frozen, count)
+
+
+@eqx.filter_jit
+def _features(split: Split, base: dict[str, Array], x: PyTree) -> Array:
+    return jax.vmap(lambda z: split.features(base, z))(x)
+
+
+@at_once
+def _root(factor: Array, weights: Float[Array, " row"]) -> Float[Array, " row"]:
+    # the root of the product would have no derivative by the factor where a weight is zero
+    return jnp.sqrt(factor) * jnp.sqrt(weights)
 
 
 def _triangle(
@@ -268,7 +279,9 @@ def _triangle(
     triangle: np.ndarray | None = None
     for begin in range(0, count, size):
 
-        def cut(leaf: Array, begin: int = begin) -> Array:
+        def cut(leaf: Array, begin: int = begin) -> Array | np.ndarray:
+            if isinstance(held := at_hand(leaf), np.ndarray):
+                return held[begin : begin + size]
             return jax.lax.dynamic_slice_in_dim(leaf, begin, min(size, count - begin))
 
         root = np.sqrt(np.asarray(cut(weights), dtype=float))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 from numpyro.distributions import Cauchy as Cauchy
 from numpyro.distributions import (
@@ -213,7 +214,7 @@ def in_support(prior: Distribution, value: Array) -> Array:
     """Which entries of a value the prior allows."""
     support = prior.support
     assert support is not None
-    return jnp.asarray(support(value))
+    return np.asarray(support(value)) if known(value) else jnp.asarray(support(value))
 
 
 def from_normal(path: str, prior: Distribution, u: Array) -> Array:

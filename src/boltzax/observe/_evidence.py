@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ..compile import Gibbs
@@ -126,14 +126,14 @@ def _gap(gibbs: Gibbs, gradients: int) -> tuple[PyTree, float, int]:
     """The model at the localised minimum next to w*, `β (E(w*) - E_min)`, gradients it took."""
     lowest, least, taken = descend(gibbs, gibbs.position(), min(gradients, 10 * ITERATIONS))
     reference = gibbs.energy_of(gibbs.declared)
-    return gibbs.model(lowest), float(gibbs.beta * (reference - least)), taken
+    return gibbs.model(lowest), float(gibbs.beta) * (float(reference) - float(least)), taken
 
 
 def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
     """`-∂ log λ̂ / ∂ log γ = β Cov(E, γ/2 |w - w*|²) / λ̂`, and its standard error."""
-    energy, spring = run.trace.energy, -run.log_prior
-    products = (energy - jnp.mean(energy)) * (spring - jnp.mean(spring))
-    covariance = Estimate.of_series(gibbs.beta * products)
+    energy, log_prior = (np.asarray(x, float) for x in (run.trace.energy, run.log_prior))
+    products = (energy - energy.mean()) * (log_prior.mean() - log_prior)
+    covariance = Estimate.of_series(float(gibbs.beta) * products)
     scale = value if value else float("nan")
     return float(covariance.value) / scale, float(covariance.standard_error) / abs(scale)
 

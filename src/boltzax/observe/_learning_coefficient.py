@@ -1,8 +1,7 @@
 """The learning coefficient, and its relatives at one temperature."""
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from ..core import MEMORY, DeclarationError, Estimate
 from ..sample import AbstractDrawn, Trace, trace_of
@@ -88,12 +87,12 @@ def heat_capacity(trace: Trace | AbstractDrawn) -> Estimate:
     return trace.mean_of(_variance_series(trace)).scaled(trace.betas**2)
 
 
-def _variance_series(trace: Trace) -> Array:
-    energy = trace.energy
+def _variance_series(trace: Trace) -> np.ndarray:
+    energy = np.asarray(trace.energy, float)
     count = energy.shape[-1] * energy.shape[-2]
-    centred = energy - jnp.mean(energy, axis=(-2, -1), keepdims=True)
-    series = centred**2 * count / max(count - 1, 1) + trace.energy_variance
-    return series if trace.noise is None else series - trace.noise
+    centred = energy - energy.mean(axis=(-2, -1), keepdims=True)
+    series = centred**2 * count / max(count - 1, 1) + np.asarray(trace.energy_variance, float)
+    return series if trace.noise is None else series - np.asarray(trace.noise, float)
 
 
 def effective_dimension(

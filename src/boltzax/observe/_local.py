@@ -177,7 +177,11 @@ def local_learning_coefficient(
     estimate, biased = extrapolated(runs, order)
     evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, cost, key_evidence)
     estimate = dataclasses.replace(
-        estimate, standard_error=jnp.hypot(estimate.standard_error, evidence.rounding)
+        estimate,
+        standard_error=jnp.asarray(
+            math.hypot(float(estimate.standard_error), evidence.rounding),
+            estimate.standard_error.dtype,
+        ),
     )
     part = data_mass(gibbs) / data_mass(trained.gibbs) if trained.given else 1.0
     verdict = judge_local(
@@ -238,7 +242,8 @@ def _localised(energy, temperature, localisation: float, chart) -> Gibbs:
         temperature = Temperature(mass / math.log(mass))
     centre = weights_of(probe.declared)
     width = localisation**-0.5
-    prior = Independent({path: Normal(centre[path], width) for path in probe.coordinates.priors})
+    paths = probe.coordinates.priors
+    prior = Independent({path: Normal(centre[path], width, validate_args=False) for path in paths})
     return compile(energy, prior, beta=temperature, chart=chart, marginalise=False).relative_to()
 
 

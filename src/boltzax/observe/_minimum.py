@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from scipy.optimize import brentq
 
 from ..compile import Gibbs, Weights
-from ..core import POWER, with_weights
+from ..core import POWER, at_hand, with_weights
 from ..declare import AbstractDataTerm, AbstractEnergy, Empirical, Subsampled
 
 BLOCKS = 32
@@ -198,9 +198,10 @@ def _blocks(energy: AbstractEnergy, key: PRNGKeyArray) -> PyTree | None:
     size = len(weights) // BLOCKS
     if size == 0:
         return None
-    order = jax.random.permutation(key, len(weights))[: size * BLOCKS]
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    order = rng.permutation(len(weights))[: size * BLOCKS]
 
-    def cut(leaf: Array) -> Array:
-        return leaf[order].reshape(BLOCKS, size, *leaf.shape[1:])
+    def cut(leaf: Array) -> Array | np.ndarray:
+        return at_hand(leaf)[order].reshape(BLOCKS, size, *leaf.shape[1:])
 
     return terms[0], jax.tree.map(cut, points), cut(weights)

@@ -165,10 +165,7 @@ def run_once(
     if start is None:
         place = gibbs.position()
         check_start(gibbs, place, key, kernel)
-        start = {
-            path: jnp.broadcast_to(leaf, (budget.chains, *leaf.shape))
-            for path, leaf in place.items()
-        }
+        start = _copies(place, budget.chains)
     placed = gibbs
     if budget.placement is not None:
         placed, start = budget.placement.place(gibbs, start)
@@ -220,9 +217,15 @@ def run_once(
         )  # fmt: skip
     except Interrupted as cut:
         (state, records), status = cut.result, Status.interrupted
+    records = jax.tree.map(np.asarray, records)
     gradients = spent(records["gradients"][-1], len(records["energy"]))
     burn_in, kept = _settled(series(records["energy"]))
-    records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1)[:, burn_in:], records)
+    acceptance, divergent = (
+        float(np.mean(records[name][burn_in:], dtype=float)) for name in ("acceptance", "divergent")
+    )
+    records = jax.device_put(
+        jax.tree.map(lambda leaf: np.moveaxis(leaf, 0, 1)[:, burn_in:], records)
+    )
     slow = np.asarray(records["log_prior"], float)
     names = ("energy", "energy_variance", "acceptance", "divergent")
     status = judge(records, 1.1) if status is None else status
@@ -242,20 +245,31 @@ def run_once(
         trace,
         records["log_prior"],
         burn_in,
-        float(jnp.mean(records["acceptance"])),
-        float(jnp.mean(records["divergent"])),
+        acceptance,
+        divergent,
         gradients,
         None if state is None else state[0],
         blur,
     )
 
 
+@eqx.filter_jit
+def _copies(place: Weights, chains: int) -> Weights:
+    return {path: jnp.broadcast_to(leaf, (chains, *leaf.shape)) for path, leaf in place.items()}
+
+
+@eqx.filter_jit
+def _beside(place: Weights, others: Weights | None) -> Weights:
+    """A place, and others after it."""
+    places = {path: leaf[None] for path, leaf in place.items()}
+    if others is None:
+        return places
+    return {path: jnp.concatenate([leaf, others[path]]) for path, leaf in places.items()}
+
+
 def _rounding(gibbs: Gibbs, last: Weights | None, key: PRNGKeyArray) -> float:
     """Nats of rounding in `β (E - E(w*))`, at w* and at the last draws, if there are."""
-    places = {path: leaf[None] for path, leaf in gibbs.position().items()}
-    if last is not None:
-        places = {path: jnp.concatenate([leaf, last[path]]) for path, leaf in places.items()}
-    return rounding(gibbs, places, abs(float(gibbs.reference_energy)), key)
+    return rounding(gibbs, _beside(gibbs.position(), last), abs(float(gibbs.reference_energy)), key)
 
 
 KEPT = 40_000
@@ -282,12 +296,12 @@ def careful_estimate(
         slow: The log-density of the localising Gaussian at the same draws.
         noise: Variance of independent noise in the numbers.
     """
-    found = Estimate.of_series(jnp.asarray(series))
+    found = Estimate.of_series(series)
     length = _block(series, noise)
     if length > 1:
         whole = series[:, : series.shape[1] // length * length]
         blocks = whole.reshape(len(series), -1, length).mean(axis=2)
-        other = Estimate.of_series(jnp.asarray(blocks))
+        other = Estimate.of_series(blocks)
         found = dataclasses.replace(
             found,
             standard_error=jnp.maximum(found.standard_error, other.standard_error),
@@ -295,17 +309,15 @@ def careful_estimate(
             r_hat=jnp.maximum(found.r_hat, other.r_hat),
         )
     between = np.std(series.mean(axis=1), ddof=1) / math.sqrt(len(series))
-    errors = [found.standard_error, jnp.asarray(between)]
+    own = float(found.standard_error)
+    errors = [own, float(between)]
     if slow is not None and np.all(np.isfinite(series)) and np.ptp(slow) > 0:
         centred = slow - slow.mean()
         factor = float(np.mean(centred * (series - series.mean())) / np.mean(centred**2))
         parts = (factor * centred, series - factor * centred)
-        errors.append(
-            jnp.hypot(*(Estimate.of_series(jnp.asarray(p)).standard_error for p in parts))
-        )
-    error = jnp.nanmax(jnp.stack(errors))
-    error = jnp.where(jnp.isfinite(found.standard_error), error, jnp.nan)
-    return dataclasses.replace(found, standard_error=error)
+        errors.append(math.hypot(*(float(Estimate.of_series(p).standard_error) for p in parts)))
+    error = max(each for each in errors if each == each) if math.isfinite(own) else math.nan
+    return dataclasses.replace(found, standard_error=jnp.asarray(error, found.standard_error.dtype))
 
 
 def _looks(drawn: int) -> int:
@@ -334,12 +346,12 @@ def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
     length = series.shape[1]
     if not np.all(np.isfinite(series)):
         return 0, series
-    late = Estimate.of_series(jnp.asarray(series[:, length // 2 :]))
+    late = Estimate.of_series(series[:, length // 2 :])
     for cut in (0, 1, 2, 3, 4, 5):
         begin = cut * length // 10
         if cut == 5:
             break
-        early = Estimate.of_series(jnp.asarray(series[:, begin : begin + max(length // 5, 4)]))
+        early = Estimate.of_series(series[:, begin : begin + max(length // 5, 4)])
         error = math.hypot(float(early.standard_error), float(late.standard_error))
         if abs(float(early.value) - float(late.value)) <= 3 * error:
             break

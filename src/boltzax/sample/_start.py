@@ -63,6 +63,11 @@ def starts(
     return places
 
 
+@eqx.filter_jit
+def _spread(start: Weights, shape: tuple[int, ...]) -> Weights:
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), start)
+
+
 def check_start(gibbs: Gibbs, start: Weights, key: PRNGKeyArray, kernel: AbstractKernel) -> None:
     """Raise `DeclarationError` unless all is finite at one place, at every beta.
 
@@ -70,8 +75,7 @@ def check_start(gibbs: Gibbs, start: Weights, key: PRNGKeyArray, kernel: Abstrac
     """
     gradient = not isinstance(kernel, AbstractGradientFree)
     shape = (*gibbs.beta.shape, 1)
-    place = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), start)
-    _check(gibbs, _examined(gibbs, place, key, gradient))
+    _check(gibbs, _examined(gibbs, _spread(start, shape), key, gradient))
     _check_derivative(gibbs, start, key, kernel)
 
 

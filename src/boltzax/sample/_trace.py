@@ -89,7 +89,7 @@ class Trace(eqx.Module):
         stuck = self.stuck
         if self.bridges is not None:  # a ladder stands or falls as a whole
             stuck = stuck | (self.status == Status.stuck)
-        if not bool(jnp.any(stuck)):
+        if not np.any(stuck):
             return estimate
         stuck = stuck.reshape(stuck.shape + (1,) * (estimate.value.ndim - stuck.ndim))
 
@@ -207,7 +207,7 @@ class Trace(eqx.Module):
             DeclarationError: for numbers with other leading axes.
         """
         check_real(values)
-        values, lead = jnp.asarray(values, float), self.energy.ndim - 2
+        values, lead = np.asarray(values, float), self.energy.ndim - 2
         if values.shape[: lead + 2] != self.energy.shape:
             raise DeclarationError(
                 "values",
@@ -215,7 +215,7 @@ class Trace(eqx.Module):
                 expected=f"leading axes [*beta, chain, draw] of sizes {self.energy.shape}",
                 mend="pass what trace.evaluate(fn) gives, or use trace.mean(fn)",
             )
-        rows = jnp.moveaxis(values, (lead, lead + 1), (-2, -1))
+        rows = np.moveaxis(values, (lead, lead + 1), (-2, -1))
         known = exact or not self.gibbs.coordinates.priors
         return self.vouched(Estimate.of_series(rows, exact=known))
 
