@@ -210,7 +210,7 @@ def _check_parameters(argument: str, value: Distribution) -> None:
         )
 
 
-def in_support(prior: Distribution, value: Array) -> Array:
+def in_support(prior: Distribution, value: Array) -> Array | np.ndarray:
     """Which entries of a value the prior allows."""
     support = prior.support
     assert support is not None

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from ..core import DeclarationError, Estimate
@@ -47,13 +48,14 @@ def free_energy(
         raise DeclarationError(
             "method", got=repr(method), expected="'bar' or 'integration'", mend="choose one"
         )
-    rows = jnp.asarray(bridges.requested)
+    rows = np.asarray(bridges.requested, int)
     offset = -trace.betas * reference_energy(trace, reference)
     if method == "bar":
-        return trace.mean_of(bar_series(bridges)[rows], exact=True).shifted(offset)
+        series = np.asarray(bar_series(bridges))[rows]
+        return trace.mean_of(series, exact=True).shifted(offset)
     series, rule = integration_series(bridges)
-    estimate = trace.mean_of(series[rows], exact=True)
-    error = jnp.hypot(estimate.standard_error, jnp.asarray(rule)[rows])
+    estimate = trace.mean_of(np.asarray(series)[rows], exact=True)
+    error = jnp.hypot(estimate.standard_error, np.asarray(rule)[rows])
     return Estimate(estimate.value, error, estimate.ess, estimate.r_hat).shifted(offset)
 
 
@@ -98,7 +100,7 @@ def entropy(trace: Trace) -> Estimate:
         DeclarationError: for a trace without a ladder.
     """
     bridges, trace = _bridges(trace), trace_of(trace)
-    rows = jnp.asarray(bridges.requested)
+    rows = np.asarray(bridges.requested, int)
     heat = bridges.betas[:, None, None] * bridges.energy
     return trace.mean_of((heat - bar_series(bridges))[rows], exact=True)
 

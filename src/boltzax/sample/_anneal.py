@@ -33,7 +33,7 @@ from ._ladder_checks import (
     draws_fit,
     ladder_bounds,
 )
-from ._loop import AbstractCheckpoints, AbstractSink, loop
+from ._loop import AbstractCheckpoints, AbstractSink, draws_at, loop
 from ._nuts import NUTS
 from ._random_walk import RandomWalk
 from ._replica import ReplicaExchange
@@ -222,20 +222,21 @@ def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tuple[T
     except Interrupted as cut:
         (state, records), status = cut.result, Status.interrupted
     trips = round_trips(records.pop("who"))
-    records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 2), records)
+    records = draws_at(2, records)
     counts = records | {"divergent": counted(records["divergent"], trips)}
     status = judge(counts, 1.05) if status is None else status
-    if status == Status.successful and float(jnp.sum(trips)) < 1:
+    if status == Status.successful and trips.sum() < 1:
         status = Status.lagging
     last = None
     if state is not None:
         last = over_chains(lambda b, state, _: kernel.position(state), levels.beta, state[0], None)
     status = precise(levels, last, records["energy"], status)
-    swap_rate = jnp.mean(records["swap"], axis=(1, 2))
+    swap_rate = jnp.asarray(np.asarray(records["swap"], float).mean(axis=(1, 2)), float)
     steps = settings.warmup + settings.draws * settings.thin
     moves = levels.beta.size * settings.chains * steps
-    cost = 2 * float(jnp.sum(records["gradients"][..., -1])) + 4 * moves
-    trace = _whole(levels, records, records["up"], records["down"], swap_rate, trips, status)
+    cost = 2 * float(np.sum(np.asarray(records["gradients"])[..., -1])) + 4 * moves
+    whole = jnp.asarray(trips, float)
+    trace = _whole(levels, records, records["up"], records["down"], swap_rate, whole, status)
     return trace, cost
 
 
@@ -282,9 +283,10 @@ def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tupl
         }
         forward = {"energy": records["energy"], "up": up, "down": down}
         status = _agreement(forward, reverse)
-    overlap = jnp.mean(jnp.exp(jnp.minimum(0.0, down - up)), axis=(1, 2))
+    work = np.asarray(down, float) - np.asarray(up, float)
+    overlap = jnp.asarray(np.exp(np.minimum(0.0, work)).mean(axis=(1, 2)), float)
     moves = levels.beta.size * chains * count * (settings.thin + 4)
-    cost = 4 * float(jnp.sum(records["gradients"][-1])) + 2 * moves
+    cost = 4 * float(np.sum(np.asarray(records["gradients"])[-1])) + 2 * moves
     return _whole(levels, records, up, down, overlap, jnp.zeros(chains), status), cost
 
 
@@ -334,11 +336,12 @@ def _requested(trace: Trace, betas: np.ndarray) -> Trace:
     """The requested levels of a whole ladder."""
     ladder = np.asarray(trace.betas)
     index = tuple(int(np.argmin(np.abs(ladder - beta))) for beta in betas)
-    rows = jnp.asarray(index)
+    rows = np.asarray(index, int)
     bridges = dataclasses.replace(trace.bridges, requested=index)
     names = (*FIELDS, "moved", *(() if trace.w is None else ("w",)))
-    picked = {n: jax.tree.map(lambda leaf: leaf[rows], getattr(trace, n)) for n in names}
-    gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, trace.betas[rows])
+    held = {"betas": trace.betas} | {name: getattr(trace, name) for name in names}
+    picked = jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf)[rows], held))
+    gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, picked["betas"])
     kept = [picked[name] for name in FIELDS]
     moved = picked["moved"]
     return Trace(gibbs, *kept, picked.get("w"), trace.status, bridges, moved=moved)

@@ -2,8 +2,8 @@
 
 import itertools
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
@@ -20,8 +20,7 @@ def first_ladder(
     energies have both signs, costs about one nat. A few huge energies (a heavy tail) count at most
     as a thousand times the median.
     """
-    draws = jax.vmap(gibbs.sample_prior)(jax.random.split(key, 32))
-    energies = np.asarray(jax.jit(jax.vmap(gibbs.at(0.0).energy))(draws), float)
+    energies = np.asarray(_energies(gibbs.at(0.0), key), float)
     finite = energies[np.isfinite(energies)]
     typical = 1.0
     if finite.size:
@@ -34,6 +33,12 @@ def first_ladder(
     if positive.size:
         lowest = min(lowest, positive.min())
     return fill(np.concatenate([[0.0, lowest], positive]), spacing)
+
+
+@eqx.filter_jit
+def _energies(gibbs: Gibbs, key: PRNGKeyArray) -> Array:
+    """Energies of 32 draws of the prior."""
+    return jax.vmap(gibbs.energy)(jax.vmap(gibbs.sample_prior)(jax.random.split(key, 32)))
 
 
 def fill(betas: np.ndarray, spacing: float) -> np.ndarray:
@@ -73,7 +78,7 @@ def check_ladder(betas: object) -> np.ndarray:
     return array
 
 
-def round_trips(who: Array) -> Array:
+def round_trips(who: Array) -> np.ndarray:
     """Journeys coldest-hottest-coldest completed by replicas, by chain.
 
     `who[draw, level, chain]` is the replica found at each level.
@@ -89,4 +94,4 @@ def round_trips(who: Array) -> Array:
         trips += started[each, cold] & (last[each, cold] == 1)
         last[each, cold], started[each, cold] = 2, True
         last[each, hot] = 1
-    return jnp.asarray(trips)
+    return trips

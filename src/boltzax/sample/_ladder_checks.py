@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
@@ -92,7 +92,7 @@ def _declared(gibbs: Gibbs) -> list[Weights]:
 
 
 def _vectors(flat, places: list[Weights]) -> np.ndarray:
-    rows = [np.asarray(flat.vector(w)) for w in places]
+    rows = [np.asarray(_as_vectors(flat, jax.tree.map(lambda x: x[None], w)))[0] for w in places]
     rows = [row for row in rows if np.all(np.isfinite(row))]
     return np.stack(rows) if rows else np.zeros((0, len(flat.scale)), np.asarray(flat.scale).dtype)
 
@@ -156,10 +156,15 @@ def draws_fit(gibbs: Gibbs, count: int) -> bool:
 
 def _rows(flat, draws: Weights, level: int, most: int = 2000) -> np.ndarray:
     """At most so many draws of a level (or twice that) as vectors."""
-    leaves = {path: leaf[level].reshape(-1, *leaf.shape[3:]) for path, leaf in draws.items()}
+    leaves = {p: np.asarray(x)[level].reshape(-1, *x.shape[3:]) for p, x in draws.items()}
     step = max(1, next(iter(leaves.values())).shape[0] // most)
     some = {path: leaf[::step] for path, leaf in leaves.items()}
-    return np.asarray(jax.vmap(flat.vector)(jax.tree.map(jnp.asarray, some)))
+    return np.asarray(_as_vectors(flat, some))
+
+
+@eqx.filter_jit
+def _as_vectors(flat, many: Weights) -> Array:
+    return jax.vmap(flat.vector)(many)
 
 
 def above_bounds(bridges: Bridges) -> np.ndarray:
@@ -173,7 +178,7 @@ def above_bounds(bridges: Bridges) -> np.ndarray:
     betas = np.asarray(bridges.betas)
     rows = [int(np.argmin(np.abs(betas - beta))) for beta in np.asarray(bridges.bounds.betas)]
     # energies that never change give the free energy of the region exactly
-    free = Estimate.of_series(bar_series(bridges)[jnp.asarray(rows)], exact=True)
+    free = Estimate.of_series(np.asarray(bar_series(bridges))[rows], exact=True)
     return bridges.bounds.excess(free)
 
 
@@ -190,14 +195,15 @@ def contradiction(bridges: Bridges | None) -> str:
     return f", F at beta = {beta:.4g} above its bound of {highest:.6g} by {excess[worst]:.3g} nats"
 
 
-def counted(divergent: Array, trips: Array) -> Array:
+def counted(divergent: Array, trips: np.ndarray) -> np.ndarray:
     """The divergent trajectories that speak against a ladder of replicas.
 
     A trajectory that diverges is a move that was cut short: the level stays invariant, and what it
     does not reach by itself it gets from hotter levels. So they do not count above the prior's
     level where replicas made ten round trips, unless more than half of a level's trajectories do.
     """
-    share = jnp.mean(divergent, axis=(1, 2))
-    level = jnp.arange(divergent.shape[0])
-    excused = (jnp.sum(trips) >= TRIPS) & (share <= 0.5) & (level > 0)
-    return divergent & ~excused[:, None, None]
+    host = np.asarray(divergent)
+    share = host.mean(axis=(1, 2))
+    level = np.arange(host.shape[0])
+    excused = (trips.sum() >= TRIPS) & (share <= 0.5) & (level > 0)
+    return host & ~excused[:, None, None]

@@ -264,5 +264,11 @@ def _row_bytes(dynamics: AbstractDynamics, state: PyTree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(record))
 
 
+def draws_at(axis: int, records: PyTree) -> PyTree:
+    """Records of a loop, their axis of draws moved from the front to another place."""
+    moved = jax.tree.map(lambda leaf: np.moveaxis(np.asarray(leaf), 0, axis), records)
+    return jax.device_put(moved)
+
+
 def _stack(parts: list[PyTree], draws: int) -> PyTree:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:draws], *parts)

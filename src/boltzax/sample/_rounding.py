@@ -44,7 +44,7 @@ def rounding(gibbs: Gibbs, w: Weights, size: float, key: PRNGKeyArray) -> float:
     Returns:
         The root mean square over the places.
     """
-    beta = jnp.max(gibbs.beta)
+    beta = jnp.asarray(np.max(np.asarray(gibbs.beta)), gibbs.beta.dtype)
     if all(leaf.dtype == jnp.float64 for leaf in w.values()) and float(beta) * size < WELL_KNOWN:
         return float(beta) * size * float(jnp.finfo(float).eps)
     gibbs = eqx.tree_at(lambda g: g.beta, gibbs, beta)
@@ -88,6 +88,12 @@ def _nudged(leaf: Array, key: PRNGKeyArray) -> Array:
     return leaf + step * jnp.finfo(leaf.dtype).eps * jnp.abs(leaf)
 
 
+@eqx.filter_jit
+def _few(w: Weights, level: int | None) -> Weights:
+    """The places of at most four chains, of one beta of several."""
+    return jax.tree.map(lambda leaf: (leaf if level is None else leaf[level])[:4], w)
+
+
 def precise(gibbs: Gibbs, w: Weights | None, energy: Array, status: Status) -> Status:
     """The status of a run, or `Status.rounding` if rounding decides over its last draws `w`.
 
@@ -102,10 +108,9 @@ def precise(gibbs: Gibbs, w: Weights | None, energy: Array, status: Status) -> S
     """
     if w is None or status in (Status.non_finite, Status.interrupted):
         return status
-    coldest = int(jnp.argmax(gibbs.beta))
-    if gibbs.beta.ndim:
-        w, energy = jax.tree.map(lambda leaf: leaf[coldest], (w, energy))
-    size = float(np.max(np.abs(np.asarray(energy)))) + abs(float(gibbs.reference_energy))
-    few = jax.tree.map(lambda leaf: leaf[:4], w)
+    seen, coldest = np.asarray(energy), int(np.argmax(np.asarray(gibbs.beta)))
+    few = _few(w, coldest if gibbs.beta.ndim else None)
+    size = float(np.max(np.abs(seen[coldest] if gibbs.beta.ndim else seen)))
+    size += abs(float(gibbs.reference_energy))
     found = rounding(gibbs, few, size, jax.random.key(0))
     return status if found < MOST_ROUNDING else Status.rounding

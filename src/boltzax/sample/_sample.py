@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs, Weights
@@ -13,7 +12,7 @@ from ._exact import exact_draws, is_exact, refuse_exact
 from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
 from ._ladder_checks import draws_fit
-from ._loop import AbstractCheckpoints, AbstractSink, loop
+from ._loop import AbstractCheckpoints, AbstractSink, draws_at, loop
 from ._nuts import NUTS
 from ._placement import Placement
 from ._reduce import AbstractReduction, Mean
@@ -95,7 +94,7 @@ def sample(
     except Interrupted as cut:
         (state, records), status = cut.result, Status.interrupted
     axis = gibbs.beta.ndim + 1
-    records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), records)
+    records = draws_at(axis, records)
     status = judge(records, 1.1) if status is None else status
     last = None
     if state is not None:

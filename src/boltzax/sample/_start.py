@@ -48,12 +48,13 @@ def starts(
     if start is not None:
         place = _given(gibbs, start, key)
         check_start(gibbs, place, key, kernel)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), place)
+        return _spread(place, shape)
     places, finite = _drawn(gibbs, key, chains, gradient)
     for attempt in range(1, TRIES):
-        bad = ~(finite["log_prior"] & finite["energy"])
-        if not bool(jnp.any(bad)):
+        bad = ~(np.asarray(finite["log_prior"]) & np.asarray(finite["energy"]))
+        if not bad.any():
             break
+        bad = jnp.asarray(bad, bool)
         others, found = _drawn(gibbs, jax.random.fold_in(key, attempt), chains, gradient)
         places = _where(bad, others, places)
         finite = _where(bad, found, finite)

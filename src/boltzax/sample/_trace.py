@@ -86,7 +86,7 @@ class Trace(eqx.Module):
         Returns:
             The estimate; its standard error, ess and r_hat are NaN at the betas that are `stuck`.
         """
-        stuck = self.stuck
+        stuck = np.asarray(self.stuck)
         if self.bridges is not None:  # a ladder stands or falls as a whole
             stuck = stuck | (self.status == Status.stuck)
         if not np.any(stuck):
@@ -162,17 +162,21 @@ class Trace(eqx.Module):
                 mend="run with keep=True",
             )
         shape = self.energy.shape
-        keys = jax.random.split(jax.random.key(0) if key is None else key, shape)
-        betas = jnp.broadcast_to(self.betas.reshape((*self.betas.shape, 1, 1)), shape)
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), (self.w, keys, betas))
 
         def one(each):
             w, key, beta = each
             gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, beta)
             return fn(gibbs.complete(w, key))
 
-        out = eqx.filter_jit(lambda flat: map_within(one, flat, memory))(flat)
-        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
+        def every(draws, key):
+            keys = jax.random.split(key, shape)
+            betas = jnp.broadcast_to(self.betas.reshape((*self.betas.shape, 1, 1)), shape)
+            each = (draws, keys, betas)
+            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), each)
+            out = map_within(one, flat, memory)
+            return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
+
+        return eqx.filter_jit(every)(self.w, jax.random.key(0) if key is None else key)
 
     def mean(
         self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY

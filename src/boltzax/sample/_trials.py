@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ..compile import Gibbs
+from ..compile import Gibbs, Weights
 from ._bounds import Bounds
 from ._bridge import MOVES, Flat, Gaussian, walk
 from ._descent import descend, gaussian, laplace
@@ -32,13 +32,18 @@ MINIMA = 2
 
 def flatten(gibbs: Gibbs, key: PRNGKeyArray) -> tuple[Flat, np.ndarray]:
     """The measure over vectors, and 512 draws of the prior in these coordinates."""
-    draws = jax.jit(jax.vmap(gibbs.sample_prior))(jax.random.split(key, 512))
-    flat = jnp.concatenate([draws[path].reshape(512, -1) for path in sorted(draws)], axis=1)
+    draws = {path: np.asarray(leaf) for path, leaf in _drawn(gibbs, key).items()}
+    flat = np.concatenate([draws[path].reshape(512, -1) for path in sorted(draws)], axis=1)
     # half the distance between the quantiles 0.16 and 0.84: the standard deviation of a normal
     low, high = np.quantile(np.asarray(flat, float), [0.16, 0.84], axis=0)
-    scale = jnp.asarray(np.maximum(0.5 * (high - low), 1e-6), flat.dtype)
-    template = jax.tree.map(lambda leaf: leaf[0], draws)
-    return Flat(gibbs, template, scale), np.asarray(flat / scale[None])
+    scale = np.asarray(np.maximum(0.5 * (high - low), 1e-6), flat.dtype)
+    template = {path: jnp.asarray(leaf[0], leaf.dtype) for path, leaf in draws.items()}
+    return Flat(gibbs, template, jnp.asarray(scale, scale.dtype)), flat / scale[None]
+
+
+@eqx.filter_jit
+def _drawn(gibbs: Gibbs, key: PRNGKeyArray) -> Weights:
+    return jax.vmap(gibbs.sample_prior)(jax.random.split(key, 512))
 
 
 class Search:
@@ -54,7 +59,7 @@ class Search:
     def values(self, x: np.ndarray, beta: float) -> np.ndarray:
         """Log-densities of many places."""
         self.spent += len(x)
-        return np.asarray(_values(self.flat, jnp.asarray(x), jnp.asarray(beta)), float)
+        return np.asarray(_values(self.flat, x, np.asarray(beta)), float)
 
     def minima(self, starts: np.ndarray, beta: float, keep: int, iterations: int = 15) -> list:
         """The minima that the starts lead to, best Laplace free energy first, none twice.
@@ -78,7 +83,7 @@ class Search:
 
     def settled(self, start: np.ndarray, law: Gaussian, beta: float) -> Gaussian | None:
         """The Gaussian of walkers that began at `start` and stayed in its region at `beta`."""
-        path = jnp.ones(PLACES + 1, start.dtype)
+        path = np.ones(PLACES + 1, start.dtype)
         places, _ = self._walk(law, start, beta, path)
         settled = places[PLACES // 2 :].reshape(-1, places.shape[-1])
         return fitted(settled)
@@ -89,13 +94,13 @@ class Search:
             self.next_key(), (WALKERS, len(law.centre)), dtype=law.centre.dtype
         )
         start = law.centre[None] + noise @ law.factor.T
-        path = jnp.linspace(0.0, 1.0, PLACES + 1, dtype=law.centre.dtype)
+        path = np.linspace(0.0, 1.0, PLACES + 1, dtype=law.centre.dtype)
         return np.asarray(self._walk(law, np.asarray(start), beta, path)[1], float)
 
     def _walk(self, law, start, beta, path):
         self.spent += WALKERS * (MOVES * PLACES + 1)
         start = np.asarray(start)[np.arange(WALKERS) % len(start)]
-        args = (law, jnp.asarray(beta), jnp.asarray(start), path, self.next_key())
+        args = (law, np.asarray(beta), start, path, self.next_key())
         places, log_weights = walk(self.flat, *args)
         return np.asarray(places), log_weights
 
