@@ -74,7 +74,7 @@ def docs(session: nox.Session) -> None:
         "-W",
         "--keep-going",
         "-j",
-        "6",  # more than cores: the processes that end early leave their share to the others
+        "3",  # more than cores: the processes that end early leave their share to the others
         "-b",
         "html",
         "docs",

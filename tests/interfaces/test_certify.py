@@ -199,6 +199,7 @@ def test_the_bounds_of_a_rising_model_on_rays_are_its_finite_ends():
     assert bool(certified(contract_of(rising, before, after), None, 4))
 
 
+@pytest.mark.slow
 def test_of_a_circuit_every_component_is_certified():
     weak = bx.models.Function(AMPLIFIER.fn, jnp.array([0.9, 2.5]))
     buffer = bx.Component(AMPLIFIER, bx.Normal())

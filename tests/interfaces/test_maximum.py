@@ -90,6 +90,7 @@ def sums(chain):
     return logs[0][0][:, None, None] + logs[1][:, :, None] + logs[2][None] + logs[3][:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_max_plus_is_brute_force(small):
     every = sums(small)
@@ -164,6 +165,7 @@ def test_fresh_draws_do_not_flatter():
     assert float(found.entropy.value) != float(found.selected.value)
 
 
+@pytest.mark.slow
 def test_pressures_balance_at_the_optimum():
     levels = [2.2, RATIO**0.5, 3.5, 5.0, 4 * STEP**0.5, 6.3]
     family = Family.thresholds(levels, range=(0, None))

@@ -181,6 +181,7 @@ def test_one_corner_differs_in_order_too(expected):
     assert float(law.slope.value) < 0 and float(law.best.value) < 0.2 and law.shortfall > 0.5
 
 
+@pytest.mark.slow
 def test_satisfied_starts_are_refused(expected):
     models = ensemble(jax.random.key(7), 8192)
     inside = (product(models) >= SPEC[0]) & (product(models) <= SPEC[1])
@@ -198,6 +199,7 @@ def test_satisfied_starts_are_refused(expected):
     assert law.solved == inside.sum()
 
 
+@pytest.mark.slow
 def test_wrong_declarations(expected):
     key = jax.random.key(9)
     with pytest.raises(bx.DeclarationError, match="ensemble"):
@@ -217,6 +219,7 @@ def test_wrong_declarations(expected):
         )
 
 
+@pytest.mark.slow
 def test_too_few_systems(expected):
     first, second = ensemble(jax.random.key(10), 4096)
     models = Linear(first.weight.at[32:].set(0.1)), second

@@ -109,6 +109,7 @@ def test_a_variable_that_helps_both_couples_them():
     assert "coupling: " in repr(found)
 
 
+@pytest.mark.slow
 def test_a_variable_that_helps_one_and_harms_the_other_couples_them_the_other_way():
     found = check(against, AGAINST)
     assert found.coupling.value < -4 * found.coupling.standard_error

@@ -281,6 +281,7 @@ def test_a_curve_falls_with_the_tolerance_and_outcomes_are_told(blocks):
     assert "could not go on" in repr(found)
 
 
+@pytest.mark.slow
 def test_a_contract_of_memories_is_the_same_set():
     x, y = memory()
     model = line(9)

@@ -193,6 +193,7 @@ def test_wrong_arguments(argument, call):
     assert raised.value.argument == argument
 
 
+@pytest.mark.slow
 def test_the_order_one_over_width_is_that_of_finite_width():
     """The same neurons as nodes of a cumulant: `⟨y, t⟩` by the general code, and `C`."""
     noise, scale, draws = 0.5, 0.2, 1000

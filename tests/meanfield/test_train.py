@@ -51,6 +51,7 @@ def test_riders_never_act_on_the_net(problem):
                                     frames=1, resume=alone).net)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_rider_that_starts_as_a_neuron_stays_that_neuron(problem):
     """Without noise a rider's force is its twin's in the net: the couplings agree."""
     start = run(problem, steps=1, frames=1, dynamics=mf.Descent(optax.sgd(0.1)), riders=8)
@@ -87,6 +88,7 @@ def test_one_step_of_descent_by_hand(problem):
     np.testing.assert_allclose(after.loss[0], 0.5 * jnp.sum(w * r**2), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_langevin_has_the_law_of_the_gibbs_measure():
     """A linear neuron with fixed drive is Gaussian: variance and mean in closed form.
 

@@ -136,6 +136,7 @@ def test_prediction_follows_the_labels():
     assert np.all(found.standard_error < 0.05 * np.max(np.abs(exact)))
 
 
+@pytest.mark.slow
 def test_response_is_that_of_posteriors_run_anew():
     """One nonlinear weight: differences of exact posteriors at ±h, by a sum over a grid."""
     net = bx.models.Function(lambda w, x: jnp.tanh(w * x[0]) + 0.1 * w**2, jnp.zeros(()))

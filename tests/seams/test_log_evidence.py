@@ -129,6 +129,7 @@ def test_a_run_without_coordinates_draws_the_posterior(posterior):
         bx.sample(posterior, key=KEY, reduce={"m": bx.Mean(lambda m: m.params, length=4)})
 
 
+@pytest.mark.slow
 def test_a_ladder_without_coordinates_has_the_exact_free_energy(posterior):
     betas = np.array([3.0, 0.5])
     trace = bx.anneal(posterior, betas, key=KEY, draws=8)

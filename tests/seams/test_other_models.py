@@ -115,7 +115,13 @@ DERIVATIVES = {
 }
 
 
-@pytest.mark.parametrize("name", DERIVATIVES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n in ("plain", "stop_gradient") else pytest.mark.slow)
+        for n in DERIVATIVES
+    ],
+)
 def test_a_gradient_of_another_function_is_seen_without_a_metropolis_test(name):
     fn, right = DERIVATIVES[name]
     weights = jnp.asarray(np.linalg.lstsq(X, Y, rcond=None)[0])

@@ -91,46 +91,55 @@ def test_measures(model, way, marginalise):
     assert float(WAYS[way](energy).value(MODELS[model])) == float(energy.value(MODELS[model]))
 
 
-NAMES = (
-    "trace", "ladder", "slice", "estimate", "curve", "free energy", "local", "entropy",
-    "certificate", "measure", "status",
-)  # fmt: skip
+@functools.cache
+def run() -> bx.Trace:
+    gibbs = bx.compile(bx.SquaredError(MODELS["moments"], DATA), bx.Normal(), marginalise=False)
+    return bx.sample(gibbs, bx.RandomWalk(), key=KEY, warmup=20, draws=20, throw=False)
 
 
 @functools.cache
-def results():
-    """A result of every kind, made quickly."""
-    linear = bx.SquaredError(MODELS["moments"], DATA)
-    gibbs = bx.compile(linear, bx.Normal(), marginalise=False)
-    trace = bx.sample(gibbs, bx.RandomWalk(), key=KEY, warmup=20, draws=20, throw=False)
-    exact = bx.compile(linear, bx.Normal())
-    ladder = bx.anneal(exact, [0.5, 1.0], key=KEY, draws=8, keep=True)
+def ladder() -> bx.Trace:
+    exact = bx.compile(bx.SquaredError(MODELS["moments"], DATA), bx.Normal())
+    return bx.anneal(exact, [0.5, 1.0], key=KEY, draws=8, keep=True)
+
+
+def contract() -> bx.Contract:
+    before, after = bx.Interface.thresholds(-0.5, 0.5), bx.Interface.thresholds(-0.2, 0.2)
+    return bx.Contract(bx.Component(bx.models.MLP((1, 1), key=KEY), bx.Normal()), before, after)
+
+
+@functools.cache
+def local() -> bx.LocalLearningCoefficient:
     weight = jnp.asarray(np.linalg.lstsq(X, Y, rcond=None)[0])
     fitted = bx.SquaredError(bx.models.Function(line, weight), DATA)
-    before, after = bx.Interface.thresholds(-0.5, 0.5), bx.Interface.thresholds(-0.2, 0.2)
-    unit = bx.models.MLP((1, 1), key=KEY)
-    contract = bx.Contract(bx.Component(unit, bx.Normal()), before, after)
-    return {
-        "trace": trace,
-        "ladder": ladder,
-        "slice": ladder[1:],
-        "estimate": bx.learning_coefficient(trace),
-        "curve": bx.coefficient_curve(trace, [0.5, 1.0]),
-        "free energy": bx.free_energy(ladder),
-        "local": bx.local_learning_coefficient(
-            fitted, key=KEY, kernel=bx.RandomWalk(), max_gradients=2000
-        ),
-        "entropy": bx.interfaces.entropy(contract, key=KEY, method="direct", draws=1000),
-        "certificate": bx.interfaces.certify(contract, unit),
-        "measure": 2 * DATA + DATA,
-        "status": bx.Status.successful,
-    }
+    kernel = bx.RandomWalk()
+    return bx.local_learning_coefficient(fitted, key=KEY, kernel=kernel, max_gradients=2000)
+
+
+RESULTS = {
+    "trace": run,
+    "ladder": ladder,
+    "slice": lambda: ladder()[1:],
+    "estimate": lambda: bx.learning_coefficient(run()),
+    "curve": lambda: bx.coefficient_curve(run(), [0.5, 1.0]),
+    "free energy": lambda: bx.free_energy(ladder()),
+    "local": local,
+    "entropy": lambda: bx.interfaces.entropy(contract(), key=KEY, method="direct", draws=1000),
+    "certificate": lambda: bx.interfaces.certify(contract(), bx.models.MLP((1, 1), key=KEY)),
+    "measure": lambda: 2 * DATA + DATA,
+    "status": lambda: bx.Status.successful,
+}
+"""A result of every kind, made quickly."""
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("entropy", "certificate") else name
+    for name in RESULTS
+]
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NAMES)
 def test_results(name, way):
-    value = results()[name]
+    value = RESULTS[name]()
     other = WAYS[way](value)
     assert type(other) is type(value) and same(other, value)
     shown, expected = (re.sub("0x[0-9a-f]+", "", repr(each)) for each in (other, value))

@@ -95,65 +95,10 @@ def test_a_chosen_precision_is_left_as_it_is_and_seen(measures):
     assert 0.5 * np.std(off) < seen < 2 * np.std(off)
 
 
+@pytest.mark.slow
 def test_a_run_with_cut_products_says_so(measures):
     gibbs = measures[0].relative_to()
     run = {"key": KEY, "chains": 2, "warmup": 20, "draws": 20, "throw": False}
     assert bx.sample(gibbs, bx.MALA(), **run).status != bx.Status.rounding
     with jax.default_matmul_precision("tensorfloat32"):
         assert bx.sample(gibbs, bx.MALA(), **run).status == bx.Status.rounding
-
-
-def precisions(fn, *arguments):
-    """The precisions of all products of a function."""
-    found = []
-
-    def walk(jaxpr):
-        for eqn in jaxpr.eqns:
-            if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
-                found.append(eqn.params["precision"])
-            for inner in jax.tree.leaves(eqn.params, is_leaf=lambda p: hasattr(p, "eqns")):
-                walk(getattr(inner, "jaxpr", inner)) if hasattr(inner, "eqns") else None
-
-    arrays, rest = eqx.partition((fn, arguments), eqx.is_array)
-
-    def program(arrays):
-        fn, arguments = eqx.combine(arrays, rest)
-        return fn(*arguments)
-
-    walk(jax.make_jaxpr(program)(arrays).jaxpr)
-    return found
-
-
-def declared():
-    net = eqx.nn.MLP(3, "scalar", 4, 1, key=KEY)
-    x = jax.random.normal(KEY, (20, 3))
-    data = bx.Empirical((x, x[:, 0]))
-    line = bx.models.Function(lambda w, x: w @ x, jnp.zeros(3))
-    contract = bx.Contract(
-        bx.Component(net, bx.Normal()),
-        bx.Interface.boxes({0: [((0.0,) * 3, (1.0,) * 3)]}),
-        bx.Interface.intervals({0: [(0.0, None)]}),
-        points=2,
-    )
-    gibbs = bx.compile(bx.SquaredError(net, data), bx.Normal())
-    exact = bx.compile(bx.SquaredError(line, data), bx.Normal())
-    w = gibbs.position()
-    return {
-        "log-density": (gibbs.log_prob, w),
-        "gradient": (jax.grad(gibbs.log_prob), w),
-        "log Z": (lambda scale: exact.at(scale).log_prob({}), jnp.ones(())),
-        "energy of a model": (bx.SquaredError(net, data).value, net),
-        "margin": (contract.margin, net),
-        "basis": (
-            lambda scale: bx.GaussianMeasure(2).basis().coefficients(lambda x: scale * x[0], 5),
-            1.0,
-        ),
-    }
-
-
-@pytest.mark.parametrize("what", declared())
-def test_every_product_is_in_full(what):
-    fn, argument = declared()[what]
-    found = precisions(fn, argument)
-    assert found
-    assert all(each == (jax.lax.Precision.HIGHEST,) * 2 for each in found)

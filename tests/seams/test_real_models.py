@@ -286,19 +286,21 @@ def same_function(brought: Brought, gibbs, digits: float) -> None:
             np.testing.assert_allclose(slope[path], expected, rtol=0, atol=digits * (size + 1))
 
 
+QUICK = {"equinox transformer", "flax nnx CNN"}
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if "ODE" in n else ()) for n in MODELS]
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in MODELS]
 )
 def test_energy_and_gradient_are_those_of_a_loss_by_hand(name):
     same_function(*problem(name), 1e-12)
 
 
 DEAR = {"diffrax neural ODE", "equinox transformer", "equinox recurrent"}
-DEAR_TWICE = DEAR | {"flax nnx CNN", "flax linen"}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in DEAR_TWICE else ()) for n in MODELS]
+    "name", [pytest.param(n, marks=() if n == "equinox MLP" else pytest.mark.slow) for n in MODELS]
 )
 def test_energy_and_gradient_are_those_of_a_loss_by_hand_in_float32(name):
     with jax.enable_x64(False):
@@ -316,10 +318,7 @@ def all_moved(trace) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "flax nnx CNN",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in (*sorted(DEAR), "equinox recurrent")),
-    ],
+    [pytest.param(name, marks=pytest.mark.slow) for name in ("flax nnx CNN", *sorted(DEAR))],
 )
 def test_a_run_moves_all_leaves(name):
     _, gibbs = problem(name)

@@ -220,7 +220,9 @@ def test_coefficients_that_depend_on_the_nodes_are_refused(name):
     assert measure.basis().coefficients(fn, 12, order=50).shape == (12,)  # as they are
 
 
-@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu])
+@pytest.mark.parametrize(
+    "activation", [pytest.param(jnp.tanh, marks=pytest.mark.slow), jax.nn.relu]
+)
 def test_the_spectrum_of_draws_with_kinks_is_refused(activation):
     measure = GaussianMeasure()
     net = bx.models.TwoLayer(width=3, activation=activation)

@@ -102,10 +102,9 @@ def observed():
 
 
 VERBS = {
-    "compile": lambda: (
+    "compile": lambda: (at_start(linear(), marginalise=False), at_start(units())),
+    "compile others": lambda: (
         at_start(linear()),
-        at_start(linear(), marginalise=False),
-        at_start(units()),
         at_start(classes(), bx.Laplace()),
         at_start(binary(), bx.Uniform(-3, 3)),
     ),
@@ -141,8 +140,10 @@ def traces():
         for switch in TRACED:
             for precision in (32, 64):
                 # a search for leaks takes minutes where programs are nested
-                slow = precision == 64 or (switch == "leaks" and not isinstance(kernel, bx.MALA))
-                marks = [pytest.mark.slow] if slow else []
+                alone = type(kernel) is bx.MALA
+                dear = type(kernel) in (bx.RandomWalk, bx.NUTS)
+                quick = precision == 32 and (alone if switch == "leaks" else not dear)
+                marks = [] if quick else [pytest.mark.slow]
                 name = f"{type(kernel).__name__}-{switch}-{precision}"
                 yield pytest.param(kernel, switch, precision, id=name, marks=marks)
 

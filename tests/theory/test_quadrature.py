@@ -139,6 +139,7 @@ def test_two_tanh_units_tabulated():
     assert found.error.max() < 1e-6
 
 
+@pytest.mark.slow
 def test_tanh_zero_tends_to_its_limit():
     one = tanh_zero_exact(1, [150.0, 300.0], "normal").learning_coefficient
     np.testing.assert_allclose(one, tanh_network(1).at([150.0, 300.0]), atol=3e-4)

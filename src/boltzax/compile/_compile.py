@@ -6,7 +6,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core import DeclarationError, automatic, eager, refuted, weights_of
+from ..core import DeclarationError, automatic, eager, full_products, refuted, weights_of
 from ..declare import (
     AbstractChart,
     AbstractDataTerm,
@@ -32,6 +32,7 @@ from ._residual import basis_residual, moment_residual, node_residual
 Integral = Literal["auto", "declared", "nodes", "moments", "basis"]
 
 
+@full_products()
 @eager
 def compile(
     energy: AbstractEnergy,

@@ -33,7 +33,8 @@ class Gibbs(eqx.Module):
 
     `w` is a dictionary from path to unconstrained coordinates (see `constrain`). All arrays are
     leaves: a new `beta` or new data of the same shape never retrace. Every method takes one `w`;
-    use `jax.vmap` for many.
+    use `jax.vmap` for many. Densities and energies are compiled when they are first called, as the
+    steps of a sampler are: a model that reads variables of Python reads them then.
     """
 
     potential: AbstractPotential
@@ -43,19 +44,20 @@ class Gibbs(eqx.Module):
     reason: str = eqx.field(static=True)
     masses: tuple[Array, ...]
 
+    @full_products()
     @at_once
     def log_prior(self, w: Weights) -> Float[Array, ""]:
         """Log-density of the prior at `w`, in nats, log-Jacobian of the supports included."""
         return self.coordinates.log_prior(w)
 
-    @at_once
     @full_products()
+    @at_once
     def potential_at(self, w: Weights, beta: Float[Array, ""]) -> Float[Array, ""]:
         """`U(w, β)` in nats at any β."""
         return self.potential(self.coordinates.constrain(w), beta)
 
-    @at_once
     @full_products()
+    @at_once
     def moments(self, w: Weights) -> Moments:
         """`U`, `∂U/∂β` and `-∂²U/∂β²` at this `beta`."""
         return self.potential.moments(self.coordinates.constrain(w), self.beta)
@@ -68,8 +70,8 @@ class Gibbs(eqx.Module):
         """`-∂²U/∂β²`: variance of the energy over weights that were integrated out (else 0)."""
         return self.moments(w).energy_variance
 
-    @at_once
     @full_products()
+    @at_once
     def energy_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
         """An unbiased estimate of `energy` (from a minibatch, if the measure is `Subsampled`).
 
@@ -112,14 +114,14 @@ class Gibbs(eqx.Module):
         potential = relative_potential(self.potential, given)
         return eqx.tree_at(lambda gibbs: gibbs.potential, self, potential)
 
-    @at_once
     @full_products()
+    @at_once
     def log_prob(self, w: Weights) -> Float[Array, ""]:
         """`log π(w) - U(w, β)`, in nats, without the constant `-log Z`."""
         return self.log_prior(w) - self.potential_at(w, self.beta)
 
-    @at_once
     @full_products()
+    @at_once
     def log_prob_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
         """An unbiased estimate of `log_prob` (from a minibatch, if the measure is `Subsampled`)."""
         weights = self.coordinates.constrain(w)
@@ -261,12 +263,13 @@ class Gibbs(eqx.Module):
         return "\n  ".join(lines)
 
 
-@at_once
 @full_products()
+@at_once
 def _energy_at(potential: AbstractPotential, weights: dict[str, Array]) -> Float[Array, ""]:
     return potential.energy_at(weights)
 
 
+@full_products()
 @at_once
 def _draw(coordinates: Coordinates, key: PRNGKeyArray) -> Weights:
     return coordinates.sample_prior(key)

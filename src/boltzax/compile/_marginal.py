@@ -165,7 +165,8 @@ def marginal_potential(
             f"integrating out {', '.join(chosen)} would cost a factorisation of {rows} x {size} "
             "at every step; pass marginalise=True to do so"
         )
-    readout = {path: priors[path] for path in chosen}
+    # by name, as `jit` and `vjp` order dictionaries: columns and leaves must not be told apart
+    readout = {path: priors[path] for path in sorted(chosen)}
     return MarginalPotential(residuals, readout, _units(residuals, readout, priors, fixed)), ""
 
 

@@ -87,7 +87,8 @@ def relative_potential(
             mend="compile with marginalise=False",
         )
     parts = potential.parts
-    anchors, found = _at(parts, reference)
+    anchors = tuple(part.anchor(reference) for part in parts)  # may be the weights, shared
+    found = _losses(parts, reference)
     level = sum((np.sum(_wide(losses)) for losses, _ in found), np.zeros(()))
     blur = sum((np.sum(_wide(losses) ** 2) for losses, hidden in found if hidden), np.zeros(()))
     kind = jnp.result_type(float)
@@ -97,12 +98,10 @@ def relative_potential(
     return RelativePotential(parts, anchors, jnp.stack([high, low]), jnp.asarray(blur, kind))
 
 
-@at_once
 @full_products()
-def _at(parts: tuple[AbstractLowered, ...], reference: dict[str, Array]) -> tuple[Any, Any]:
-    """What differences have to know of the reference, and its losses."""
-    anchors = tuple(part.anchor(reference) for part in parts)
-    return anchors, [part.losses(reference) for part in parts]
+@at_once
+def _losses(parts: tuple[AbstractLowered, ...], reference: dict[str, Array]) -> list[Any]:
+    return [part.losses(reference) for part in parts]
 
 
 def _wide(losses: Array) -> Any:

@@ -10,7 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import MEMORY, at_hand, at_once, known, path_name, share, with_weights, working_bytes
+from ..core import (
+    MEMORY,
+    at_hand,
+    at_once,
+    full_products,
+    known,
+    path_name,
+    share,
+    with_weights,
+    working_bytes,
+)
 from ..declare import SquaredError
 from ._potential import AbstractLowered
 from ._walk import Split
@@ -69,6 +79,8 @@ class AbstractResidual(AbstractLowered):
         """The model's parts of all rows."""
         return jax.vmap(lambda z: self.output(weights, z))(self.rows)
 
+    @full_products()
+    @at_once
     def anchor(self, reference: dict[str, Array]) -> PyTree:
         return self.outputs(reference), self.residuals(reference)
 

@@ -21,7 +21,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, PyTree
 
-from ..core import eager, known
+from ..core import eager, full_products, known
 
 
 class Role(enum.IntEnum):
@@ -154,6 +154,7 @@ class Split:
     """
 
     @eager
+    @full_products()
     def __init__(self, fn: Callable, base: PyTree, weights: PyTree, datum: PyTree):
         self._made = (fn, *map(_shapes, (base, weights, datum)))
         self._closed, shape = jax.make_jaxpr(fn, return_shape=True)(*self._made[1:])

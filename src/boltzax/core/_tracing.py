@@ -73,14 +73,17 @@ def eager(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 def at_once(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Decorator of functions of arrays: on known values one compiled program.
 
-    Otherwise each operation on a new shape would be a program of its own. Inside a transformation
-    of jax nothing is changed.
+    Otherwise each operation on a new shape would be a program of its own. With traced values the
+    function is as it is written. A number of Python among the arguments is a value, not a setting.
     """
     program = eqx.filter_jit(fn)
 
     @functools.wraps(fn)
     def whole(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return program(*args, **kwargs) if known(args, kwargs) else fn(*args, **kwargs)
+        if not known(args, kwargs):
+            return fn(*args, **kwargs)
+        given = [jnp.asarray(x, float) if isinstance(x, float) else x for x in args]
+        return program(*given, **kwargs)
 
     return whole
 

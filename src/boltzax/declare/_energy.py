@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, at_once, eager, full_products, known, weights_of
+from ..core import DeclarationError, eager, full_products, known, weights_of
 from ._basis import widened
 from ._measure import AbstractMeasure
 
@@ -112,12 +112,10 @@ class AbstractDataTerm(AbstractTerm):
     def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
         """The loss of one datum."""
 
-    @at_once
     @full_products()
     def value(self, model: PyTree) -> Float[Array, ""]:
         return self.measure.integrate(lambda datum: self.loss(model, datum))
 
-    @at_once
     @full_products()
     def estimate(self, model: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
         return self.measure.estimate(lambda datum: self.loss(model, datum), key)

@@ -36,6 +36,7 @@ class Probe(eqx.Module):
         energy = PerDatum(self.problem.neuron.model, data, coupling)
         return compile(energy, self.problem.neuron.prior)
 
+    @full_products()
     def log_density(self, neuron: Particles) -> Float[Array, ""]:
         """`log p0(θ) + ⟨g, h(θ)⟩ - Ψ(g)` at one neuron (unconstrained coordinates), in nats."""
         return self.gibbs.log_prob(neuron) - self.nodes.value(self.vector)

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs
-from ..core import MEMORY, DeclarationError, Estimate, check_memory, map_within
+from ..core import MEMORY, DeclarationError, Estimate, check_memory, full_products, map_within
 from ..sample import AbstractDrawn, Trace, trace_of
 from ._reference import default_reference
 
 
+@full_products()
 def coefficient_curve(
     trace: Trace | AbstractDrawn,
     betas: Array | np.ndarray | list[float],

@@ -13,6 +13,7 @@ from ..core import (
     DeclarationError,
     Estimate,
     check_memory,
+    full_products,
     model_errors,
     share,
     weights_of,
@@ -26,6 +27,7 @@ from ._susceptibility import Values, check_energy, check_observable
 
 
 @model_errors("in bx.influence")
+@full_products()
 def influence(
     trace: Trace | AbstractDrawn,
     energy: AbstractEnergy,

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, Status, check_on_host, model_errors, weights_of
+from ..core import (
+    DeclarationError,
+    Estimate,
+    Status,
+    check_on_host,
+    full_products,
+    model_errors,
+    weights_of,
+)
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
@@ -86,6 +94,7 @@ class LocalLearningCoefficient(AbstractDrawn):
 
 
 @model_errors("in bx.local_learning_coefficient")
+@full_products()
 def local_learning_coefficient(
     energy: AbstractEnergy,
     *,

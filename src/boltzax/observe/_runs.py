@@ -22,6 +22,7 @@ from ..sample import (
     Placement,
     Trace,
     check_start,
+    draws_at,
     judge,
     loop,
     rounding,
@@ -217,15 +218,12 @@ def run_once(
         )  # fmt: skip
     except Interrupted as cut:
         (state, records), status = cut.result, Status.interrupted
-    records = jax.tree.map(np.asarray, records)
     gradients = spent(records["gradients"][-1], len(records["energy"]))
     burn_in, kept = _settled(series(records["energy"]))
     acceptance, divergent = (
         float(np.mean(records[name][burn_in:], dtype=float)) for name in ("acceptance", "divergent")
     )
-    records = jax.device_put(
-        jax.tree.map(lambda leaf: np.moveaxis(leaf, 0, 1)[:, burn_in:], records)
-    )
+    records = draws_at(1, jax.tree.map(lambda leaf: leaf[burn_in:], records))
     slow = np.asarray(records["log_prior"], float)
     names = ("energy", "energy_variance", "acceptance", "divergent")
     status = judge(records, 1.1) if status is None else status

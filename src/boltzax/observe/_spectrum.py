@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ..core import MEMORY, Estimate
+from ..core import MEMORY, Estimate, full_products
 from ..declare import AbstractMeasure
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
+@full_products()
 def spectrum(
     trace: Trace | AbstractDrawn,
     measure: AbstractMeasure,

@@ -7,12 +7,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import MEMORY, DeclarationError, Estimate, model_errors, weights_of, with_weights
+from ..core import (
+    MEMORY,
+    DeclarationError,
+    Estimate,
+    full_products,
+    model_errors,
+    weights_of,
+    with_weights,
+)
 from ..declare import AbstractEnergy, Localisation
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
 @model_errors("in bx.susceptibility")
+@full_products()
 def susceptibility(
     trace: Trace | AbstractDrawn,
     observable: Callable | AbstractEnergy,

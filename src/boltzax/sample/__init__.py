@@ -23,6 +23,7 @@ from ._loop import AbstractCheckpoints as AbstractCheckpoints
 from ._loop import AbstractSaver as AbstractSaver
 from ._loop import AbstractSink as AbstractSink
 from ._loop import Plan as Plan
+from ._loop import draws_at as draws_at
 from ._loop import loop as loop
 from ._mala import MALA as MALA
 from ._minibatch_mala import MinibatchMALA as MinibatchMALA

@@ -17,6 +17,7 @@ from ..core import (
     Estimate,
     Status,
     check_on_host,
+    full_products,
     model_errors,
 )
 from ._bar import free_energies
@@ -51,6 +52,7 @@ LAG = 2.0
 
 
 @model_errors("in bx.anneal")
+@full_products()
 def anneal(
     gibbs: Gibbs,
     betas: Array | np.ndarray | list[float] | tuple[float, ...],
@@ -235,9 +237,8 @@ def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tuple[T
     steps = settings.warmup + settings.draws * settings.thin
     moves = levels.beta.size * settings.chains * steps
     cost = 2 * float(np.sum(np.asarray(records["gradients"])[..., -1])) + 4 * moves
-    whole = jnp.asarray(trips, float)
-    trace = _whole(levels, records, records["up"], records["down"], swap_rate, whole, status)
-    return trace, cost
+    up, down, trips = records["up"], records["down"], jnp.asarray(trips, float)
+    return _whole(levels, records, up, down, swap_rate, trips, status), cost
 
 
 def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tuple[Trace, float]:
@@ -251,11 +252,12 @@ def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tupl
     def carried(name: str, levels: Gibbs, start: Weights, key: PRNGKeyArray):
         dynamics = TemperedSMC(levels, settings.kernel, settings.thin, True)
         saved = settings.checkpoints
-        return loop(
+        state, records = loop(
             dynamics, start, key, warmup=0, draws=levels.beta.shape[0], thin=1,
             progress=settings.progress,
             checkpoints=None if saved is None else saved.part(name),
         )  # fmt: skip
+        return state, jax.device_put(records)
 
     try:
         _, records = carried("forward", levels, start, key_forward)
@@ -340,7 +342,7 @@ def _requested(trace: Trace, betas: np.ndarray) -> Trace:
     bridges = dataclasses.replace(trace.bridges, requested=index)
     names = (*FIELDS, "moved", *(() if trace.w is None else ("w",)))
     held = {"betas": trace.betas} | {name: getattr(trace, name) for name in names}
-    picked = jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf)[rows], held))
+    picked = jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[rows]), held)
     gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, picked["betas"])
     kept = [picked[name] for name in FIELDS]
     moved = picked["moved"]

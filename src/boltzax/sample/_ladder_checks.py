@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, UnitPotential, Weights
-from ..core import DeclarationError, Estimate
+from ..core import DeclarationError, Estimate, full_products
 from ._bar import bar_series
 from ._bounds import Bounds
 from ._trace import Bridges
@@ -33,6 +33,7 @@ TRIPS = 10
 """Round trips from which divergent trajectories are no failure of a ladder."""
 
 
+@full_products()
 def free_energy_bounds(
     gibbs: Gibbs,
     betas: Array | np.ndarray | Sequence[float],

@@ -243,7 +243,7 @@ def loop(
                 raise _interrupted(None, parts, draws) from cut
     if not finished:
         raise _interrupted(state, parts, draws)
-    return state, jax.device_put(_stack(parts, draws))
+    return state, _stack(parts, draws)
 
 
 def _when(begin: int, rows: int, plan: Plan) -> str:
@@ -255,7 +255,7 @@ def _when(begin: int, rows: int, plan: Plan) -> str:
 def _interrupted(state: PyTree, parts: list[PyTree], draws: int) -> KeyboardInterrupt:
     if not parts:
         return KeyboardInterrupt("The run was interrupted before its first draws.")
-    records = jax.device_put(_stack(parts, draws))
+    records = _stack(parts, draws)
     return Interrupted("The run was interrupted; its draws are in `result`.", (state, records))
 
 

@@ -73,13 +73,14 @@ def _scatter(
         return energies(nudged(key))
 
     found = jax.lax.map(trial, jax.random.split(key_jitter, TRIALS))
+    variance = jnp.var(found, axis=0, ddof=1)
     hidden = jax.vmap(gibbs.potential.rounding)(found[0])
     if shortened():
         cut = energies(w)
         with jax.default_matmul_precision(FULL):
             cut -= energies(w)
-        hidden = jnp.hypot(hidden, jnp.std(cut, ddof=1) if cut.size > 1 else jnp.abs(cut))
-    return jnp.var(found, axis=0, ddof=1), hidden
+        variance += jnp.var(cut, ddof=1) if cut.size > 1 else cut**2
+    return variance, hidden
 
 
 def _nudged(leaf: Array, key: PRNGKeyArray) -> Array:

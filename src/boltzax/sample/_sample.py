@@ -6,7 +6,15 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, Estimate, Status, check_on_host, model_errors, to_host
+from ..core import (
+    DeclarationError,
+    Estimate,
+    Status,
+    check_on_host,
+    full_products,
+    model_errors,
+    to_host,
+)
 from ._dynamics import Chains, over_chains
 from ._exact import exact_draws, is_exact, refuse_exact
 from ._interrupt import Interrupted
@@ -24,6 +32,7 @@ from ._virial import in_equilibrium
 
 
 @model_errors("in bx.sample")
+@full_products()
 def sample(
     gibbs: Gibbs,
     kernel: AbstractKernel | None = None,
