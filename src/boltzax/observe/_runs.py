@@ -22,6 +22,7 @@ from ..sample import (
     Placement,
     Trace,
     check_start,
+    copies,
     draws_at,
     judge,
     loop,
@@ -166,7 +167,7 @@ def run_once(
     if start is None:
         place = gibbs.position()
         check_start(gibbs, place, key, kernel)
-        start = _copies(place, budget.chains)
+        start = copies(place, (budget.chains,))
     placed = gibbs
     if budget.placement is not None:
         placed, start = budget.placement.place(gibbs, start)
@@ -249,11 +250,6 @@ def run_once(
         None if state is None else state[0],
         blur,
     )
-
-
-@eqx.filter_jit
-def _copies(place: Weights, chains: int) -> Weights:
-    return {path: jnp.broadcast_to(leaf, (chains, *leaf.shape)) for path, leaf in place.items()}
 
 
 @eqx.filter_jit

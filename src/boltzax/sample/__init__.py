@@ -44,6 +44,7 @@ from ._sgld import AdamSGLD as AdamSGLD
 from ._sgld import RMSpropSGLD as RMSpropSGLD
 from ._start import DERIVATIVE_PLACES as DERIVATIVE_PLACES
 from ._start import check_start as check_start
+from ._start import copies as copies
 from ._trace import AbstractDrawn as AbstractDrawn
 from ._trace import Bridges as Bridges
 from ._trace import Trace as Trace

@@ -48,7 +48,7 @@ def starts(
     if start is not None:
         place = _given(gibbs, start, key)
         check_start(gibbs, place, key, kernel)
-        return _spread(place, shape)
+        return copies(place, shape)
     places, finite = _drawn(gibbs, key, chains, gradient)
     for attempt in range(1, TRIES):
         bad = ~(np.asarray(finite["log_prior"]) & np.asarray(finite["energy"]))
@@ -65,7 +65,8 @@ def starts(
 
 
 @eqx.filter_jit
-def _spread(start: Weights, shape: tuple[int, ...]) -> Weights:
+def copies(start: Weights, shape: tuple[int, ...]) -> Weights:
+    """One place at every entry of leading axes."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), start)
 
 
@@ -76,7 +77,7 @@ def check_start(gibbs: Gibbs, start: Weights, key: PRNGKeyArray, kernel: Abstrac
     """
     gradient = not isinstance(kernel, AbstractGradientFree)
     shape = (*gibbs.beta.shape, 1)
-    _check(gibbs, _examined(gibbs, _spread(start, shape), key, gradient))
+    _check(gibbs, _examined(gibbs, copies(start, shape), key, gradient))
     _check_derivative(gibbs, start, key, kernel)
 
 
