@@ -27,7 +27,6 @@ HOMES = {
     "orbax": "sample",
     "zarr": "report",
     "optax": "observe",
-    "lineax": "meanfield",
     "optimistix": "meanfield",
 }
 """Outside libraries that are imported in one file, and the folder in which that file lies."""

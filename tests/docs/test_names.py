@@ -2,12 +2,14 @@
 
 import ast
 import importlib
+import pkgutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from beartype import beartype
 
 import boltzax as bx
 
@@ -62,8 +64,13 @@ sys.modules["ipywidgets"] = None
 import boltzax
 print(*boltzax.__all__)
 print(*dir(boltzax))
+print(*sys.modules)
 """
 """A notebook without ipywidgets, in which boltzax is imported and nothing of it used."""
+
+SLOW = {"matplotlib", "xarray", "zarr", "orbax", "optax", "optimistix", "hypothesis"}
+SLOW |= {"scipy.optimize", "scipy.stats", "scipy.integrate"}
+"""What costs a good part of a second to import, and is used by few programs."""
 
 
 def test_a_fresh_import_in_a_notebook_shows_every_name_and_no_warning():
@@ -71,6 +78,25 @@ def test_a_fresh_import_in_a_notebook_shows_every_name_and_no_warning():
     run = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True)
     assert run.returncode == 0
     assert "Warning" not in run.stderr
-    exported, shown = (set(line.split()) for line in run.stdout.splitlines())
+    exported, shown, imported = (set(line.split()) for line in run.stdout.splitlines())
     assert exported == set(bx.__all__)
     assert {*LAZY, "__version__"} <= shown
+    assert SLOW & imported == set()
+
+
+def test_the_types_of_every_checked_function_can_be_checked():
+    """The check of a function is written at its first call; what it cannot be written for is told
+    here."""
+    names = [each.name for each in pkgutil.walk_packages(bx.__path__, "boltzax.")]
+    modules = [importlib.import_module(name) for name in names if "__main__" not in name]
+    spaces = [vars(module) for module in modules]
+    spaces += [vars(each) for space in spaces for each in space.values() if isinstance(each, type)]
+    checked = {
+        each
+        for space in spaces
+        for each in space.values()
+        if getattr(getattr(each, "__code__", None), "co_qualname", "") == "typed.<locals>.call"
+    }
+    assert len(checked) > 100
+    for function in checked:
+        beartype(function.__wrapped__)

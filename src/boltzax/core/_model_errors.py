@@ -14,7 +14,7 @@ from ._errors import DeclarationError
 def model_errors(when: str) -> Iterator[None]:
     """Say that a model raised an error, and when: a context, or a decorator of a verb.
 
-    A compiled program can raise by `eqx.error_if`, as solvers of diffrax, optimistix and lineax do
+    A compiled program can raise by `eqx.error_if`, as solvers of diffrax and optimistix do
     with `throw=True`, or in a function of the host (`jax.pure_callback`). A chain visits weights
     that training never sees, so one failed solution would end the run of all chains.
 

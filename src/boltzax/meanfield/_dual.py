@@ -1,9 +1,8 @@
-"""The convex dual of a squared loss, and damped Newton on it. The only importer of lineax."""
+"""The convex dual of a squared loss, and damped Newton on it."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 from jaxtyping import Array, Bool, Float, Int
 
 from ._cumulant import AbstractCumulant
@@ -91,5 +90,4 @@ def newton_direction(dual: Dual, field: Array, residual: Array) -> Array:
     """`(T + Cov_ρ(h))⁻¹ residual`, by Cholesky."""
     matrix = dual.cumulant.covariance(field)
     matrix = matrix + dual.temperature * jnp.eye(len(field), dtype=field.dtype)
-    operator = lx.MatrixLinearOperator(matrix, lx.positive_semidefinite_tag)
-    return lx.linear_solve(operator, residual, lx.Cholesky(), throw=False).value
+    return jax.scipy.linalg.solve(matrix, residual, assume_a="pos")

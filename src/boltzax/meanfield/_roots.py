@@ -6,7 +6,6 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import Array, Float
 
 Update = Callable[[Array], Array]
@@ -83,6 +82,8 @@ def search(update: Update, starts: Float[Array, "start dim"]) -> Float[Array, "s
 
 
 def _one(update: Update, start: Array) -> Array:
+    import optimistix as optx  # half of what jax costs to import
+
     def residual(m, _):
         return m - update(m)
 

@@ -6,9 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
-from scipy.optimize import brentq
 
 from ..compile import Gibbs, Weights
 from ..core import POWER, at_hand, with_weights
@@ -58,6 +56,8 @@ def _descend(
     gibbs: Gibbs, w: Weights, most: Array, search: int
 ) -> tuple[Weights, Float[Array, ""], Array]:
     """While fewer than `most` gradients were taken; a line search takes at most `search`."""
+    import optax  # slow to import, and used here alone
+
     line_search = optax.scale_by_zoom_linesearch(search, initial_guess_strategy="one")
     optimiser = optax.lbfgs(memory_size=10, linesearch=line_search)
 
@@ -163,6 +163,8 @@ def _seen(gram: np.ndarray, signs: np.ndarray) -> float:
         nulls = t**2 * constant + t * crossed + turned
         critical = np.mean(np.quantile(nulls, 1 - SIGNIFICANCE, axis=1))
         return float(np.quantile(shifted, 1 - POWER) - critical)
+
+    from scipy.optimize import brentq  # slow to import
 
     high = 1.0
     while excess(high) < 0:
