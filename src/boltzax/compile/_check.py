@@ -27,8 +27,9 @@ from ..declare import (
     Localisation,
     Temperature,
     amount,
+    check_loss,
+    check_model,
 )
-from ._check_loss import check_loss, check_model
 
 FLOAT32_BETA = 1e6
 """Above this beta times mass, float32 resolves an energy of order one to worse than 0.1 nats."""
@@ -57,7 +58,7 @@ def check_terms(energy: object) -> tuple[tuple[Array | float, AbstractTerm], ...
         check_model(term.model)
         if isinstance(term, AbstractDataTerm):
             _check_mass(term)
-            check_loss(term)
+            check_loss(term, term.model)
             _check_amount(term)
     return terms
 

@@ -10,6 +10,8 @@ from ._chart import Select as Select
 from ._chart import Slots as Slots
 from ._chart import Tie as Tie
 from ._chart import check_chart as check_chart
+from ._check_loss import check_loss as check_loss
+from ._check_loss import check_model as check_model
 from ._circle import CircleMeasure as CircleMeasure
 from ._contract import Chain as Chain
 from ._contract import Circuit as Circuit
@@ -17,7 +19,6 @@ from ._contract import Component as Component
 from ._contract import Contract as Contract
 from ._contract import Violation as Violation
 from ._cross_entropy import CrossEntropy as CrossEntropy
-from ._cross_entropy import is_class as is_class
 from ._cube import CubeMeasure as CubeMeasure
 from ._empirical import Empirical as Empirical
 from ._empirical import Subsampled as Subsampled

@@ -9,11 +9,13 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ..core import DeclarationError
 from ._basis import widened
+from ._check_labels import check_labels, check_shapes, is_class
+from ._check_loss import AbstractSupervised
 from ._energy import AbstractCountedTerm, check_data_term, split_datum
 from ._measure import AbstractMeasure
 
 
-class CrossEntropy(AbstractCountedTerm):
+class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
     """`E(w) = ∫ Σ_t -log softmax(f(x)_t)_{y_t} μ(dz)` in nats, a sum over the positions of a datum.
 
     The last axis of the output holds the logits of the classes, the axes before it the positions:
@@ -59,6 +61,13 @@ class CrossEntropy(AbstractCountedTerm):
             )
 
     @property
+    def lengths(self) -> tuple[int, ...]:
+        return (2, 3)
+
+    def check_label(self, output, y) -> None:
+        check_labels(self.measure, self.target, output, y, ignore=self.ignore, count=self.count)
+
+    @property
     def unit(self) -> str:
         return self.count or "data"
 
@@ -77,9 +86,9 @@ class CrossEntropy(AbstractCountedTerm):
 
     def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
         x, y, mask = self.parts(datum)
-        logits = widened(model(x))
+        logits, y = widened(model(x)), jnp.asarray(y)
+        check_shapes(logits, y)
         kept = self._kept(logits.shape[:-1], y, mask)
-        y = jnp.asarray(y)
         if logits.ndim == 0:
             y, logits = jnp.where(kept, y, 0), jnp.where(kept, logits, 0.0)
             return jnp.where(kept, _binary(logits, widened(y).astype(logits.dtype)), 0.0)
@@ -103,14 +112,11 @@ class CrossEntropy(AbstractCountedTerm):
         return kept
 
 
-def is_class(y: Array, logits_ndim: int) -> bool:
-    """Whether labels are integer classes: integers with one axis less than the logits."""
-    return jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == logits_ndim - 1
-
-
 def _of_classes(logits: Float[Array, "*position class"], y: Array) -> Float[Array, "*position"]:
+    """NaN for a class that does not exist: -1 would be taken for the last."""
     log_p = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]
+    losses = -jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]
+    return jnp.where((y >= 0) & (y < logits.shape[-1]), losses, jnp.nan)
 
 
 def _of_probabilities(
@@ -122,6 +128,7 @@ def _of_probabilities(
 
 
 def _binary(logit: Float[Array, ""], y: Float[Array, ""]) -> Float[Array, ""]:
+    """NaN for a label that is no probability."""
     one = jnp.where(y == 0, 0.0, jax.nn.softplus(jnp.where(y == 0, 0.0, -logit)))
     zero = jnp.where(y == 1, 0.0, jax.nn.softplus(jnp.where(y == 1, 0.0, logit)))
-    return y * one + (1 - y) * zero
+    return jnp.where((y >= 0) & (y <= 1), y * one + (1 - y) * zero, jnp.nan)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError, eager, full_products, known, weights_of
 from ._basis import widened
+from ._check_loss import AbstractSupervised, check_loss
 from ._measure import AbstractMeasure
 
 
@@ -114,11 +115,18 @@ class AbstractDataTerm(AbstractTerm):
 
     @full_products()
     def value(self, model: PyTree) -> Float[Array, ""]:
+        self._check(model)
         return self.measure.integrate(lambda datum: self.loss(model, datum))
 
     @full_products()
     def estimate(self, model: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
+        self._check(model)
         return self.measure.estimate(lambda datum: self.loss(model, datum), key)
+
+    def _check(self, model: PyTree) -> None:
+        """What `compile` checks of a loss; not again inside programs, where data are traced."""
+        if known(self.measure):
+            check_loss(self, model)
 
 
 class AbstractCountedTerm(AbstractDataTerm):
@@ -145,7 +153,7 @@ def amount(term: AbstractDataTerm) -> Float[Array, ""]:
     return term.measure.integrate(term.counted)
 
 
-class SquaredError(AbstractDataTerm):
+class SquaredError(AbstractDataTerm, AbstractSupervised):
     """`E(w) = ∫ ½ |f(x) - y|² μ(dz)`: the unit-variance Gaussian likelihood, up to its constant.
 
     With `target` (a function or another model), the datum is `x` and `y = target(x)`; without it
@@ -159,10 +167,26 @@ class SquaredError(AbstractDataTerm):
     def __post_init__(self):
         check_data_term(self.model, self.measure, self.target)
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return (2,)
+
+    def check_label(self, output, y) -> None:
+        constant = y.shape == () and self.target is not None
+        if y.shape != output.shape and not constant:
+            raise DeclarationError(
+                "target",
+                got=f"shape {tuple(y.shape)} against a model output of shape {tuple(output.shape)}",
+                expected="equal shapes, so that nothing broadcasts silently",
+                mend="reshape the labels or the model's output, e.g. y[:, None] or out[0]",
+            )
+
     def residual(self, model: PyTree, datum: PyTree) -> Array:
         """`f(x) - y`, of the shape of the model's output, in the precision of the process."""
         x, y = split_datum(self.target, datum)
-        return widened(model(x)) - widened(y)
+        output, y = widened(model(x)), widened(y)
+        self.check_label(output, y)
+        return output - y
 
     def prediction(self, model: PyTree, datum: PyTree) -> Array:
         """`f(x)`, in the precision of the process."""

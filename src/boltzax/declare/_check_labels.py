@@ -3,22 +3,69 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
-from ..core import DeclarationError, known
-from ..declare import CrossEntropy, is_class
+from ..core import DeclarationError, eager, known
+from ._measure import AbstractMeasure
 
 
-def check_labels(term: CrossEntropy, logits, y) -> None:
-    """Whether labels, mask and what n counts fit the logits.
+def is_class(y: Array, logits_ndim: int) -> bool:
+    """Whether labels are integer classes: integers with one axis less than the logits."""
+    return jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == logits_ndim - 1
+
+
+def check_labels(
+    measure: AbstractMeasure,
+    target: PyTree,
+    logits,
+    y,
+    *,
+    ignore: int | None,
+    count: str | None,
+) -> None:
+    """Whether labels, mask and what n counts of a cross-entropy fit the logits.
 
     Args:
-        term: The declared cross-entropy.
+        measure: The measure of the data.
+        target: The declared target, or None.
         logits: Shape and dtype of the output for one datum.
         y: Shape and dtype of its label.
+        ignore: The label of positions that do not count, or None.
+        count: What n counts, or None.
 
     Raises:
         DeclarationError: naming `model`, `target`, `mask`, `ignore` or `count`.
+    """
+    check_shapes(logits, y)
+    positions = tuple(logits.shape[:-1])
+    if ignore is not None and not jnp.issubdtype(y.dtype, jnp.integer):
+        raise DeclarationError(
+            "ignore",
+            got=f"{ignore} for labels of dtype {y.dtype}",
+            expected="integer labels, one of which is left out",
+            mend="leave positions out by a mask: data (x, y, mask)",
+        )
+    masked = target is None and len(measure.datum) == 3
+    if masked:
+        _check_mask_shape(measure.datum[2], positions)
+    if count is None and (positions or masked or ignore is not None):
+        raise DeclarationError(
+            "count",
+            got=f"None, with {positions or 1} positions a datum"
+            + (" of which some are left out" if masked or ignore is not None else ""),
+            expected="what n counts: 'data' or 'tokens' (positions that count)",
+            mend="pass CrossEntropy(..., count='tokens'); temperatures depend on n",
+        )
+    _check_values(
+        measure, target, ignore, len(logits.shape), logits.shape[-1] if logits.shape else 2
+    )
+
+
+def check_shapes(logits, y) -> None:
+    """Whether shapes and dtype of the labels of one datum fit its logits.
+
+    Raises:
+        DeclarationError: naming `model` or `target`.
     """
     shape, positions = tuple(y.shape), tuple(logits.shape[:-1])
     if logits.shape and logits.shape[-1] == 1:
@@ -40,25 +87,6 @@ def check_labels(term: CrossEntropy, logits, y) -> None:
             f"{tuple(logits.shape)}",
             mend="cast labels to integers, or give one probability a class",
         )
-    if term.ignore is not None and not jnp.issubdtype(y.dtype, jnp.integer):
-        raise DeclarationError(
-            "ignore",
-            got=f"{term.ignore} for labels of dtype {y.dtype}",
-            expected="integer labels, one of which is left out",
-            mend="leave positions out by a mask: data (x, y, mask)",
-        )
-    masked = term.target is None and len(term.measure.datum) == 3
-    if masked:
-        _check_mask_shape(term.measure.datum[2], positions)
-    if term.count is None and (positions or masked or term.ignore is not None):
-        raise DeclarationError(
-            "count",
-            got=f"None, with {positions or 1} positions a datum"
-            + (" of which some are left out" if masked or term.ignore is not None else ""),
-            expected="what n counts: 'data' or 'tokens' (positions that count)",
-            mend="pass CrossEntropy(..., count='tokens'); temperatures depend on n",
-        )
-    _check_values(term, len(logits.shape), logits.shape[-1] if logits.shape else 2)
 
 
 def _check_mask_shape(mask, positions: tuple[int, ...]) -> None:
@@ -71,12 +99,15 @@ def _check_mask_shape(mask, positions: tuple[int, ...]) -> None:
         )
 
 
-def _check_values(term: CrossEntropy, logits_ndim: int, classes: int) -> None:
-    points, _ = term.measure.nodes()
-    if term.target is None:
+@eager
+def _check_values(
+    measure: AbstractMeasure, target: PyTree, ignore: int | None, logits_ndim: int, classes: int
+) -> None:
+    points, _ = measure.nodes()
+    if target is None:
         labels, mask = points[1], points[2] if len(points) == 3 else None
     else:
-        labels, mask = jax.vmap(term.target)(points), None
+        labels, mask = jax.vmap(target)(points), None
     if not known(labels, mask):
         return
     labels = np.asarray(labels)
@@ -84,8 +115,8 @@ def _check_values(term: CrossEntropy, logits_ndim: int, classes: int) -> None:
     kept = np.ones(labels.shape if whole or logits_ndim == 0 else labels.shape[:-1], bool)
     if mask is not None:
         kept = _as_mask(mask)
-    if term.ignore is not None:
-        kept = kept & (labels != term.ignore)
+    if ignore is not None:
+        kept = kept & (labels != ignore)
     values = labels[kept]
     _check_range(values, classes - 1 if whole else 1)
     if not whole and logits_ndim:
@@ -105,7 +136,7 @@ def _as_mask(mask: Array) -> np.ndarray:
 
 
 def _check_range(values: np.ndarray, top: int) -> None:
-    if values.size and (values.min() < 0 or values.max() > top):
+    if values.size and not (values.min() >= 0 and values.max() <= top):
         raise DeclarationError(
             "target",
             got=f"labels between {values.min()} and {values.max()}",

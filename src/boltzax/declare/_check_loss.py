@@ -1,5 +1,6 @@
 """Checks of a loss of one datum, by shape only: the model, its output, the labels."""
 
+import abc
 from collections.abc import Callable
 
 import equinox as eqx
@@ -8,8 +9,25 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ..core import DeclarationError, path_name
-from ..declare import AbstractDataTerm, CrossEntropy, SquaredError, TwoLayer
-from ._check_labels import check_labels
+from ._measure import AbstractMeasure
+from ._models import TwoLayer
+
+
+class AbstractSupervised(eqx.Module):
+    """A loss of the output of a model against a label: what the checks of it need to know."""
+
+    model: eqx.AbstractVar[PyTree]
+    measure: eqx.AbstractVar[AbstractMeasure]
+    target: eqx.AbstractVar[PyTree]
+
+    @property
+    @abc.abstractmethod
+    def lengths(self) -> tuple[int, ...]:
+        """How many parts a datum may have without a target: `(x, y)`, and what else."""
+
+    @abc.abstractmethod
+    def check_label(self, output, y) -> None:
+        """Whether shapes and dtypes of an output and a label fit; else a DeclarationError."""
 
 
 def check_model(model: PyTree) -> None:
@@ -34,27 +52,29 @@ def check_model(model: PyTree) -> None:
             )
 
 
-def check_loss(term: AbstractDataTerm) -> None:
+def check_loss(term, model: PyTree) -> None:
     """Whether the loss of one datum is a real scalar, and model, output and labels fit.
 
     Args:
-        term: A term of the energy that looks at data.
+        term: A term of the energy that looks at data: an `AbstractDataTerm`.
+        model: The model it is asked about.
 
     Raises:
         DeclarationError: naming the part that does not fit.
     """
-    if isinstance(term, SquaredError | CrossEntropy):
-        _check_prediction(term)
+    loss, datum = term.loss, term.measure.datum
+    if isinstance(term, AbstractSupervised):
+        _check_prediction(term, model)
     try:
-        out = _pure_shape_of(term.loss, term.model, term.measure.datum)
+        out = _pure_shape_of(loss, model, datum)
     except DeclarationError:
         raise
     except Exception as error:
         raise DeclarationError(
             "energy",
             got=f"{type(error).__name__}: {_first_line(error)}",
-            expected=f"a loss of one datum of shape {_shapes(term.measure.datum)}",
-            mend="write the loss for one datum; boltzax does the batching" + _hint(term.model),
+            expected=f"a loss of one datum of shape {_shapes(datum)}",
+            mend="write the loss for one datum; boltzax does the batching" + _hint(model),
         ) from error
     if not hasattr(out, "shape") or out.shape != ():
         raise DeclarationError(
@@ -72,10 +92,10 @@ def check_loss(term: AbstractDataTerm) -> None:
         )
 
 
-def _check_prediction(term: SquaredError | CrossEntropy) -> None:
+def _check_prediction(term: AbstractSupervised, model: PyTree) -> None:
     datum = term.measure.datum
-    lengths = (2, 3) if isinstance(term, CrossEntropy) else (2,)
-    if term.target is None and not (isinstance(datum, tuple | list) and len(datum) in lengths):
+    pairs = isinstance(datum, tuple | list) and len(datum) in term.lengths
+    if term.target is None and not pairs:
         raise DeclarationError(
             "target",
             got=f"no target, and data of shape {_shapes(datum)}",
@@ -84,7 +104,7 @@ def _check_prediction(term: SquaredError | CrossEntropy) -> None:
         )
     x = datum if term.target is not None else datum[0]
     try:
-        f = _pure_shape_of(lambda model, x: model(x), term.model, x)
+        f = _pure_shape_of(lambda model, x: model(x), model, x)
     except DeclarationError:
         raise
     except Exception as error:
@@ -93,7 +113,7 @@ def _check_prediction(term: SquaredError | CrossEntropy) -> None:
             got=f"{type(error).__name__}: {_first_line(error)}",
             expected=f"a model of one datum x of shape {_shapes(x)}",
             mend="match the model's input to the measure's dimension (models see one datum)"
-            + _hint(term.model),
+            + _hint(model),
         ) from error
     if not hasattr(f, "shape"):
         raise DeclarationError(
@@ -102,7 +122,7 @@ def _check_prediction(term: SquaredError | CrossEntropy) -> None:
             expected="one array",
             mend="return one array from model(x)",
         )
-    _check_no_broadcast(term, x)
+    _check_no_broadcast(model, x)
     try:
         y = datum[1] if term.target is None else jax.eval_shape(lambda x: term.target(x), x)
         y = jax.eval_shape(jnp.asarray, y) if not hasattr(y, "shape") else y
@@ -113,14 +133,14 @@ def _check_prediction(term: SquaredError | CrossEntropy) -> None:
             expected=f"a function of one datum x of shape {_shapes(x)}",
             mend="write the target for one datum",
         ) from error
-    _check_target(term, f, y)
+    term.check_label(f, y)
 
 
-def _check_no_broadcast(term: AbstractDataTerm, x: PyTree) -> None:
+def _check_no_broadcast(model: PyTree, x: PyTree) -> None:
     """The dot product of a scalar datum with the embedding of `TwoLayer` would broadcast."""
-    if not isinstance(term.model, TwoLayer):
+    if not isinstance(model, TwoLayer):
         return
-    shape, dim = _shapes(x), term.model.embedding.shape[1]
+    shape, dim = _shapes(x), model.embedding.shape[1]
     if shape != str((dim,)):
         raise DeclarationError(
             "model",
@@ -128,21 +148,6 @@ def _check_no_broadcast(term: AbstractDataTerm, x: PyTree) -> None:
             expected=f"the dimension of the measure: data of shape {shape}",
             mend="declare the model with the dim of the data, of shape (dim,) each",
         )
-
-
-def _check_target(term: SquaredError | CrossEntropy, f, y) -> None:
-    shape = tuple(getattr(y, "shape", ()))
-    if isinstance(term, SquaredError):
-        constant = shape == () and term.target is not None
-        if shape != tuple(f.shape) and not constant:
-            raise DeclarationError(
-                "target",
-                got=f"shape {shape} against a model output of shape {tuple(f.shape)}",
-                expected="equal shapes, so that nothing broadcasts silently",
-                mend="reshape the labels or the model's output, e.g. y[:, None] or out[0]",
-            )
-        return
-    check_labels(term, f, y)
 
 
 def _hint(model: PyTree) -> str:

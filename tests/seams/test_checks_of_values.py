@@ -1,0 +1,147 @@
+"""What `compile` refuses of model, output and labels, `energy.value` refuses too."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import boltzax as bx
+
+KEY = jax.random.key(0)
+N = 12
+X = np.linspace(-1, 1, N)[:, None]
+CLASSES = np.arange(N) % 3
+THREE = bx.models.MLP((1, 4, 3), key=KEY)
+ONE = bx.models.MLP((1, 4, 1), key=KEY)
+VECTOR = bx.models.Function(lambda p, x: p["a"] * x, {"a": jnp.ones(1)})
+
+
+class Learner(eqx.Module):
+    """A model that changes when it is called, as batch statistics do."""
+
+    w: jax.Array
+    seen: list
+
+    def __call__(self, x):
+        self.seen.append(jnp.zeros(()))
+        return self.w * x[0]
+
+
+def classes(y, model=THREE, **options):
+    return bx.CrossEntropy(model, bx.Empirical((X, y)), **options)
+
+
+def squares(y, model=ONE):
+    return bx.SquaredError(model, bx.Empirical((X, y)))
+
+
+REFUSED = {
+    "float labels": ("target", lambda: classes(CLASSES.astype(float))),
+    "a column of labels": ("target", lambda: classes(CLASSES[:, None])),
+    "a label of -1": ("target", lambda: classes(np.where(CLASSES == 1, -1, CLASSES))),
+    "a label beyond the classes": ("target", lambda: classes(CLASSES + 1)),
+    "three classes for a scalar logit": ("target", lambda: classes(CLASSES, ONE)),
+    "a logit of one class": ("model", lambda: classes(0 * CLASSES, VECTOR)),
+    "probabilities that sum to 2": ("target", lambda: classes(2 * np.eye(3)[CLASSES])),
+    "an ignored label of floats": ("ignore", lambda: classes(np.eye(3)[CLASSES], ignore=0)),
+    "data without labels": ("target", lambda: bx.CrossEntropy(THREE, bx.Empirical(X))),
+    "a column of values": ("target", lambda: squares(X)),
+    "a vector for scalars": ("target", lambda: squares(X[:, 0], VECTOR)),
+    "a target that is a vector": (
+        "target",
+        lambda: bx.SquaredError(ONE, bx.GaussianMeasure(1), lambda x: x),
+    ),
+    "a target that is no class": (
+        "target",
+        lambda: bx.CrossEntropy(THREE, bx.GaussianMeasure(1), lambda x: jnp.asarray(-1)),
+    ),
+    "a target that is NaN": (
+        "target",
+        lambda: bx.CrossEntropy(ONE, bx.GaussianMeasure(1), lambda x: jnp.log(-1.0)),
+    ),
+    "inputs of another size": (
+        "model",
+        lambda: bx.SquaredError(ONE, bx.GaussianMeasure(2), bx.zero),
+    ),
+    "a net that would broadcast": (
+        "model",
+        lambda: bx.SquaredError(bx.models.TwoLayer(2), bx.Empirical((X[:, 0], X[:, 0]))),
+    ),
+    "a loss that is a vector": (
+        "energy",
+        lambda: bx.PerDatum(ONE, bx.Empirical((X, X)), lambda f, z: f(z[0]) * z[1]),
+    ),
+    "a loss that counts": (
+        "energy",
+        lambda: bx.PerDatum(ONE, bx.Empirical((X, X)), lambda f, z: jnp.sum(f(z[0]) > z[1])),
+    ),
+    "a model that a call changes": (
+        "model",
+        lambda: squares(X[:, 0], Learner(jnp.ones(()), [])),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("verb", ["compile", "value", "estimate", "value under jit"])
+def test_what_compile_refuses_has_no_value(case, verb):
+    argument, declared = REFUSED[case]
+    verbs = {
+        "compile": lambda energy: bx.compile(energy, bx.Normal()),
+        "value": lambda energy: energy.value(energy.model),
+        "estimate": lambda energy: energy.estimate(energy.model, KEY),
+        "value under jit": lambda energy: eqx.filter_jit(lambda m: energy.value(m))(energy.model),
+    }
+    with pytest.raises(bx.DeclarationError) as caught:
+        verbs[verb](declared())
+    assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("case", [each for each in REFUSED if "changes" not in each])
+def test_a_sum_of_energies_is_checked_term_by_term(case):
+    argument, declared = REFUSED[case]
+    bad = declared()
+    energy = bx.Localisation(bad.model, 1.0) + 2.0 * bad
+    with pytest.raises(bx.DeclarationError) as caught:
+        energy.value(bad.model)
+    assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    ("model", "good", "bad"),
+    [
+        (THREE, CLASSES, np.where(CLASSES == 1, -1, CLASSES)),
+        (THREE, CLASSES, CLASSES + 1),
+        (ONE, CLASSES % 2, CLASSES),
+        (ONE, CLASSES % 2, -(CLASSES % 2)),
+    ],
+)
+def test_traced_labels_that_are_no_classes_give_nan(model, good, bad):
+    """Nobody can look at them; a number would be wrong."""
+
+    def value(y):
+        return bx.CrossEntropy(model, bx.Empirical((X, y))).value(model)
+
+    both = jax.jit(jax.vmap(value))(jnp.stack([good, bad]))
+    assert np.isclose(both[0], value(good), rtol=1e-5)
+    assert np.isnan(both[1])
+
+
+@pytest.mark.parametrize("y", [CLASSES.astype(float), CLASSES[:, None]])
+def test_shapes_of_traced_labels_are_checked(y):
+    with pytest.raises(bx.DeclarationError, match="target"):
+        jax.vmap(lambda y: classes(y).value(THREE))(jnp.stack([y, y]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "model"),
+    [(CLASSES, THREE), (np.eye(3)[CLASSES], THREE), (CLASSES % 2, ONE), ((CLASSES % 2) > 0, ONE)],
+)
+def test_labels_that_fit_keep_their_value(labels, model):
+    logits = np.asarray(jax.vmap(model)(X), float)
+    if logits.ndim == 1:
+        logits = np.stack([0 * logits, logits], axis=-1)
+    log_p = logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+    wide = labels if np.ndim(labels) == 2 else np.eye(logits.shape[-1])[labels.astype(int)]
+    assert np.isclose(classes(labels, model).value(model), -np.sum(wide * log_p), rtol=1e-5)
