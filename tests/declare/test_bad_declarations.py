@@ -192,6 +192,16 @@ WRONG = [
         "prior",
         lambda: squared(prior={"r*": bx.Normal(), "*t": bx.Normal(), "e*": bx.Normal()}),
     ),
+    (
+        "end of a path",
+        "prior['a']",
+        lambda: bx.compile(
+            bx.SquaredError(
+                bx.models.Function(lambda p, x: p["a"] * x[0], {"a": jnp.ones(())}), MU, bx.zero
+            ),
+            bx.Independent(a=bx.Normal()),
+        ),
+    ),
     ("pattern that is no text", "prior", lambda: bx.Independent({0: bx.Normal()})),
     ("distribution without a path", "prior", lambda: bx.Independent(bx.Normal())),
     ("prior as a class", "prior", lambda: squared(prior=bx.Normal)),

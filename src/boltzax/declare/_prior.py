@@ -106,21 +106,24 @@ class Independent(eqx.Module):
 
     def resolve(self, weights: dict[str, Array], free: set[str]) -> dict[str, Distribution]:
         """The distribution of each free leaf, in its plainest spelling."""
-        used: set[str] = set()
-        chosen = {path: self._choose(path, used) for path in free}
         for pattern in self.by_pattern:
             if not any(matches(pattern, path) for path in weights):
+                ends = (f".{pattern}", f"[{pattern!r}]")
+                meant = [path for path in sorted(weights) if path.endswith(ends)]
                 raise DeclarationError(
                     f"prior[{pattern!r}]",
                     got="a pattern that names no weights",
                     expected=f"one of the paths {sorted(weights)}",
-                    mend="correct the path, or drop the entry",
+                    mend=f"name the whole path: Independent({{{meant[0]!r}: ...}})"
+                    if meant
+                    else "correct the path, or drop the entry",
                 )
+        chosen = {path: self._choose(path) for path in free}
         for path, distribution in chosen.items():
             _check_shape(path, distribution, weights[path])
         return {path: plain(distribution) for path, distribution in chosen.items()}
 
-    def _choose(self, path: str, used: set[str]) -> Distribution:
+    def _choose(self, path: str) -> Distribution:
         found = [p for p in self.by_pattern if matches(p, path)]
         if not found:
             raise DeclarationError(
@@ -138,7 +141,6 @@ class Independent(eqx.Module):
                 expected="one most specific pattern a leaf",
                 mend=f"name {path!r} itself",
             )
-        used.add(best)
         return self.by_pattern[best]
 
 
