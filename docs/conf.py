@@ -16,13 +16,15 @@ os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR")
 
-# most of the time of the pages goes into compiling programs that run once; a flag that XLA does not
-# know ends the process
-FLAGS = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
-if "XLA_FLAGS" not in os.environ:
+# most of the time of the pages goes into compiling programs that run once, but for some that
+# compute; a flag that XLA does not know ends the process
+COMPUTING = {"background", "interfaces", "learning_zero", "mean_field", "trust"}
+LEVEL, PLAIN = "--xla_backend_optimization_level=", " --xla_cpu_use_fusion_emitters=false"
+GIVEN = "XLA_FLAGS" in os.environ
+if not GIVEN:
     start = [sys.executable, "-c", "import jax; jax.devices()"]
-    tried = subprocess.run(start, env=os.environ | {"XLA_FLAGS": FLAGS}, capture_output=True)
-    os.environ["XLA_FLAGS"] = "" if tried.returncode else FLAGS
+    tried = subprocess.run(start, env=os.environ | {"XLA_FLAGS": PLAIN}, capture_output=True)
+    PLAIN = "" if tried.returncode else PLAIN
 
 # types are named as they are written in the source
 typing.GENERATING_DOCUMENTATION = "boltzax"  # a switch of jaxtyping
@@ -71,15 +73,18 @@ def _outcomes(app, what, name, obj, options, lines: list[str]) -> None:
         lines += [f"- `{each}`: {obj[getattr(obj, each)]}" for each in members]
 
 
-def _own_cache(app, docname: str, source: list[str]) -> None:
-    """One cache of compiled programs a process: two that write and read the same file can crash.
+def _prepare(app, docname: str, source: list[str]) -> None:
+    """How the programs of a page are compiled, and where they are kept.
 
-    The pages that a process reads one after another share the small programs of all pages.
+    One cache a process, for two that write and read the same file can crash. The pages that a
+    process reads one after another share the small programs of all pages.
     """
+    if not GIVEN:
+        os.environ["XLA_FLAGS"] = LEVEL + ("1" if docname in COMPUTING else "0") + PLAIN
     if CACHE:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(CACHE, f"docs-{os.getpid()}")
 
 
 def setup(app):
-    app.connect("source-read", _own_cache)
+    app.connect("source-read", _prepare)
     app.connect("autodoc-process-docstring", _outcomes)

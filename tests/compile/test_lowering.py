@@ -286,45 +286,70 @@ def test_weights_and_bias_of_a_last_layer_are_integrated_out_together():
     np.testing.assert_allclose(gibbs.potential_at(w, beta), by_hand, rtol=1e-11)
 
 
-def test_readouts_of_different_scales_are_integrated_out_in_any_order():
-    """By hand, by `vmap` and `grad`, drawn again, and as a run: leaves are not exchanged."""
+def scaled_readouts():
+    """A net whose two readouts have priors of different widths, and its normal equations.
+
+    The energy, the prior, the columns of the readouts in units of the prior, and the labels.
+    """
     net = bx.models.MLP((1, 3, 1), key=KEY)
     x = np.linspace(-1, 1, 7)[:, None]
     y = np.sin(3 * x[:, 0])
     scales = {"weight[1]": bx.Normal(0.0, 0.3), "bias[1]": bx.Normal(0.0, 2.0)}
-    prior = bx.Independent(scales | {"*": bx.Normal()})
-    energy = bx.SquaredError(net, bx.Empirical((x, y)))
-    beta, others = 3.0, ("weight[0]", "bias[0]")
     hidden = np.tanh(x @ np.asarray(net.weight[0]).T + np.asarray(net.bias[0]))
     design = np.concatenate([0.3 * hidden, np.full((7, 1), 2.0)], axis=1)
+    energy = bx.SquaredError(net, bx.Empirical((x, y)))
+    return energy, bx.Independent(scales | {"*": bx.Normal()}), design, y
+
+
+OTHERS = ("weight[0]", "bias[0]")
+
+
+def test_readouts_of_different_scales_are_integrated_out_in_any_order():
+    """By hand, and by `vmap`: leaves are not exchanged."""
+    energy, prior, design, y = scaled_readouts()
+    beta = 3.0
     covariance = np.eye(7) + beta * design @ design.T
     potential = 0.5 * np.linalg.slogdet(covariance)[1]
     potential += 0.5 * beta * y @ np.linalg.solve(covariance, y)
 
     gibbs = bx.compile(energy, prior, beta=beta, marginalise=True)
     w = gibbs.position()
-    assert set(w) == set(others)
+    assert set(w) == set(OTHERS)
     exact = float(gibbs.log_prior(w)) - potential
     near = {"rtol": 1e-11, "atol": 0.0}
     np.testing.assert_allclose(gibbs.log_prob(w), exact, **near)
     many = jax.tree.map(lambda leaf: leaf[None], w)
     np.testing.assert_allclose(jax.vmap(gibbs.log_prob)(many), [exact], **near)
+    frozen = bx.compile(energy, prior, beta=beta, chart=bx.Freeze(*OTHERS))
+    np.testing.assert_allclose(frozen.log_prob({}), -potential, **near)
+
+
+@pytest.mark.slow
+def test_draws_of_readouts_of_different_scales():
+    energy, prior, design, y = scaled_readouts()
+    beta = 3.0
+    frozen = bx.compile(energy, prior, beta=beta, chart=bx.Freeze(*OTHERS))
+    draws = bx.sample(frozen, key=KEY, chains=2, draws=1000, keep=True).weights
+    precision = np.eye(4) + beta * design.T @ design  # in units of the prior
+    scale = np.array([0.3, 0.3, 0.3, 2.0])
+    mean = scale * np.linalg.solve(precision, beta * design.T @ y)
+    sd = scale * np.sqrt(np.diag(np.linalg.inv(precision)))
+    found = np.concatenate([draws["weight[1]"][..., 0, :], draws["bias[1]"]], axis=-1)
+    # 4 means of 2,000 independent draws: |z| < 4.5, chance 3e-5
+    assert np.all(np.abs(found.mean(axis=(0, 1)) - mean) < 4.5 * sd / np.sqrt(2000))
+    np.testing.assert_allclose(found.std(axis=(0, 1)), sd, rtol=0.1)
+
+
+@pytest.mark.slow
+def test_the_slope_with_readouts_of_different_scales():
+    energy, prior, _, _ = scaled_readouts()
+    gibbs = bx.compile(energy, prior, beta=3.0, marginalise=True)
+    w = gibbs.position()
     step = jax.tree.map(lambda leaf: 1e-6 * jnp.ones_like(leaf), w)
     up, down = (jax.tree.map(lambda a, b, s=s: a + s * b, w, step) for s in (1, -1))
     slope = sum(jnp.sum(1e-6 * leaf) for leaf in jax.tree.leaves(jax.grad(gibbs.log_prob)(w)))
     change = 0.5 * (float(gibbs.log_prob(up)) - float(gibbs.log_prob(down)))
     np.testing.assert_allclose(slope, change, rtol=1e-5)
-
-    frozen = bx.compile(energy, prior, beta=beta, chart=bx.Freeze(*others))
-    np.testing.assert_allclose(frozen.log_prob({}), -potential, **near)
-    draws = bx.sample(frozen, key=KEY, chains=2, draws=1000, keep=True).weights
-    precision = np.eye(4) + beta * design.T @ design  # in units of the prior
-    mean = np.array([0.3, 0.3, 0.3, 2.0]) * np.linalg.solve(precision, beta * design.T @ y)
-    sd = np.array([0.3, 0.3, 0.3, 2.0]) * np.sqrt(np.diag(np.linalg.inv(precision)))
-    found = np.concatenate([draws["weight[1]"][..., 0, :], draws["bias[1]"]], axis=-1)
-    # 4 means of 2,000 independent draws: |z| < 4.5, chance 3e-5
-    assert np.all(np.abs(found.mean(axis=(0, 1)) - mean) < 4.5 * sd / np.sqrt(2000))
-    np.testing.assert_allclose(found.std(axis=(0, 1)), sd, rtol=0.1)
 
 
 def test_completion_has_the_conditional_law():
