@@ -157,7 +157,50 @@ def test_hits_of_the_prior_are_counted_within_memory():
         def at_draw(self, key):
             return jnp.sum(jnp.tanh(self.weight * jax.random.normal(key, (65536,))))
 
-    assert temporary(lambda w: _hits(Wide(w), KEY, 4096), jnp.ones(())) < 2**28
+    hits = temporary(lambda w: _hits(Wide(w), KEY, 4096, 2**30), jnp.ones(()))
+    assert hits < 2**28
+
+
+def wide_contract(lanes: int = 65_536) -> bx.Contract:
+    """A gain behind a wide layer: the weights are few, what a particle computes is not."""
+    shifts = jnp.linspace(-1, 1, lanes)
+    model = bx.models.Function(
+        lambda w, x: jnp.cumsum(jnp.tanh(w * x + shifts))[-1] / lanes, jnp.zeros(())
+    )
+    wire = bx.Component(model, bx.Normal(0.0, 1.0))
+    low, high = (
+        bx.Interface.intervals({0: [(0.9, 1.0)]}),
+        bx.Interface.intervals({0: [(0.3, None)]}),
+    )
+    return bx.Contract(wire, low, high, points=2)
+
+
+def test_particles_of_splitting_are_moved_within_memory():
+    """512 particles in 4 replicates, of 65,536 lanes each, would take a gigabyte and more."""
+    from boltzax.interfaces._splitting import Level, split
+
+    contract = wide_contract()
+    gibbs = bx.compile(bx.Violation(contract), contract.prior, marginalise=False)
+    level, sizes = Level(gibbs, contract.margin), {"particles": 512, "moves": 2, "max_levels": 8}
+
+    def bytes_of(memory):
+        run = lambda t: split(level, t, KEY, replicates=4, memory=memory, **sizes)  # noqa: E731
+        return temporary(run, jnp.zeros(()))
+
+    assert bytes_of(2**34) > 2**30
+    assert bytes_of(2**27) < 1.5 * 2**27
+
+
+@pytest.mark.parametrize("method", ["direct", "splitting"])
+def test_an_entropy_is_the_same_within_any_memory(method):
+    common = {"key": KEY, "method": method, "draws": 500, "particles": 64, "moves": 4}
+    contract = wide_contract(64)
+    whole, less = (
+        bx.interfaces.entropy(contract, replicates=4, memory=memory, **common)
+        for memory in (2**30, 20_000)
+    )
+    np.testing.assert_allclose(less.value, whole.value, rtol=1e-12)
+    np.testing.assert_allclose(less.standard_error, whole.standard_error, rtol=1e-9)
 
 
 @pytest.mark.parametrize("target", ["labels", "a function"])

@@ -261,9 +261,10 @@ def _too_large(got: str) -> DeclarationError:
 def _refuse_non_finite(argument: str, array: Array) -> None:
     if refuted(finite, array):
         bad = np.argwhere(~np.isfinite(np.asarray(array)))
+        first = tuple(bad[0].tolist())
         raise DeclarationError(
             argument,
-            got=f"{len(bad)} values that are NaN or infinite, the first at index {tuple(bad[0])}",
+            got=f"{len(bad)} values that are NaN or infinite, the first at index {first}",
             expected="finite numbers",
             mend="drop or impute those data",
         )

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import compile
-from ..core import DeclarationError, typed
+from ..core import MEMORY, DeclarationError, check_memory, typed
 from ..declare import Circuit, Contract, Violation
 from ._entropy import Entropy, from_splitting
 from ._splitting import Level, split
@@ -48,13 +48,14 @@ def entropy_curve(
     moves: int = 16,
     replicates: int = 16,
     max_levels: int = 200,
+    memory: int = MEMORY,
 ) -> EntropyCurve:
     """`H(t) = log P_prior[margin >= -t]`: the entropy that is left if outputs may miss by t.
 
     Tolerance 0 is the contract itself, a positive one dilates what is guaranteed (by `t` in L∞), a
     negative one erodes it: a margin demanded. One run of multilevel splitting in the margin goes to
     the strictest tolerance and passes the others on its way. All contracts of a circuit are taken
-    together.
+    together. `memory` is that of `boltzax.interfaces.entropy`.
 
     Raises:
         DeclarationError: Tolerances that are not finite.
@@ -75,5 +76,6 @@ def entropy_curve(
         moves=moves,
         replicates=replicates,
         max_levels=max_levels,
+        memory=check_memory(memory),
     )
     return EntropyCurve(tolerances, tuple(from_splitting(run, -t) for t in tolerances))

@@ -16,6 +16,7 @@ from ..core import (
     DeclarationError,
     Estimate,
     Status,
+    check_memory,
     map_within,
     normal_quantile,
     typed,
@@ -119,6 +120,7 @@ def entropy(
     moves: int = 16,
     replicates: int = 16,
     max_levels: int = 200,
+    memory: int = MEMORY,
 ) -> Entropy:
     """`H(Θ | API) = log P_prior[all contracts hold]`, in nats.
 
@@ -134,12 +136,16 @@ def entropy(
       along a ladder of temperatures that ends where about half of the draws keep the contract.
     - `"auto"`: direct, and splitting if fewer than 100 draws keep the contract.
 
+    `memory`: bytes of intermediate values at once; as many draws, particles and replicates are
+    looked at together as that allows (a gigabyte by default).
+
     Raises:
         DeclarationError: Wrong arguments, or, for splitting, a prior with neither quantiles nor a
             distribution function, which is no image of normals. What goes wrong in a run is said
             in `outcome`.
     """
     _check_counts(draws, particles, moves, replicates, max_levels)
+    memory = check_memory(memory)
     if isinstance(contract, Circuit) and not joint:
         keys = jax.random.split(key, len(contract.components))
         parts = tuple(
@@ -152,16 +158,17 @@ def entropy(
                 moves=moves,
                 replicates=replicates,
                 max_levels=max_levels,
+                memory=memory,
             )
             for part, k in zip(contract.contracts, keys, strict=True)
         )
         return _summed(parts)
     level = Level(compile(Violation(contract), contract.prior, marginalise=False), contract.margin)
     if method == "tempered":
-        return _tempered(level, key, draws, replicates)
+        return _tempered(level, key, draws, replicates, memory)
     if method in ("auto", "direct"):
         key, key_direct = jax.random.split(key)
-        found, hits = _direct(level, key_direct, draws)
+        found, hits = _direct(level, key_direct, draws, memory)
         if method == "direct" or hits >= ENOUGH:
             return found
     zero = jnp.zeros(())
@@ -173,6 +180,7 @@ def entropy(
         moves=moves,
         replicates=replicates,
         max_levels=max_levels,
+        memory=memory,
     )
     return from_splitting(run, zero)
 
@@ -218,17 +226,17 @@ def wilson(hits: Array, draws: int, level: float = 0.95) -> tuple[Array, Array]:
 
 
 @eqx.filter_jit
-def _hits(level: Level, key: PRNGKeyArray, draws: int) -> Array:
+def _hits(level: Level, key: PRNGKeyArray, draws: int, memory: int) -> Array:
     """How many draws of the prior have a level of at least zero."""
 
     def one(key):
         return level.at_draw(key) >= 0
 
-    return jnp.sum(map_within(one, jax.random.split(key, draws), MEMORY // 16))
+    return jnp.sum(map_within(one, jax.random.split(key, draws), memory // 16))
 
 
-def _direct(level: Level, key: PRNGKeyArray, draws: int) -> tuple[Entropy, int]:
-    hits = int(_hits(level, key, draws))
+def _direct(level: Level, key: PRNGKeyArray, draws: int, memory: int) -> tuple[Entropy, int]:
+    hits = int(_hits(level, key, draws, memory))
     if hits == 0:
         top = float(wilson(jnp.zeros(()), draws)[1])
         return _nothing(top, draws, "direct", Outcome.no_hits), 0
@@ -242,12 +250,12 @@ def _direct(level: Level, key: PRNGKeyArray, draws: int) -> tuple[Entropy, int]:
     return found, hits
 
 
-def _tempered(level: Level, key: PRNGKeyArray, draws: int, chains: int) -> Entropy:
+def _tempered(level: Level, key: PRNGKeyArray, draws: int, chains: int, memory: int) -> Entropy:
     """`log Z(T) + log P_T[E = 0]` at a T where about half of the draws keep the contract."""
     gibbs = level.gibbs
     key_scale, key_run = jax.random.split(key)
     keys = jax.random.split(key_scale, 256)
-    violations = jax.vmap(lambda k: gibbs.energy(gibbs.sample_prior(k)))(keys)
+    violations = map_within(lambda k: gibbs.energy(gibbs.sample_prior(k)), keys, memory)
     scale = float(jnp.median(jnp.where(jnp.isfinite(violations), violations, 0.0)))
     betas = (1 / scale if scale > 0 else 1.0) * np.geomspace(1.0, 256.0, 9)
     steps = max(200, draws // chains)

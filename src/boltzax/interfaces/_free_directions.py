@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..compile import Gibbs
-from ..core import DeclarationError, typed, weights_of, with_weights
+from ..core import DeclarationError, map_within, typed, weights_of, with_weights
 from ..declare import AbstractChart, Distribution, Independent, MultivariateNormal, Normal
 from ._subsets import Subsets, output_shape, prior_of, rows_of, subset_rows
 
@@ -251,7 +251,7 @@ def whitened_jacobian(
         full = full | {leaf: full[source] for leaf, source in coordinates.ties.items()}
         return jnp.ravel(with_weights(gibbs.declared, full)(z))
 
-    gradients = jax.vmap(jax.jacrev(outputs), in_axes=(None, 0))(free, x)
+    gradients = map_within(lambda z: jax.jacrev(outputs)(free, z), x)
     columns = []
     for path in paths:
         prior, leaf, slope = coordinates.priors[path], free[path], gradients[path]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import at_once, with_weights
+from ..core import MEMORY, at_once, map_within, with_weights, working_bytes
 from ..declare import closed_quantile
 from ..sample import noise_like
 
@@ -119,6 +119,7 @@ def split(
     replicates: int,
     max_levels: int,
     keep: bool = False,
+    memory: int = MEMORY,
 ) -> Splitting:
     """Populations of the prior above a rising sequence of levels, up to `P[level >= target]`.
 
@@ -126,15 +127,19 @@ def split(
     particle at the level itself would make a plateau look like progress), is copied to full
     number, and moved `moves` times by `u' = √(1-s²) u + s ξ`, which leaves the prior invariant,
     accepted while it stays above the level; `s` is tuned to 30% acceptance by the whole population.
-    The probability is the product of the surviving fractions. Replicates are independent.
+    The probability is the product of the surviving fractions. Replicates are independent. As many
+    of them, and of the particles of one, are looked at together as `memory` bytes allow.
 
     Sources: Kahn & Harris 1951; Cérou & Guyader 2007, Stoch. Anal. Appl. 25:417 (adaptive levels);
     Cotter et al. 2013, Stat. Sci. 28:424 (the proposal, pCN).
     """
     size = particles * sum(leaf.size for leaf in jax.tree.leaves(level.template()))
-    together = max(1, min(replicates, CELLS // max(size, 1)))
+    at_work = particles * working_bytes(level, level.template())[0]
+    most = min(CELLS // max(size, 1), memory // max(at_work, 1))
+    together = max(1, min(replicates, most))
     together = next(n for n in range(together, 0, -1) if replicates % n == 0)
     sizes = {"particles": particles, "moves": moves, "max_levels": max_levels}
+    sizes["memory"] = memory // together
     one = functools.partial(_replicate, level, target, keep=keep, **sizes)
     keys = jax.random.split(key, replicates)
     if together == replicates:
@@ -158,10 +163,10 @@ class _State(NamedTuple):
     populations: Float[Array, "level particle"]
 
 
-def _replicate(level: Level, target, key, *, particles, moves, max_levels, keep):
+def _replicate(level: Level, target, key, *, particles, moves, max_levels, keep, memory):
     key_start, key_run = jax.random.split(key)
     u = level.draws(key_start, particles)
-    value = jax.vmap(level)(u)
+    value = map_within(level, u, memory)
     kind = value.dtype
     false = jnp.array(False)
     state = _State(
@@ -182,11 +187,12 @@ def _replicate(level: Level, target, key, *, particles, moves, max_levels, keep)
     state = _judged(state, target)
 
     def step(state: _State) -> _State:
-        return _judged(_raised(level, state, moves), target)
+        return _judged(_raised(level, state, moves, memory), target)
 
     state = jax.lax.while_loop(lambda s: ~s.stop & (s.count < max_levels), step, state)
     evaluations = particles * (1 + moves * (state.count - 1 + keep))
-    u = _moved_above(level, state, jnp.nextafter(target, -jnp.inf), moves)[0] if keep else None
+    below = jnp.nextafter(target, -jnp.inf)
+    u = _moved_above(level, state, below, moves, memory)[0] if keep else None
     return Splitting(
         state.levels,
         state.log_survivals,
@@ -206,7 +212,7 @@ def _judged(state: _State, target: Array) -> _State:
     return state._replace(stop=reached | extinct, reached=reached, extinct=extinct & ~reached)
 
 
-def _raised(level: Level, state: _State, moves: int) -> _State:
+def _raised(level: Level, state: _State, moves: int, memory: int) -> _State:
     """The next level: its survivors, copied and moved."""
     count = state.value.shape[0]
     top = jnp.max(state.value)
@@ -214,7 +220,7 @@ def _raised(level: Level, state: _State, moves: int) -> _State:
     # a plateau at the top: the level is the best value below it
     below = jnp.max(jnp.where(state.value < top, state.value, -jnp.inf))
     threshold = jnp.where(middle < top, middle, below)
-    u, value, log_scale, key = _moved_above(level, state, threshold, moves)
+    u, value, log_scale, key = _moved_above(level, state, threshold, moves, memory)
     survivors = jnp.sum(state.value > threshold)
     log_survival = state.log_survival + jnp.log(survivors / count)
     place = state.count
@@ -232,7 +238,7 @@ def _raised(level: Level, state: _State, moves: int) -> _State:
     )
 
 
-def _moved_above(level: Level, state: _State, threshold: Array, moves: int):
+def _moved_above(level: Level, state: _State, threshold: Array, moves: int, memory: int):
     """The particles above the threshold, copied to full number and moved there."""
     count = state.value.shape[0]
     ranked = jnp.argsort(-state.value)
@@ -241,26 +247,27 @@ def _moved_above(level: Level, state: _State, threshold: Array, moves: int):
     shift = jax.random.randint(key_shift, (), 0, count)
     parents = ranked[(jnp.arange(count) + shift) % survivors]
     u = jax.tree.map(lambda leaf: leaf[parents], state.u)
-    walk = functools.partial(_moved, level, threshold)
+    walk = functools.partial(_moved, level, threshold, memory)
     begin = (u, state.value[parents], state.log_scale)
     (u, value, log_scale), _ = jax.lax.scan(walk, begin, jax.random.split(key_moves, moves))
     return u, value, log_scale, key
 
 
-def _moved(level: Level, threshold: Array, state, key):
+def _moved(level: Level, threshold: Array, memory: int, state, key):
     """One pCN move of every particle, and the scale towards 30% acceptance."""
     u, value, log_scale = state
     scale = jnp.exp(log_scale)
     keep = jnp.sqrt(1 - scale**2)
 
-    def one(u, value, noise):
+    def one(particle):
+        u, value, noise = particle
         new = jax.tree.map(lambda a, b: keep * a + scale * b, u, noise)
         new_value = level(new)
         accept = new_value > threshold
         kept = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, u)
         return kept, jnp.where(accept, new_value, value), accept
 
-    u, value, accept = jax.vmap(one)(u, value, level.draws(key, value.shape[0]))
+    u, value, accept = map_within(one, (u, value, level.draws(key, value.shape[0])), memory)
     rate = jnp.mean(accept.astype(value.dtype))
     log_scale = jnp.clip(log_scale + 0.5 * (rate - 0.3), -10.0, 0.0)
     return (u, value, log_scale), None
