@@ -107,6 +107,9 @@ def test_what_compile_refuses_has_no_value(case):
         (THREE, CLASSES, CLASSES + 1),
         (ONE, CLASSES % 2, CLASSES),
         (ONE, CLASSES % 2, -(CLASSES % 2)),
+        (THREE, np.eye(3)[CLASSES], 2 * np.eye(3)[CLASSES]),
+        (THREE, np.eye(3)[CLASSES], np.eye(3)[CLASSES] - 1 / 3),
+        (THREE, np.eye(3)[CLASSES], np.eye(3)[CLASSES] @ [[1, 1, -1], [0, 1, 0], [0, 0, 1]]),
     ],
 )
 def test_traced_labels_that_are_no_classes_give_nan(model, good, bad):
@@ -117,6 +120,21 @@ def test_traced_labels_that_are_no_classes_give_nan(model, good, bad):
 
     both = jax.jit(jax.vmap(value))(jnp.stack([good, bad]))
     assert np.isclose(both[0], value(good), rtol=1e-5)
+    assert np.isnan(both[1])
+
+
+@pytest.mark.parametrize("entry", [0.5, 2.0, -1.0, np.nan])
+@pytest.mark.parametrize(("model", "y"), [(THREE, CLASSES), (ONE, CLASSES % 2)])
+def test_a_traced_mask_that_says_neither_yes_nor_no_gives_nan(model, y, entry):
+    """It would count as yes: a weight of a half would be one, and NaN would vanish."""
+    mask = np.where(np.arange(N) == 3, 0.0, 1.0)
+
+    def value(mask):
+        energy = bx.CrossEntropy(model, bx.Empirical((X, y, mask)), count="tokens")
+        return energy.value(model)
+
+    both = jax.jit(jax.vmap(value))(jnp.stack([mask, np.where(np.arange(N) == 5, entry, mask)]))
+    assert np.isclose(both[0], value(mask), rtol=1e-5)
     assert np.isnan(both[1])
 
 

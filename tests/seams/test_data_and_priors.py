@@ -123,3 +123,23 @@ def test_what_is_accepted_integrates_to_one(prior):
     log_p = jax.vmap(lambda each: gibbs.log_prior({"params": each[None]}))(u)
     mass = jnp.trapezoid(jnp.exp(log_p) * jnp.sqrt(1 + u**2), dx=12 / 40_000)
     np.testing.assert_allclose(mass, 1.0, atol=1e-4)
+
+
+MASKED = np.ma.array(np.ones(6), mask=[0, 0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("argument", "use"),
+    [
+        ("weights", lambda: bx.Empirical(np.ones((6, 1)), weights=MASKED)),
+        ("data", lambda: bx.Empirical(MASKED)),
+        ("data", lambda: bx.Empirical((np.ones((6, 1)), MASKED))),
+        ("draws", lambda: bx.mean_estimate(np.ma.stack([MASKED, MASKED]))),
+        ("draws", lambda: bx.Estimate.of_series(np.ma.stack([MASKED, MASKED]))),
+    ],
+)
+def test_masked_arrays_are_refused(argument, use):
+    """As arrays they lose their mask, and what is masked would count."""
+    with pytest.raises(bx.DeclarationError, match="masked") as caught:
+        use()
+    assert caught.value.argument == argument

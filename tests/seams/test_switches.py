@@ -101,7 +101,42 @@ def observed():
     return near, matrix, bx.influence(trace, units()).value
 
 
+def contracts():
+    sigmoid = bx.models.Function(lambda p, x: jax.nn.sigmoid(p[0] * x[0] + p[1]), jnp.ones(2))
+    signal = bx.Interface.thresholds(0.2, 0.8, range=(0, 1))
+    contract = bx.Contract(bx.Component(sigmoid, bx.Normal(0.0, 3.0)), signal, signal)
+    few = {"particles": 16, "moves": 1, "replicates": 2, "max_levels": 3}
+    value = bx.interfaces.entropy(contract, key=key(), method="splitting", **few).naive_error
+    bx.interfaces.certify(contract)
+    return value, contract.margin(sigmoid)
+
+
+def directions():
+    return bx.interfaces.free_directions(bx.models.Function(line, jnp.ones(2)), X[:3]).leverage()
+
+
+def integrals():
+    by_measure = []
+    for measure in (bx.GaussianMeasure(2, order=5), bx.IntervalMeasure(order=8)):
+        model = bx.models.TwoLayer(2, dim=measure.dim, bias=True, key=key())
+        energy = bx.SquaredError(model, measure, bx.zero)
+        by_measure.append((energy.value(model), at_start(energy)[:2], measure.sample(key(), 3)))
+    return by_measure
+
+
+def mean_field():
+    neuron = bx.meanfield.Neuron(bx.meanfield.Unit(jnp.tanh, dim=1), bx.Normal())
+    problem = bx.meanfield.SelfConsistency(
+        neuron, lambda x: jnp.sin(x[0]), bx.GaussianMeasure(order=6), temperature=0.5
+    )
+    return bx.meanfield.solve(problem, order=64, throw=False).loss
+
+
 VERBS = {
+    "contracts": contracts,
+    "directions": directions,
+    "integrals": integrals,
+    "mean field": mean_field,
     "compile": lambda: (at_start(linear(), marginalise=False), at_start(units())),
     "compile others": lambda: (
         at_start(linear()),
@@ -119,8 +154,10 @@ VERBS = {
     "local": local,
     "observables": observed,
 }
-QUICK = {("strict promotion", "compile")}
-BY_HAND = {"local"}
+QUICK = {("strict promotion", "compile")} | {
+    ("no rank promotion", verb) for verb in ("contracts", "directions", "integrals")
+}
+BY_HAND = {"local", "contracts", "mean field"}
 """Loops of thousands of steps: without jit they take minutes."""
 
 

@@ -4,6 +4,7 @@ from . import _functions as _functions
 from ._errors import DeclarationError as DeclarationError
 from ._estimate import Estimate as Estimate
 from ._estimate import check_real as check_real
+from ._estimate import check_unmasked as check_unmasked
 from ._estimate import mean_estimate as mean_estimate
 from ._estimate import normal_quantile as normal_quantile
 from ._memory import MEMORY as MEMORY

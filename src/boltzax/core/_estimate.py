@@ -119,8 +119,22 @@ class Estimate(eqx.Module):
         return "Estimate[\n  " + ",\n  ".join(rows) + "\n]"
 
 
+def check_unmasked(argument: str, values: object) -> None:
+    """Raise `DeclarationError` for a masked array: as an array it loses its mask."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise DeclarationError(
+            argument,
+            got=f"a masked array of shape {values.shape}",
+            expected="numbers that all count",
+            mend="leave out what is masked, values[~values.mask], or give it weight zero in "
+            "bx.Empirical(data, weights=w)",
+        )
+
+
 def check_real(draws: "Array | np.ndarray") -> None:
-    """Raise `DeclarationError` for complex numbers, whose imaginary part NumPy would drop."""
+    """Raise `DeclarationError` for complex numbers, whose imaginary part NumPy would drop, and for
+    masked ones, whose mask it would."""
+    check_unmasked("draws", draws)
     if jnp.iscomplexobj(draws) or np.asarray(draws).dtype == object:
         raise DeclarationError(
             "draws",
@@ -175,6 +189,7 @@ def mean_estimate(
         DeclarationError: For an array of another number of axes than two without `axes`, or axes
             that it does not have.
     """
+    check_real(draws)
     host = np.asarray(draws)
     if axes is None:
         if host.ndim != 2:

@@ -146,12 +146,16 @@ def _check_range(values: np.ndarray, top: int) -> None:
         )
 
 
+def slack(dtype) -> float:
+    """By how much the sum of class probabilities of a dtype may differ from 1."""
+    exact = jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_)
+    return 0.0 if exact else max(1e-4, 8 * float(jnp.finfo(dtype).eps))
+
+
 def _check_sums(values: np.ndarray) -> None:
     sums = np.sum(values.astype(float), axis=-1)
-    exact = np.issubdtype(values.dtype, np.integer) or values.dtype == bool
-    slack = 0.0 if exact else max(1e-4, 8 * float(jnp.finfo(values.dtype).eps))
     worst = sums[np.argmax(np.abs(sums - 1))] if sums.size else 1.0
-    if abs(worst - 1) > slack:
+    if abs(worst - 1) > slack(values.dtype):
         raise DeclarationError(
             "target",
             got=f"class probabilities that sum to {worst:.6g}",

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ..core import DeclarationError
 from ._basis import widened
-from ._check_labels import check_labels, check_shapes, is_class
+from ._check_labels import check_labels, check_shapes, is_class, slack
 from ._check_loss import AbstractSupervised
 from ._energy import AbstractCountedTerm, check_data_term, split_datum
 from ._measure import AbstractMeasure
@@ -91,16 +91,17 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
         kept = self._kept(logits.shape[:-1], y, mask)
         if logits.ndim == 0:
             y, logits = jnp.where(kept, y, 0), jnp.where(kept, logits, 0.0)
-            return jnp.where(kept, _binary(logits, widened(y).astype(logits.dtype)), 0.0)
+            losses = jnp.where(kept, _binary(logits, widened(y).astype(logits.dtype)), 0.0)
+            return jnp.where(_is_mask(mask), losses, jnp.nan)
         wide = kept[..., None]
         logits = jnp.where(wide, logits, 0.0)
         if is_class(y, logits.ndim):
             losses = _of_classes(logits, jnp.where(kept, y, 0))
         else:
-            losses = _of_probabilities(
-                logits, jnp.where(wide, widened(y).astype(logits.dtype), 0.0)
-            )
-        return jnp.sum(jnp.where(kept, losses, 0.0))
+            even = 1 / logits.shape[-1]
+            p = jnp.where(wide, widened(y).astype(logits.dtype), even)
+            losses = _of_probabilities(logits, p, slack(y.dtype))
+        return jnp.where(_is_mask(mask), jnp.sum(jnp.where(kept, losses, 0.0)), jnp.nan)
 
     def _kept(self, positions: tuple[int, ...], y: Array, mask: Array | None) -> Bool[Array, "..."]:
         """Which positions of a datum count."""
@@ -112,6 +113,14 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
         return kept
 
 
+def _is_mask(mask: Array | None) -> Bool[Array, ""] | bool:
+    """Whether all entries say yes or no; others are weights, and do not belong there."""
+    if mask is None or jnp.asarray(mask).dtype == bool:
+        return True
+    mask = jnp.asarray(mask)
+    return jnp.all((mask == 0) | (mask == 1))
+
+
 def _of_classes(logits: Float[Array, "*position class"], y: Array) -> Float[Array, "*position"]:
     """NaN for a class that does not exist: -1 would be taken for the last."""
     log_p = jax.nn.log_softmax(logits)
@@ -120,11 +129,13 @@ def _of_classes(logits: Float[Array, "*position class"], y: Array) -> Float[Arra
 
 
 def _of_probabilities(
-    logits: Float[Array, "*position class"], y: Float[Array, "*position class"]
+    logits: Float[Array, "*position class"], y: Float[Array, "*position class"], slack: float
 ) -> Float[Array, "*position"]:
+    """NaN for labels that are no probabilities of the classes."""
     # a class without probability costs nothing, be its logit -inf
     log_p = jnp.where(y == 0, 0.0, jax.nn.log_softmax(logits))
-    return -jnp.sum(y * log_p, axis=-1)
+    fits = jnp.all(y >= 0, axis=-1) & (jnp.abs(jnp.sum(y, axis=-1) - 1) <= slack)
+    return jnp.where(fits, -jnp.sum(y * log_p, axis=-1), jnp.nan)
 
 
 def _binary(logit: Float[Array, ""], y: Float[Array, ""]) -> Float[Array, ""]:

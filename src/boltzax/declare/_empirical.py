@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from boltzax.core import DeclarationError, automatic, eager, finite, known, refuted
+from boltzax.core import DeclarationError, automatic, check_unmasked, eager, finite, known, refuted
 
 from ._basis import check_count, floating, integrate_nodes
 from ._measure import AbstractMeasure, no_basis, refuse_signed
@@ -48,6 +48,7 @@ class Empirical(AbstractMeasure):
                 mend="pass arrays whose first axis is the datum, e.g. (x, y) with len(x) == len(y)",
             )
         (n,) = lengths
+        check_unmasked("weights", weights)
         self.weights = automatic(floating(np.ones(n) if weights is None else weights, "weights"))
         if self.weights.shape != (n,):
             raise DeclarationError(
@@ -215,6 +216,7 @@ def _wrapped(value: Array, bound: int) -> Array:
 
 
 def _checked_leaf(leaf: Any) -> Array:
+    check_unmasked("data", leaf)
     try:
         _refuse_wrapped(leaf)
         array = jnp.asarray(leaf)

@@ -76,13 +76,13 @@ class GaussianMeasure(AbstractMeasure):
 
     def nodes(self):
         points, weights = standard_nodes(self.rule, self.mean.shape[0], self.order, self.seed)
-        return self.mean + self.scale * floating(points), floating(weights)
+        return self.mean[None] + self.scale[None] * floating(points), floating(weights)
 
     def estimate(self, fn, key):
         return self.integrate(fn)
 
     def sample(self, key, count):
-        return self.mean + self.scale * jax.random.normal(key, (count, self.mean.shape[0]))
+        return self.mean[None] + self.scale[None] * jax.random.normal(key, (count, self.dim))
 
     @property
     def mass(self):

@@ -20,7 +20,7 @@ def spread(
     On a ray the distance from its end is `t/(1-t)`-spaced. An empty box repeats the first of its
     value.
     """
-    unit = jnp.asarray(_unit_points(lower.shape[-1], count), lower.dtype)
+    unit = jnp.asarray(_unit_points(lower.shape[-1], count), lower.dtype)[None, None]
     empty = lower[:, :, :1] > upper[:, :, :1]
     first, rows = jnp.argmin(empty[:, :, 0], axis=1), jnp.arange(len(lower))
     low = jnp.where(empty, lower[rows, first][:, None], lower)[:, :, None]

@@ -173,6 +173,7 @@ def _inner(below: Array, above: Array, low: Array, high: Array) -> Array:
     are rounded down, exactly zero where they are. -inf if an output may be undefined.
     """
     nan = jnp.any(jnp.isnan(below) | jnp.isnan(above))
+    below, above = below[None], above[None]  # against every maximal box
     left = jnp.where(below == low, 0, down(below - low))
     right = jnp.where(above == high, 0, down(high - above))
     # a bound that is infinite on the side where the ray is
@@ -186,6 +187,7 @@ def _inner(below: Array, above: Array, low: Array, high: Array) -> Array:
 def _outer(below: Array, above: Array, low: Array, high: Array) -> Array:
     """The largest such distance over a box of outputs, rounded up; inf if one may be undefined."""
     nan = jnp.any(jnp.isnan(below) | jnp.isnan(above))
+    below, above = below[None], above[None]  # against every maximal box
     left = jnp.where(low == -jnp.inf, jnp.inf, up(above - low))
     right = jnp.where(high == jnp.inf, jnp.inf, up(high - below))
     empty = jnp.any(low > high, axis=-1)

@@ -132,6 +132,7 @@ def _centred(closed: ClosedJaxpr, box: Interval, slope: Interval, shape: Any) ->
 
 def _centre(low_slope: Array, high_slope: Array, low: Array, high: Array) -> Array:
     """The centre of the best lower bound, for slopes between two numbers; always a finite point."""
+    low, high = (jnp.broadcast_to(end, low_slope.shape) for end in (low, high))
     mixed = (high_slope * low - low_slope * high) / (high_slope - low_slope)
     chosen = jnp.where(low_slope >= 0, low, jnp.where(high_slope <= 0, high, mixed))
     middle = jnp.where(jnp.isfinite(low), low, jnp.where(jnp.isfinite(high), high, 0.0))

@@ -258,7 +258,7 @@ def whitened_jacobian(
         if isinstance(prior, MultivariateNormal):
             slope = jnp.einsum("...i,...ij->...j", slope, prior.scale_tril)
         else:
-            slope = slope * _scale(path, prior, leaf)
+            slope = slope * jnp.broadcast_to(_scale(path, prior, leaf), leaf.shape)[None, None]
         flat = slope.reshape(*slope.shape[:2], -1)
         columns.append(
             flat[..., coordinates.indices[path]] if path in coordinates.indices else flat

@@ -190,7 +190,7 @@ def _replicate(level: Level, target, key, *, particles, moves, max_levels, keep,
         return _judged(_raised(level, state, moves, memory), target)
 
     state = jax.lax.while_loop(lambda s: ~s.stop & (s.count < max_levels), step, state)
-    evaluations = particles * (1 + moves * (state.count - 1 + keep))
+    evaluations = particles * (1 + moves * (state.count - 1 + int(keep)))
     below = jnp.nextafter(target, -jnp.inf)
     u = _moved_above(level, state, below, moves, memory)[0] if keep else None
     return Splitting(

@@ -92,7 +92,7 @@ class NodeCumulant(AbstractCumulant):
         means = jnp.einsum("jnr,jr->jn", self.design, drive)
         means = means if self.shift is None else means + self.shift
         f = law @ means
-        off = means - f
+        off = means - f[None]
         flat = jnp.moveaxis(self.design, 2, 1)
         weighted = (law[:, None, None] * flat).reshape(-1, self.design.shape[1])
         return off.T @ (law[:, None] * off) + flat.reshape(weighted.shape).T @ weighted

@@ -49,7 +49,7 @@ def _mixture(cumulant: NodeCumulant, field: Array, normal: Array) -> tuple[Array
     choice, noise = jax.scipy.special.ndtr(normal[:, 0]), normal[:, 1:]
     law = cumulant.law(field)
     # systematic draws: evenly spaced quantiles of the law
-    quantiles = (jnp.arange(CENTRES) + 0.5) / CENTRES
+    quantiles = (jnp.arange(CENTRES, dtype=law.dtype) + 0.5) / CENTRES
     cumulative = jnp.cumsum(law)
     drawn = jnp.searchsorted(cumulative / cumulative[-1], quantiles)
     centres = cumulant.points[jnp.clip(drawn, 0, len(law) - 1)]
@@ -62,8 +62,8 @@ def _mixture(cumulant: NodeCumulant, field: Array, normal: Array) -> tuple[Array
 
     def log_ratio(u):
         """`log q(u) - log N(u; 0, 1)`."""
-        square = jnp.sum((u - centres) ** 2, axis=1)[:, None] / widths**2
-        each = -0.5 * square - len(u) * jnp.log(widths) + 0.5 * jnp.sum(u**2)
+        square = jnp.sum((u[None] - centres) ** 2, axis=1)[:, None] / widths[None] ** 2
+        each = -0.5 * square - len(u) * jnp.log(widths)[None] + 0.5 * jnp.sum(u**2)
         together = jax.nn.logsumexp(each) + jnp.log((1 - KEPT) / kernels)
         return jnp.logaddexp(together, jnp.log(KEPT))
 
