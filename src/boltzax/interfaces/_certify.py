@@ -239,7 +239,7 @@ class _Task(eqx.Module):
 def _judge(task: _Task, low: Array, high: Array, rows: Array, mean_value: bool) -> tuple:
     """Of each box: its margin from below, that of a point from above, the point, the reaches.
 
-    Last, a point at which the model gives no finite number, NaN if there is none among those tried.
+    Last, a point at which the model gives no finite number, inf if there is none among those tried.
     """
 
     def one(low: Array, high: Array, row: Array) -> tuple:
@@ -255,7 +255,7 @@ def _judge(task: _Task, low: Array, high: Array, rows: Array, mean_value: bool) 
         seen = jax.vmap(lambda a, b: _outer(a, b, *sides))(at_low, at_high)
         best = jnp.argmin(seen)
         broken = jax.vmap(lambda x: ~jnp.all(jnp.isfinite(fn(x))))(points)
-        broken_at = jnp.where(jnp.any(broken), points[jnp.argmax(broken)], jnp.nan)
+        broken_at = jnp.where(jnp.any(broken), points[jnp.argmax(broken)], jnp.inf)
         return _inner(below, above, *sides), seen[best], points[best], reach, broken_at
 
     return jax.vmap(one)(low, high, rows)
@@ -331,7 +331,7 @@ def _prove(
         for i, (a, b, row, parent) in enumerate(now):
             if seen[i] < upper:
                 upper, witness = float(seen[i]), (row, points[i])
-            if not np.isnan(broken_at[i]).any():
+            if np.isfinite(broken_at[i]).all():
                 settled, undefined_at = -math.inf, undefined_at or (row, broken_at[i])
                 continue  # no use to cut it
             serial += 1
