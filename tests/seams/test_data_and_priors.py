@@ -126,6 +126,7 @@ def test_what_is_accepted_integrates_to_one(prior):
 
 
 MASKED = np.ma.array(np.ones(6), mask=[0, 0, 1, 0, 1, 0])
+LINE = bx.SquaredError(bx.models.Polynomial((1,)), bx.Empirical(np.ones((2, 1))), bx.zero)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,12 @@ MASKED = np.ma.array(np.ones(6), mask=[0, 0, 1, 0, 1, 0])
         ("weights", lambda: bx.Empirical(np.ones((6, 1)), weights=MASKED)),
         ("data", lambda: bx.Empirical(MASKED)),
         ("data", lambda: bx.Empirical((np.ones((6, 1)), MASKED))),
+        ("mean", lambda: bx.GaussianMeasure(6, mean=MASKED)),
+        ("scale", lambda: bx.GaussianMeasure(6, scale=MASKED)),
+        ("prior['w']", lambda: bx.Independent(w=bx.Normal(MASKED))),
+        ("beta", lambda: bx.compile(LINE, bx.Normal()).at(MASKED)),
+        ("betas", lambda: bx.anneal(bx.compile(LINE, bx.Normal()), MASKED, key=jax.random.key(0))),
+        ("beta", lambda: bx.compile(LINE, bx.Normal(), beta=MASKED)),
         ("draws", lambda: bx.mean_estimate(np.ma.stack([MASKED, MASKED]))),
         ("draws", lambda: bx.Estimate.of_series(np.ma.stack([MASKED, MASKED]))),
     ],

@@ -12,6 +12,7 @@ from ..core import (
     DeclarationError,
     Reader,
     at_hand,
+    check_unmasked,
     eager,
     finite,
     known,
@@ -253,6 +254,7 @@ def check_beta(beta: object, terms) -> Array:
 
 def check_number(argument: str, value: object) -> Array:
     """A real number (or an array of them) in the precision in use."""
+    check_unmasked(argument, value)
     if isinstance(value, bool | str) or value is None or not _is_number(value):
         raise DeclarationError(
             argument,

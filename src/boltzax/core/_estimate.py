@@ -215,7 +215,6 @@ def mean_estimate(
             expected="at least one chain and one draw",
             mend="look for a slice that leaves nothing",
         )
-    check_real(host)
     return Estimate.of_series(np.moveaxis(host, axes, (-2, -1)), exact=exact)
 
 

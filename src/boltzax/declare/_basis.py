@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from boltzax.core import DeclarationError, known, share, stored_bytes, typed
+from boltzax.core import DeclarationError, check_unmasked, known, share, stored_bytes, typed
 
 
 class AbstractBasis(eqx.Module):
@@ -193,8 +193,10 @@ def floating(array: object, argument: str = "value") -> Array:
         argument: What they are, for the error.
 
     Raises:
-        DeclarationError: For complex numbers, whose imaginary part would be dropped.
+        DeclarationError: For complex numbers, whose imaginary part would be dropped, and for masked
+            arrays, whose mask would.
     """
+    check_unmasked(argument, array)
     if jnp.iscomplexobj(array):
         raise DeclarationError(
             argument,

@@ -48,7 +48,6 @@ class Empirical(AbstractMeasure):
                 mend="pass arrays whose first axis is the datum, e.g. (x, y) with len(x) == len(y)",
             )
         (n,) = lengths
-        check_unmasked("weights", weights)
         self.weights = automatic(floating(np.ones(n) if weights is None else weights, "weights"))
         if self.weights.shape != (n,):
             raise DeclarationError(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs
-from ..core import DeclarationError
+from ..core import DeclarationError, check_unmasked
 
 
 def first_ladder(
@@ -64,6 +64,7 @@ def refine(betas: np.ndarray, swap_rate: np.ndarray, least: float) -> np.ndarray
 
 def check_ladder(betas: object) -> np.ndarray:
     """Requested betas as a vector; they may come in any order."""
+    check_unmasked("betas", betas)
     try:
         array = np.atleast_1d(np.asarray(betas, dtype=float))
     except (TypeError, ValueError):
