@@ -137,7 +137,7 @@ def main(options: Options) -> None:
         draw(shown, options.figure)
 
 
-def row(seed: int, a: meanfield.Agreement) -> dict:
+def row(seed: int, a: meanfield.Confrontation) -> dict:
     """The figures of one confrontation."""
     return {
         "seed": seed,

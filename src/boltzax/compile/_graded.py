@@ -48,7 +48,7 @@ class Frame(NamedTuple):
     top: float
 
 
-class Family(NamedTuple):
+class UnitFamily(NamedTuple):
     """A family `fn(b, x)` of scalar functions, odd in `b` or not, with its measure's rule."""
 
     fn: Callable
@@ -62,7 +62,7 @@ def _polynomials(count: int, nodes: np.ndarray, odd: bool) -> np.ndarray:
     return np.stack([legendre.Legendre.basis(d)(nodes) * np.sqrt(2 * d + 1) for d in degrees])
 
 
-def _design(family: Family, scale: float, count: int) -> tuple[np.ndarray, np.ndarray, arb_mat]:
+def _design(family: UnitFamily, scale: float, count: int) -> tuple[np.ndarray, np.ndarray, arb_mat]:
     """Gauss nodes and weights of U(-1, 1) (the positive half if odd), and the family there.
 
     Twice as many as `count` functions need: fewer are interpolated by the functions, and then what
@@ -90,7 +90,7 @@ class Graded(NamedTuple):
     bits: int
 
 
-def grade(family: Family, scale: float, modes: int) -> Graded:
+def grade(family: UnitFamily, scale: float, modes: int) -> Graded:
     """Orthonormalise the first `modes` moments of the family in extended precision.
 
     The Gram matrix holds `σ_j²`, so the precision is doubled until all of them are resolved.
@@ -113,7 +113,7 @@ def grade(family: Family, scale: float, modes: int) -> Graded:
 
 
 def frame(
-    family: Family,
+    family: UnitFamily,
     graded: Graded,
     scale: float,
     top: float,

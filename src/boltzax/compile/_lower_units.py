@@ -25,7 +25,7 @@ from ._extended import (
     table,
 )
 from ._gibbs import Gibbs
-from ._graded import Family, Frame, frame, grade
+from ._graded import Frame, UnitFamily, frame, grade
 from ._marginal import MarginalPotential
 from ._residual import BasisResidual, NodeResidual
 from ._units import UnitPotential
@@ -88,7 +88,7 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
     return eqx.tree_at(lambda g: g.potential, gibbs, lowered)
 
 
-def _modes(family: Family, reach: float, log_load: float) -> int | None:
+def _modes(family: UnitFamily, reach: float, log_load: float) -> int | None:
     """How many modes hold all but `REMAINDER` of the energy of units up to `reach`.
 
     Leaving out a remainder `r = β τ² Σ_h |rest_h|²` changes `λ̂` by at most `r/2`. None if more
@@ -104,7 +104,7 @@ def _modes(family: Family, reach: float, log_load: float) -> int | None:
 
 
 def _frames(
-    family: Family, widest: float, top: float, modes: int, units: int, log_load: float
+    family: UnitFamily, widest: float, top: float, modes: int, units: int, log_load: float
 ) -> list[Frame]:
     """Frames at the scales that the posterior visits.
 
@@ -175,7 +175,7 @@ def _extent(gibbs: Gibbs, path: str) -> tuple[float, float, float] | None:
     return None
 
 
-def _family(term: SquaredError, top: float, digits: int) -> Family | None:
+def _family(term: SquaredError, top: float, digits: int) -> UnitFamily | None:
     unit, dim = term.model.unit, 1
     (path,) = term.model.unit_weights()
 
@@ -187,7 +187,7 @@ def _family(term: SquaredError, top: float, digits: int) -> Family | None:
     odd = bool(np.allclose(values[:, 0], -values[:, 1], rtol=1e-12))
     even = bool(np.allclose(np.abs(values[:, 0]), np.abs(values[:, 2]), rtol=1e-12))
     rule = _rule(term, fn, top, odd, even, digits)
-    return None if rule is None else Family(fn, rule, odd)
+    return None if rule is None else UnitFamily(fn, rule, odd)
 
 
 def _signs(b: float, x: float = 0.7):

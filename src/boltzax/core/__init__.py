@@ -15,6 +15,7 @@ from ._memory import stored_bytes as stored_bytes
 from ._memory import working_bytes as working_bytes
 from ._model_errors import model_errors as model_errors
 from ._names import exported as exported
+from ._names import renamed as renamed
 from ._outcome import POWER as POWER
 from ._outcome import POWER_QUANTILE as POWER_QUANTILE
 from ._outcome import Outcome as Outcome

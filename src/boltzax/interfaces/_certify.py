@@ -17,7 +17,7 @@ from ._enclosure import bounds
 from ._enclosure_rules import down, up
 from ._margin import Counterexample, check_count, each_model
 
-Verdict = Literal["holds", "violated", "unknown"]
+CertificateStatus = Literal["holds", "violated", "unknown"]
 
 
 class Certificate(eqx.Module):
@@ -31,7 +31,7 @@ class Certificate(eqx.Module):
       met, at which the model gives no finite number (its margin is -inf, and so is `lower`).
     """
 
-    status: Verdict = eqx.field(static=True)
+    status: CertificateStatus = eqx.field(static=True)
     lower: float
     upper: float
     boxes: int

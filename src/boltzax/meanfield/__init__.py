@@ -1,8 +1,9 @@
 """Mean field: neurons in the field that they make themselves."""
 
 from ..core import exported as _exported
+from ..core import renamed as _renamed
 from ._background import Background as Background
-from ._confront import Agreement as Agreement
+from ._confront import Confrontation as Confrontation
 from ._confront import Gap as Gap
 from ._confront import confront as confront
 from ._cumulant import AbstractCumulant as AbstractCumulant
@@ -17,7 +18,7 @@ from ._distances import TwoSample as TwoSample
 from ._distances import energy_distance as energy_distance
 from ._distances import kernel_distance as kernel_distance
 from ._distances import sliced_wasserstein as sliced_wasserstein
-from ._dynamics import AbstractDynamics as AbstractDynamics
+from ._dynamics import AbstractNeuronDynamics as AbstractNeuronDynamics
 from ._dynamics import Descent as Descent
 from ._dynamics import Langevin as Langevin
 from ._finite_width import FiniteWidth as FiniteWidth
@@ -44,7 +45,7 @@ from ._modular import modular_table as modular_table
 from ._modular_width import modular_width as modular_width
 from ._neuron import Neuron as Neuron
 from ._neuron import Unit as Unit
-from ._phases import Phases as Phases
+from ._phases import FieldPhases as FieldPhases
 from ._probe import Probe as Probe
 from ._probe import probe as probe
 from ._problem import AbstractEnsemble as AbstractEnsemble
@@ -66,6 +67,12 @@ from ._train import ride_along as ride_along
 from ._train import train as train
 
 __all__ = _exported(globals())
+__getattr__ = _renamed(
+    globals(),
+    AbstractDynamics="AbstractNeuronDynamics",
+    Agreement="Confrontation",
+    Phases="FieldPhases",
+)
 
 
 def __dir__() -> list[str]:

@@ -23,7 +23,7 @@ NODES = 4
 """Effective nodes for each draw from which the nodes of a law serve as the law itself."""
 
 
-class Agreement(eqx.Module):
+class Confrontation(eqx.Module):
     """Whether foreground neurons are those of the background, in four parts.
 
     Each part has an `Outcome`: it disagrees, agrees, or there were too few neurons to tell: a
@@ -116,7 +116,7 @@ class Agreement(eqx.Module):
 
     def __repr__(self) -> str:
         if not eqx.is_array(self.gap.distance) or isinstance(self.gap.distance, Tracer):
-            return "Agreement(...)"
+            return "Confrontation(...)"
         failed, open_, gap = self.failures, self.undecided, self.gap
         mixed = "an optimiser: nothing to mix" if self.flows else repr(self.mixing)
         if self.law is not None:
@@ -137,7 +137,7 @@ class Agreement(eqx.Module):
             title = "NOT consistent: " + ", ".join(failed)
         elif open_:
             title = "too few to tell: " + ", ".join(open_)
-        rows = [f"Agreement: {title} (level {self.level:g})"]
+        rows = [f"Confrontation: {title} (level {self.level:g})"]
         for part, text in lines.items():
             mark = "FAIL" if part in failed else "?" if part in open_ else "ok"
             rows.append(f"  {mark:4s} {part:8s} {text}")
@@ -163,7 +163,7 @@ def confront(
     law: FixedPoint | Probe | Particles | None = None,
     level: float = 1e-3,
     permutations: int = 999,
-) -> Agreement:
+) -> Confrontation:
     """Whether independent neurons in a background are what the background is made of.
 
     Four parts, all always measured, as any of them alone can be fooled: a net whose neurons hardly
@@ -236,7 +236,7 @@ def confront(
         checked = energy_distance(
             ours, points_of(sample), key=keys[2], permutations=permutations, level=level
         )
-    return Agreement(
+    return Confrontation(
         energy=energy_distance(ours, theirs, key=keys[3], permutations=permutations, level=level),
         kernel=kernel_distance(ours, theirs, key=keys[4], permutations=permutations, level=level),
         sliced=sliced_wasserstein(ours, theirs, key=keys[5]),

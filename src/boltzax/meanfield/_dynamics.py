@@ -16,7 +16,7 @@ Forces = Callable[[PyTree], tuple[PyTree, PyTree]]
 """At weights: the drift `-N ∂loss` (of a neuron `∂⟨y - f, h⟩`), and the gradient of the prior."""
 
 
-class AbstractDynamics(eqx.Module):
+class AbstractNeuronDynamics(eqx.Module):
     """One step of all particles; each sees its own force only."""
 
     @abc.abstractmethod
@@ -35,7 +35,7 @@ class AbstractDynamics(eqx.Module):
         """The weights and the state after one step; `forces` is called once."""
 
 
-class Langevin(AbstractDynamics):
+class Langevin(AbstractNeuronDynamics):
     """Underdamped mean-field Langevin dynamics: `dθ = p dt`,
     `dp = (drift/T + ∇log p0) dt - γ p dt + √(2γ) dW`, by the BAOAB splitting.
 
@@ -73,7 +73,7 @@ class Langevin(AbstractDynamics):
         return weights, (momentum, force)
 
 
-class Descent(AbstractDynamics):
+class Descent(AbstractNeuronDynamics):
     """Gradient descent on the loss by an optimiser of optax: `Descent(optax.sgd(0.1))`,
     `Descent(optax.adam(1e-2))`.
 

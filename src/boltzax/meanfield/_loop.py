@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..core import DeclarationError, RunError, Status, typed
 from ._checks import check_whole
-from ._phases import Phases, distinct, radii
+from ._phases import FieldPhases, distinct, radii
 from ._roots import bisect, polish, search, settle
 from ._solve import Uniqueness
 
@@ -97,7 +97,7 @@ def fixed_points(
     tolerance: float | None = None,
     steps: int = 100_000,
     throw: bool = True,
-) -> Phases:
+) -> FieldPhases:
     """All fixed points of a loop that could be found, and what says whether there are more.
 
     - Cooperative: the loop from the top corner falls to the largest fixed point, from the bottom
@@ -239,14 +239,14 @@ def _between(loop: Loop, a: Array, b: Array) -> Array:
     return jnp.max(jax.vmap(lambda t: loop.residual(a + t * (b - a)))(parts))
 
 
-def _phases(loop, roots, found, hits, counts, unique, throw) -> Phases:
+def _phases(loop, roots, found, hits, counts, unique, throw) -> FieldPhases:
     if len(roots) > 1:
         unique = Uniqueness.several
     elif not len(roots):
         unique = Uniqueness.unknown
     dtype = loop.lower.dtype
     status = Status.successful if len(roots) else Status.not_converged
-    result = Phases(
+    result = FieldPhases(
         roots=jnp.asarray(roots, dtype),
         residuals=jnp.asarray(found["residual"], dtype),
         radius=jnp.asarray(radii(found["jacobian"]), dtype),

@@ -12,7 +12,7 @@ from ..core import Status
 from ._solve import Uniqueness
 
 
-class Phases(eqx.Module):
+class FieldPhases(eqx.Module):
     """The fixed points of a `Loop`, in rising order (of the first number, then the next).
 
     - `roots` `[root, dim]`, `residuals` `[root]`: `max |m - update(m)|`.
@@ -49,7 +49,7 @@ class Phases(eqx.Module):
 
     def __repr__(self) -> str:
         if not eqx.is_array(self.roots) or isinstance(self.roots, Tracer):
-            return "Phases(...)"
+            return "FieldPhases(...)"
         lines = [f"{len(self.roots)} fixed points, {int(jnp.sum(self.stable))} of them stable"]
         for i, root in enumerate(np.asarray(self.roots)):
             text = ", ".join(f"{x:.6g}" for x in root[:6]) + (", ..." if len(root) > 6 else "")

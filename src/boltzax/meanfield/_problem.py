@@ -134,7 +134,7 @@ class SelfConsistency(AbstractEnsemble):
         prior = self.neuron.prior
         if isinstance(prior, Independent):
             prior = Independent({f"neurons.{k}": v for k, v in prior.by_pattern.items()})
-        energy = SquaredError(Mean(stacked), self.measure, self.target)
+        energy = SquaredError(EnsembleMean(stacked), self.measure, self.target)
         beta = width / self.temperature
         return compile(energy, prior, beta=beta, marginalise=marginalise)
 
@@ -160,7 +160,7 @@ class SelfConsistency(AbstractEnsemble):
         return self.coordinates.log_prior(rider)
 
 
-class Mean(eqx.Module):
+class EnsembleMean(eqx.Module):
     """`f(x) = (1/N) Σ_i h(x; θ_i)`; the leaves of `neurons` have a leading axis of length `N`."""
 
     neurons: PyTree

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from ..core import DeclarationError, RunError, Status, typed
 from ._background import Background
 from ._checks import check_frames, check_whole
-from ._dynamics import AbstractDynamics, Langevin
+from ._dynamics import AbstractNeuronDynamics, Langevin
 from ._problem import Particles, SelfConsistency
 from ._train import History, Training, batch_of, rider_drift
 
@@ -30,7 +30,7 @@ class Foreground(eqx.Module):
     """
 
     problem: SelfConsistency
-    dynamics: AbstractDynamics
+    dynamics: AbstractNeuronDynamics
     riders: Particles
     rider_frames: Particles
     steps: int = eqx.field(static=True)
@@ -104,7 +104,7 @@ def foreground(
     *,
     key: PRNGKeyArray,
     steps: int = 2000,
-    dynamics: AbstractDynamics | None = None,
+    dynamics: AbstractNeuronDynamics | None = None,
     batch: int | None = None,
     frames: int = 1,
     throw: bool = True,

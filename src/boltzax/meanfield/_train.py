@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import RunError, Status, model_errors, typed
 from ._checks import check_frames, check_whole
-from ._dynamics import AbstractDynamics, Langevin
+from ._dynamics import AbstractNeuronDynamics, Langevin
 from ._problem import AbstractEnsemble
 
 
@@ -42,7 +42,7 @@ class Training(eqx.Module):
     """
 
     problem: AbstractEnsemble
-    dynamics: AbstractDynamics
+    dynamics: AbstractNeuronDynamics
     net: PyTree
     riders: PyTree
     loss: Float[Array, " step"]
@@ -74,7 +74,7 @@ def train(
     *,
     key: PRNGKeyArray,
     steps: int = 2000,
-    dynamics: AbstractDynamics | None = None,
+    dynamics: AbstractNeuronDynamics | None = None,
     batch: int | None = 512,
     riders: int = 0,
     frames: int = 1,

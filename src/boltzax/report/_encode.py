@@ -5,6 +5,7 @@ functions of libraries are found again by name. Those of the user are never impo
 in the file is their name and their fingerprint, and the declaration that holds them is given again.
 """
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -111,12 +112,16 @@ def of_library(name: str) -> bool:
 
 
 def found(name: str) -> Any:
-    """The class or function of a library by its name; None if it is not there."""
+    """The class or function of a library by its name; None if it is not there.
+
+    What a `_file.py` no longer holds is looked for in its folder: it may have moved, or be renamed.
+    """
     module, _, path = name.partition(":")
-    try:
-        return functools.reduce(getattr, path.split("."), importlib.import_module(module))
-    except (ImportError, AttributeError):
-        return None
+    folder, _, file = module.rpartition(".")
+    for home in (module, folder) if file.startswith("_") else (module,):
+        with contextlib.suppress(ImportError, AttributeError):
+            return functools.reduce(getattr, path.split("."), importlib.import_module(home))
+    return None
 
 
 def code_of(value: Any) -> dict[str, Any] | None:
