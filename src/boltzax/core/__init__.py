@@ -3,10 +3,11 @@
 from . import _functions as _functions
 from ._errors import DeclarationError as DeclarationError
 from ._estimate import Estimate as Estimate
-from ._estimate import check_real as check_real
-from ._estimate import check_unmasked as check_unmasked
-from ._estimate import mean_estimate as mean_estimate
-from ._estimate import normal_quantile as normal_quantile
+from ._estimate import combined as combined
+from ._intervals import normal_quantile as normal_quantile
+from ._intervals import student_factor as student_factor
+from ._intervals import wilson as wilson
+from ._mean import mean_estimate as mean_estimate
 from ._memory import MEMORY as MEMORY
 from ._memory import check_memory as check_memory
 from ._memory import map_within as map_within
@@ -27,6 +28,8 @@ from ._reader import LIBRARIES as LIBRARIES
 from ._reader import Reader as Reader
 from ._reader import in_library as in_library
 from ._reader import name_of as name_of
+from ._series import check_real as check_real
+from ._series import check_unmasked as check_unmasked
 from ._sharding import automatic as automatic
 from ._sharding import automatic_mesh as automatic_mesh
 from ._sharding import to_host as to_host
@@ -38,6 +41,7 @@ from ._tracing import check_on_host as check_on_host
 from ._tracing import eager as eager
 from ._tracing import finite as finite
 from ._tracing import known as known
+from ._tracing import library as library
 from ._tracing import refuted as refuted
 from ._trees import is_weight as is_weight
 from ._trees import matches as matches

@@ -1,36 +1,50 @@
 """A number with its error."""
 
-import warnings
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
-from scipy import special
+from jaxtyping import Array, ArrayLike, Float
 
+from ._delta import propagated
 from ._errors import DeclarationError
-
-with warnings.catch_warnings():  # in a notebook numpyro asks for widgets, for bars never shown here
-    warnings.filterwarnings("ignore", "IProgress not found")
-    from numpyro import diagnostics
+from ._intervals import LEVEL, added, normal_quantile, student_factor, wilson
+from ._numbers import alike, held, is_number, on_host
+from ._samples import check_counts, independent
+from ._series import check_real, series_means
+from ._tracing import library
+from ._words import MOST, html_table, number_words, shown
 
 
 class Estimate(eqx.Module):
     """A Monte Carlo estimate: value, standard error, effective sample size, split r_hat.
 
-    All four have one shape, e.g. `[beta]` for a curve, `[]` for a single number. The standard
+    All have one shape, e.g. `[beta]` for a curve, `[]` for a single number. The standard
     error is that of the mean of an autocorrelated sequence, sd/sqrt(ess), with `ess` from all
     chains and lags (Geyer's initial monotone sequence; Vehtari et al. 2021, Bayesian Analysis
     16:667, eq. 4.5), so it sees slow mixing inside a chain as well as disagreement between chains.
+
+    `bounds` is the 95% interval where it is not the normal one (few replicates, counts); a limit
+    without a value is one with an infinite value and a finite bound.
+
+    Sums, differences and functions of estimates are estimates. Their arguments, and the entries of
+    one estimate, are taken as independent; functions of shared draws are those of `Influence`.
+    Multiples are by exact numbers. A sum has the worst ess and r_hat of its parts.
     """
 
     value: Float[Array, "*shape"]
     standard_error: Float[Array, "*shape"]
     ess: Float[Array, "*shape"]
     r_hat: Float[Array, "*shape"]
+    bounds: tuple[Float[Array, "*shape"], Float[Array, "*shape"]] | None = None
+
+    __array_ufunc__: ClassVar[None] = None
+    """NumPy's arrays leave arithmetic with estimates to them."""
 
     @classmethod
     def of_series(cls, draws: "Array | np.ndarray", *, exact: bool = False) -> "Estimate":
@@ -53,19 +67,93 @@ class Estimate(eqx.Module):
             DeclarationError: For complex numbers.
         """
         check_real(draws)
-        host = np.asarray(draws, dtype=np.float64)
-        *batch, chains, length = host.shape
-        flat = host.reshape(-1, chains, length)
-        rows = np.array([_mean_row(row, exact) for row in flat]).reshape(*batch, 4)
-        kind = jnp.result_type(float)
-        # the mean can have more digits than the process holds
-        lost = np.abs(rows[..., 0].astype(kind).astype(np.float64) - rows[..., 0])
-        rows[..., 1] = np.where(rows[..., 1] > 0, np.hypot(rows[..., 1], lost), rows[..., 1])
-        return cls(*(jnp.asarray(rows[..., i], dtype=kind) for i in range(4)))
+        rows = series_means(draws, exact)
+        return _built(*(rows[..., i].astype(jnp.result_type(float)) for i in range(4)))
+
+    @classmethod
+    def of_samples(cls, values: "Array | np.ndarray") -> "Estimate":
+        """Mean of independent samples, with the error `sd/sqrt(n)`; NaN for one sample.
+
+        Args:
+            values: Numbers with axes `[sample, *shape]`.
+
+        Returns:
+            An estimate of shape `[*shape]` with ess n and r_hat 1.
+
+        Raises:
+            DeclarationError: For complex numbers, and for no sample.
+        """
+        mean, error, count = independent(values, "samples")
+        return _built(mean, error, count)
+
+    @classmethod
+    def of_replicates(cls, values: "Array | np.ndarray") -> "Estimate":
+        """Mean of the results of independent replicates, with the error `sd/sqrt(R)`.
+
+        The spread of few replicates is itself badly known: the 95% interval is that of Student's t
+        with `R - 1` degrees of freedom. One replicate has no error (NaN).
+
+        Args:
+            values: Numbers with axes `[replicate, *shape]`.
+
+        Returns:
+            An estimate of shape `[*shape]` with ess R and r_hat 1.
+
+        Raises:
+            DeclarationError: For complex numbers, and for no replicate.
+        """
+        mean, error, count = independent(values, "replicates")
+        half = student_factor(count) * error
+        return _built(mean, error, count, bounds=(mean - half, mean + half))
+
+    @classmethod
+    def of_hits(cls, hits: ArrayLike, samples: ArrayLike, *, log: bool = False) -> "Estimate":
+        """A probability by counts, `p = hits/samples`, or its logarithm.
+
+        The standard error is `sqrt(p (1 - p) / n)`, or `sqrt((1 - p) / (n p))` of the logarithm;
+        `bounds` are Wilson's (1927), also without a hit, where the logarithm is -inf ± inf with an
+        upper bound, and without a miss.
+
+        Args:
+            hits: How many of the independent samples were hits, `[*shape]`.
+            samples: How many there were.
+            log: Estimate `log p`, in nats.
+
+        Returns:
+            An estimate of shape `[*shape]` with ess = samples and r_hat 1.
+
+        Raises:
+            DeclarationError: For counts that are known not to be counts.
+        """
+        check_counts(hits, samples)
+        xp = library(hits, samples)
+        n = xp.asarray(samples, jnp.result_type(float))
+        p, miss = xp.asarray(hits) / n, (n - xp.asarray(hits)) / n
+        low, high = wilson(hits, n)
+        if not log:
+            return _built(p, xp.sqrt(p * miss / n), n, bounds=(low, high))
+        with np.errstate(divide="ignore"):
+            error = xp.sqrt(miss / (n * p))
+            return _built(xp.log(p), error, n, bounds=(xp.log(low), xp.log(high)))
+
+    @classmethod
+    def exact(cls, value: ArrayLike) -> "Estimate":
+        """A number that is known exactly: standard error 0, ess inf, r_hat 1."""
+        check_real(value)
+        return _built(value, 0.0, np.inf)
+
+    @classmethod
+    def stack(cls, estimates: "Sequence[Estimate]") -> "Estimate":
+        """Estimates of one shape along a new first axis."""
+        several = list(estimates)
+        if any(each.bounds is not None for each in several):
+            several = [dataclasses.replace(each, bounds=each.interval()) for each in several]
+        xp = library(several)
+        return jax.tree.map(lambda *leaves: jnp.asarray(xp.stack(leaves)), *several)
 
     def __getitem__(self, index) -> "Estimate":
         """The estimate of some entries; raises `IndexError` out of bounds (JAX would clamp)."""
-        np.empty(self.shape, bool)[_on_host(index)]
+        np.empty(self.shape, bool)[on_host(index)]
         return jax.tree.map(lambda leaf: leaf[index], self)
 
     def __len__(self) -> int:
@@ -76,168 +164,227 @@ class Estimate(eqx.Module):
     def __iter__(self) -> "Iterator[Estimate]":
         return (self[i] for i in range(len(self)))
 
+    def __float__(self) -> float:
+        if self.shape:
+            raise TypeError(f"an Estimate of shape {self.shape} is not one number")
+        return float(self.value)
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        """Refused: an array would drop the errors."""
+        raise DeclarationError(
+            "estimate",
+            got="an Estimate where an array is expected",
+            expected="numbers without errors",
+            mend="pass estimate.value, or estimate.standard_error",
+        )
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
-    def scaled(self, factor) -> "Estimate":
-        """The estimate of `factor * quantity`."""
-        factor = jnp.asarray(factor)
-        return Estimate(
-            self.value * factor, self.standard_error * jnp.abs(factor), self.ess, self.r_hat
-        )
+    @property
+    def lower(self) -> Float[Array, "*shape"]:
+        """Lower end of the 95% interval."""
+        return self.interval()[0]
 
-    def shifted(self, offset) -> "Estimate":
+    @property
+    def upper(self) -> Float[Array, "*shape"]:
+        """Upper end of the 95% interval."""
+        return self.interval()[1]
+
+    def map(self, fn: Callable) -> "Estimate":
+        """`fn(quantity)` by the delta method: `error² = Σ_j (∂fn/∂x_j)² error_j²`.
+
+        Bounds go through a function of each entry alone, taken as monotone between them; through
+        others they go to first order. A function of entries that share draws (a curve of one run)
+        is that of an `Influence`.
+
+        Args:
+            fn: A differentiable function of an array `[*shape]`, written with `jax.numpy`.
+
+        Returns:
+            An estimate of the shape of what `fn` gives, with the worst ess and r_hat that enter.
+
+        Raises:
+            DeclarationError: For a function that does not give one array of real numbers.
+        """
+        return combined(fn, self)
+
+    def __neg__(self) -> "Estimate":
+        return self.scaled(-1)
+
+    def __add__(self, other: "Estimate | ArrayLike") -> "Estimate":
+        if isinstance(other, Estimate):
+            return _sum(self, other, 1)
+        return self.shifted(other) if is_number(other) else NotImplemented
+
+    __radd__ = __add__
+
+    def __sub__(self, other: "Estimate | ArrayLike") -> "Estimate":
+        if isinstance(other, Estimate):
+            return _sum(self, other, -1)
+        return self.shifted(-held(other)) if is_number(other) else NotImplemented
+
+    def __rsub__(self, other: ArrayLike) -> "Estimate":
+        return (-self).shifted(other) if is_number(other) else NotImplemented
+
+    def __mul__(self, other: ArrayLike) -> "Estimate":
+        return self.scaled(other) if is_number(other) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: ArrayLike) -> "Estimate":
+        if not is_number(other):
+            return NotImplemented
+        with np.errstate(divide="ignore"):
+            return self.scaled(1 / held(other))
+
+    def scaled(self, factor: ArrayLike) -> "Estimate":
+        """The estimate of `factor * quantity`, for a factor known exactly."""
+        xp, (value, error, ess, r_hat), bounds = _host(self, factor)
+        factor = alike(factor, value)
+        if bounds is not None:
+            ends = (factor * bounds[0], factor * bounds[1])
+            bounds = (xp.minimum(*ends), xp.maximum(*ends))
+        return _built(value * factor, error * abs(factor), ess, r_hat, bounds)
+
+    def shifted(self, offset: ArrayLike) -> "Estimate":
         """The estimate of `quantity + offset`, for an offset known exactly."""
-        return Estimate(self.value + offset, self.standard_error, self.ess, self.r_hat)
+        _, (value, error, ess, r_hat), bounds = _host(self, offset)
+        offset = alike(offset, value)
+        bounds = None if bounds is None else (bounds[0] + offset, bounds[1] + offset)
+        return _built(value + offset, error, ess, r_hat, bounds)
 
-    def z_score(self, truth) -> Float[Array, "*shape"]:
-        """(value - truth) / standard_error: of order one if the error bar is honest."""
-        return (self.value - jnp.asarray(truth)) / self.standard_error
+    def widened(self, error: ArrayLike) -> "Estimate":
+        """The same value with one more error, independent of those in it: errors add in squares."""
+        error = held(error)
+        return _sum(self, _built(library(error).zeros_like(error), error, np.inf), 1)
 
-    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """Central normal interval (lower, upper) that covers the truth with probability `level`.
+    def unknown(self, where: ArrayLike) -> "Estimate":
+        """The same values, without an error (NaN) where told: `where` is `[*shape]` or fits it."""
+        xp, (value, *rest), bounds = _host(self, where)
+        # on the host where it can be: a NaN is meant
+        blank = [xp.where(where, np.nan, each) for each in rest]
+        if bounds is not None:
+            bounds = tuple(xp.where(where, np.nan, each) for each in bounds)
+        return _built(value, *blank, bounds)
+
+    def z_score(self, truth: "Estimate | ArrayLike") -> Float[Array, "*shape"]:
+        """(value - truth) / standard_error: of order one if the error bar is honest.
+
+        Args:
+            truth: A number, or an independent estimate: then the error is that of the difference.
+        """
+        apart = self - (truth if isinstance(truth, Estimate) else held(truth))
+        value, error, *_ = _leaves(apart)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return jnp.asarray(value / error)
+
+    def interval(self, level: float = LEVEL) -> tuple[Array, Array]:
+        """Central interval (lower, upper) that covers the truth with probability `level`.
 
         Args:
             level: a probability between 0 and 1, both excluded.
 
+        Returns:
+            The `bounds`, or the normal interval where none are kept.
+
         Raises:
-            DeclarationError: if `level` is not such a number.
+            DeclarationError: if `level` is not such a number, or is not the one of the `bounds`.
         """
-        half = normal_quantile(level) * self.standard_error
-        return self.value - half, self.value + half
+        factor = normal_quantile(level)
+        if self.bounds is None:
+            value, error, *_ = _leaves(self)
+            return jnp.asarray(value - factor * error), jnp.asarray(value + factor * error)
+        if float(level) != LEVEL:
+            raise DeclarationError(
+                "level",
+                got=repr(level),
+                expected=f"{LEVEL}, of which the bounds of this estimate are kept",
+                mend="take level=0.95, or normal errors by estimate.standard_error",
+            )
+        return self.bounds
 
     def __repr__(self) -> str:
         if isinstance(self.value, Tracer) or not isinstance(self.value, jax.Array):
             return f"Estimate(shape={getattr(self.value, 'shape', None)})"
         if self.value.ndim == 0:
-            return (
-                f"{float(self.value):.5g} ± {float(self.standard_error):.2g} "
-                f"(ess {float(self.ess):.0f}, r_hat {float(self.r_hat):.3f})"
-            )
-        rows = [repr(self[i]) for i in range(self.value.shape[0])]
-        return "Estimate[\n  " + ",\n  ".join(rows) + "\n]"
+            bounds = None if self.bounds is None else tuple(map(float, self.bounds))
+            leaves = (self.value, self.standard_error, self.ess, self.r_hat)
+            return number_words(*map(float, leaves), bounds)
+        if self.value.size <= MOST:
+            return "Estimate[\n  " + ",\n  ".join(map(repr, self)) + "\n]"
+        places = shown(self.value.size, False)
+        lines = ["..." if i is None else self._line(i) for i in places]
+        return f"Estimate of shape {self.shape}[\n  " + "\n  ".join(lines) + "\n]"
+
+    def _line(self, place: int) -> str:
+        index = tuple(map(int, np.unravel_index(place, self.shape)))
+        return f"{', '.join(map(str, index))}: {self[index]!r}"
+
+    def __format__(self, spec: str) -> str:
+        if not spec or not eqx.is_array(self.value) or isinstance(self.value, Tracer):
+            return repr(self)
+        pairs = zip(np.ravel(self.value), np.ravel(self.standard_error), strict=True)
+        texts = [f"{value:{spec}} ± {error:{spec}}" for value, error in pairs]
+        return f"[{', '.join(texts)}]" if self.shape else texts[0]
+
+    def _repr_html_(self) -> str:
+        """A table of the entries, in notebooks."""
+        if self.value.ndim == 0 or isinstance(self.value, Tracer):
+            return f"<code>{self!r}</code>"
+        return html_table(self.shape, _leaves(self), self.interval())
 
 
-def check_unmasked(argument: str, values: object) -> None:
-    """Raise `DeclarationError` for a masked array: as an array it loses its mask."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise DeclarationError(
-            argument,
-            got=f"a masked array of shape {values.shape}",
-            expected="numbers that all count",
-            mend="leave out what is masked, values[~values.mask], or give it weight zero in "
-            "bx.Empirical(data, weights=w)",
-        )
-
-
-def check_real(draws: "Array | np.ndarray") -> None:
-    """Raise `DeclarationError` for complex numbers, whose imaginary part NumPy would drop, and for
-    masked ones, whose mask it would."""
-    check_unmasked("draws", draws)
-    if jnp.iscomplexobj(draws) or np.asarray(draws).dtype == object:
-        raise DeclarationError(
-            "draws",
-            got=f"an array of {np.asarray(draws).dtype}",
-            expected="real numbers",
-            mend="average the real and the imaginary part each on its own",
-        )
-
-
-def normal_quantile(level: float) -> float:
-    """`z` with `P(|N(0, 1)| < z) = level`; a `DeclarationError` unless 0 < level < 1."""
-    scalar = isinstance(level, jax.Array) and level.ndim == 0 and not isinstance(level, Tracer)
-    number = isinstance(level, float | np.floating) or (
-        scalar and jnp.issubdtype(jnp.result_type(level), jnp.floating)
-    )
-    if not number or not 0.0 < float(level) < 1.0:
-        raise DeclarationError(
-            "level",
-            got=repr(level),
-            expected="a probability between 0 and 1",
-            mend="pass e.g. level=0.95 for 95%",
-        )
-    return float(special.ndtri(0.5 + float(level) / 2))
-
-
-def _on_host(index):
-    """An index as NumPy takes it; places that are being traced cannot be out of known bounds."""
-    parts = index if isinstance(index, tuple) else (index,)
-    plain = tuple(0 if isinstance(part, Tracer) else part for part in parts)
-    return tuple(np.asarray(part) if isinstance(part, jax.Array) else part for part in plain)
-
-
-def mean_estimate(
-    draws: Array | np.ndarray, *, axes: tuple[int, int] | None = None, exact: bool = False
-) -> Estimate:
-    """Mean over chains and draws, with the error of an autocorrelated mean.
-
-    The numbers of a trace are averaged by `trace.mean(fn)` or `trace.mean_of(numbers)`, which know
-    the axes.
+def combined(fn: Callable, *estimates: Estimate) -> Estimate:
+    """A function of independent estimates by the delta method, as `Estimate.map` of one.
 
     Args:
-        draws: Numbers with axes `[chain, draw]`, or with more axes and `axes` given.
-        axes: Which axes are chain and draw, e.g. `(0, 1)` for vectors `[chain, draw, entry]` and
-            `(-2, -1)` for a curve `[beta, chain, draw]`.
-        exact: Take a constant sequence for a number that is known exactly; see
-            `Estimate.of_series`.
+        fn: A differentiable function of their values, written with `jax.numpy`.
+        *estimates: Independent of each other, each with independent entries.
 
     Returns:
-        An estimate of the shape of the other axes.
+        An estimate of the shape of what `fn` gives.
 
     Raises:
-        DeclarationError: For an array of another number of axes than two without `axes`, or axes
-            that it does not have.
+        DeclarationError: For a function that does not give one array of real numbers.
     """
-    check_real(draws)
-    host = np.asarray(draws)
-    if axes is None:
-        if host.ndim != 2:
-            raise DeclarationError(
-                "draws",
-                got=f"an array of shape {host.shape} without axes",
-                expected="axes [chain, draw], or which axes are chain and draw",
-                mend="use trace.mean(fn) or trace.mean_of(numbers); or pass axes=(0, 1) for "
-                "[chain, draw, entry], axes=(-2, -1) for [beta, chain, draw]",
-            )
-        axes = (0, 1)
-    if not _are_axes(axes, host.ndim):
-        raise DeclarationError(
-            "axes",
-            got=f"{axes!r} for an array of shape {host.shape}",
-            expected="two different axes of the array, chain and draw",
-            mend="pass e.g. axes=(0, 1)",
-        )
-    if 0 in host.shape:
-        raise DeclarationError(
-            "draws",
-            got=f"an array of shape {host.shape}",
-            expected="at least one chain and one draw",
-            mend="look for a slice that leaves nothing",
-        )
-    return Estimate.of_series(np.moveaxis(host, axes, (-2, -1)), exact=exact)
+    bounded = any(each.bounds is not None for each in estimates)
+    return _built(*propagated(fn, [(*_leaves(e), e.interval()) for e in estimates], bounded))
 
 
-def _are_axes(axes: object, count: int) -> bool:
-    if not isinstance(axes, tuple) or len(axes) != 2:
-        return False
-    whole = all(isinstance(axis, int) and -count <= axis < count for axis in axes)
-    return whole and axes[0] % count != axes[1] % count
+def _built(value, error, ess, r_hat=1.0, bounds=None) -> Estimate:
+    """An estimate whose leaves all have the shape and the kind of the value."""
+    xp, kind = library(value, error, ess, r_hat, bounds), jnp.result_type(held(value))
+    kind = kind if jnp.issubdtype(kind, jnp.floating) else jnp.result_type(float)
+
+    def leaf(number):
+        return jnp.asarray(xp.broadcast_to(xp.asarray(number), np.shape(value)), kind)
+
+    ends = None if bounds is None else (leaf(bounds[0]), leaf(bounds[1]))
+    return Estimate(*map(leaf, (value, error, ess, r_hat)), ends)
 
 
-def _mean_row(row: np.ndarray, exact: bool) -> tuple[float, float, float, float]:
-    total = float(row.size)
-    value = float(np.mean(row))
-    if not np.all(np.isfinite(row)):
-        return np.nan, np.nan, 0.0, np.inf
-    spread = float(np.std(row))
-    if spread <= 1e-14 * max(abs(value), 1e-300):
-        return (value, 0.0, total, 1.0) if exact else (value, np.nan, np.nan, np.nan)
-    if row.shape[1] < 2:  # nothing is known of how its draws depend on each other
-        return value, np.nan, np.nan, np.nan
-    ess = float(diagnostics.effective_sample_size(row[..., None])[0])
-    ess = min(max(ess, 1.0), total) if np.isfinite(ess) else 1.0
-    r_hat = (
-        float(diagnostics.split_gelman_rubin(row[..., None])[0]) if row.shape[1] >= 4 else np.nan
-    )
-    return value, float(np.std(row, ddof=1)) / np.sqrt(ess), ess, r_hat
+def _sum(one: Estimate, two: Estimate, sign: int) -> Estimate:
+    """`one + sign * two`, independent of each other."""
+    xp = library(one, two)
+    (a, a_error, a_ess, a_r_hat), (b, b_error, b_ess, b_r_hat) = _leaves(one), _leaves(two)
+    bounds = None
+    with np.errstate(invalid="ignore"):
+        if one.bounds is not None or two.bounds is not None:
+            ends = tuple(tuple(map(xp.asarray, each.interval())) for each in (one, two))
+            bounds = added((a, b), ends, (1, sign))
+        value, error = a + sign * b, xp.hypot(a_error, b_error)
+    return _built(value, error, xp.minimum(a_ess, b_ess), xp.maximum(a_r_hat, b_r_hat), bounds)
+
+
+def _leaves(estimate: Estimate) -> tuple:
+    """Value, error, ess and r_hat: of NumPy, if they are known."""
+    leaves = (estimate.value, estimate.standard_error, estimate.ess, estimate.r_hat)
+    return tuple(map(library(leaves).asarray, leaves))
+
+
+def _host(estimate: Estimate, *others) -> tuple:
+    """The library to compute in, the leaves and the bounds in it."""
+    xp, bounds = library(estimate, *others), estimate.bounds
+    return xp, _leaves(estimate), None if bounds is None else tuple(map(xp.asarray, bounds))

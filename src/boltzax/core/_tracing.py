@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from types import ModuleType
 from typing import ParamSpec, TypeVar
 
 import equinox as eqx
@@ -35,6 +36,11 @@ def at_hand(array: ArrayLike) -> Array | np.ndarray:
     """
     size, held = np.size(array), not isinstance(array, Array) or array.is_fully_addressable
     return np.asarray(array) if size <= SMALL and held else jnp.asarray(array)
+
+
+def library(*trees: PyTree) -> ModuleType:
+    """NumPy for known values, where no operation is a program to compile; else `jax.numpy`."""
+    return np if known(*trees) else jnp
 
 
 def finite(values: Array | np.ndarray) -> Array | np.ndarray:

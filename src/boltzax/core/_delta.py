@@ -1,0 +1,99 @@
+"""The delta method: slopes of a function where its arguments are estimates."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ._errors import DeclarationError
+from ._tracing import known, library
+
+Leaves = tuple
+"""Value, standard error, ess, r_hat and bounds of an estimate, all of one shape."""
+
+BLOCK = 2**22
+"""Slopes that are computed at once."""
+
+
+def slopes(fn: Callable, values: Sequence[Array]) -> tuple[Array, list[Array]]:
+    """`fn(*values)` of shape `[*out]`, and its slopes by each value, `[*out, *shape]`.
+
+    Raises:
+        DeclarationError: For a function that does not give one array of real floating numbers.
+    """
+    out, back = jax.vjp(fn, *map(jnp.asarray, values))
+    if not isinstance(out, jax.Array) or not jnp.issubdtype(out.dtype, jnp.floating):
+        raise DeclarationError(
+            "fn",
+            got=f"a function that gives {getattr(out, 'dtype', type(out).__name__)}",
+            expected="one array of real floating numbers",
+            mend="write it with jax.numpy, as in estimate.map(jnp.log)",
+        )
+    xp = library(out)
+    units = np.eye(out.size, dtype=out.dtype).reshape(-1, *out.shape)
+    step = max(1, BLOCK // max(1, sum(np.size(value) for value in values)))
+    blocks = [jax.vmap(back)(jnp.asarray(units[i : i + step])) for i in range(0, out.size, step)]
+    shapes = [(*out.shape, *np.shape(value)) for value in values]
+    if not blocks:
+        return out, [xp.zeros(shape, out.dtype) for shape in shapes]
+    columns = zip(*blocks, strict=True)
+    whole = [xp.concatenate([xp.asarray(part) for part in parts]) for parts in columns]
+    return out, [each.reshape(shape) for each, shape in zip(whole, shapes, strict=True)]
+
+
+def propagated(fn: Callable, estimates: Sequence[Leaves], bounded: bool) -> Leaves:
+    """`fn` of independent estimates, to first order: value, error, ess, r_hat, bounds or None.
+
+    Errors add in squares of slope times error; ess and r_hat are the worst that enter.
+    """
+    value, by = slopes(fn, [leaves[0] for leaves in estimates])
+    xp, parts = library(by, estimates), list(zip(by, estimates, strict=True))
+    least = [_among(slope, each[2], xp.min, np.inf) for slope, each in parts]
+    most = [_among(slope, each[3], xp.max, -np.inf) for slope, each in parts]
+    with np.errstate(invalid="ignore", over="ignore"):  # a limit has no first order
+        error = xp.sqrt(sum(_weighed(slope, each[1] ** 2) for slope, each in parts))
+        bounds = _moved(fn, value, parts) if bounded else None
+    ess, r_hat = functools.reduce(xp.minimum, least), functools.reduce(xp.maximum, most)
+    return value, error, ess, r_hat, bounds
+
+
+def _moved(fn: Callable, value: Array, parts: list) -> tuple[Array, Array]:
+    """Bounds of `fn`: its values at the bounds of each entry, or their distances to first order."""
+    xp = library(value, parts)
+    if len(parts) == 1 and _elementwise(parts[0][0], np.shape(value)):
+        ends = [xp.asarray(fn(jnp.asarray(bound))) for bound in parts[0][1][-1]]
+        return xp.minimum(*ends), xp.maximum(*ends)
+    below, above = 0.0, 0.0
+    for slope, leaves in parts:
+        low, high = (abs(xp.asarray(end) - leaves[0]) ** 2 for end in leaves[-1])
+        up, down = xp.maximum(slope, 0.0), xp.minimum(slope, 0.0)
+        below = below + _weighed(up, low) + _weighed(down, high)
+        above = above + _weighed(up, high) + _weighed(down, low)
+    return xp.asarray(value) - xp.sqrt(below), xp.asarray(value) + xp.sqrt(above)
+
+
+def _weighed(slope: Array, squares: Array) -> Array:
+    """`Σ slope² square` over the axes of the squares; a slope of 0 sees no infinity."""
+    xp = library(slope, squares)
+    terms = xp.where(slope == 0, 0.0, slope**2 * squares)
+    return xp.sum(terms, axis=tuple(range(slope.ndim - np.ndim(squares), slope.ndim)))
+
+
+def _among(slope: Array, numbers: Array, worst: Callable, neutral: float) -> Array:
+    """The worst of the numbers whose slope is not 0 (of all of them, if every slope is 0)."""
+    xp = library(slope, numbers)
+    axes = tuple(range(slope.ndim - np.ndim(numbers), slope.ndim))
+    used = slope != 0
+    used = used | ~xp.any(used, axis=axes, keepdims=True)
+    return worst(xp.where(used, numbers, neutral), axis=axes)
+
+
+def _elementwise(slope: Array, shape: tuple[int, ...]) -> bool:
+    """Whether a function is known to take each entry on its own."""
+    if slope.shape != 2 * shape or not known(slope):
+        return False
+    size = int(np.prod(shape))
+    return not np.any(np.asarray(slope).reshape(size, size)[~np.eye(size, dtype=bool)])

@@ -1,0 +1,44 @@
+"""Independent samples and counts."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from ._errors import DeclarationError
+from ._series import check_real
+from ._tracing import known, library
+
+
+def independent(values, what: str) -> tuple:
+    """Mean, error of the mean and number of independent samples along the first axis."""
+    check_real(values, "values")
+    xp = library(values)
+    values = xp.asarray(values)
+    if not values.ndim or not values.shape[0]:
+        raise DeclarationError(
+            "values",
+            got=f"an array of shape {values.shape}",
+            expected=f"at least one of the {what}, along the first axis",
+            mend="pass an array [n, *shape]",
+        )
+    kind = values.dtype if jnp.issubdtype(values.dtype, jnp.floating) else jnp.result_type(float)
+    values, count = values.astype(kind), values.shape[0]
+    mean = xp.mean(values, axis=0)
+    if count < 2:
+        return mean, np.nan, count
+    return mean, xp.std(values, axis=0, ddof=1) / count**0.5, count
+
+
+def check_counts(hits, samples) -> None:
+    """Raise `DeclarationError` for hits that are no counts up to the number of samples."""
+    for name, value in (("hits", hits), ("samples", samples)):
+        check_real(value, name)
+    if not known(hits, samples):
+        return
+    h, n = np.asarray(hits), np.asarray(samples)
+    if np.any(n < 1) or np.any(h < 0) or np.any(h > n) or np.any(h != np.round(h)):
+        raise DeclarationError(
+            "hits",
+            got=f"{repr(hits)[:60]} of {repr(samples)[:40]}",
+            expected="counts between 0 and the number of samples, at least 1",
+            mend="count with jnp.sum(hit, axis=0)",
+        )

@@ -1,0 +1,44 @@
+"""Estimates in words: one line for a number, a few for many."""
+
+import numpy as np
+
+EDGE = 3
+"""Entries shown at either end of an axis that is cut."""
+MOST = 20
+"""Entries up to which all are shown."""
+
+
+def number_words(value: float, error: float, ess: float, r_hat: float, bounds: tuple | None) -> str:
+    """`value ± error (ess, r_hat)`; of a limit, the bound that is known."""
+    if np.isinf(ess) and error == 0:
+        return f"{value:.5g} (exact)"
+    if bounds is not None and not np.isfinite(error) and not np.all(np.isnan(bounds)):
+        low, high = map(float, bounds)
+        known = f"{low:.5g} to {high:.5g}" if np.isfinite(low) else f"at most {high:.5g}"
+        known = known if np.isfinite(high) else f"at least {low:.5g}"
+        return f"{value:.5g} (95%: {known}; ess {ess:.0f})"
+    return f"{value:.5g} ± {error:.2g} (ess {ess:.0f}, r_hat {r_hat:.3f})"
+
+
+def shown(count: int, whole: bool) -> list[int | None]:
+    """Which rows are shown; None stands for those left out."""
+    if whole or count <= 2 * EDGE + 1:
+        return list(range(count))
+    return [*range(EDGE), None, *range(count - EDGE, count)]
+
+
+def html_table(shape: tuple[int, ...], leaves: tuple, bounds: tuple) -> str:
+    """A table of an estimate for notebooks: place, value ± error, interval, ess, r_hat."""
+    columns = [np.ravel(each) for each in (*leaves, *bounds)]
+    size = columns[0].size
+    lines = [("", "value", "95%", "ess", "r_hat")]
+    for i in shown(size, size <= MOST):
+        if i is None:
+            lines.append(("…",) * 5)
+            continue
+        value, error, ess, r_hat, low, high = (float(column[i]) for column in columns)
+        place = ", ".join(str(int(k)) for k in np.unravel_index(i, shape))
+        numbers = (f"{value:.5g} ± {error:.2g}", f"{low:.5g} to {high:.5g}")
+        lines.append((place, *numbers, f"{ess:.0f}", f"{r_hat:.3f}"))
+    rows = "".join(f"<tr>{''.join(f'<td>{x}</td>' for x in line)}</tr>" for line in lines)
+    return f"<table><caption>Estimate of shape {shape}</caption>{rows}</table>"

@@ -1,0 +1,203 @@
+"""Estimates compose: constructors, arithmetic, the delta method, bounds, words."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import boltzax as bx
+from boltzax.core import combined
+
+E = bx.Estimate
+RNG = np.random.default_rng(0)
+THREE = E.of_series(RNG.normal(size=(3, 4, 100)) + np.arange(3)[:, None, None])
+HITS = E.of_hits(np.array([0, 5, 10]), 10, log=True)
+
+
+def repeated(make, truth, count=2000):
+    """z-scores and coverage of the 95% interval over repetitions, by the vectorised estimate."""
+    found = make(np.random.default_rng(1))
+    z = np.asarray(found.z_score(truth))
+    low, high = found.interval()
+    return z, float(np.mean((np.asarray(low) <= truth) & (truth <= np.asarray(high))))
+
+
+def test_samples_have_the_error_of_independent_ones():
+    z, covered = repeated(lambda r: E.of_samples(r.exponential(size=(400, 2000))), 1.0)
+    assert abs(np.std(z) - 1) < 0.1
+    assert 0.92 < covered < 0.97
+
+
+def test_few_replicates_cover_by_students_interval():
+    make = [
+        lambda r: E.of_replicates(r.normal(size=(4, 4000))),
+        lambda r: E.of_samples(r.normal(size=(4, 4000))),
+    ]
+    covered = [repeated(each, 0.0)[1] for each in make]
+    assert 0.94 < covered[0] < 0.96
+    assert covered[1] < 0.9  # the normal interval of four samples is too short
+
+
+@given(st.integers(1, 60), st.integers(0, 60))
+def test_wilsons_interval_solves_the_quadratic(n, hits):
+    """Its ends are the p with `(p̂ - p)² = z² p (1 - p)/n`."""
+    hits = min(hits, n)
+    found = E.of_hits(hits, n)
+    for end in map(float, found.interval()):
+        apart = (hits / n - end) ** 2 - stats.norm.ppf(0.975) ** 2 * end * (1 - end) / n
+        assert abs(apart) < 1e-12
+    logs = E.of_hits(hits, n, log=True)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(logs.interval(), np.log(found.interval()), rtol=1e-10)
+        np.testing.assert_allclose(logs.value, np.log(found.value))
+    if hits > 0:
+        mapped = found.map(jnp.log)
+        np.testing.assert_allclose(mapped.standard_error, logs.standard_error, rtol=1e-9)
+
+
+def test_no_hit_is_an_upper_bound():
+    assert float(HITS[0].value) == -np.inf
+    assert float(HITS[0].upper) == pytest.approx(np.log(1.959964**2 / (10 + 1.959964**2)))
+    assert "at most -1.28" in repr(HITS[0])
+    whole = HITS[0] + HITS[1]
+    assert (float(whole.value), float(whole.lower)) == (-np.inf, -np.inf)
+    assert float(whole.upper) == pytest.approx(float(HITS[0].upper + HITS[1].upper))
+    assert float(HITS.map(jnp.exp)[0].upper) == pytest.approx(np.exp(float(HITS[0].upper)))
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0.01, 2), st.floats(0.01, 2), st.floats(-4, 4))
+def test_independent_errors_add_in_squares(a, b, s, t, factor):
+    one, two = E.exact(a).widened(s), E.exact(b).widened(t)
+    for found, value, error in (
+        (one + two, a + b, np.hypot(s, t)),
+        (one - two, a - b, np.hypot(s, t)),
+        (-one, -a, s),
+        (factor * one, factor * a, abs(factor) * s),
+        (one / 4, a / 4, s / 4),
+        (factor - one, factor - a, s),
+        (one.map(jnp.exp), np.exp(a), np.exp(a) * s),
+        (combined(jnp.multiply, one, two), a * b, np.hypot(b * s, a * t)),
+    ):
+        np.testing.assert_allclose(found.value, value, atol=1e-12)
+        np.testing.assert_allclose(found.standard_error, error, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(one.z_score(two), (a - b) / np.hypot(s, t), rtol=1e-9)
+
+
+def test_a_sum_has_the_worst_ess_and_r_hat():
+    whole = THREE + THREE[::-1]
+    np.testing.assert_array_equal(whole.ess, jnp.minimum(THREE.ess, THREE.ess[::-1]))
+    np.testing.assert_array_equal(whole.r_hat, jnp.maximum(THREE.r_hat, THREE.r_hat[::-1]))
+    np.testing.assert_array_equal((THREE + E.exact(1.0)).ess, THREE.ess)
+    unknown = THREE.unknown(np.array([True, False, False]))
+    assert np.isnan((unknown + THREE).r_hat[0])
+    mixed = THREE.map(lambda x: x[:2] * x[1])
+    np.testing.assert_array_equal(mixed.ess, [min(THREE.ess[0], THREE.ess[1]), THREE.ess[1]])
+
+
+def test_a_function_of_several_entries_sees_all_their_errors():
+    mean = THREE.map(jnp.mean)
+    expected = np.sqrt(np.sum(np.asarray(THREE.standard_error) ** 2)) / 3
+    np.testing.assert_allclose(mean.standard_error, expected)
+    matrix = jnp.asarray(RNG.normal(size=(2, 3)))
+    turned = THREE.map(lambda x: matrix @ x)
+    squares = np.asarray(matrix) ** 2 @ np.asarray(THREE.standard_error) ** 2
+    np.testing.assert_allclose(turned.standard_error, np.sqrt(squares))
+    assert THREE.map(lambda x: x[:, None] - x).shape == (3, 3)
+
+
+def test_bounds_of_a_difference_are_those_of_the_other_side():
+    """By intervals with sides 1 and 3: Zou & Donner 2008, eq. 2."""
+    skew = E(*map(jnp.asarray, (0.0, 1.0, 9.0, 1.0)), bounds=(jnp.asarray(-1.0), jnp.asarray(3.0)))
+    np.testing.assert_allclose((skew - skew).interval(), (-np.sqrt(10), np.sqrt(10)))
+    np.testing.assert_allclose((skew + skew).interval(), (-np.sqrt(2), 3 * np.sqrt(2)))
+    np.testing.assert_allclose((-2 * skew).interval(), (-6, 2))
+    np.testing.assert_allclose((skew + 1).interval(), (0, 4))
+    np.testing.assert_allclose(
+        combined(jnp.subtract, skew, skew).interval(), (-np.sqrt(10), np.sqrt(10))
+    )
+    with pytest.raises(bx.DeclarationError, match=r"0\.95"):
+        skew.interval(0.9)
+
+
+def test_stacked_estimates_keep_their_bounds():
+    both = E.stack([THREE, HITS])
+    np.testing.assert_allclose(both[0].interval(), THREE.interval())
+    np.testing.assert_allclose(both[1].interval(), HITS.interval())
+    assert E.stack([THREE, THREE]).bounds is None
+
+
+def test_numbers_of_numpy_and_jax_stand_on_either_side():
+    for number in (2, 2.0, np.float64(2), np.float32(2), jnp.asarray(2.0), np.full(3, 2)):
+        for found in (number * THREE, THREE * number):
+            np.testing.assert_allclose(found.value, 2 * THREE.value)
+        np.testing.assert_allclose((number - THREE).value, 2 - THREE.value)
+    assert (np.arange(2.0)[:, None] * THREE).shape == (2, 3)
+
+
+def test_an_array_of_an_estimate_is_refused():
+    for make in (np.asarray, np.array, jnp.asarray, np.mean):
+        with pytest.raises(bx.DeclarationError, match=r"estimate\.value"):
+            make(THREE)
+    for wrong in (lambda: THREE * THREE, lambda: "a" + THREE, lambda: np.exp(THREE)):
+        with pytest.raises(TypeError):
+            wrong()
+    assert float(THREE[1]) == float(THREE.value[1])
+    with pytest.raises(TypeError):
+        float(THREE)
+
+
+def test_wrong_declarations():
+    for wrong in (
+        lambda: E.of_hits(3, 2),
+        lambda: E.of_hits(0, 0),
+        lambda: E.of_hits(0.5, 2),
+        lambda: E.of_hits("a", 2),
+        lambda: E.of_samples(np.ones((0, 2))),
+        lambda: E.of_samples(1.0),
+        lambda: E.of_replicates(1j * np.ones(3)),
+        lambda: THREE.map(lambda x: (x, x)),
+        lambda: THREE.map(lambda x: x > 0),
+        lambda: THREE * np.ma.masked_array(np.ones(3)),
+    ):
+        with pytest.raises(bx.DeclarationError):
+            wrong()
+
+
+def test_arithmetic_under_jit_is_that_of_the_host():
+    def both(a, b, hits, number):
+        logs = E.of_hits(hits, 10, log=True)
+        return (number * a - b).map(jnp.exp) + 1, logs - a, E.of_samples(a.value)
+
+    given = (THREE, THREE[::-1], jnp.array([2, 5, 10]), 2.0)
+    for one, two in zip(both(*given), jax.jit(both)(*given), strict=True):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12), one, two)
+
+
+def test_one_sample_has_no_error():
+    for found in (E.of_samples(np.ones((1, 2))), E.of_replicates(np.ones((1, 2)))):
+        np.testing.assert_array_equal(found.value, 1.0)
+        assert np.all(np.isnan(found.standard_error))
+
+
+def test_the_kind_is_that_of_the_value():
+    single = E.of_samples(np.ones((3, 2), np.float32) * np.arange(3, dtype=np.float32)[:, None])
+    for found in (single, single + single, 2 * single, single.map(jnp.exp), single + 1):
+        assert found.value.dtype == found.ess.dtype == jnp.float32
+    with jax.enable_x64(False):
+        assert E.of_series(np.ones((4, 5)) * np.arange(5)).map(jnp.exp).value.dtype == jnp.float32
+
+
+def test_words_are_short():
+    many = E.of_samples(RNG.normal(size=(5, 40, 40)))
+    assert len(repr(many).splitlines()) < 10
+    assert "39, 39: " in repr(many)
+    assert len(repr(THREE).splitlines()) == 5
+    assert f"{THREE[0]:.2f}" == f"{float(THREE[0]):.2f} ± {float(THREE[0].standard_error):.2f}"
+    assert f"{THREE[0]}" == repr(THREE[0])
+    assert repr(E.exact(2.5)) == "2.5 (exact)"
+    table = many._repr_html_()
+    assert table.count("<tr>") == 8
+    assert repr(THREE[0]) in THREE[0]._repr_html_()
