@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -116,6 +117,7 @@ def dotted(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+@functools.cache
 def read_package(root: Path) -> Source:
     texts, packages = {}, set()
     for path in sorted(root.rglob("*.py")):
