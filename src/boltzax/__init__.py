@@ -20,6 +20,7 @@ from .compile import Gibbs as Gibbs
 from .compile import compile as compile
 from .core import DeclarationError as DeclarationError
 from .core import Estimate as Estimate
+from .core import Influence as Influence
 from .core import RunError as RunError
 from .core import Status as Status
 from .core import exported as _exported

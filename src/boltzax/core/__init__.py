@@ -4,6 +4,7 @@ from . import _functions as _functions
 from ._errors import DeclarationError as DeclarationError
 from ._estimate import Estimate as Estimate
 from ._estimate import combined as combined
+from ._influence import Influence as Influence
 from ._intervals import normal_quantile as normal_quantile
 from ._intervals import student_factor as student_factor
 from ._intervals import wilson as wilson

@@ -25,13 +25,7 @@ def slopes(fn: Callable, values: Sequence[Array]) -> tuple[Array, list[Array]]:
         DeclarationError: For a function that does not give one array of real floating numbers.
     """
     out, back = jax.vjp(fn, *map(jnp.asarray, values))
-    if not isinstance(out, jax.Array) or not jnp.issubdtype(out.dtype, jnp.floating):
-        raise DeclarationError(
-            "fn",
-            got=f"a function that gives {getattr(out, 'dtype', type(out).__name__)}",
-            expected="one array of real floating numbers",
-            mend="write it with jax.numpy, as in estimate.map(jnp.log)",
-        )
+    check_array(out)
     xp = library(out)
     units = np.eye(out.size, dtype=out.dtype).reshape(-1, *out.shape)
     step = max(1, BLOCK // max(1, sum(np.size(value) for value in values)))
@@ -42,6 +36,17 @@ def slopes(fn: Callable, values: Sequence[Array]) -> tuple[Array, list[Array]]:
     columns = zip(*blocks, strict=True)
     whole = [xp.concatenate([xp.asarray(part) for part in parts]) for parts in columns]
     return out, [each.reshape(shape) for each, shape in zip(whole, shapes, strict=True)]
+
+
+def check_array(out: object) -> None:
+    """Raise `DeclarationError` for what is not one array of real floating numbers."""
+    if not isinstance(out, jax.Array) or not jnp.issubdtype(out.dtype, jnp.floating):
+        raise DeclarationError(
+            "fn",
+            got=f"a function that gives {getattr(out, 'dtype', type(out).__name__)}",
+            expected="one array of real floating numbers",
+            mend="write it with jax.numpy, as in estimate.map(jnp.log)",
+        )
 
 
 def propagated(fn: Callable, estimates: Sequence[Leaves], bounded: bool) -> Leaves:

@@ -17,7 +17,7 @@ from ._intervals import LEVEL, added, normal_quantile, student_factor, wilson
 from ._numbers import alike, held, is_number, on_host
 from ._samples import check_counts, independent
 from ._series import check_real, series_means
-from ._tracing import library
+from ._tracing import known, library
 from ._words import MOST, html_table, number_words, shown
 
 
@@ -68,7 +68,7 @@ class Estimate(eqx.Module):
         """
         check_real(draws)
         rows = series_means(draws, exact)
-        return _built(*(rows[..., i].astype(jnp.result_type(float)) for i in range(4)))
+        return built(*(rows[..., i].astype(jnp.result_type(float)) for i in range(4)))
 
     @classmethod
     def of_samples(cls, values: "Array | np.ndarray") -> "Estimate":
@@ -84,7 +84,7 @@ class Estimate(eqx.Module):
             DeclarationError: For complex numbers, and for no sample.
         """
         mean, error, count = independent(values, "samples")
-        return _built(mean, error, count)
+        return built(mean, error, count)
 
     @classmethod
     def of_replicates(cls, values: "Array | np.ndarray") -> "Estimate":
@@ -104,7 +104,7 @@ class Estimate(eqx.Module):
         """
         mean, error, count = independent(values, "replicates")
         half = student_factor(count) * error
-        return _built(mean, error, count, bounds=(mean - half, mean + half))
+        return built(mean, error, count, bounds=(mean - half, mean + half))
 
     @classmethod
     def of_hits(cls, hits: ArrayLike, samples: ArrayLike, *, log: bool = False) -> "Estimate":
@@ -131,16 +131,16 @@ class Estimate(eqx.Module):
         p, miss = xp.asarray(hits) / n, (n - xp.asarray(hits)) / n
         low, high = wilson(hits, n)
         if not log:
-            return _built(p, xp.sqrt(p * miss / n), n, bounds=(low, high))
+            return built(p, xp.sqrt(p * miss / n), n, bounds=(low, high))
         with np.errstate(divide="ignore"):
             error = xp.sqrt(miss / (n * p))
-            return _built(xp.log(p), error, n, bounds=(xp.log(low), xp.log(high)))
+            return built(xp.log(p), error, n, bounds=(xp.log(low), xp.log(high)))
 
     @classmethod
     def exact(cls, value: ArrayLike) -> "Estimate":
         """A number that is known exactly: standard error 0, ess inf, r_hat 1."""
         check_real(value)
-        return _built(value, 0.0, np.inf)
+        return built(value, 0.0, np.inf)
 
     @classmethod
     def stack(cls, estimates: "Sequence[Estimate]") -> "Estimate":
@@ -153,7 +153,10 @@ class Estimate(eqx.Module):
 
     def __getitem__(self, index) -> "Estimate":
         """The estimate of some entries; raises `IndexError` out of bounds (JAX would clamp)."""
-        np.empty(self.shape, bool)[on_host(index)]
+        there = on_host(index)
+        np.empty(self.shape, bool)[there]
+        if known(self, index):  # no program to compile for each index
+            return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[there]), self)
         return jax.tree.map(lambda leaf: leaf[index], self)
 
     def __len__(self) -> int:
@@ -246,19 +249,19 @@ class Estimate(eqx.Module):
         if bounds is not None:
             ends = (factor * bounds[0], factor * bounds[1])
             bounds = (xp.minimum(*ends), xp.maximum(*ends))
-        return _built(value * factor, error * abs(factor), ess, r_hat, bounds)
+        return built(value * factor, error * abs(factor), ess, r_hat, bounds)
 
     def shifted(self, offset: ArrayLike) -> "Estimate":
         """The estimate of `quantity + offset`, for an offset known exactly."""
         _, (value, error, ess, r_hat), bounds = _host(self, offset)
         offset = alike(offset, value)
         bounds = None if bounds is None else (bounds[0] + offset, bounds[1] + offset)
-        return _built(value + offset, error, ess, r_hat, bounds)
+        return built(value + offset, error, ess, r_hat, bounds)
 
     def widened(self, error: ArrayLike) -> "Estimate":
         """The same value with one more error, independent of those in it: errors add in squares."""
         error = held(error)
-        return _sum(self, _built(library(error).zeros_like(error), error, np.inf), 1)
+        return _sum(self, built(library(error).zeros_like(error), error, np.inf), 1)
 
     def unknown(self, where: ArrayLike) -> "Estimate":
         """The same values, without an error (NaN) where told: `where` is `[*shape]` or fits it."""
@@ -267,7 +270,7 @@ class Estimate(eqx.Module):
         blank = [xp.where(where, np.nan, each) for each in rest]
         if bounds is not None:
             bounds = tuple(xp.where(where, np.nan, each) for each in bounds)
-        return _built(value, *blank, bounds)
+        return built(value, *blank, bounds)
 
     def z_score(self, truth: "Estimate | ArrayLike") -> Float[Array, "*shape"]:
         """(value - truth) / standard_error: of order one if the error bar is honest.
@@ -350,10 +353,10 @@ def combined(fn: Callable, *estimates: Estimate) -> Estimate:
         DeclarationError: For a function that does not give one array of real numbers.
     """
     bounded = any(each.bounds is not None for each in estimates)
-    return _built(*propagated(fn, [(*_leaves(e), e.interval()) for e in estimates], bounded))
+    return built(*propagated(fn, [(*_leaves(e), e.interval()) for e in estimates], bounded))
 
 
-def _built(value, error, ess, r_hat=1.0, bounds=None) -> Estimate:
+def built(value, error, ess, r_hat=1.0, bounds=None) -> Estimate:
     """An estimate whose leaves all have the shape and the kind of the value."""
     xp, kind = library(value, error, ess, r_hat, bounds), jnp.result_type(held(value))
     kind = kind if jnp.issubdtype(kind, jnp.floating) else jnp.result_type(float)
@@ -375,7 +378,7 @@ def _sum(one: Estimate, two: Estimate, sign: int) -> Estimate:
             ends = tuple(tuple(map(xp.asarray, each.interval())) for each in (one, two))
             bounds = added((a, b), ends, (1, sign))
         value, error = a + sign * b, xp.hypot(a_error, b_error)
-    return _built(value, error, xp.minimum(a_ess, b_ess), xp.maximum(a_r_hat, b_r_hat), bounds)
+    return built(value, error, xp.minimum(a_ess, b_ess), xp.maximum(a_r_hat, b_r_hat), bounds)
 
 
 def _leaves(estimate: Estimate) -> tuple:

@@ -13,19 +13,24 @@ def independent(values, what: str) -> tuple:
     check_real(values, "values")
     xp = library(values)
     values = xp.asarray(values)
-    if not values.ndim or not values.shape[0]:
-        raise DeclarationError(
-            "values",
-            got=f"an array of shape {values.shape}",
-            expected=f"at least one of the {what}, along the first axis",
-            mend="pass an array [n, *shape]",
-        )
+    check_some("values", values.shape[:1], 1, f"{what}, along the first axis")
     kind = values.dtype if jnp.issubdtype(values.dtype, jnp.floating) else jnp.result_type(float)
     values, count = values.astype(kind), values.shape[0]
     mean = xp.mean(values, axis=0)
     if count < 2:
         return mean, np.nan, count
     return mean, xp.std(values, axis=0, ddof=1) / count**0.5, count
+
+
+def check_some(argument: str, shape: tuple[int, ...], axes: int, what: str) -> None:
+    """Raise `DeclarationError` for an array without some axes, or with nothing along them."""
+    if len(shape) < axes or 0 in shape:
+        raise DeclarationError(
+            argument,
+            got=f"an array with axes {shape} there",
+            expected=f"at least one of the {what}",
+            mend="look for a slice that leaves nothing, or for a missing axis",
+        )
 
 
 def check_counts(hits, samples) -> None:

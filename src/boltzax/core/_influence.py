@@ -1,0 +1,225 @@
+"""Estimates that keep what each draw adds to them, so that functions of shared draws are exact."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ._delta import check_array
+from ._errors import DeclarationError
+from ._estimate import Estimate, built
+from ._numbers import held, is_number
+from ._samples import check_some
+from ._series import check_real
+from ._tracing import library
+
+Rows = dict[str, Float[Array, "*shape chain draw"]]
+
+
+class Influence(eqx.Module):
+    """A function of means over draws, with what each draw moves it by.
+
+    `value + rows[source][..., chain, draw]` is a series whose mean is the value and whose spread
+    is its error (the influence function; the infinitesimal jackknife: Efron 1982, The Jackknife,
+    the Bootstrap and Other Resampling Plans, ch. 6). Sums, products, ratios and `map` act on values
+    and, by their slopes, on rows, so that numbers from the same draws are correlated as they are::
+
+        u, v = Influence.of(exp(-x)), Influence.of(exp(-x) * energy)
+        (v / u).estimate()              # a ratio of two means of one run
+        (u / v - u).estimate()          # and its difference from one of them
+
+    Results of other draws have another `source`; sources are independent.
+
+    Args:
+        value: The function of the means, `[*shape]`.
+        rows: What each draw adds, `[*shape, chain, draw]` by source, with mean zero. Independent
+            samples lie along the chain axis, one draw each.
+    """
+
+    value: Float[Array, "*shape"]
+    rows: Rows
+
+    @classmethod
+    def of(cls, draws: "Array | np.ndarray", *, source: str = "draws") -> "Influence":
+        """The mean over chains and draws of numbers `[*shape, chain, draw]`.
+
+        Args:
+            draws: Numbers with axes `[*shape, chain, draw]`.
+            source: The name of the draws; equal names mean the same draws.
+
+        Raises:
+            DeclarationError: For complex numbers, fewer than two axes, and no draws.
+        """
+        check_real(draws)
+        xp = library(draws)
+        series = xp.asarray(draws, jnp.result_type(float) if xp is jnp else np.float64)
+        check_some("draws", series.shape[-2:], 2, "chains and draws, along the last two axes")
+        value = xp.mean(series, axis=(-2, -1))
+        return cls(value, {source: series - value[..., None, None]})
+
+    @classmethod
+    def of_samples(cls, values: "Array | np.ndarray", *, source: str = "draws") -> "Influence":
+        """The mean over independent samples of numbers `[sample, *shape]`; see `of`."""
+        check_real(values, "values")
+        moved = library(values).asarray(values)
+        check_some("values", moved.shape[:1], 1, "samples, along the first axis")
+        return cls.of(library(values).moveaxis(moved, 0, -1)[..., None], source=source)
+
+    @classmethod
+    def stack(cls, several: "Sequence[Influence]") -> "Influence":
+        """Influences of one shape along a new first axis."""
+        xp = library(several)
+        sources = _sources(several)
+        rows = {
+            name: xp.stack([_rows(each, name, sources) for each in several]) for name in sources
+        }
+        return cls(xp.stack([xp.asarray(each.value) for each in several]), rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("an Influence of one number has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> "Iterator[Influence]":
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index) -> "Influence":
+        """The influence of some entries, by a known index."""
+        places = np.arange(self.value.size).reshape(self.shape)[index]
+        rows = {n: r.reshape(-1, *r.shape[-2:])[places] for n, r in self.rows.items()}
+        return Influence(self.value.reshape(-1)[places], rows)
+
+    def estimate(self, *, exact: bool = False) -> Estimate:
+        """The value with the error of an autocorrelated mean; sources add in squares.
+
+        Runs on the host, as `Estimate.of_series`; `exact` as there.
+        """
+        parts = [_error(np.asarray(self.value), np.asarray(r), exact) for r in self.rows.values()]
+        if not parts:
+            return Estimate.exact(self.value)
+        errors, ess, r_hat = (np.stack(column) for column in zip(*parts, strict=True))
+        error = np.sqrt(np.sum(errors**2, axis=0))
+        return built(self.value, error, np.min(ess, axis=0), np.max(r_hat, axis=0))
+
+    def map(self, fn: Callable, *others: "Influence") -> "Influence":
+        """`fn` of this value and of others, to first order: rows go through its derivative.
+
+        Args:
+            fn: A differentiable function of arrays, written with `jax.numpy`.
+            *others: What else `fn` takes; of the same or of other draws.
+
+        Raises:
+            DeclarationError: For a function that does not give one array of real numbers, and for
+                rows of one source of different numbers of draws.
+        """
+        given = (self, *others)
+        value, push = jax.linearize(fn, *(jnp.asarray(each.value) for each in given))
+        check_array(value)
+        sources = _sources(given)
+        xp, rows = library(value), {}
+        for name, draws in sources.items():
+            moves = [jnp.asarray(_rows(each, name, sources), each.value.dtype) for each in given]
+            flat = [move.reshape(*move.shape[:-2], -1) for move in moves]
+            pushed = jax.vmap(push, in_axes=-1, out_axes=-1)(*flat)
+            rows[name] = xp.asarray(pushed).reshape(*value.shape, *draws)
+        return Influence(xp.asarray(value), rows)
+
+    def __neg__(self) -> "Influence":
+        return _linear(-self.value, (self, -1.0))
+
+    def __add__(self, other: "Influence | ArrayLike") -> "Influence":
+        if isinstance(other, Influence):
+            return _linear(self.value + other.value, (self, 1.0), (other, 1.0))
+        return (
+            _linear(self.value + held(other), (self, 1.0)) if is_number(other) else NotImplemented
+        )
+
+    __radd__ = __add__
+
+    def __sub__(self, other: "Influence | ArrayLike") -> "Influence":
+        if isinstance(other, Influence):
+            return _linear(self.value - other.value, (self, 1.0), (other, -1.0))
+        return (
+            _linear(self.value - held(other), (self, 1.0)) if is_number(other) else NotImplemented
+        )
+
+    def __rsub__(self, other: ArrayLike) -> "Influence":
+        return (
+            _linear(held(other) - self.value, (self, -1.0)) if is_number(other) else NotImplemented
+        )
+
+    def __mul__(self, other: "Influence | ArrayLike") -> "Influence":
+        if isinstance(other, Influence):
+            return _linear(self.value * other.value, (self, other.value), (other, self.value))
+        if not is_number(other):
+            return NotImplemented
+        return _linear(self.value * held(other), (self, held(other)))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: "Influence | ArrayLike") -> "Influence":
+        if not isinstance(other, Influence):
+            return self * (1 / held(other)) if is_number(other) else NotImplemented
+        ratio = self.value / other.value
+        return _linear(ratio, (self, 1 / other.value), (other, -ratio / other.value))
+
+    __array_ufunc__ = None
+
+    def __repr__(self) -> str:
+        counts = [f"{n!r} {r.shape[-2:]}" for n, r in self.rows.items()]
+        return f"Influence(shape={self.shape}, draws {', '.join(counts)})"
+
+
+def _error(value: np.ndarray, rows: np.ndarray, exact: bool) -> tuple:
+    """Error, ess and r_hat of one source."""
+    if rows.shape[-1] > 1:
+        found = Estimate.of_series(value[..., None, None] + rows, exact=exact)
+    else:
+        found = Estimate.of_samples(np.moveaxis(rows[..., 0], -1, 0))
+    return tuple(map(np.asarray, (found.standard_error, found.ess, found.r_hat)))
+
+
+def _linear(value: Array, *terms: "tuple[Influence, ArrayLike]") -> Influence:
+    """A value whose rows are the sum of those of influences times slopes."""
+    given, slopes = zip(*terms, strict=True)
+    sources = _sources(given)
+    rows = {}
+    for name, draws in sources.items():
+        parts = [
+            held(slope)[..., None, None] * each.rows[name]
+            for each, slope in zip(given, slopes, strict=True)
+            if name in each.rows
+        ]
+        total = sum(parts[1:], parts[0])
+        rows[name] = library(total).broadcast_to(total, (*np.shape(value), *draws))
+    return Influence(value, rows)
+
+
+def _sources(several: "Sequence[Influence]") -> dict[str, tuple[int, int]]:
+    """Chains and draws by source."""
+    found: dict[str, tuple[int, int]] = {}
+    for each in several:
+        for name, rows in each.rows.items():
+            shape = found.setdefault(name, rows.shape[-2:])
+            if shape != rows.shape[-2:]:
+                raise DeclarationError(
+                    "source",
+                    got=f"{name!r} with (chains, draws) {shape} and {rows.shape[-2:]}",
+                    expected="the same draws wherever the name of the source is the same",
+                    mend='name them apart, e.g. Influence.of(draws, source="second run")',
+                )
+    return found
+
+
+def _rows(influence: Influence, name: str, sources: dict[str, tuple[int, int]]) -> Array:
+    if name in influence.rows:
+        return influence.rows[name]
+    shape = (*influence.shape, *sources[name])
+    return library(influence).zeros(shape, influence.value.dtype)
