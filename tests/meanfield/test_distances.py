@@ -161,7 +161,7 @@ def test_new_clouds_do_not_retrace():
 
 def test_wrong_arguments():
     x, y = clouds(0, 30, 40, 3)
-    with pytest.raises(TypeError):
+    with pytest.raises(DeclarationError, match="`y`"):
         energy_distance(x, y[:, :2], key=KEY)
     with pytest.raises(DeclarationError, match="dimension"):
         energy_distance(x[:, :0], y[:, :0], key=KEY)

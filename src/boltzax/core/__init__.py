@@ -1,6 +1,26 @@
 """Values shared by every layer: estimates, statuses, errors, pytree tools. No domain words."""
 
 from . import _functions as _functions
+from ._arguments import Arrays as Arrays
+from ._arguments import Constraint as Constraint
+from ._arguments import Count as Count
+from ._arguments import Fraction as Fraction
+from ._arguments import Key as Key
+from ._arguments import Model as Model
+from ._arguments import NonNegative as NonNegative
+from ._arguments import Number as Number
+from ._arguments import Positive as Positive
+from ._arguments import Probability as Probability
+from ._arguments import Refused as Refused
+from ._arguments import Whole as Whole
+from ._arguments import got as got
+from ._arguments import scalar as scalar
+from ._arguments import whole as whole
+from ._constraints import ANYTHING as ANYTHING
+from ._constraints import WORDS as WORDS
+from ._constraints import constraint_of as constraint_of
+from ._constraints import numbers as numbers
+from ._constraints import public_name as public_name
 from ._errors import DeclarationError as DeclarationError
 from ._estimate import Estimate as Estimate
 from ._estimate import combined as combined
@@ -51,6 +71,8 @@ from ._trees import settings_of as settings_of
 from ._trees import state_of as state_of
 from ._trees import weights_of as weights_of
 from ._trees import with_weights as with_weights
+from ._typing import TYPED as TYPED
+from ._typing import described as described
 from ._typing import typed as typed
 
 __all__ = exported(globals())

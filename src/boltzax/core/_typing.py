@@ -1,33 +1,159 @@
-"""Run-time checking of public calls: shapes by jaxtyping, everything else by beartype."""
+"""Run-time checking of public calls against their annotations."""
 
 import functools
+import inspect
+import sys
+import weakref
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from beartype import beartype
+from beartype.door import is_bearable
 from jaxtyping import jaxtyped
 
+from ._arguments import Constraint
+from ._constraints import ANYTHING, WORDS, constraint_of
 from ._precision import full_products
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Class = TypeVar("Class", bound=type)
+Decorated = TypeVar("Decorated", bound=Callable)
 
 
-def typed(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator of public functions: arguments and results are checked against their annotations.
+class Rules(NamedTuple):
+    """What a call is checked against: the constraints are those of the annotations, `hints`."""
 
-    The check is made when the function is called or traced, never per step of a compiled loop. It
-    is written at the first call: at import time the checks of all functions cost as much as JAX.
-    Matrices are multiplied in full inside (see `full_products`).
+    signature: inspect.Signature
+    constraints: dict[str, Constraint]
+    hints: dict[str, Any]
+    returns: Any
+
+
+CONSTRUCTORS = ("__init__", "__call__")
+"""Methods with underscores whose arguments are checked too."""
+TYPED: "weakref.WeakKeyDictionary[Callable, Callable[[], Rules]]" = weakref.WeakKeyDictionary()
+"""The functions whose arguments are checked, and what by."""
+
+
+def typed(declared: Decorated) -> Decorated:
+    """Decorator of public functions and classes: arguments are checked against their annotations.
+
+    The constraint is the type: `draws: Count`, `step_size: Positive`, `key: Key`, a class, a union
+    of them. Values are taken in their standard form (an `np.int64` as an `int`). The check is made
+    when the function is called or traced, never per step of a compiled loop. Axes of the same name
+    have the same size in all arguments. Matrices are multiplied in full inside (see
+    `full_products`).
+
+    Of a class the constructor and the public methods that it defines are decorated; a parameter
+    without an annotation has that of the same method of a base class.
+
+    Args:
+        declared: The function or the class.
+
+    Raises:
+        DeclarationError: On the call, for a value that its parameter does not take.
+    """
+    checked: Any = declared
+    return _typed_class(checked) if isinstance(declared, type) else _typed_function(checked)
+
+
+def described(words: str, mend: str) -> Callable[[Class], Class]:
+    """Decorator of classes: what errors say where an argument of this class is something else.
+
+    Args:
+        words: What an instance is called, such as "a kernel".
+        mend: Where one comes from, such as "pass e.g. bx.NUTS()".
     """
 
+    def decorate(kind: Class) -> Class:
+        WORDS[kind] = (words, mend)
+        return kind
+
+    return decorate
+
+
+def _typed_function(fn: Callable[Arguments, Result], owner: type | None = None) -> Any:
     @functools.cache
-    def checked() -> Callable[Arguments, Result]:
-        return jaxtyped(fn, typechecker=beartype)
+    def rules() -> Rules:
+        return _rules(fn, owner)
 
     @functools.wraps(fn)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        with full_products():
-            return checked()(*args, **kwargs)
+        signature, constraints, _, returns = rules()
+        bound = signature.bind(*args, **kwargs)  # a wrong call is Python's own TypeError
+        with full_products(), jaxtyped("context"):
+            for name, constraint in constraints.items():
+                if name in bound.arguments:
+                    given = bound.arguments[name]
+                    bound.arguments[name] = _checked(constraint, name, given, signature)
+            result = fn(*bound.args, **bound.kwargs)
+            assert returns is None or is_bearable(result, returns), f"{fn.__qualname__}: {result}"
+        return result
 
+    TYPED[call] = rules
     return call
+
+
+def _checked(constraint: Constraint, name: str, value: Any, signature: inspect.Signature) -> Any:
+    kind = signature.parameters[name].kind
+    if kind is inspect.Parameter.VAR_POSITIONAL:
+        return tuple(constraint.check(f"{name}[{i}]", each) for i, each in enumerate(value))
+    if kind is inspect.Parameter.VAR_KEYWORD:
+        return {key: constraint.check(key, each) for key, each in value.items()}
+    if value is signature.parameters[name].default:
+        return value
+    return constraint.check(name, value)
+
+
+def _rules(fn: Callable, owner: type | None) -> Rules:
+    signature = inspect.signature(fn)
+    inherited: dict[str, Any] = {}
+    if owner is not None:
+        for base in reversed(owner.__mro__[1:]):
+            inherited |= _hints(vars(base).get(fn.__name__), base)
+    hints = inherited | _hints(fn, owner)
+    given = [name for name in signature.parameters if name in hints]
+    constraints = {name: constraint_of(hints[name]) for name in given}
+    checked = {name: each for name, each in constraints.items() if each is not ANYTHING}
+    return Rules(signature, checked, hints, hints.get("return"))
+
+
+def _hints(member: Any, owner: type | None) -> dict[str, Any]:
+    """The annotations of a function or a method; one that cannot be resolved says nothing."""
+    fn = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+    if not inspect.isfunction(fn):
+        return {}
+    fn = inspect.unwrap(fn)
+    # the constructor that dataclasses write has globals of its own
+    names = fn.__globals__ if owner is None else vars(sys.modules[owner.__module__])
+    found = inspect.get_annotations(fn).items()
+    return {name: _resolved(hint, names) if isinstance(hint, str) else hint for name, hint in found}
+
+
+def _resolved(hint: str, names: dict[str, Any]) -> Any:
+    try:
+        return eval(hint, names)
+    except NameError:  # imported for type checkers alone
+        return Any
+
+
+def _typed_class(kind: type) -> Any:
+    for name, member in list(vars(kind).items()):
+        if name.startswith("_") and name not in CONSTRUCTORS:
+            continue
+        wrapper = type(member) if isinstance(member, classmethod | staticmethod) else None
+        method = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        abstract = inspect.isfunction(method) and method in abstract_methods(kind)
+        if not inspect.isfunction(method) or method in TYPED or abstract:
+            continue
+        if len(inspect.signature(method).parameters) <= (wrapper is not staticmethod):
+            continue  # nothing is given but the object itself
+        checked = _typed_function(method, kind)
+        setattr(kind, name, wrapper(checked) if wrapper else checked)
+    return kind
+
+
+def abstract_methods(kind: type) -> set[Callable]:
+    """The abstract methods that a class declares."""
+    names = vars(kind).get("__abstractmethods__", frozenset())
+    return {method for name, method in vars(kind).items() if name in names and callable(method)}
