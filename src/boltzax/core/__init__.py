@@ -14,6 +14,8 @@ from ._arguments import Probability as Probability
 from ._arguments import Refused as Refused
 from ._arguments import Whole as Whole
 from ._arguments import got as got
+from ._arguments import integer as integer
+from ._arguments import real as real
 from ._arguments import scalar as scalar
 from ._arguments import whole as whole
 from ._constraints import ANYTHING as ANYTHING

@@ -164,10 +164,10 @@ def _sequence(origin: type, parts: tuple) -> Constraint:
     fixed = issubclass(origin, tuple) and Ellipsis not in parts and bool(parts)
     members = tuple(constraint_of(each) for each in parts if each is not Ellipsis)
     proper = tuple if issubclass(origin, tuple) else list if origin is list else Sequence
-    numbers = bool(members) and set(members) <= {SIMPLE[int], SIMPLE[float]}
+    plain = bool(members) and ANYTHING not in members
 
     def take(value: Any) -> Any:
-        array = isinstance(value, np.ndarray | Array) and value.ndim == 1 and numbers
+        array = isinstance(value, np.ndarray | Array) and value.ndim == 1 and plain
         if array and not isinstance(value, Tracer | np.ma.MaskedArray):
             value = tuple(np.asarray(value).tolist())
         if proper is tuple and isinstance(value, list):

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import final
+from typing import Annotated, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from boltzax.core import DeclarationError
+from boltzax.core import Count, DeclarationError, typed
 
-from ._check import fraction, whole
+from ._arguments import exact
 
 
+@typed
 @final
 @dataclass(frozen=True)
 class LearningCoefficient:
@@ -31,13 +32,9 @@ class LearningCoefficient:
         DeclarationError: (a `ValueError`) if `value` is negative or `multiplicity` below 1.
     """
 
-    value: Fraction
-    multiplicity: int
+    value: Annotated[Fraction, exact(0, closed=True)]
+    multiplicity: Count
     source: str = field(default="", compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "value", fraction("value", self.value, 0, closed=True))
-        object.__setattr__(self, "multiplicity", whole("multiplicity", self.multiplicity, 1))
 
     def __float__(self) -> float:
         return float(self.value)
@@ -49,7 +46,7 @@ class LearningCoefficient:
         origin = f"; {self.source}" if self.source else ""
         return f"LearningCoefficient({number}, multiplicity {self.multiplicity}{origin})"
 
-    def free_energy(self, log_n: ArrayLike) -> NDArray[np.float64]:
+    def free_energy(self, log_n: ArrayLike) -> NDArray[np.float64] | np.float64:
         """Divergent part of `-log Z(n)`, in nats: `value log n - (multiplicity-1) log log n`.
 
         A constant is left out, as it depends on the prior. Watanabe 2009, main formula II.
@@ -63,7 +60,7 @@ class LearningCoefficient:
             energy = energy - (self.multiplicity - 1) * np.log(log_n)
         return energy
 
-    def at(self, log_n: ArrayLike) -> NDArray[np.float64]:
+    def at(self, log_n: ArrayLike) -> NDArray[np.float64] | np.float64:
         """Asymptotic estimate at finite n, `value - (multiplicity-1)/log n`.
 
         It is the derivative of `free_energy` in `log n`. The next terms are of order

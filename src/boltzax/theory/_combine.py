@@ -2,11 +2,12 @@
 
 from fractions import Fraction
 
-from boltzax.core import DeclarationError
+from boltzax.core import DeclarationError, typed
 
 from ._coefficient import LearningCoefficient
 
 
+@typed
 def direct_sum(*coefficients: LearningCoefficient) -> LearningCoefficient:
     """Coefficient of `K_1(w_1) + K_2(w_2) + ...`: values add, and so do multiplicities less one.
 
@@ -22,6 +23,7 @@ def direct_sum(*coefficients: LearningCoefficient) -> LearningCoefficient:
     )
 
 
+@typed
 def product(*coefficients: LearningCoefficient) -> LearningCoefficient:
     """Coefficient of `K_1(w_1) K_2(w_2) ...`: the least value; multiplicities add where it is met.
 

@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from numbers import Real
 from typing import Any
 
-from boltzax.core import DeclarationError
+from boltzax.core import Count, DeclarationError, Whole, typed
 
-from ._check import fraction, fractions, whole
+from ._arguments import Degree, Powers, PriorPowers
 from ._coefficient import LearningCoefficient
 
 
-def normal_crossing(
-    powers: Sequence[Real], prior_powers: Sequence[Real] | None = None
-) -> LearningCoefficient:
+@typed
+def normal_crossing(powers: Powers, prior_powers: PriorPowers | None = None) -> LearningCoefficient:
     """Coefficient of `K(w) = Π |w_i|^(2 k_i)` under a prior `∝ Π |w_i|^(h_i)` near the origin.
 
     `powers` are the k_i, half the exponents: `w_1² w_2⁴` is `powers=(1, 2)`. `prior_powers` are
@@ -34,10 +32,10 @@ def normal_crossing(
 
 
 def crossing_exponents(
-    powers: Any, prior_powers: Any
+    powers: Sequence[Any], prior_powers: Sequence[Any] | None
 ) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
     """The checked exponents k_i and h_i of a normal crossing."""
-    k = fractions("powers", powers, 0, closed=True)
+    k = tuple(powers)
     if not any(k):
         raise DeclarationError(
             "powers",
@@ -47,7 +45,7 @@ def crossing_exponents(
         )
     if prior_powers is None:
         return k, (Fraction(0),) * len(k)
-    h = fractions("prior_powers", prior_powers, -1, closed=False)
+    h = tuple(prior_powers)
     if len(h) != len(k):
         raise DeclarationError(
             "prior_powers",
@@ -58,7 +56,8 @@ def crossing_exponents(
     return k, h
 
 
-def regular(dim: int) -> LearningCoefficient:
+@typed
+def regular(dim: Whole) -> LearningCoefficient:
     """Coefficient `dim/2` of a positive definite minimum in `dim` weights, multiplicity 1.
 
     Laplace's formula; Watanabe 2009, chapter 1 (regular models).
@@ -66,10 +65,11 @@ def regular(dim: int) -> LearningCoefficient:
     Raises:
         DeclarationError: If `dim` is negative or no whole number.
     """
-    return LearningCoefficient(Fraction(whole("dim", dim, 0), 2), 1, "regular minimum, Laplace")
+    return LearningCoefficient(Fraction(dim, 2), 1, "regular minimum, Laplace")
 
 
-def homogeneous(dim: int, degree: Real) -> LearningCoefficient:
+@typed
+def homogeneous(dim: Count, degree: Degree) -> LearningCoefficient:
     """Coefficient `dim/degree` of a homogeneous `K` that is positive away from the origin.
 
     `K(tw) = t^degree K(w)`, so `w → n^(-1/degree) w` takes n out of the integral exactly.
@@ -81,7 +81,7 @@ def homogeneous(dim: int, degree: Real) -> LearningCoefficient:
         DeclarationError: If `dim` is below 1 or `degree` not positive.
     """
     return LearningCoefficient(
-        whole("dim", dim, 1) / fraction("degree", degree, 0, closed=False),
+        Fraction(dim) / Fraction(degree),
         1,
         "homogeneous minimum, by scaling",
     )

@@ -1,16 +1,15 @@
 """Normal crossings at finite n, exactly."""
 
-from collections.abc import Callable, Sequence
-from numbers import Real
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln, loggamma
 
-from boltzax.core import DeclarationError
+from boltzax.core import typed
 
-from ._check import log_counts
+from ._arguments import Powers, PriorPowers, log_counts
 from ._crossing import crossing_exponents
 from ._result import ExactFreeEnergy, distance
 
@@ -18,10 +17,11 @@ _HEIGHT = 25.0
 _FINENESS = 12.0
 
 
+@typed
 def normal_crossing_exact(
-    powers: Sequence[Real],
-    log_n: ArrayLike,
-    prior_powers: Sequence[Real] | None = None,
+    powers: Powers,
+    log_n: Annotated[ArrayLike, log_counts(2000)],
+    prior_powers: PriorPowers | None = None,
     prior: Literal["uniform", "normal"] = "uniform",
 ) -> ExactFreeEnergy:
     """`Z(n) = E exp(-n Π |w_i|^(2k_i))` and its slope in log n, for independent weights.
@@ -60,12 +60,8 @@ def normal_crossing_exact(
     def normal_slope(s: float) -> float:
         return float(-np.sum(power * (digamma(half - power * s) + np.log(2.0))))
 
-    if prior not in ("uniform", "normal"):
-        raise DeclarationError(
-            "prior", got=repr(prior), expected="'uniform' or 'normal'", mend="pass one of the two"
-        )
     moment, slope = (uniform, uniform_slope) if prior == "uniform" else (normal, normal_slope)
-    counts = log_counts(log_n, 2000)
+    counts = np.asarray(log_n)
     least = float(np.min(rate))
     values = np.array([_invert(moment, slope, least, value) for value in counts.ravel()])
     values = values.reshape(-1, 3)

@@ -4,16 +4,17 @@ import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boltzax.core import DeclarationError
+from boltzax.core import DeclarationError, typed
 
-from ._check import positive
+from ._arguments import Above, Finite
 
 
+@typed
 @final
 @dataclass(frozen=True, eq=False)
 class CurieWeiss:
@@ -33,7 +34,8 @@ class CurieWeiss:
     stable: NDArray[np.bool_]
 
 
-def curie_weiss(beta: float, coupling: float, field: float) -> CurieWeiss:
+@typed
+def curie_weiss(beta: Above, coupling: Finite, field: Finite) -> CurieWeiss:
     """`m = tanh(β(J m + h))`: inverse temperature `β`, coupling `J`, field `h`.
 
     Solved as `h(m) = atanh(m)/β - J m`, which is monotone between the points where `h' = 0`
@@ -48,8 +50,7 @@ def curie_weiss(beta: float, coupling: float, field: float) -> CurieWeiss:
     """
     from scipy.optimize import brentq  # not at import time: it costs as much as optimistix
 
-    beta = positive("beta", beta)
-    j, h = _number("coupling", coupling), _number("field", field)
+    j, h = coupling, field
     turn = math.sqrt(1 - 1 / (beta * j)) if beta * j > 1 else None
     # in x = β(J m + h): x - β h - βJ tanh x is well scaled near m = ±1 too
     reach = abs(beta * h) + abs(beta * j) + 1
@@ -75,7 +76,8 @@ def curie_weiss(beta: float, coupling: float, field: float) -> CurieWeiss:
     return CurieWeiss(m, free, slopes, np.abs(slopes) < 1)
 
 
-def curie_weiss_spinodal(beta: float, coupling: float = 1.0) -> tuple[float, float]:
+@typed
+def curie_weiss_spinodal(beta: Above, coupling: Finite = 1.0) -> tuple[float, float]:
     """Where a branch of `m = tanh(β(J m + h))` ends: `(m, h)`, both positive.
 
     The branch of positive `m` ends at `(m, -h)` as the field falls, that of negative `m` at
@@ -85,7 +87,7 @@ def curie_weiss_spinodal(beta: float, coupling: float = 1.0) -> tuple[float, flo
     Raises:
         DeclarationError: `βJ <= 1`, where there is one branch.
     """
-    beta, j = positive("beta", beta), _number("coupling", coupling)
+    j = coupling
     if beta * j <= 1:
         raise DeclarationError(
             "beta",
@@ -104,15 +106,3 @@ def _end_field(m: float, strength: Fraction) -> float:
         return math.fsum(2 * k / (2 * k + 1) * m ** (2 * k + 1) for k in range(1, 20))
     # (1 + m)/(1 - m) = (1 + m)² βJ
     return float(strength) * m - math.log1p(m) - 0.5 * math.log(float(strength))
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise DeclarationError(
-            name, got=repr(value), expected="a finite number", mend=f"pass e.g. {name}=1.0"
-        )
-    return number

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from boltzax.core import DeclarationError
+from boltzax.core import DeclarationError, Whole, typed
 
-from ._check import positive, whole
+from ._arguments import Above, AboveOrInfinite
 
 POLES = MappingProxyType(
     {
@@ -44,7 +44,8 @@ KINKS = MappingProxyType(
 function itself jumps)."""
 
 
-def hermite_slope(pole_distance: float, scale: float) -> float:
+@typed
+def hermite_slope(pole_distance: AboveOrInfinite, scale: Above) -> float:
     """Slope of `log c_k²` on `√k` for `act(scale x)`, x ~ N(0, 1): `-2 pole_distance/scale`.
 
     c_k are coefficients in the orthonormal (probabilists') Hermite polynomials. The function is
@@ -58,13 +59,13 @@ def hermite_slope(pole_distance: float, scale: float) -> float:
     Raises:
         DeclarationError: Unless both arguments are positive.
     """
-    pole = positive("pole_distance", pole_distance, infinite=True)
-    return -2 * pole / positive("scale", scale)
+    return -2 * pole_distance / scale
 
 
+@typed
 def hermite_ensemble_log_decay(
-    k: ArrayLike, pole_distance: float, spread: float
-) -> NDArray[np.float64]:
+    k: ArrayLike, pole_distance: Above, spread: Above
+) -> NDArray[np.float64] | np.float64:
     """Leading `log E_b c_k(b)²` for `act(b x)`, x ~ N(0, 1), b ~ N(0, spread²).
 
     `-(3/2) (4 pole_distance² k/spread²)^(1/3)`: the saddle point over b of
@@ -76,12 +77,12 @@ def hermite_ensemble_log_decay(
     Raises:
         DeclarationError: Unless `pole_distance` and `spread` are positive.
     """
-    pole = positive("pole_distance", pole_distance)
-    width = positive("spread", spread)
+    pole, width = pole_distance, spread
     return -1.5 * np.cbrt(np.square(2 * pole / width) * np.asarray(k, dtype=np.float64))
 
 
-def legendre_slope(pole_distance: float, scale: float) -> float:
+@typed
+def legendre_slope(pole_distance: AboveOrInfinite, scale: Above) -> float:
     """Slope of `log c_k²` on `k` for `act(scale x)`, x ~ U(-1, 1): `-2 asinh(pole_distance/scale)`.
 
     c_k are coefficients in the orthonormal Legendre polynomials. The function is analytic inside
@@ -97,7 +98,8 @@ def legendre_slope(pole_distance: float, scale: float) -> float:
     return -2 * circle_half_width(pole_distance, scale)
 
 
-def fourier_slope(half_width: float) -> float:
+@typed
+def fourier_slope(half_width: AboveOrInfinite) -> float:
     """Slope of `log c_k²` on `k` for a function on the circle: `-2 half_width`.
 
     c_k are coefficients in the orthonormal Fourier basis, and the function of the angle θ is
@@ -108,10 +110,11 @@ def fourier_slope(half_width: float) -> float:
     Raises:
         DeclarationError: Unless `half_width` is positive.
     """
-    return -2 * positive("half_width", half_width, infinite=True)
+    return -2 * half_width
 
 
-def circle_half_width(pole_distance: float, scale: float) -> float:
+@typed
+def circle_half_width(pole_distance: AboveOrInfinite, scale: Above) -> float:
     """Half-width in θ of the strip in which `act(scale cos θ)` is analytic.
 
     `asinh(pole_distance/scale)`, as `cos(π/2 + iη) = -i sinh η`; the same for `sin θ`.
@@ -120,12 +123,12 @@ def circle_half_width(pole_distance: float, scale: float) -> float:
     Raises:
         DeclarationError: Unless both are positive.
     """
-    pole = positive("pole_distance", pole_distance, infinite=True)
-    return math.asinh(pole / positive("scale", scale))
+    return math.asinh(pole_distance / scale)
 
 
+@typed
 def power_law_exponent(
-    activation: str | int, measure: Literal["gaussian", "interval", "circle"]
+    activation: str | Whole, measure: Literal["gaussian", "interval", "circle"]
 ) -> float:
     """Exponent p in `c_k² ~ k^p` for an activation whose derivative of some order jumps.
 
@@ -154,14 +157,7 @@ def power_law_exponent(
             )
         order = KINKS[activation]
     else:
-        order = whole("activation", activation, 0)
+        order = activation
     if measure == "gaussian":
         return -(order + 1.5)
-    if measure in ("interval", "circle"):
-        return -(2.0 * order + 2)
-    raise DeclarationError(
-        "measure",
-        got=repr(measure),
-        expected="'gaussian', 'interval' or 'circle'",
-        mend="pass the measure of the input",
-    )
+    return -(2.0 * order + 2)

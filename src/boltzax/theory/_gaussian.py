@@ -1,16 +1,21 @@
 """Closed forms: Gaussian weights with a quadratic energy, and the smallest singular model."""
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import k0e, k1e
 
-from boltzax.core import DeclarationError
+from boltzax.core import DeclarationError, typed
 
-from ._check import log_counts
+from ._arguments import log_counts
 from ._result import ExactFreeEnergy
 
 
-def quadratic_exact(eigenvalues: ArrayLike, log_n: ArrayLike) -> ExactFreeEnergy:
+@typed
+def quadratic_exact(
+    eigenvalues: ArrayLike, log_n: Annotated[ArrayLike, log_counts(700)]
+) -> ExactFreeEnergy:
     """`K(w) = ½ Σ μ_i w_i²` under `w_i ~ N(0, 1)`, at n = exp(log_n).
 
     `log Z = -½ Σ log(1 + nμ_i)`, `-∂ log Z/∂ log n = ½ Σ nμ_i/(1 + nμ_i)`: the Gaussian integral,
@@ -19,7 +24,7 @@ def quadratic_exact(eigenvalues: ArrayLike, log_n: ArrayLike) -> ExactFreeEnergy
     Raises:
         DeclarationError: A negative eigenvalue or `|log_n|` above 700.
     """
-    log_n = log_counts(log_n, 700)
+    log_n = np.asarray(log_n)
     mu = np.asarray(eigenvalues, dtype=np.float64).ravel()
     if not np.all((mu >= 0) & np.isfinite(mu)):
         raise DeclarationError(
@@ -35,7 +40,8 @@ def quadratic_exact(eigenvalues: ArrayLike, log_n: ArrayLike) -> ExactFreeEnergy
     return ExactFreeEnergy(log_z, slope, np.full_like(log_z, 1e-15))
 
 
-def linear_unit_exact(log_n: ArrayLike) -> ExactFreeEnergy:
+@typed
+def linear_unit_exact(log_n: Annotated[ArrayLike, log_counts(700)]) -> ExactFreeEnergy:
     """`K(a, b) = ½ a² b²` under `a, b ~ N(0, 1)`, at n = exp(log_n): one linear hidden unit.
 
     With `z = 1/(4n)` and modified Bessel functions, ::
@@ -48,7 +54,7 @@ def linear_unit_exact(log_n: ArrayLike) -> ExactFreeEnergy:
     Raises:
         DeclarationError: `|log_n|` above 700.
     """
-    log_n = log_counts(log_n, 700)
+    log_n = np.asarray(log_n)
     z = 0.25 * np.exp(-log_n)
     far = z > _FAR
     near = np.where(far, 1.0, z)

@@ -5,27 +5,29 @@ lengths and areas are taken in exact fractions, orthants are integrated as logar
 """
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 
-from ..core import DeclarationError
-from ._check import whole
+from boltzax.core import Count, DeclarationError, typed
+
+from ._arguments import Above, AboveOrInfinite
 from ._wedge import log_wedge
 
 Point = tuple[Fraction, Fraction]
+Thresholds = tuple[AboveOrInfinite, AboveOrInfinite]
+"""Low and high, both positive."""
 
 
-def linear_interface(
-    width: float, before: tuple[float, float], after: tuple[float, float]
-) -> float:
+@typed
+def linear_interface(width: Above, before: Thresholds, after: Thresholds) -> float:
     """`y = w x`, `w ~ U[0, width]`, thresholds `(l₀, h₀)` before and `(l₁, h₁)` after.
 
     Every `x` in `[0, l₀]` must come to `[0, l₁]`, every `x >= h₀` to `[h₁, ∞)`: w lies between
     `h₁/h₀` and `l₁/l₀`, so that `H = log((min(width, l₁/l₀) - h₁/h₀)₊ / width)`; -inf if nothing is
     left. Thresholds must be positive.
     """
-    _positive(width=width, l0=before[0], h0=before[1], l1=after[0], h1=after[1])
     scale = Fraction(width)
     free = min(scale, _ratio(after[0], before[0])) - _ratio(after[1], before[1])
     return _log(free / scale)
@@ -45,13 +47,13 @@ def _log(share: Fraction) -> float:
     return math.log(share.numerator) - math.log(share.denominator)
 
 
-def step_interface(height: float, thresholds: tuple[float, float]) -> float:
+@typed
+def step_interface(height: Above, thresholds: tuple[float, float]) -> float:
     """`y = height · 1[x > c]`, `c ~ U[0, height]`, with thresholds `(l, h)` before it.
 
     The step must lie between them: `H = log((h - l)/height)`.
     """
     low, high = thresholds
-    _positive(height=height)
     if not 0 <= low < high <= height:
         raise DeclarationError(
             "thresholds",
@@ -62,10 +64,11 @@ def step_interface(height: float, thresholds: tuple[float, float]) -> float:
     return _log((Fraction(high) - Fraction(low)) / Fraction(height))
 
 
+@typed
 def affine_interface(
     weight: tuple[float, float],
     bias: tuple[float, float],
-    pairs: list[tuple[tuple[float, float], tuple[float, float]]],
+    pairs: Sequence[tuple[tuple[float, float], tuple[float, float]]],
 ) -> float:
     """`y = w x + b` with w, b uniform on the intervals `weight` and `bias`.
 
@@ -99,12 +102,13 @@ def _side(name: str, ends: tuple[float, float]) -> tuple[Fraction, Fraction]:
     return Fraction(low), Fraction(high)
 
 
+@typed
 def amplifier_interface(
     before: tuple[float, float],
     after: tuple[float, float],
     *,
-    scale: float = 1.0,
-    height: float = 5.0,
+    scale: Above = 1.0,
+    height: Above = 5.0,
 ) -> float:
     """`y = height · σ(g (x - height/2) + b)`, g and b from N(0, scale²), thresholds
     `(l₀, h₀)` before and `(l₁, h₁)` after.
@@ -116,7 +120,6 @@ def amplifier_interface(
 
     Raises `DeclarationError` unless `l₀ < h₀` and `0 < l₁ < h₁ < height`.
     """
-    _positive(scale=scale, height=height)
     _rising("before", before, -math.inf, math.inf)
     _rising("after", after, 0.0, height)
     centre = height / 2
@@ -138,8 +141,9 @@ def _rising(name: str, pair: tuple[float, float], least: float, most: float) -> 
         )
 
 
+@typed
 def linear_chain_maximum(
-    width: float, before: tuple[float, float], after: tuple[float, float], length: int
+    width: Above, before: Thresholds, after: Thresholds, length: Count
 ) -> float:
     """The largest sum of entropies of a chain of `length` components `y = w x`, `w ~ U[0, width]`,
     over the interfaces between them.
@@ -147,8 +151,7 @@ def linear_chain_maximum(
     With `R = l_n/l₀` and `S = h_n/h₀` (thresholds at both ends) every component takes an equal
     share: `n log((R^{1/n} - S^{1/n})/width)`, as long as `R^{1/n} <= width`; -inf if `R <= S`.
     """
-    n = whole("length", length, 1)
-    _positive(width=width, l0=before[0], h0=before[1], ln=after[0], hn=after[1])
+    n = length
     low = (after[0] / before[0]) ** (1 / n)
     if low > width:
         raise DeclarationError(
@@ -170,14 +173,6 @@ def _log_ratio(a: float, b: float) -> float:
     if Fraction(1, 2) < ratio < 2:
         return math.log1p(float(ratio - 1))
     return math.log(ratio.numerator) - math.log(ratio.denominator)
-
-
-def _positive(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not value > 0:
-            raise DeclarationError(
-                name, got=str(value), expected="a positive number", mend="correct its sign"
-            )
 
 
 def _clipped(polygon: list[Point], normal: Point, bound: Fraction) -> list[Point]:

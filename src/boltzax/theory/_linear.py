@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ._check import whole, wholes
+from boltzax.core import Count, DeclarationError, Whole, typed
+
+from ._arguments import at_most
 from ._coefficient import LearningCoefficient
 
 
-def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> LearningCoefficient:
+@typed
+def reduced_rank(inputs: Count, hidden: Count, outputs: Count, rank: Whole) -> LearningCoefficient:
     """Coefficient of `½ E|BAx - B*A*x|²`, A `hidden x inputs`, B `outputs x hidden`.
 
     `rank` is that of the true map `B*A*`; the covariance of x is of full rank. With M, H, N, r
@@ -24,8 +27,8 @@ def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> LearningC
     Raises:
         DeclarationError: If a width is below 1 or `rank` exceeds one of them.
     """
-    m, h, n = whole("inputs", inputs, 1), whole("hidden", hidden, 1), whole("outputs", outputs, 1)
-    r = whole("rank", rank, 0, min(m, h, n))
+    m, h, n = inputs, hidden, outputs
+    r = at_most("rank", rank, min(m, h, n), "the least width")
     order = 1
     if m + h < n + r:
         value = Fraction(h * m - h * r + n * r, 2)
@@ -43,7 +46,8 @@ def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> LearningC
     )
 
 
-def deep_linear(widths: Sequence[int], rank: int) -> LearningCoefficient:
+@typed
+def deep_linear(widths: Sequence[Count], rank: Whole) -> LearningCoefficient:
     """Coefficient of `½ E|W_L ... W_1 x - W* x|²`, `W_i` of shape `widths[i] x widths[i-1]`.
 
     `rank` is that of the true map `W*`; the covariance of x is of full rank. Let Δ be the numbers
@@ -63,8 +67,15 @@ def deep_linear(widths: Sequence[int], rank: int) -> LearningCoefficient:
     Raises:
         DeclarationError: Fewer than two widths, one below 1, or a `rank` above one.
     """
-    shape = wholes("widths", widths, 1, 2)
-    r = whole("rank", rank, 0, min(shape))
+    if len(widths) < 2:
+        raise DeclarationError(
+            "widths",
+            got=f"{len(widths)} entries",
+            expected="at least 2 entries",
+            mend="give the widths of the input, of each layer and of the output",
+        )
+    shape = tuple(widths)
+    r = at_most("rank", rank, min(shape), "the least width")
     delta = sorted(width - r for width in shape)
     layers = max(j for j in range(1, len(delta)) if sum(delta[: j + 1]) >= j * delta[j])
     chosen = delta[: layers + 1]

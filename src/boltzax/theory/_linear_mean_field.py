@@ -6,9 +6,12 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from ._check import positive
+from boltzax.core import typed
+
+from ._arguments import Above
 
 
+@typed
 @final
 @dataclass(frozen=True, eq=False)
 class LinearMeanField:
@@ -32,8 +35,9 @@ class LinearMeanField:
     weight_scale: float
 
 
+@typed
 def linear_mean_field(
-    noise: float, feature: float, *, readout: float = 1.0, weight: float = 1.0
+    noise: Above, feature: Above, *, readout: Above = 1.0, weight: Above = 1.0
 ) -> LinearMeanField:
     """`Q = σ_a²σ_w²/(1 - κσ_w²t²)`, `t = 1/(s² + Q)`: one direction of a linear net on white data.
 
@@ -55,8 +59,7 @@ def linear_mean_field(
     """
     from scipy.optimize import brentq  # not at import time: it costs as much as optimistix
 
-    s2, kappa = positive("noise", noise), positive("feature", feature)
-    a, w = positive("readout", readout), positive("weight", weight)
+    s2, kappa, a, w = noise, feature, readout, weight
     k, prior = kappa * w**2, (a * w) ** 2
 
     # in v = 1/t = s² + Q: (v - s²)(v² - k) = prior v², which rises beyond both roots on the left.

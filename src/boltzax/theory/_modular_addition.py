@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, xlog1py, xlogy
 
-from ._check import positive, whole
-from ._modular_phases import ModularPhases, modular_phases, odd_modulus
+from boltzax.core import Count, typed
+
+from ._arguments import Above, Finite, Modulus, Share
+from ._modular_phases import ModularPhases, modular_phases
 
 _PANELS, _POINTS = 12, 10
 _ROOT_TOLERANCE = 1e-14
 
 
+@typed
 @final
 @dataclass(frozen=True, eq=False)
 class ModularAddition:
@@ -67,14 +70,15 @@ class ModularAddition:
         return np.exp(choose + xlogy(k, p) + xlog1py(count - k, -p))
 
 
+@typed
 def modular_addition(
-    modulus: int,
-    noise: float,
+    modulus: Modulus,
+    noise: Above,
     *,
-    readout_scale: float,
-    gamma: float = 1.0,
-    width: float = 1.0,
-    fraction: float = 1.0,
+    readout_scale: Above,
+    gamma: Above = 1.0,
+    width: Above = 1.0,
+    fraction: Share = 1.0,
 ) -> ModularAddition:
     """The infinite net that adds modulo `P`: residual, specialised fraction and phase.
 
@@ -109,11 +113,11 @@ def modular_addition(
         DeclarationError: An even modulus or one below 3, a fraction above 1, or numbers that are
             not positive.
     """
-    p = odd_modulus(modulus)
+    p = modulus
     phases = modular_phases(
         p, readout_scale=readout_scale, gamma=gamma, width=width, fraction=fraction
     )
-    s2 = positive("noise", noise)
+    s2 = noise
     coarse = _solve(p, s2, phases, 1, 0.0, 1.0)
     r = _solve(p, s2, phases, 2, max(coarse - 1e-5, 0.0), min(coarse + 1e-5, 1.0))
     coupling = _coupling(phases, s2, r)
@@ -149,14 +153,19 @@ def _barrier(coupling: float, gamma: float) -> float:
     return 1 / (coupling + math.sqrt(coupling**2 - gamma))
 
 
+@typed
 def modular_answer(
-    modulus: int, noise: float, residual: float, phases: ModularPhases, refine: int = 1
+    modulus: Modulus,
+    noise: Above,
+    residual: Finite,
+    phases: ModularPhases,
+    refine: Count = 1,
 ) -> float:
     """`s²/(s² + α λ(r))`: the residual that a net makes whose neurons see the residual `r`.
 
     Falls as `r` rises. `modular_addition` is where it meets `r`.
     """
-    p, refine = odd_modulus(modulus), whole("refine", refine, 1)
+    p = modulus
     law = _law(p, _coupling(phases, noise, residual), phases.gamma, refine)
     eigenvalue = 4 * phases.strength * law.mean(law.product)
     return noise / (noise + phases.fraction * eigenvalue)

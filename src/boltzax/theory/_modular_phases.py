@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import final
 
-from boltzax.core import DeclarationError
+from boltzax.core import typed
 
-from ._check import positive, whole
+from ._arguments import Above, Modulus, Share
 
 
+@typed
 @final
 @dataclass(frozen=True)
 class ModularPhases:
@@ -56,21 +57,19 @@ class ModularPhases:
         """`s²_II`."""
         return self.onset - 4 * self.fraction * self.strength * self.feature_size**2
 
-    def phase(self, noise: float) -> str:
+    def phase(self, noise: Above) -> str:
         """The phase at noise `s²`."""
-        noise = positive("noise", noise)
         if noise >= self.onset:
             return "gaussian-process"
         return "mixed" if noise > self.completion else "features"
 
-    def specialised(self, noise: float) -> float:
+    def specialised(self, noise: Above) -> float:
         """Fraction of a neuron's modes at the second minimum."""
-        lever = (self.onset - positive("noise", noise)) / (self.onset - self.completion)
+        lever = (self.onset - noise) / (self.onset - self.completion)
         return min(max(lever, 0.0), 1.0)
 
-    def residual(self, noise: float) -> float:
+    def residual(self, noise: Above) -> float:
         """`r`: what is left of the target, `y - f = r y`."""
-        noise = positive("noise", noise)
         if noise > self.completion:
             return min(noise / self.onset, 1.0)
         low, high = 0.0, noise / self.onset
@@ -89,13 +88,14 @@ class ModularPhases:
         return noise / (noise + 4 * self.fraction * self.strength * t**2)
 
 
+@typed
 def modular_phases(
-    modulus: int,
+    modulus: Modulus,
     *,
-    readout_scale: float,
-    gamma: float = 1.0,
-    width: float = 1.0,
-    fraction: float = 1.0,
+    readout_scale: Above,
+    gamma: Above = 1.0,
+    width: Above = 1.0,
+    fraction: Share = 1.0,
 ) -> ModularPhases:
     """The phases of `modular_addition` with these arguments as closed forms.
 
@@ -109,33 +109,4 @@ def modular_phases(
     Raises:
         DeclarationError: An even modulus or one below 3, or numbers not positive.
     """
-    p = odd_modulus(modulus)
-    return ModularPhases(
-        positive("gamma", gamma),
-        (positive("readout_scale", readout_scale) * p) ** 2,
-        positive("width", width),
-        share("fraction", fraction),
-    )
-
-
-def odd_modulus(modulus: int) -> int:
-    """An odd modulus of at least 3."""
-    p = whole("modulus", modulus, 3)
-    if p % 2 == 0:
-        raise DeclarationError(
-            "modulus",
-            got=str(p),
-            expected="an odd number, so that every Fourier mode but the constant is complex",
-            mend=f"pass {p + 1}",
-        )
-    return p
-
-
-def share(name: str, value: float) -> float:
-    """A number above 0, at most 1."""
-    number = positive(name, value)
-    if number > 1:
-        raise DeclarationError(
-            name, got=repr(value), expected="a number above 0, at most 1", mend="pass 1.0 for all"
-        )
-    return number
+    return ModularPhases(gamma, (readout_scale * modulus) ** 2, width, fraction)

@@ -2,11 +2,14 @@
 
 from fractions import Fraction
 
-from ._check import whole
+from boltzax.core import Count, Whole, typed
+
+from ._arguments import at_most
 from ._coefficient import LearningCoefficient
 
 
-def psd_factorization(dim: int, width: int, rank: int) -> LearningCoefficient:
+@typed
+def psd_factorization(dim: Count, width: Count, rank: Whole) -> LearningCoefficient:
     """Coefficient of `|U Uᵀ - M|²`, U of shape `dim x width`, M positive semidefinite of `rank`.
 
     With d, H, r for dim, width, rank, ::
@@ -22,7 +25,6 @@ def psd_factorization(dim: int, width: int, rank: int) -> LearningCoefficient:
     Raises:
         DeclarationError: If `dim` or `width` is below 1 or `rank` exceeds one of them.
     """
-    d, h = whole("dim", dim, 1), whole("width", width, 1)
-    r = whole("rank", rank, 0, min(d, h))
+    d, h, r = dim, width, at_most("rank", rank, min(dim, width), "the least width")
     value = Fraction(2 * r * d - r * (r - 1), 4) + Fraction((d - r) * (h - r), 4)
     return LearningCoefficient(value, 1, "positive semidefinite factorisation, by normal form")

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzax.core import DeclarationError
+from boltzax.core import Count, DeclarationError, typed
 
-from ._check import entries_of, positive, whole
+from ._arguments import Above
 from ._mesh import Rule, graded_rule
 from ._result import ExactFreeEnergy, distance
 
@@ -19,6 +19,7 @@ _LEVELS = ((4, 0), (6, 2), (9, 4), (14, 6), (20, 9))
 _CHUNK = 2**14
 
 
+@typed
 def exact_free_energy(
     potential: Callable[[jax.Array, jax.Array], Any],
     log_prior: Callable[[jax.Array], Any],
@@ -26,8 +27,8 @@ def exact_free_energy(
     betas: ArrayLike,
     *,
     centres: Sequence[Sequence[float]] | None = None,
-    tolerance: float = 1e-8,
-    max_points: int = 2**24,
+    tolerance: Above = 1e-8,
+    max_points: Count = 2**24,
 ) -> ExactFreeEnergy:
     """`log ∫ exp(log_prior(w) - potential(w, β)) dw` and its slope in log β, for each of `betas`.
 
@@ -53,8 +54,6 @@ def exact_free_energy(
             not finite.
     """
     box, marks, beta = _checked(bounds, centres, betas)
-    tolerance = positive("tolerance", tolerance)
-    max_points = whole("max_points", max_points, 1)
     integrate = jax.jit(lambda nodes, logs, b: _integrate(potential, log_prior, nodes, logs, b))
     longest = max(hi - lo for lo, hi in box)
     depth = 2 + max(0, math.ceil(0.5 * math.log2(max(1.0, np.max(beta)) * longest**2)))
@@ -89,7 +88,7 @@ def exact_free_energy(
     )
 
 
-def _checked(bounds: Any, centres: Any, betas: Any):
+def _checked(bounds: Sequence, centres: Sequence | None, betas: ArrayLike):
     if jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise DeclarationError(
             "jax_enable_x64",
@@ -97,8 +96,8 @@ def _checked(bounds: Any, centres: Any, betas: Any):
             expected="64-bit arithmetic, as exact values need it",
             mend='call jax.config.update("jax_enable_x64", True) at the start of the program',
         )
-    box = [tuple(float(x) for x in pair) for pair in entries_of("bounds", bounds)]
-    good = all(len(p) == 2 and math.isfinite(p[1] - p[0]) and p[0] < p[1] for p in box)
+    box = list(bounds)
+    good = all(math.isfinite(p[1] - p[0]) and p[0] < p[1] for p in box)
     if not good or not 1 <= len(box) <= 3:
         raise DeclarationError(
             "bounds",

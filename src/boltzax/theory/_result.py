@@ -6,7 +6,10 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from boltzax.core import typed
 
+
+@typed
 @final
 @dataclass(frozen=True, eq=False)
 class ExactFreeEnergy:

@@ -1,17 +1,18 @@
 """Hermite coefficients of tanh, exactly and for large order."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
-from boltzax.core import DeclarationError
+from boltzax.core import Count, DeclarationError, Whole, typed
 
-from ._check import entries_of, positive, whole
+from ._arguments import Above
 
 
-def tanh_hermite_coefficient(k: int, scale: float) -> float:
+@typed
+def tanh_hermite_coefficient(k: Whole, scale: Above) -> float:
     """`c_k = E tanh(scale x) h_k(x)`, x ~ N(0, 1), h_k the orthonormal Hermite polynomials.
 
     `exp(tanh_hermite_log_magnitude)` with sign `(-1)^((k-1)/2)`; 0 for even k. Relative error
@@ -20,15 +21,15 @@ def tanh_hermite_coefficient(k: int, scale: float) -> float:
     Raises:
         DeclarationError: If `k` is negative or `scale` not positive.
     """
-    order = whole("k", k, 0)
+    order = k
     if order % 2 == 0:
-        positive("scale", scale)
         return 0.0
     magnitude = float(np.exp(tanh_hermite_log_magnitude([order], scale)[0]))
     return magnitude if order % 4 == 1 else -magnitude
 
 
-def tanh_hermite_log_magnitude(k: Any, scale: float) -> NDArray[np.float64]:
+@typed
+def tanh_hermite_log_magnitude(k: Sequence[Count], scale: Above) -> NDArray[np.float64]:
     """`log |c_k|` of `tanh_hermite_coefficient` for a sequence of odd orders.
 
     From `tanh y = ∫_0^∞ sin(yu)/sinh(πu/2) du` (Gradshteyn and Ryzhik 3.981.1) and
@@ -41,9 +42,7 @@ def tanh_hermite_log_magnitude(k: Any, scale: float) -> NDArray[np.float64]:
     Raises:
         DeclarationError: If an order is not odd and positive, or `scale` not positive.
     """
-    w = positive("scale", scale)
-    orders = [whole(f"k[{i}]", value, 1) for i, value in enumerate(entries_of("k", k))]
-    for i, order in enumerate(orders):
+    for i, order in enumerate(k):
         if order % 2 == 0:
             raise DeclarationError(
                 f"k[{i}]",
@@ -51,10 +50,11 @@ def tanh_hermite_log_magnitude(k: Any, scale: float) -> NDArray[np.float64]:
                 expected="an odd order: the even coefficients of tanh are 0",
                 mend="pass range(1, limit, 2)",
             )
-    return np.array([_log_integral(order, w) for order in orders])
+    return np.array([_log_integral(order, scale) for order in k])
 
 
-def tanh_hermite_asymptotic(k: ArrayLike, scale: float) -> NDArray[np.float64]:
+@typed
+def tanh_hermite_asymptotic(k: ArrayLike, scale: Above) -> NDArray[np.float64] | np.float64:
     """`log |c_k|` for large odd k: `log(2√π/w) - ¼ log(2πk) - π√k/(2w) + π²/(16w²)`, w the scale.
 
     Laplace's method on the integral of `tanh_hermite_log_magnitude`, at t = uw near √k: there
@@ -63,7 +63,7 @@ def tanh_hermite_asymptotic(k: ArrayLike, scale: float) -> NDArray[np.float64]:
     Raises:
         DeclarationError: Unless `scale` is positive.
     """
-    w = positive("scale", scale)
+    w = scale
     order = np.asarray(k, dtype=np.float64)
     return (
         np.log(2 * np.sqrt(np.pi) / w)

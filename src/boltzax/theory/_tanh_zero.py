@@ -1,14 +1,14 @@
 """The tanh network with true function 0 at finite n, for one and two units."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bernoulli, factorial, logsumexp
 
-from boltzax.core import DeclarationError
+from boltzax.core import typed, whole
 
-from ._check import log_counts, whole
+from ._arguments import log_counts
 from ._mesh import Rule, outward_rule, panel_rule
 from ._result import ExactFreeEnergy, distance
 
@@ -21,8 +21,11 @@ _CUT = 12.0
 _LEVELS = (6, 9)
 
 
+@typed
 def tanh_zero_exact(
-    width: int, log_n: ArrayLike, embedding: Embedding = "uniform"
+    width: Annotated[int, whole(1, 2)],
+    log_n: Annotated[ArrayLike, log_counts(300)],
+    embedding: Embedding = "uniform",
 ) -> ExactFreeEnergy:
     """`K(a, b) = ½ E f²`, `f = Σ_h a_h tanh(b_h x)`, x ~ N(0, 1), a_h ~ N(0, 1), at n = exp(log_n).
 
@@ -41,15 +44,8 @@ def tanh_zero_exact(
     Raises:
         DeclarationError: Another `width` or `embedding`, or `|log_n|` above 300.
     """
-    units = whole("width", width, 1, 2)
-    if embedding not in ("uniform", "normal"):
-        raise DeclarationError(
-            "embedding",
-            got=repr(embedding),
-            expected="'uniform' or 'normal'",
-            mend="pass one of the two",
-        )
-    counts = log_counts(log_n, 300)
+    units = width
+    counts = np.asarray(log_n)
     depth = 4 + int(max(0.0, np.max(counts, initial=0.0)) / (2 * np.log(2.0)))
     levels = []
     for points in _LEVELS:

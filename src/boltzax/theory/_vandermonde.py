@@ -2,11 +2,14 @@
 
 from fractions import Fraction
 
-from ._check import whole
+from boltzax.core import Count, Whole, typed
+
+from ._arguments import at_most
 from ._coefficient import LearningCoefficient
 
 
-def vandermonde(width: int, step: int = 1, outputs: int = 1) -> LearningCoefficient:
+@typed
+def vandermonde(width: Count, step: Count = 1, outputs: Count = 1) -> LearningCoefficient:
     """Coefficient of `Σ_{j≤outputs} Σ_{k≥0} (Σ_{h≤width} a_jh b_h^(1 + step k))²` at the origin.
 
     With H, Q, M for width, step, outputs and `i` the largest whole number for which
@@ -23,14 +26,15 @@ def vandermonde(width: int, step: int = 1, outputs: int = 1) -> LearningCoeffici
     Raises:
         DeclarationError: If an argument is below 1.
     """
-    h, q, m = whole("width", width, 1), whole("step", step, 1), whole("outputs", outputs, 1)
+    h, q, m = width, step, outputs
     value, order = _vandermonde(h, q, m)
     return LearningCoefficient(
         value, order, "Vandermonde type, Aoyagi 2010, Commun. Stat. Theory Methods 39:2667"
     )
 
 
-def tanh_network(width: int, true_units: int = 0) -> LearningCoefficient:
+@typed
+def tanh_network(width: Count, true_units: Whole = 0) -> LearningCoefficient:
     """Coefficient of `½ E f²`, `f = Σ_{h≤width} a_h tanh(b_h x) - f*`, one input, no biases.
 
     `f*` has `true_units` units whose readouts differ from 0 and whose `|b|` are distinct and differ
@@ -56,8 +60,7 @@ def tanh_network(width: int, true_units: int = 0) -> LearningCoefficient:
     Raises:
         DeclarationError: If `width` is below 1 or `true_units` not between 0 and `width`.
     """
-    h = whole("width", width, 1)
-    r = whole("true_units", true_units, 0, h)
+    h, r = width, at_most("true_units", true_units, width, "the width")
     spare = h - r
     options = [(r + Fraction(0), 1)]
     if spare:
@@ -74,7 +77,8 @@ def tanh_network(width: int, true_units: int = 0) -> LearningCoefficient:
     return LearningCoefficient(value, order, source)
 
 
-def gaussian_mixture(components: int, true_components: int) -> LearningCoefficient:
+@typed
+def gaussian_mixture(components: Count, true_components: Count) -> LearningCoefficient:
     """Coefficient of a mixture `Σ_h α_h N(x; b_h, σ²)` on the line, weights and locations free.
 
     The variance is known and the same for all; the truth has `true_components` distinct locations
@@ -93,8 +97,8 @@ def gaussian_mixture(components: int, true_components: int) -> LearningCoefficie
     Raises:
         DeclarationError: If `true_components` is not between 1 and `components`.
     """
-    h = whole("components", components, 1)
-    r = whole("true_components", true_components, 1, h)
+    h = components
+    r = at_most("true_components", true_components, h, "the number of components")
     value, order = _vandermonde(h - r + 1, 1, 1)
     return LearningCoefficient(
         r - 1 + value,
