@@ -29,6 +29,7 @@ from boltzax.core import (
     Key,
     Positive,
     Refused,
+    Said,
     constraint_of,
     typed,
 )
@@ -48,7 +49,9 @@ LATER = (
     "testing",
 )
 """Folders whose public functions are not all decorated yet: this list only shrinks."""
-FREE: dict[str, str] = {}
+FREE: dict[str, str] = {
+    "boltzax.models.Function.__init__:params": "any pytree: `compile` looks for weights in it",
+}
 """Parameters that take anything, `owner.function:parameter`, and what looks at their meaning."""
 
 
@@ -178,7 +181,8 @@ def _call(fn, owner, hints: dict[str, Any], parameter: str, wrong: Any) -> str |
         fn(*this, *positional, **given)
     except DeclarationError as error:
         whole = all(str(part).strip() for part in (error.got, error.expected, error.mend))
-        named = error.argument.split("[")[0].split(".")[0] == parameter
+        called = constraint_of(hints[parameter]).called or parameter
+        named = error.argument.split("[")[0].split(".")[0] == called
         return None if named and whole else f"names {error.argument}: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error!s:.200}"
@@ -260,6 +264,18 @@ def test_a_right_function_is_not_told():
         return step
 
     assert complaints("verb", verb) == []
+
+
+def test_words_that_are_said_besides_the_type():
+    @typed
+    def verb(*paths: Annotated[str, Said("a path", "name one", called="Verb")]):
+        return paths
+
+    assert complaints("verb", verb) == []
+    with pytest.raises(DeclarationError) as caught:
+        verb("a", 3)  # pyright: ignore
+    error = caught.value
+    assert (error.argument, error.expected, error.mend) == ("Verb", "a path", "name one")
 
 
 def test_constraints_of_what_cannot_be_told():

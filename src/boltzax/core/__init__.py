@@ -12,6 +12,7 @@ from ._arguments import Number as Number
 from ._arguments import Positive as Positive
 from ._arguments import Probability as Probability
 from ._arguments import Refused as Refused
+from ._arguments import Said as Said
 from ._arguments import Whole as Whole
 from ._arguments import got as got
 from ._arguments import integer as integer

@@ -41,12 +41,14 @@ class Constraint:
         take: A function that gives the value in its standard form (an `int` for a whole number of
             numpy or jax) or raises `Refused`.
         arrays: Whether an array of jax is taken as it is.
+        called: What errors call the argument, where that is not the parameter's name.
     """
 
     expected: str
     mend: str
     take: Callable[[Any], Any] = dataclasses.field(repr=False)
     arrays: bool = False
+    called: str = ""
 
     def check(self, argument: str, value: Any) -> Any:
         """The value in its standard form.
@@ -65,6 +67,26 @@ class Constraint:
                 expected=said.expected,
                 mend=said.mend,
             ) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What errors say of an argument, in place of what its type says: `Annotated[int, Said(...)]`.
+
+    Args:
+        expected: The values that it takes, in words.
+        mend: What to do about another.
+        called: What the argument is called, where that is not the parameter's name.
+    """
+
+    expected: str = ""
+    mend: str = ""
+    called: str = ""
+
+    def of(self, constraint: Constraint) -> Constraint:
+        """The constraint in these words."""
+        said = {name: text for name, text in dataclasses.asdict(self).items() if text}
+        return dataclasses.replace(constraint, **said)
 
 
 def got(value: Any) -> str:
@@ -148,7 +170,10 @@ def real(value: Any) -> Any:
     if isinstance(value, bool | np.bool_ | np.ma.MaskedArray):
         raise Refused
     if isinstance(value, Real):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # an integer past every float
+            raise Refused from None
     if not isinstance(value, np.ndarray | np.generic | Array) or value.ndim:
         raise Refused
     if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):

@@ -17,7 +17,7 @@ from jax.core import Tracer
 from jaxtyping import AbstractArray, ArrayLike, PRNGKeyArray
 from numpy.typing import ArrayLike as ArrayLikeOfNumpy
 
-from ._arguments import KEY, Constraint, Refused, integer, real
+from ._arguments import KEY, Constraint, Refused, Said, integer, real
 
 ANYTHING = Constraint("anything", "", lambda value: value)
 WORDS: dict[type, tuple[str, str]] = {}
@@ -42,8 +42,11 @@ def _constraint_of(hint: Any) -> Constraint:
     if isinstance(hint, TypeVar | str):
         return ANYTHING
     if origin is Annotated:
-        said = [each for each in parts[1:] if isinstance(each, Constraint)]
-        return said[0] if said else constraint_of(parts[0])
+        found = [each for each in parts[1:] if isinstance(each, Constraint)]
+        constraint = found[0] if found else constraint_of(parts[0])
+        for said in parts[1:]:
+            constraint = said.of(constraint) if isinstance(said, Said) else constraint
+        return constraint
     if origin in (typing.Union, types.UnionType):
         return _union(parts)
     if origin is Literal:
@@ -207,7 +210,7 @@ def _plural(constraint: Constraint) -> str:
 def _array(hint: Any) -> Constraint:
     """Of an annotation of jaxtyping: the kind of numbers, and the axes; numbers are converted."""
     kinds = {str(each).rstrip("0123456789") for each in hint.dtypes}
-    real = bool(kinds & {"float", "bfloat"})
+    real, complexes = bool(kinds & {"float", "bfloat"}), "complex" in kinds
     whole = not real and bool(kinds & {"int", "uint"})
     target: Any = float if real else int if whole else bool
     if not (real or whole or "bool" in kinds):  # Shaped, Num, keys: any numbers
@@ -218,7 +221,7 @@ def _array(hint: Any) -> Constraint:
     host = isinstance(hint.array_type, type) and issubclass(hint.array_type, np.ndarray)
 
     def take(value: Any) -> Any:
-        array = numbers(value, target, host=host)
+        array = numbers(value, target, host=host, complexes=complexes)
         if not isinstance(array, hint):
             raise Refused
         return array
@@ -228,13 +231,14 @@ def _array(hint: Any) -> Constraint:
     return Constraint(expected, mend, take, arrays=True)
 
 
-def numbers(value: Any, target: type | None, *, host: bool = False) -> Any:
+def numbers(value: Any, target: type | None, *, host: bool = False, complexes: bool = False) -> Any:
     """Numbers as an array: those of jax as they are, others converted.
 
     Args:
         value: An array, a number, or a sequence of numbers.
         target: `float`, `int`, `bool`, or None for any.
         host: Give an array of numpy.
+        complexes: Take complex numbers too.
 
     Raises:
         Refused: For what holds no numbers, or numbers of a kind that does not convert.
@@ -253,14 +257,14 @@ def numbers(value: Any, target: type | None, *, host: bool = False) -> Any:
         except Exception:
             raise Refused from None
     kind = value.dtype
-    if kind.kind in "OUSMm" or jnp.issubdtype(kind, jnp.complexfloating):
+    if kind.kind in "OUSMm" or (kind.kind == "c" and not complexes):
         raise Refused
     floating, boolean = jnp.issubdtype(kind, jnp.floating), kind.kind == "b"
     if (target is float and boolean) or (target is int and (floating or boolean)):
         raise Refused
     if target is bool and not boolean:
         raise Refused
-    converts = target is float and not floating
+    converts = target is float and not floating and kind.kind != "c"
     if host:
         if isinstance(value, Tracer):
             raise Refused

@@ -95,14 +95,16 @@ def _typed_function(fn: Callable[Arguments, Result], owner: type | None = None) 
 
 
 def _checked(constraint: Constraint, name: str, value: Any, signature: inspect.Signature) -> Any:
-    kind = signature.parameters[name].kind
+    kind, called = signature.parameters[name].kind, constraint.called
     if kind is inspect.Parameter.VAR_POSITIONAL:
-        return tuple(constraint.check(f"{name}[{i}]", each) for i, each in enumerate(value))
+        each_of = enumerate(value)
+        return tuple(constraint.check(called or f"{name}[{i}]", each) for i, each in each_of)
     if kind is inspect.Parameter.VAR_KEYWORD:
-        return {key: constraint.check(key, each) for key, each in value.items()}
+        names = {key: f"{called}[{key!r}]" if called else key for key in value}
+        return {key: constraint.check(names[key], each) for key, each in value.items()}
     if value is signature.parameters[name].default:
         return value
-    return constraint.check(name, value)
+    return constraint.check(called or name, value)
 
 
 def _rules(fn: Callable, owner: type | None) -> Rules:

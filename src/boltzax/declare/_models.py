@@ -2,54 +2,67 @@
 
 import abc
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Inexact, PyTree
 
-from ..core import DeclarationError
+from ..core import Constraint, Count, DeclarationError, Key, Refused, Said, numbers, typed
 
 Scaling = Literal["standard", "mean_field", "ntk"]
+Activation: TypeAlias = Annotated[
+    Callable, Said(expected="a function of one array", mend="pass e.g. jnp.tanh")
+]
+Widths: TypeAlias = Annotated[
+    tuple[Count, ...],
+    Said(expected="at least two widths, input first", mend="pass e.g. (10, 64, 1)"),
+]
 
 
-def _positive_int(argument: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise DeclarationError(
-            argument, got=repr(value), expected="a positive integer", mend="pass e.g. 16"
-        )
-    return int(value)
+def _predictor(value: Any) -> Any:
+    if not callable(value) or isinstance(value, type):
+        raise Refused
+    return value
 
 
-def _callable(argument: str, value: object) -> None:
-    if not callable(value):
-        raise DeclarationError(
-            argument,
-            got=repr(value),
-            expected="a function of one array",
-            mend="pass e.g. jnp.tanh",
-        )
+Predictor: TypeAlias = Annotated[
+    PyTree,
+    Constraint(
+        "a callable pytree: model(x)",
+        "pass an equinox module, or bx.models.Function(fn, params)",
+        _predictor,
+    ),
+]
+"""A model that maps one datum."""
 
 
-def _split(key: PRNGKeyArray | None, count: int) -> list[PRNGKeyArray | None]:
+def _exponents(value: Any) -> tuple[tuple[int, ...], ...]:
+    table = np.atleast_2d(numbers(value, float, host=True))
+    if table.ndim != 2 or table.size == 0 or not np.all((table >= 0) & (table % 1 == 0)):
+        raise Refused
+    return tuple(tuple(int(e) for e in row) for row in table)
+
+
+Exponents: TypeAlias = Annotated[
+    Sequence,
+    Constraint(
+        "non-negative integers, [dim] or [term, dim]",
+        "pass e.g. (1, 2) for w1 * w2**2",
+        _exponents,
+    ),
+]
+
+
+def _split(key: Key | None, count: int) -> list[Key | None]:
     """So many keys, or Nones."""
-    if key is None:
-        return [None] * count
-    try:
-        return list(jax.random.split(key, count))
-    except (TypeError, ValueError) as error:
-        raise DeclarationError(
-            "key",
-            got=repr(key),
-            expected="a random key of jax, or None for zeros",
-            mend="pass key=jax.random.key(0)",
-        ) from error
+    return [None] * count if key is None else list(jax.random.split(key, count))
 
 
-def _start(key: PRNGKeyArray | None, shape: tuple[int, ...], scale: float) -> Array:
+def _start(key: Key | None, shape: tuple[int, ...], scale: float) -> Array:
     """Zeros without a key, else N(0, scale²)."""
     return jnp.zeros(shape) if key is None else scale * jax.random.normal(key, shape)
 
@@ -67,7 +80,7 @@ class AbstractUnitModel(eqx.Module):
         """The weights of the units by path, each with the unit axis first."""
 
     @abc.abstractmethod
-    def unit(self, weights: dict[str, Array], x: Float[Array, " dim"]) -> Float[Array, ""]:
+    def unit(self, weights: dict[str, Array], x: Inexact[Array, " dim"]) -> Inexact[Array, ""]:
         """The feature of one unit, given its own slice of `unit_weights` (multiplier included)."""
 
 
@@ -87,25 +100,17 @@ class TwoLayer(AbstractUnitModel):
     activation: Callable = eqx.field(static=True)
     scaling: Scaling = eqx.field(static=True)
 
+    @typed
     def __init__(
         self,
-        width: int,
-        activation: Callable = jnp.tanh,
-        dim: int = 1,
+        width: Count,
+        activation: Activation = jnp.tanh,
+        dim: Count = 1,
         *,
         bias: bool = False,
         scaling: Scaling = "standard",
-        key: PRNGKeyArray | None = None,
+        key: Key | None = None,
     ):
-        width, dim = _positive_int("width", width), _positive_int("dim", dim)
-        _callable("activation", activation)
-        if scaling not in ("standard", "mean_field", "ntk"):
-            raise DeclarationError(
-                "scaling",
-                got=repr(scaling),
-                expected="'standard', 'mean_field' or 'ntk'",
-                mend="choose one of the three",
-            )
         keys = _split(key, 3)
         plain = scaling == "standard"
         self.readout = _start(keys[0], (width,), 1 / math.sqrt(width) if plain else 1.0)
@@ -118,7 +123,8 @@ class TwoLayer(AbstractUnitModel):
         weights = {"embedding": self.embedding}
         return weights if self.bias is None else weights | {"bias": self.bias}
 
-    def unit(self, weights: dict[str, Array], x: Float[Array, " dim"]) -> Float[Array, ""]:
+    @typed
+    def unit(self, weights: dict[str, Array], x: Inexact[Array, " dim"]) -> Inexact[Array, ""]:
         width, dim = self.embedding.shape
         inner = 1 / math.sqrt(dim) if self.scaling == "ntk" else 1.0
         outer = {"standard": 1.0, "mean_field": 1 / width, "ntk": 1 / math.sqrt(width)}
@@ -143,16 +149,15 @@ class MLP(eqx.Module):
     bias: tuple[Float[Array, " out"], ...] | None
     activation: Callable = eqx.field(static=True)
 
+    @typed
     def __init__(
         self,
-        widths: tuple[int, ...],
-        activation: Callable = jnp.tanh,
+        widths: Widths,
+        activation: Activation = jnp.tanh,
         *,
         bias: bool = True,
-        key: PRNGKeyArray | None = None,
+        key: Key | None = None,
     ):
-        _widths(widths)
-        _callable("activation", activation)
         self.weight = _matrices(widths, key)
         self.bias = tuple(jnp.zeros(n) for n in widths[1:]) if bias else None
         self.activation = activation
@@ -170,8 +175,8 @@ class DeepLinear(eqx.Module):
 
     weight: tuple[Float[Array, "out in"], ...]
 
-    def __init__(self, widths: tuple[int, ...], *, key: PRNGKeyArray | None = None):
-        _widths(widths)
+    @typed
+    def __init__(self, widths: Widths, *, key: Key | None = None):
         self.weight = _matrices(widths, key)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
@@ -191,25 +196,18 @@ class Polynomial(eqx.Module):
     exponents: tuple[tuple[int, ...], ...] = eqx.field(static=True)
     coefficients: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, exponents, coefficients=None):
-        table = np.atleast_2d(_numbers(exponents))
-        if table.ndim != 2 or table.size == 0 or (table < 0).any() or (table % 1 != 0).any():
-            raise DeclarationError(
-                "exponents",
-                got=repr(exponents),
-                expected="non-negative integers, [dim] or [term, dim]",
-                mend="pass e.g. (1, 2) for w1 * w2**2",
-            )
-        terms = np.ones(len(table)) if coefficients is None else _numbers(coefficients)
-        if terms.shape != (len(table),) or not np.all(np.isfinite(terms)):
+    @typed
+    def __init__(self, exponents: Exponents, coefficients: Sequence[float] | None = None):
+        terms = np.ones(len(exponents)) if coefficients is None else np.asarray(coefficients)
+        if terms.shape != (len(exponents),) or not np.all(np.isfinite(terms)):
             raise DeclarationError(
                 "coefficients",
                 got=repr(coefficients),
-                expected=f"one finite number a term, shape ({len(table)},)",
+                expected=f"one finite number a term, shape ({len(exponents)},)",
                 mend="give as many coefficients as rows of exponents",
             )
-        self.weight = jnp.zeros(table.shape[1])
-        self.exponents = tuple(tuple(int(e) for e in row) for row in table)
+        self.weight = jnp.zeros(len(exponents[0]))
+        self.exponents = tuple(exponents)
         self.coefficients = tuple(float(c) for c in terms)
 
     def __call__(self, x: PyTree = None) -> Float[Array, ""]:
@@ -226,8 +224,8 @@ class Function(eqx.Module):
     params: PyTree
     fn: Callable = eqx.field(static=True)
 
+    @typed
     def __init__(self, fn: Callable, params: PyTree):
-        _callable("fn", fn)
         self.fn = fn
         self.params = params
 
@@ -235,27 +233,14 @@ class Function(eqx.Module):
         return self.fn(self.params, x)
 
 
-def _numbers(values: object) -> np.ndarray:
-    """Values as floats; no entries if they are no numbers."""
-    try:
-        return np.asarray(values, float)
-    except (TypeError, ValueError):
-        return np.zeros((0, 0))
-
-
-def _widths(widths: tuple[int, ...]) -> None:
-    if not isinstance(widths, tuple | list) or len(widths) < 2:
+def _matrices(widths: tuple[int, ...], key: Key | None) -> tuple[Array, ...]:
+    if len(widths) < 2:
         raise DeclarationError(
             "widths",
             got=repr(widths),
             expected="at least two widths, input first",
             mend="pass e.g. (10, 64, 1)",
         )
-    for index, width in enumerate(widths):
-        _positive_int(f"widths[{index}]", width)
-
-
-def _matrices(widths: tuple[int, ...], key: PRNGKeyArray | None) -> tuple[Array, ...]:
     depth = len(widths) - 1
     keys = _split(key, depth)
     shapes = zip(keys, widths[1:], widths[:-1], strict=True)

@@ -1,14 +1,29 @@
 """Named temperatures. One convention: `beta` multiplies the summed energy `E = ∫ loss dμ`."""
 
 import math
-import numbers
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core import DeclarationError
+from ..core import Number, Positive, Said, scalar, typed
+
+HOT = Said(called="temperature", mend="pass e.g. 10_000")
+Data: TypeAlias = Annotated[Positive, HOT]
+Counted: TypeAlias = Annotated[
+    float | Array,
+    scalar(1, open_low=True, array=True),
+    Said(expected="n > 1, so that log n > 0", mend="use bayes(n) for n = 1"),
+]
+LogCount: TypeAlias = Annotated[
+    float | Array,
+    scalar(-700, 700, array=True),
+    Said(mend="pass the natural logarithm of the count, e.g. math.log(10_000)"),
+]
 
 
+@typed
 class Temperature(eqx.Module):
     """How often the *mean* loss counts: `log p = log prior - per_mean * (mean loss)`.
 
@@ -18,56 +33,34 @@ class Temperature(eqx.Module):
     beta = 1). A plain number passed as `beta` is used as it is.
     """
 
-    per_mean: float
+    per_mean: Annotated[
+        Number, Said(mend="use bayes(n), watanabe(n), log_count(log_n) or loss_gap(gap)")
+    ]
 
-    def __check_init__(self):
-        if not isinstance(self.per_mean, numbers.Real) or isinstance(self.per_mean, bool):
-            raise DeclarationError(
-                "per_mean",
-                got=repr(self.per_mean),
-                expected="a number",
-                mend="use bayes(n), watanabe(n), log_count(log_n) or loss_gap(gap)",
-            )
-
-    def beta(self, mass: float | Array) -> float | Array:
+    def beta(self, mass: Positive) -> float | Array:
         """The factor of the summed energy over a measure of this mass."""
         return self.per_mean / mass
 
 
-def bayes(n: float) -> Temperature:
+@typed
+def bayes(n: Data) -> Temperature:
     """The Bayesian posterior of n data: n times the mean loss."""
-    return Temperature(_count(n))
+    return Temperature(n)
 
 
-def watanabe(n: float) -> Temperature:
+@typed
+def watanabe(n: Counted) -> Temperature:
     """n / log n times the mean loss: the temperature of WBIC (Watanabe 2013, JMLR 14:867)."""
-    if _count(n) <= 1:
-        raise DeclarationError(
-            "n", got=repr(n), expected="n > 1, so that log n > 0", mend="use bayes(n) for n = 1"
-        )
-    return Temperature(n / math.log(n))
+    return Temperature(n / (jnp.log(n) if isinstance(n, Array) else math.log(n)))
 
 
-def log_count(log_n: float) -> Temperature:
+@typed
+def log_count(log_n: LogCount) -> Temperature:
     """e^log_n times the mean loss: for bare inverse temperatures of population losses."""
-    if not isinstance(log_n, numbers.Real) or not -700 <= log_n <= 700:
-        raise DeclarationError(
-            "log_n",
-            got=repr(log_n),
-            expected="a number between -700 and 700",
-            mend="pass the natural logarithm of the count, e.g. math.log(10_000)",
-        )
-    return Temperature(math.exp(log_n))
+    return Temperature(jnp.exp(log_n) if isinstance(log_n, Array) else math.exp(log_n))
 
 
-def loss_gap(gap: float) -> Temperature:
+@typed
+def loss_gap(gap: Data) -> Temperature:
     """The temperature equal to a gap of the mean loss, e.g. to the best known model: 1/gap."""
-    return Temperature(1 / _count(gap))
-
-
-def _count(value: float) -> float:
-    if not (isinstance(value, numbers.Real) and math.isfinite(value) and value > 0):
-        raise DeclarationError(
-            "temperature", got=repr(value), expected="a positive number", mend="pass e.g. 10_000"
-        )
-    return float(value)
+    return Temperature(1 / gap)
