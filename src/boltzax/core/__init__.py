@@ -59,6 +59,7 @@ from ._sharding import automatic_mesh as automatic_mesh
 from ._sharding import to_host as to_host
 from ._status import RunError as RunError
 from ._status import Status as Status
+from ._tracing import as_argument as as_argument
 from ._tracing import at_hand as at_hand
 from ._tracing import at_once as at_once
 from ._tracing import check_on_host as check_on_host

@@ -94,6 +94,22 @@ def at_once(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     return whole
 
 
+def as_argument(fn: Callable) -> Callable:
+    """A function of the user, as an argument of a program that is compiled once for each function.
+
+    What cannot be hashed is wrapped, and is then compiled at every call.
+    """
+
+    def one(leaf):
+        try:
+            hash(leaf)
+        except TypeError:
+            return functools.partial(leaf) if callable(leaf) else leaf
+        return leaf
+
+    return jax.tree.map(one, fn)
+
+
 def check_on_host(verb: str, arguments: dict[str, PyTree]) -> None:
     """Refuse a call of `verb` inside a transformation of jax: it is a loop of the host.
 

@@ -106,7 +106,7 @@ def expected_satisfaction(
     entropy, evidence = _entropies(before, after, solved, jnp.ones(draws))
     again = _bootstrap_entropies(before, after, solved, jax.random.split(keys[2], REPLICATES))
     counts = jnp.minimum(jnp.sum(before, axis=0), jnp.sum(after, axis=0)).astype(entropy.dtype)
-    return ExpectedSatisfaction(judge, entropy, evidence, *again, counts, jnp.asarray(pool))
+    return ExpectedSatisfaction(judge, entropy, evidence, *again, counts, jax.device_put(pool))
 
 
 class Judge(eqx.Module):

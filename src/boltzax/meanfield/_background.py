@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, typed
+from ..core import DeclarationError, as_argument, typed
 from ._cumulant import lower, vectors
 from ._problem import AbstractEnsemble, SelfConsistency
 
@@ -51,7 +51,7 @@ class Background(eqx.Module):
     @typed
     def from_net(net: Callable, problem: AbstractEnsemble) -> "Background":
         """The output of any model, `net(x)` at one datum."""
-        return Background(jax.vmap(net)(problem.inputs()), net)
+        return Background(_at_inputs(as_argument(net), problem), net)
 
     @staticmethod
     @typed
@@ -100,6 +100,11 @@ class Background(eqx.Module):
         matrix = kernel + problem.temperature * jnp.eye(len(y))
         dual = jax.scipy.linalg.solve(matrix, y, assume_a="pos")
         return Background.from_net(cumulant.response(dual), problem)
+
+
+@eqx.filter_jit
+def _at_inputs(net: Callable, problem: AbstractEnsemble) -> Array:
+    return jax.vmap(net)(problem.inputs())
 
 
 class Ensemble(eqx.Module):

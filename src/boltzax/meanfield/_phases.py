@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import equinox as eqx
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
@@ -38,25 +38,27 @@ class FieldPhases(eqx.Module):
     @property
     def stable(self) -> Bool[Array, " root"]:
         """Whether the plain loop comes back to the root."""
-        return self.radius < 1
+        return jax.device_put(np.asarray(self.radius) < 1)
 
     @property
     def dominant(self) -> int | None:
         """Index of the stable root of least free energy; None without free energies."""
-        if self.free_energies is None or not bool(jnp.any(self.stable)):
+        stable = np.asarray(self.radius) < 1
+        if self.free_energies is None or not stable.any():
             return None
-        return int(jnp.argmin(jnp.where(self.stable, self.free_energies, jnp.inf)))
+        return int(np.argmin(np.where(stable, self.free_energies, np.inf)))
 
     def __repr__(self) -> str:
         if not eqx.is_array(self.roots) or isinstance(self.roots, Tracer):
             return "FieldPhases(...)"
-        lines = [f"{len(self.roots)} fixed points, {int(jnp.sum(self.stable))} of them stable"]
-        for i, root in enumerate(np.asarray(self.roots)):
+        here = jax.tree.map(np.asarray, self)
+        lines = [f"{len(here.roots)} fixed points, {(here.radius < 1).sum()} of them stable"]
+        for i, root in enumerate(here.roots):
             text = ", ".join(f"{x:.6g}" for x in root[:6]) + (", ..." if len(root) > 6 else "")
-            energy = "" if self.free_energies is None else f", F {float(self.free_energies[i]):.6g}"
+            energy = "" if here.free_energies is None else f", F {here.free_energies[i]:.6g}"
             lines.append(
-                f"({text}): spectral radius {float(self.radius[i]):.3g}{energy}, residual "
-                f"{float(self.residuals[i]):.1e}, {int(self.hits[i])} ended here"
+                f"({text}): spectral radius {here.radius[i]:.3g}{energy}, residual "
+                f"{here.residuals[i]:.1e}, {here.hits[i]} ended here"
                 + (" (dominant)" if i == self.dominant else "")
             )
         lines.append(f"{self.rejected} ended outside the domain, {self.lost} nowhere")

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..core import MEMORY, Estimate, full_products
-from ..declare import AbstractMeasure
+from ..declare import AbstractBasis, AbstractMeasure
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
@@ -47,16 +48,24 @@ def spectrum(
             or jumps.
     """
     basis, drawn = measure.basis(), trace_of(trace)
-
-    def squares(model: Callable):
-        c = basis.coefficients(model, count, order)
-        return jnp.log(c**2) if log else c**2
-
-    found = drawn.mean(squares, key, memory=memory)
+    found = drawn.mean(Squares(basis, count, order, log), key, memory=memory)
     if order is None:
         for model in _two_draws(drawn):
             basis.coefficients(model, count)
     return found
+
+
+class Squares(eqx.Module):
+    """The squared coefficients of a model's function, or their logarithms."""
+
+    basis: AbstractBasis
+    count: int = eqx.field(static=True)
+    order: int | None = eqx.field(static=True)
+    log: bool = eqx.field(static=True)
+
+    def __call__(self, model: Callable) -> Array:
+        squares = self.basis.coefficients(model, self.count, self.order) ** 2
+        return jnp.log(squares) if self.log else squares
 
 
 def _two_draws(trace: Trace) -> list[PyTree]:

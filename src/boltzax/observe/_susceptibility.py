@@ -56,7 +56,7 @@ def susceptibility(
     trace = trace_of(trace)
     check_energy(trace, "perturbation", perturbation)
     a, b = check_observable(trace, "observable", observable), Values(perturbation)
-    series, other = trace.evaluate(lambda model: (a(model), b(model)), key, memory=memory)
+    series, other = trace.evaluate(Both(a, b), key, memory=memory)
     axis = trace.energy.ndim - 2
 
     def response(values: Array) -> Estimate:
@@ -83,6 +83,16 @@ class Values(eqx.Module):
             for factor, term in self.energy.terms()
         ]
         return sum(parts, jnp.zeros(()))
+
+
+class Both(eqx.Module):
+    """Two functions of the model as one."""
+
+    first: Callable
+    second: Callable
+
+    def __call__(self, model: PyTree) -> tuple[PyTree, PyTree]:
+        return self.first(model), self.second(model)
 
 
 class Floating(eqx.Module):

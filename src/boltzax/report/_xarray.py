@@ -6,6 +6,7 @@ group carries coordinates of its own and the root none.
 
 from importlib.metadata import PackageNotFoundError, version
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,13 +77,18 @@ def _posterior(trace: Trace, key: PRNGKeyArray | None) -> Dataset:
     coordinates = trace.gibbs.coordinates
     integrated = getattr(trace.gibbs.potential, "readout", {})
     free = [path for path in coordinates.base if path in coordinates.priors or path in integrated]
+    return _dataset(trace, trace.evaluate(Named(tuple(free)), key))
 
-    def weights(model: PyTree) -> dict[str, Array]:
+
+class Named(eqx.Module):
+    """Some leaves of a model, by their names."""
+
+    names: tuple[str, ...] = eqx.field(static=True)
+
+    def __call__(self, model: PyTree) -> dict[str, Array]:
         leaves, _ = jax.tree_util.tree_flatten_with_path(model)
         by_path = {path_name(path): leaf for path, leaf in leaves}
-        return {path: by_path[path] for path in free}
-
-    return _dataset(trace, trace.evaluate(weights, key))
+        return {path: by_path[path] for path in self.names}
 
 
 def _dataset(trace: Trace, leaves: dict[str, Array]) -> Dataset:

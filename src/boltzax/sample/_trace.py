@@ -17,6 +17,7 @@ from ..core import (
     Estimate,
     RunError,
     Status,
+    as_argument,
     at_hand,
     check_memory,
     check_real,
@@ -161,22 +162,8 @@ class Trace(eqx.Module):
                 expected="the draws of the weights",
                 mend="run with keep=True",
             )
-        shape = self.energy.shape
-
-        def one(each):
-            w, key, beta = each
-            gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, beta)
-            return fn(gibbs.complete(w, key))
-
-        def every(draws, key):
-            keys = jax.random.split(key, shape)
-            betas = jnp.broadcast_to(self.betas.reshape((*self.betas.shape, 1, 1)), shape)
-            each = (draws, keys, betas)
-            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), each)
-            out = map_within(one, flat, memory)
-            return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
-
-        return eqx.filter_jit(every)(self.w, jax.random.key(0) if key is None else key)
+        key = jax.random.key(0) if key is None else key
+        return _evaluated(self.gibbs, self.w, as_argument(fn), key, self.energy.shape, memory)
 
     def mean(
         self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
@@ -364,6 +351,22 @@ def _undefined_gradient(trace: Trace, chain: int) -> list[str]:
     beta = jnp.repeat(trace.betas.reshape(-1), rows[0])[chain]
     gradient = _gradient(eqx.tree_at(lambda g: g.beta, trace.gibbs, beta), last)
     return [path for path, leaf in sorted(gradient.items()) if not np.all(np.isfinite(leaf))]
+
+
+@eqx.filter_jit
+def _evaluated(
+    gibbs: Gibbs, w: Weights, fn: Callable, key: PRNGKeyArray, shape: tuple[int, ...], memory: int
+) -> PyTree:
+    def one(each):
+        w, key, beta = each
+        at = eqx.tree_at(lambda g: g.beta, gibbs, beta)
+        return fn(at.complete(w, key))
+
+    betas = jnp.broadcast_to(gibbs.beta[..., None, None], shape)
+    each = (w, jax.random.split(key, shape), betas)
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), each)
+    out = map_within(one, flat, memory)
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
 
 
 @eqx.filter_jit

@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzax.core import Count, DeclarationError, typed
+from boltzax.core import Count, DeclarationError, as_argument, typed
 
 from ._arguments import Above
 from ._mesh import Rule, graded_rule
@@ -54,7 +55,7 @@ def exact_free_energy(
             not finite.
     """
     box, marks, beta = _checked(bounds, centres, betas)
-    integrate = jax.jit(lambda nodes, logs, b: _integrate(potential, log_prior, nodes, logs, b))
+    functions = as_argument(potential), as_argument(log_prior)
     longest = max(hi - lo for lo, hi in box)
     depth = 2 + max(0, math.ceil(0.5 * math.log2(max(1.0, np.max(beta)) * longest**2)))
     previous, error = None, None
@@ -65,7 +66,7 @@ def exact_free_energy(
         ]
         if math.prod(len(node) for node, _ in rules) > max_points:
             break
-        log_z, slope = (np.asarray(x) for x in integrate(*_device(rules), jnp.asarray(beta)))
+        log_z, slope = map(np.asarray, _integrate(*functions, *_device(rules), beta))
         if not (np.all(np.isfinite(log_z)) and np.all(np.isfinite(slope))):
             raise RuntimeError(
                 "exact_free_energy: the integral is not finite. Expected a potential and a log "
@@ -125,10 +126,11 @@ def _checked(bounds: Sequence, centres: Sequence | None, betas: ArrayLike):
 
 
 def _device(rules: list[Rule]):
-    nodes = tuple(jnp.asarray(node) for node, _ in rules)
-    return nodes, tuple(jnp.log(jnp.asarray(weight)) for _, weight in rules)
+    nodes = tuple(np.asarray(node) for node, _ in rules)
+    return nodes, tuple(np.log(weight) for _, weight in rules)
 
 
+@eqx.filter_jit
 def _integrate(potential, log_prior, nodes, logs, betas):
     sizes = tuple(node.shape[0] for node in nodes)
     total = math.prod(sizes)
