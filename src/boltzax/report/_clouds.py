@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..core import DeclarationError
+from ..core import DeclarationError, typed
 from ._axes import BLUE, ORANGE, Axes, axes_of, legend
 
 Cloud = ArrayLike | dict
 """Points `[n, d]`, or coordinates by name as of neurons, whose leaves are put side by side."""
 
 
+@typed
 def clouds(
     background: Cloud,
     foreground: Cloud | None = None,

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from ..core import DeclarationError, Estimate
+from ..core import DeclarationError, Estimate, typed
 from ..observe import free_energy as measured_free_energy
 from ..observe import learning_coefficient as measured_learning_coefficient
 from ..sample import Trace
@@ -13,6 +13,7 @@ from ._axes import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Axes, axes_of, legend
 from ._turn import quadratic, resolved_modes, turn
 
 
+@typed
 def estimate(
     x: ArrayLike,
     values: Estimate,
@@ -48,6 +49,7 @@ def estimate(
     return ax
 
 
+@typed
 def learning_coefficient(
     curve: Trace | Estimate,
     *,
@@ -99,6 +101,7 @@ def learning_coefficient(
     return ax
 
 
+@typed
 def free_energy(trace: Trace, *, ax: Axes | None = None, label: str = "") -> Axes:
     """`F` against `log n` by both routes: Bennett's ratio (band), integral of `⟨E⟩` (bars)."""
     ax = axes_of(ax)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from ..core import DeclarationError, Estimate
+from ..core import DeclarationError, Estimate, typed
 from ._axes import Axes, axes_of
 
 
+@typed
 def influence(
     matrix: Estimate,
     *,

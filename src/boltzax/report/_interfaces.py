@@ -4,11 +4,12 @@ import itertools
 
 import numpy as np
 
-from ..core import DeclarationError
+from ..core import DeclarationError, typed
 from ..declare import Contract, Interface
 from ._axes import CYCLE, Axes, Rectangle, axes_of, legend
 
 
+@typed
 def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}") -> Axes:
     """The acceptable values of each logical value: bars on a line, or boxes in a plane.
 
@@ -50,6 +51,7 @@ def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}
     return ax
 
 
+@typed
 def contract(shown: Contract, *, ax: Axes | None = None) -> Axes:
     """What a component on the line must do: from each interval of inputs into one of the boxes.
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from ..core import DeclarationError
+from ..core import DeclarationError, Probability, typed
 from ..sample import AbstractDrawn, Trace, trace_of
 from ._axes import BLUE, CYCLE, GREY, Axes, axes_of, legend
 
 
+@typed
 def trace(trace: Trace | AbstractDrawn, *, ax: Axes | None = None, level: int = -1) -> Axes:
     """The energy of every chain against the draw, at one of the temperatures (the last)."""
     trace = trace_of(trace)
@@ -32,7 +33,8 @@ def trace(trace: Trace | AbstractDrawn, *, ax: Axes | None = None, level: int = 
     return ax
 
 
-def ladder(trace: Trace, *, ax: Axes | None = None, least: float = 0.15) -> Axes:
+@typed
+def ladder(trace: Trace, *, ax: Axes | None = None, least: Probability = 0.15) -> Axes:
     """How often neighbours of the ladder swap, and how many round trips the replicas made.
 
     A bar a pair, between its levels in log beta (the first pair reaches down to the prior,

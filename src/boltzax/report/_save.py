@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..compile import Gibbs
-from ..core import DeclarationError
+from ..core import DeclarationError, typed
 from ..sample import describe, differences
 from ._encode import Encoder, code_of, found, name_of, of_library, state_of_object
 
 FORMAT = 1
 
 
+@typed
 def save(path: str | Path, result: Any) -> None:
     """Store a result in one file: a `Trace` with its ladder, an `Estimate`, or any other.
 
@@ -45,6 +46,7 @@ def save(path: str | Path, result: Any) -> None:
     os.replace(partial, place)
 
 
+@typed
 def load(path: str | Path, *declared: Any) -> Any:
     """The result that `save` stored.
 

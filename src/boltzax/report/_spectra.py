@@ -5,13 +5,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..core import DeclarationError, Estimate
+from ..core import DeclarationError, Estimate, typed
 from ._axes import BLUE, GREY, Axes, axes_of, legend
 
 Against = Literal["sqrt", "linear", "log"]
 _NAMES = {"sqrt": r"$\sqrt{k}$", "linear": "$k$", "log": r"$\log\,k$"}
 
 
+@typed
 def spectrum(
     squares: Estimate,
     degrees: ArrayLike | None = None,
@@ -37,13 +38,6 @@ def spectrum(
         floor: Modes below this fraction of the largest are round-off (or zero by symmetry) and are
             left out.
     """
-    if against not in _NAMES:
-        raise DeclarationError(
-            "against",
-            got=repr(against),
-            expected="'sqrt', 'linear' or 'log'",
-            mend="choose the axis on which the decay is a straight line",
-        )
     value, error = np.asarray(squares.value, float), np.asarray(squares.standard_error, float)
     k = np.arange(value.size) if degrees is None else np.asarray(degrees)
     if value.ndim != 1 or k.shape != value.shape:

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from ..core import DeclarationError
+from ..core import DeclarationError, typed
 from ..meanfield import Sweep
 from ._axes import BLUE, GREY, ORANGE, Axes, axes_of, legend
 
 
+@typed
 def sweep(
     result: Sweep,
     ax: Axes | None = None,

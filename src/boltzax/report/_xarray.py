@@ -14,12 +14,13 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from xarray import Dataset, DataTree
 from xarray import open_zarr as open_zarr
 
-from ..core import Status, path_name
+from ..core import Key, Status, path_name, typed
 from ..sample import AbstractDrawn, Trace, trace_of
 from ._names import stored_name, stored_values
 
 
-def to_xarray(trace: Trace | AbstractDrawn, key: PRNGKeyArray | None = None) -> DataTree:
+@typed
+def to_xarray(trace: Trace | AbstractDrawn, key: Key | None = None) -> DataTree:
     """The draws as a `DataTree` with the groups and dimensions of ArviZ: `chain, draw` first.
 
     - `posterior`: every free weight by path, in the model's own coordinates (frozen and tied ones

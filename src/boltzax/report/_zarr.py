@@ -9,7 +9,7 @@ opened array is told otherwise, and would then look lost; a name with `/` makes 
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..compile import Gibbs
-from ..core import DeclarationError, RunError
+from ..core import Count, DeclarationError, RunError, typed
 from ..sample import (
     AbstractGibbsDynamics,
     AbstractSink,
@@ -46,6 +46,7 @@ LARGEST = 2**26
 """Bytes of a chunk, beyond which the axes of a weight are split."""
 
 
+@typed
 @dataclasses.dataclass(frozen=True)
 class ZarrSink(AbstractSink):
     """Write the draws to a Zarr store as they are made, and keep them out of memory.
@@ -69,27 +70,16 @@ class ZarrSink(AbstractSink):
 
     path: str | Path
     names: tuple[str, ...] | None = None
-    derive: dict[str, Callable[[PyTree], Any]] | None = None
-    memory: int = 2**28
+    derive: Mapping[str, Callable[[PyTree], Any]] | None = None
+    memory: Count = 2**28
 
     def __post_init__(self):
-        if isinstance(self.memory, bool) or not isinstance(self.memory, int) or self.memory < 1:
-            raise DeclarationError(
-                "memory",
-                got=repr(self.memory),
-                expected="a number of bytes",
-                mend="pass e.g. 2**28",
-            )
-        derived = self.derive or {}
-        good = isinstance(derived, dict) and all(
-            isinstance(name, str) and callable(fn) for name, fn in derived.items()
-        )
-        taken = {name for name in derived if name in RECORDS or f"{name}".startswith("w.")}
-        if not good or taken:
+        taken = {name for name in self.derive or {} if name in RECORDS or name.startswith("w.")}
+        if taken:
             raise DeclarationError(
                 "derive",
-                got=f"{sorted(taken) if good else derived!r:.80}",
-                expected="functions of the model, under names that no record has",
+                got=str(sorted(taken)),
+                expected="names that no record has",
                 mend="pass e.g. {'norm': lambda model: jnp.sum(model.w**2)}",
             )
 
@@ -285,6 +275,7 @@ def _written(group: Any, want: int) -> int:
     return min(there, want)
 
 
+@typed
 def open_zarr(path: str | Path) -> _xarray.Dataset:
     """The draws of a store as an xarray `Dataset`, read only where they are used.
 
@@ -306,6 +297,7 @@ def open_zarr(path: str | Path) -> _xarray.Dataset:
     return data.assign_coords(places).set_coords([name for name in ["beta"] if name in data])
 
 
+@typed
 def load_trace(path: str | Path, gibbs: Gibbs, draws: slice = slice(None)) -> Trace:
     """The trace of a store, with its weights, or some of its draws; of `gibbs` that it is of.
 

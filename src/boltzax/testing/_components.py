@@ -5,19 +5,23 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from boltzax.core import Positive, typed
 from boltzax.declare import Component, Function, Independent, Normal, Uniform
 
 
-def gain_component(width: float = 3.0) -> Component:
+@typed
+def gain_component(width: Positive = 3.0) -> Component:
     """`y = w x`, `w ~ U[0, width]`: `theory.linear_interface`."""
     return Component(Function(_gain, jnp.zeros(())), Uniform(0.0, width))
 
 
-def step_component(height: float = 5.0) -> Component:
+@typed
+def step_component(height: Positive = 5.0) -> Component:
     """`y = height · 1[x > c]`, `c ~ U[0, height]`: `theory.step_interface`."""
     return Component(Function(_Step(float(height)), jnp.zeros(())), Uniform(0.0, height))
 
 
+@typed
 def affine_component(
     weight: tuple[float, float] = (-1.0, 3.0), bias: tuple[float, float] = (-2.0, 2.0)
 ) -> Component:
@@ -27,7 +31,8 @@ def affine_component(
     return Component(Function(_affine, params), Independent(prior))
 
 
-def amplifier_component(scale: float = 3.0, height: float = 5.0) -> Component:
+@typed
+def amplifier_component(scale: Positive = 3.0, height: Positive = 5.0) -> Component:
     """`y = height · σ(g (x - height/2) + b)`, g and b from N(0, scale²):
     `theory.amplifier_interface`."""
     params = {"gain": jnp.zeros(()), "bias": jnp.zeros(())}

@@ -1,6 +1,7 @@
 """What every Markov kernel must pass."""
 
 import functools
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from boltzax.compile import Gibbs, compile
-from boltzax.core import Estimate
+from boltzax.core import Count, Estimate, Key, Whole, typed, whole
 from boltzax.declare import Empirical, Function, Independent, Normal, SquaredError
 from boltzax.sample import AbstractKernel, sample
 
@@ -34,13 +35,14 @@ def gaussian_target() -> tuple[Gibbs, np.ndarray, np.ndarray]:
     return gibbs, BETA * stiffness * centre / precision, precision**-0.5
 
 
+@typed
 def check_kernel(
     kernel: AbstractKernel,
     *,
-    key: PRNGKeyArray,
-    chains: int = 4,
-    warmup: int = 400,
-    draws: int = 2000,
+    key: Key,
+    chains: Count = 4,
+    warmup: Whole = 400,
+    draws: Annotated[int, whole(4)] = 2000,
 ) -> None:
     """Raise `AssertionError` unless a kernel does what a kernel must.
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from boltzax.compile import Gibbs, compile
-from boltzax.core import weights_of, with_weights
+from boltzax.core import Key, Positive, typed, weights_of, with_weights
 from boltzax.declare import (
     AbstractDataTerm,
     AbstractEnergy,
@@ -33,13 +33,14 @@ def _plain(energy: AbstractEnergy, prior: Independent) -> Gibbs:
     return compile(energy, prior, marginalise=False)
 
 
+@typed
 def check_energy_sum(
     first: AbstractEnergy,
     second: AbstractEnergy,
     prior: Independent,
     *,
-    key: PRNGKeyArray,
-    rtol: float = 1e-10,
+    key: Key,
+    rtol: Positive = 1e-10,
 ) -> None:
     """`compile(E_1 + E_2) = compile(E_1) + compile(E_2)`, at draws of the prior."""
     parts = tuple(_plain(energy, prior) for energy in (first + second, first, second))
@@ -47,27 +48,29 @@ def check_energy_sum(
     np.testing.assert_allclose(whole, sum(each), rtol=rtol)
 
 
+@typed
 def check_energy_scale(
     energy: AbstractEnergy,
-    factor: float,
+    factor: Positive,
     prior: Independent,
     *,
-    key: PRNGKeyArray,
-    rtol: float = 1e-10,
+    key: Key,
+    rtol: Positive = 1e-10,
 ) -> None:
     """`compile(c E) = c compile(E)`, at draws of the prior."""
     scaled, plain = _energies((_plain(factor * energy, prior), _plain(energy, prior)), key)
     np.testing.assert_allclose(scaled, factor * plain, rtol=rtol)
 
 
+@typed
 def check_measure_sum(
     term: AbstractDataTerm,
     first: AbstractMeasure,
     second: AbstractMeasure,
     prior: Independent,
     *,
-    key: PRNGKeyArray,
-    rtol: float = 1e-10,
+    key: Key,
+    rtol: Positive = 1e-10,
 ) -> None:
     """An energy over `mu + nu` is the energy over `mu` plus the energy over `nu`."""
 
@@ -78,12 +81,13 @@ def check_measure_sum(
     np.testing.assert_allclose(whole, sum(each), rtol=rtol)
 
 
+@typed
 def check_thermodynamics(
     gibbs: Gibbs,
     betas: Array | np.ndarray | list[float],
     bounds: list[tuple[float, float]],
     *,
-    rtol: float = 1e-6,
+    rtol: Positive = 1e-6,
 ) -> None:
     """`F` rises with β and is concave, and `∂F/∂β = ⟨E⟩`, for a non-negative energy.
 
@@ -121,7 +125,8 @@ def check_thermodynamics(
     np.testing.assert_allclose(mass, 1.0, atol=1e-6, err_msg="the prior's mass")
 
 
-def check_relabelling(gibbs: Gibbs, *, key: PRNGKeyArray, rtol: float = 1e-10) -> None:
+@typed
+def check_relabelling(gibbs: Gibbs, *, key: Key, rtol: Positive = 1e-10) -> None:
     """Relabelling the hidden units of the declared unit model changes nothing.
 
     The declared model must be an `AbstractUnitModel` with all its weights free and priors that do

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from hypothesis import strategies as st
 
+from boltzax.core import Count, typed
 from boltzax.declare import (
     AbstractBasis,
     AbstractMeasure,
@@ -23,16 +24,18 @@ positive = st.floats(0.25, 2.0).map(lambda x: round(x, 3))
 seeds = st.integers(0, 2**16)
 
 
+@typed
 @st.composite
-def empiricals(draw: st.DrawFn, dim: int = 1, size: int = 8) -> Empirical:
+def empiricals(draw: st.DrawFn, dim: Count = 1, size: Count = 8) -> Empirical:
     """`size` data of length `dim` with positive weights, or none."""
     rng = np.random.default_rng(draw(seeds))
     weights = rng.uniform(0.5, 2.0, size) if draw(st.booleans()) else None
     return Empirical(rng.normal(size=(size, dim)), weights=weights)
 
 
+@typed
 @st.composite
-def gaussians(draw: st.DrawFn, dim: int = 1) -> GaussianMeasure:
+def gaussians(draw: st.DrawFn, dim: Count = 1) -> GaussianMeasure:
     """Gaussians of any mean and scale by Gauss-Hermite or the trapezoid rule, or sparse."""
     rng = np.random.default_rng(draw(seeds))
     rule = "sparse" if dim > 3 else draw(st.sampled_from(["hermite", "trapezoid"][: 3 - dim]))
@@ -41,6 +44,7 @@ def gaussians(draw: st.DrawFn, dim: int = 1) -> GaussianMeasure:
     return GaussianMeasure(dim, mean=mean, scale=scale, order=order, rule=rule)
 
 
+@typed
 @st.composite
 def intervals(draw: st.DrawFn) -> IntervalMeasure:
     """Intervals of length 0.25 to 2."""
@@ -53,7 +57,8 @@ def _subsampled(draw: st.DrawFn, dim: int) -> Subsampled:
     return Subsampled(draw(empiricals(dim)), draw(st.sampled_from([2, 8])))
 
 
-def measures(dim: int = 1) -> st.SearchStrategy[AbstractMeasure]:
+@typed
+def measures(dim: Count = 1) -> st.SearchStrategy[AbstractMeasure]:
     """Positive measures on vectors of length `dim`, of every kind that has them."""
     kinds: list[st.SearchStrategy] = [gaussians(dim), empiricals(dim), _subsampled(dim)]
     if dim == 1:
@@ -63,13 +68,15 @@ def measures(dim: int = 1) -> st.SearchStrategy[AbstractMeasure]:
     return st.one_of(kinds)
 
 
+@typed
 @st.composite
-def signed_measures(draw: st.DrawFn, dim: int = 1) -> AbstractMeasure:
+def signed_measures(draw: st.DrawFn, dim: Count = 1) -> AbstractMeasure:
     """a mu - b nu with a, b > 0: signed, of any mass."""
     first, second = draw(measures(dim)), draw(measures(dim))
     return draw(positive) * first - draw(positive) * second
 
 
+@typed
 @st.composite
 def bases(draw: st.DrawFn) -> AbstractBasis:
     """Hermite (one and two dimensions), Legendre, Fourier and Walsh bases."""

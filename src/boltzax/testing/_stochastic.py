@@ -2,16 +2,15 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from boltzax.compile import Gibbs, compile
-from boltzax.core import Estimate
+from boltzax.core import Count, Estimate, Key, Positive, Whole, typed, whole
 from boltzax.declare import Empirical, Function, Independent, Normal, SquaredError, Subsampled
 from boltzax.sample import AbstractKernel, AbstractUnadjusted, Chains, sample
 
@@ -44,15 +43,16 @@ def _compiled(data, dim: int) -> Gibbs:
     return compile(energy, prior, beta=BETA, integral="declared", marginalise=False)
 
 
+@typed
 def check_stochastic_kernel(
     kernel: AbstractKernel,
     *,
-    key: PRNGKeyArray,
-    chains: int = 64,
-    warmup: int = 500,
-    draws: int = 2000,
-    thin: int = 4,
-    bias: float = BIAS,
+    key: Key,
+    chains: Count = 64,
+    warmup: Whole = 500,
+    draws: Annotated[int, whole(4)] = 2000,
+    thin: Count = 4,
+    bias: Positive = BIAS,
 ) -> None:
     """Raise `AssertionError` unless a sampler without a Metropolis test does what it must.
 
@@ -128,8 +128,9 @@ def _extrapolated(coarse: Estimate, fine: Estimate, order: int):
     return np.asarray(fine.value) + correction, error, correction**2
 
 
+@typed
 def check_fresh_batches(
-    kernel: AbstractKernel, *, key: PRNGKeyArray, chains: int = 8, epochs: int = 3
+    kernel: AbstractKernel, *, key: Key, chains: Count = 8, epochs: Count = 3
 ) -> None:
     """Raise `AssertionError` unless every step of every chain draws a minibatch of its own.
 

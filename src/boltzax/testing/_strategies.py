@@ -3,14 +3,13 @@
 Shapes are few (every new one is a compilation); numbers vary freely.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
 from boltzax.compile import Gibbs, compile
+from boltzax.core import Count, Model, typed
 from boltzax.declare import (
     AbstractChart,
     AbstractEnergy,
@@ -36,8 +35,9 @@ widths = st.sampled_from([1, 3])
 """Numbers of hidden units."""
 
 
+@typed
 @st.composite
-def models(draw: st.DrawFn, dim: int = 1) -> TwoLayer:
+def models(draw: st.DrawFn, dim: Count = 1) -> TwoLayer:
     """Two-layer nets of a few tanh units, random weights, every scaling, with and without bias."""
     return TwoLayer(
         draw(widths),
@@ -48,8 +48,9 @@ def models(draw: st.DrawFn, dim: int = 1) -> TwoLayer:
     )
 
 
+@typed
 @st.composite
-def energies(draw: st.DrawFn, model: Any = None) -> AbstractEnergy:
+def energies(draw: st.DrawFn, model: Model | None = None) -> AbstractEnergy:
     """A non-negative energy of a model of vectors of length one (drawn from `models` if None).
 
     A squared error over data or a Gaussian, with a target or the target zero, or a loss of one's
@@ -92,14 +93,16 @@ def priors() -> st.SearchStrategy[Independent]:
     )
 
 
+@typed
 @st.composite
-def charts(draw: st.DrawFn, width: int) -> AbstractChart | None:
+def charts(draw: st.DrawFn, width: Count) -> AbstractChart | None:
     """Charts for `models`: all weights, or some of them."""
     mask = np.arange(width)[:, None] < max(1, width - 1)
     kinds = [None, Freeze("readout"), Select("readout"), Mask({"embedding": mask})]
     return draw(st.sampled_from(kinds))
 
 
+@typed
 @st.composite
 def gibbs_measures(draw: st.DrawFn) -> Gibbs:
     """Compiled measures of all kinds: linear and nonlinear, marginalised or not, on any chart."""
