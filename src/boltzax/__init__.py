@@ -18,6 +18,7 @@ from ._lazy import __getattr__ as __getattr__
 from ._version import __version__ as __version__
 from .compile import Gibbs as Gibbs
 from .compile import compile as compile
+from .core import Curve as Curve
 from .core import DeclarationError as DeclarationError
 from .core import Estimate as Estimate
 from .core import Influence as Influence

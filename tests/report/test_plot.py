@@ -22,6 +22,7 @@ FUNCTIONS = {
     "contract": lambda run, ax: bx.plot.contract(_contract(), ax=ax),
     "clouds": lambda run, ax: bx.plot.clouds(np.eye(4), np.ones((3, 4)), ax=ax),
     "sweep": lambda run, ax: bx.plot.sweep(_swept(), ax=ax),
+    "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
 
@@ -68,7 +69,7 @@ def test_draws_into_the_axes_it_is_given_or_its_own(name, curve):
     own = FUNCTIONS[name](curve, None)
     assert isinstance(own, Axes) and own.has_data()
     own.figure.canvas.draw()
-    assert (own.get_xlabel() and own.get_ylabel()) or name == "estimate"
+    assert (own.get_xlabel() and own.get_ylabel()) or name in ("estimate", "curve")
     assert plt.get_fignums() == [own.figure.number]
     plt.close("all")
 
@@ -98,6 +99,20 @@ def test_an_estimate_needs_its_places(curve):
         bx.plot.learning_coefficient(values, log_n=[1.0, 2.0])
     ax = bx.plot.learning_coefficient(values, log_n=[0.0, 1.0, 2.0, 3.0])
     np.testing.assert_allclose(_line(ax, "measured")[0], [0, 1, 2, 3])
+
+
+def test_a_curve_is_drawn_without_being_told_its_axis(curve):
+    values = curve.curve(bx.learning_coefficient(curve))
+    own = bx.plot.learning_coefficient(values[1:])
+    np.testing.assert_allclose(_line(own, "measured")[0], [2, 4, 6], atol=1e-12)
+    own = bx.plot.curve(values, label="all")
+    np.testing.assert_allclose(_line(own, "all")[1], values.value)
+    assert own.get_xlabel() == r"$\log n$"
+    hot = bx.plot.curve(values.over(1 / np.exp(values.x), "temperature", "K"))
+    assert hot.get_xlabel() == "$T$ (K)"
+    for wrong in (values.values, curve):
+        with pytest.raises(bx.DeclarationError, match="curve"):
+            bx.plot.curve(wrong)
 
 
 def test_overlays_are_optional_and_labelled(curve):

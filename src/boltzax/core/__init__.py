@@ -24,6 +24,7 @@ from ._constraints import WORDS as WORDS
 from ._constraints import constraint_of as constraint_of
 from ._constraints import numbers as numbers
 from ._constraints import public_name as public_name
+from ._curve import Curve as Curve
 from ._errors import DeclarationError as DeclarationError
 from ._estimate import Estimate as Estimate
 from ._estimate import combined as combined

@@ -263,6 +263,10 @@ class Estimate(eqx.Module):
         error = held(error)
         return _sum(self, built(library(error).zeros_like(error), error, np.inf), 1)
 
+    def bounded(self, lower: ArrayLike, upper: ArrayLike) -> "Estimate":
+        """The same value with a 95% interval known from elsewhere."""
+        return built(*_leaves(self), (lower, upper))
+
     def unknown(self, where: ArrayLike) -> "Estimate":
         """The same values, without an error (NaN) where told: `where` is `[*shape]` or fits it."""
         xp, (value, *rest), bounds = _host(self, where)

@@ -1,5 +1,6 @@
 """The learning coefficient over beta from draws at one beta, by reweighting."""
 
+import dataclasses
 import math
 
 import equinox as eqx
@@ -9,8 +10,16 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs
-from ..core import MEMORY, DeclarationError, Estimate, check_memory, full_products, map_within
-from ..sample import AbstractDrawn, Trace, trace_of
+from ..core import (
+    MEMORY,
+    Curve,
+    DeclarationError,
+    Influence,
+    check_memory,
+    full_products,
+    map_within,
+)
+from ..sample import AbstractDrawn, Trace, along, trace_of
 from ._reference import default_reference
 
 
@@ -21,14 +30,15 @@ def coefficient_curve(
     reference: PyTree | float | None = None,
     *,
     memory: int = MEMORY,
-) -> Estimate:
-    """`λ̂(β') = β' (⟨E⟩_{β'} - E_ref)` at other temperatures from one run at β; shape `[beta]`.
+) -> Curve:
+    """`λ̂(β') = β' (⟨E⟩_{β'} - E_ref)` at other temperatures from one run at β, over `log n`.
 
     Each draw counts with the weight `v = exp(U(w, β) - U(w, β'))` (importance sampling; Ferrenberg
     & Swendsen 1988, PRL 61:2635). The standard error is that of the ratio of two autocorrelated
     means, and `ess` is the number of draws that the weights leave, `(Σv)²/Σv²`, times the share
     that autocorrelation leaves. Where fewer than 50 are left (β' is too far from β), the estimate
-    is NaN: there a run of its own is needed, or a ladder (`bx.anneal`).
+    is NaN: there a run of its own is needed, or a ladder (`bx.anneal`). All points come from the
+    same draws, which slopes, differences and crossings of the curve know.
 
     Args:
         trace: A run at one beta.
@@ -67,22 +77,21 @@ def coefficient_curve(
     offset = default_reference(result, reference)
     memory = check_memory(memory)
     rows = [_row(trace, beta, offset, memory) for beta in wanted]
-    return trace.vouched(jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows))
+    shared, left = Influence.stack([row[0] for row in rows]), np.array([row[1] for row in rows])
+    plain = trace.vouched(shared.estimate(exact=not trace.gibbs.coordinates.priors))
+    ess = np.asarray(plain.ess) * left
+    known = dataclasses.replace(plain, ess=jnp.asarray(ess, plain.ess.dtype))
+    values = known.scaled(np.where(ess >= 50, 1.0, np.nan))
+    moves = shared if not bool(jnp.any(trace.stuck)) else None
+    return along(trace.gibbs.at(wanted), values, moves)
 
 
-def _row(trace: Trace, beta: Array, offset: Array, memory: int) -> Estimate:
-    difference, energy = _moved(trace, beta, memory)
-    v = jnp.exp(difference - jnp.max(difference))
-    v = v / jnp.mean(v)
-    mean = jnp.mean(v * energy)
-    plain = trace.mean_of(v * (energy - mean))
-    left = float(jnp.mean(v) ** 2 / jnp.mean(v**2))
-    share = float(plain.ess) / energy.size
-    ess = left * share * energy.size
-    value, error = beta * (mean - offset), beta * plain.standard_error
-    if not ess >= 50:
-        value = error = jnp.asarray(np.full((), np.nan, value.dtype))
-    return Estimate(value, error, jnp.asarray(ess), plain.r_hat)
+def _row(trace: Trace, beta: Array, offset: Array, memory: int) -> tuple[Influence, float]:
+    """`λ̂` as a ratio of two means over the draws, and the share of them that the weights leave."""
+    difference, energy = (np.asarray(x, float) for x in _moved(trace, beta, memory))
+    v = np.exp(difference - np.max(difference))
+    ratio = Influence.of(v * (energy - np.asarray(offset))) / Influence.of(v)
+    return ratio * np.asarray(beta), float(np.mean(v) ** 2 / np.mean(v**2))
 
 
 def _moved(trace: Trace, beta: Array, memory: int) -> tuple[Array, Array]:

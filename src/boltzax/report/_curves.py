@@ -1,10 +1,9 @@
 """Curves over the temperature: learning coefficient and free energy."""
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from ..core import DeclarationError, Estimate, typed
+from ..core import Curve, DeclarationError, Estimate, typed
 from ..observe import free_energy as measured_free_energy
 from ..observe import learning_coefficient as measured_learning_coefficient
 from ..sample import Trace
@@ -16,7 +15,7 @@ from ._turn import quadratic, resolved_modes, turn
 @typed
 def estimate(
     x: ArrayLike,
-    values: Estimate,
+    values: Estimate | Curve,
     *,
     ax: Axes | None = None,
     label: str | None = None,
@@ -50,8 +49,24 @@ def estimate(
 
 
 @typed
+def curve(
+    curve: Curve,
+    *,
+    ax: Axes | None = None,
+    label: str | None = None,
+    color: str = BLUE,
+    marker: str = "o",
+    level: float = 0.95,
+) -> Axes:
+    """A `Curve` over its own axis: a line, with its interval as a band."""
+    ax = estimate(curve.x, curve, ax=ax, label=label, color=color, marker=marker, level=level)
+    ax.set(xlabel=_axis_name(curve))
+    return ax
+
+
+@typed
 def learning_coefficient(
-    curve: Trace | Estimate,
+    curve: Trace | Curve | Estimate,
     *,
     ax: Axes | None = None,
     log_n: ArrayLike | None = None,
@@ -65,7 +80,8 @@ def learning_coefficient(
     """`λ̂` against `log n`, with its error band; n is beta times the mass of the data measure.
 
     Args:
-        curve: A trace at several betas, or the `Estimate` of its curve together with `log_n`.
+        curve: A trace at several betas, a `Curve` over `log n`, or an `Estimate` together with
+            `log_n`.
         bound: `log c_k²` of the modes of the model's function; draws half the number of modes that
             n data resolve, `½ Σ_k n c_k²/(1 + n c_k²)`.
         ansatz: The least-squares fit of `c (log n)²` to the rise of the curve.
@@ -74,7 +90,8 @@ def learning_coefficient(
         plateau: A claimed plateau.
         mark_turn: The highest point, with the bracket in which the errors allow it to lie.
     """
-    x, values = _curve(curve, log_n)
+    rising = _rising(curve, log_n)
+    x, values = np.asarray(rising.x), rising.values
     ax = axes_of(ax)
     y, error = np.asarray(values.value, float), np.asarray(values.standard_error, float)
     fine = np.linspace(x[0], x[-1], 400)
@@ -96,7 +113,7 @@ def learning_coefficient(
         _mark(ax, x, y, error)
     margin = 0.02 * (x[-1] - x[0]) or 1.0
     ax.set(xlim=(x[0] - margin, x[-1] + margin), ylim=(0, top))
-    ax.set(xlabel=_axis_name(curve), ylabel=r"learning coefficient $\hat\lambda$")
+    ax.set(xlabel=_axis_name(rising), ylabel=r"learning coefficient $\hat\lambda$")
     legend(ax)
     return ax
 
@@ -105,13 +122,12 @@ def learning_coefficient(
 def free_energy(trace: Trace, *, ax: Axes | None = None, label: str = "") -> Axes:
     """`F` against `log n` by both routes: Bennett's ratio (band), integral of `⟨E⟩` (bars)."""
     ax = axes_of(ax)
-    x = _log_n(trace)
-    bar = measured_free_energy(trace, "bar")
+    bar = trace.curve(measured_free_energy(trace, "bar"))
     integrated = measured_free_energy(trace, "integration")
     head = f"{label}: " if label else ""
-    estimate(x, bar, ax=ax, label=f"{head}Bennett's ratio, 95% band", marker="")
+    curve(bar, ax=ax, label=f"{head}Bennett's ratio, 95% band", marker="")
     ax.errorbar(
-        x,
+        np.asarray(bar.x),
         np.asarray(integrated.value),
         1.96 * np.asarray(integrated.standard_error),
         fmt="o",
@@ -120,49 +136,46 @@ def free_energy(trace: Trace, *, ax: Axes | None = None, label: str = "") -> Axe
         elinewidth=1,
         label=rf"{head}$\int\langle E\rangle\,d\beta$",
     )
-    ax.set(xlabel=_axis_name(trace), ylabel="free energy $F$ / nats")
+    ax.set(ylabel="free energy $F$ / nats")
     legend(ax)
     return ax
 
 
-def _curve(curve: Trace | Estimate, log_n: ArrayLike | None) -> tuple[np.ndarray, Estimate]:
-    """Places in rising order and the estimate there, without beta = 0."""
-    if isinstance(curve, Trace):
-        values = measured_learning_coefficient(curve)
-        places = _log_n(curve) if log_n is None else np.asarray(log_n, float)
-    elif isinstance(curve, Estimate) and log_n is not None:
-        values, places = curve, np.asarray(log_n, float)
-    else:
+def _rising(given: Trace | Curve | Estimate, log_n: ArrayLike | None) -> Curve:
+    """A curve over `log n` with places in rising order, without beta = 0."""
+    if isinstance(given, Trace):
+        values = measured_learning_coefficient(given)
+        if given.betas.ndim != 1:
+            raise DeclarationError(
+                "curve",
+                got=f"a run at betas of shape {given.betas.shape}",
+                expected="a curve: one axis of temperatures",
+                mend="draw at several betas, with bx.anneal(gibbs, betas) or gibbs.at(betas)",
+            )
+        given = given.curve(values)
+    if log_n is not None:
+        given = Curve(log_n, given.values if isinstance(given, Curve) else given, axis="log n")
+    if not isinstance(given, Curve):
         raise DeclarationError(
             "curve",
-            got=f"{type(curve).__name__}{'' if log_n is not None else ' without log_n'}",
-            expected="a trace, or an estimate together with its log_n",
-            mend="pass the result of bx.anneal, or log_n=... with an estimate",
+            got=f"{type(given).__name__}{'' if log_n is not None else ' without log_n'}",
+            expected="a trace, a Curve, or an estimate together with its log_n",
+            mend="pass the result of bx.anneal, a Curve, or log_n=... with an estimate",
         )
-    if values.shape != places.shape or places.ndim != 1:
-        raise DeclarationError(
-            "log_n",
-            got=f"shape {places.shape} for an estimate of shape {values.shape}",
-            expected="a curve: one axis of temperatures",
-            mend="draw at several betas, with bx.anneal(gibbs, betas) or gibbs.at(betas)",
-        )
+    places = np.asarray(given.x)
     order = np.argsort(places)
-    order = order[np.isfinite(places[order])]
-    return places[order], values[order]
+    found = given[order[np.isfinite(places[order])]]
+    assert isinstance(found, Curve)
+    return found
 
 
-def _log_n(trace: Trace) -> Float[np.ndarray, " beta"]:
-    """log of beta times the mass of the first data measure."""
-    masses = trace.gibbs.masses
-    mass = float(masses[0]) if masses else 1.0
-    with np.errstate(divide="ignore"):
-        return np.log(np.asarray(trace.betas, float) * mass)
+NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
+"""How axes are written in figures."""
 
 
-def _axis_name(curve: Trace | Estimate) -> str:
-    if isinstance(curve, Trace) and curve.gibbs.masses and float(curve.gibbs.masses[0]) != 1.0:
-        return r"$\log n$,  $n = \beta\,\times$ mass"
-    return r"$\log n$"
+def _axis_name(curve: Curve) -> str:
+    name = NAMES.get(curve.axis, curve.axis)
+    return f"{name} ({curve.unit})" if curve.unit else name
 
 
 def _limit(ax: Axes, limit: LearningCoefficient | float, fine: np.ndarray) -> None:

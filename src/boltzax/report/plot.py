@@ -6,6 +6,7 @@ its own. None shows anything or touches pyplot's state: `ax.figure.savefig(...)`
 
 from ..core import exported as _exported
 from ._clouds import clouds as clouds
+from ._curves import curve as curve
 from ._curves import estimate as estimate
 from ._curves import free_energy as free_energy
 from ._curves import learning_coefficient as learning_coefficient

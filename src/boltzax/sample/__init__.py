@@ -48,6 +48,7 @@ from ._start import copies as copies
 from ._trace import AbstractDrawn as AbstractDrawn
 from ._trace import Bridges as Bridges
 from ._trace import Trace as Trace
+from ._trace import along as along
 from ._trace import judge as judge
 from ._trace import trace_of as trace_of
 from ._unadjusted import AbstractUnadjusted as AbstractUnadjusted

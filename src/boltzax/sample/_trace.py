@@ -13,8 +13,10 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from ..compile import Gibbs, Weights
 from ..core import (
     MEMORY,
+    Curve,
     DeclarationError,
     Estimate,
+    Influence,
     RunError,
     Status,
     as_argument,
@@ -92,15 +94,9 @@ class Trace(eqx.Module):
             stuck = stuck | (self.status == Status.stuck)
         if not np.any(stuck):
             return estimate
-        stuck = stuck.reshape(stuck.shape + (1,) * (estimate.value.ndim - stuck.ndim))
-
-        def blank(leaf: Array) -> Array:
-            return jnp.asarray(
-                np.where(stuck, np.nan, leaf), leaf.dtype
-            )  # on the host: a NaN is meant
-
-        errors = map(blank, (estimate.standard_error, estimate.ess, estimate.r_hat))
-        return Estimate(estimate.value, *errors)
+        return estimate.unknown(
+            stuck.reshape(stuck.shape + (1,) * (estimate.value.ndim - stuck.ndim))
+        )
 
     def __getitem__(self, rows: slice) -> "Trace":
         """The run at some of its betas; the ladder below them stays whole."""
@@ -209,6 +205,27 @@ class Trace(eqx.Module):
         rows = np.moveaxis(values, (lead, lead + 1), (-2, -1))
         known = exact or not self.gibbs.coordinates.priors
         return self.vouched(Estimate.of_series(rows, exact=known))
+
+    def curve(self, values: Estimate | Influence) -> Curve:
+        """Estimates at the betas of this run as a curve over `log n`, `n = beta x mass` of the
+        first data measure.
+
+        Args:
+            values: of shape `[beta, *shape]`, such as `bx.learning_coefficient(trace)`.
+
+        Raises:
+            DeclarationError: for values of another shape, and a run at one beta.
+        """
+        return along(self.gibbs, values)
+
+
+def along(gibbs: Gibbs, values: Estimate | Influence, influence: Influence | None = None) -> Curve:
+    """Values at the betas of a measure as a curve over `log n`; see `Trace.curve`."""
+    mass = float(gibbs.masses[0])
+    with np.errstate(divide="ignore"):
+        log_n = np.log(np.asarray(gibbs.beta, float) * mass)
+    unit = "" if mass == 1.0 else "n = β × mass"
+    return Curve(log_n, values, axis="log n", unit=unit, influence=influence)
 
 
 class AbstractDrawn(eqx.Module):

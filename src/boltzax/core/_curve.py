@@ -1,0 +1,279 @@
+"""Estimates along an axis."""
+
+from collections.abc import Callable, Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Float
+
+from ._crossing import crossings, resolved
+from ._errors import DeclarationError
+from ._estimate import Estimate
+from ._influence import Influence
+from ._intervals import LEVEL
+from ._status import RunError
+from ._words import MOST, shown
+
+
+class Curve(eqx.Module):
+    """Estimates at places along a named axis.
+
+    It reads as its estimate does (`value`, `standard_error`, `interval`, iteration, indices), and a
+    slice of it is a curve. Where the points come from the same draws, the curve keeps their
+    `influence`, and slopes, crossings and differences know that neighbours err together; else the
+    points are taken as independent.
+
+    Args:
+        x: Places, `[point]`.
+        values: An `Estimate`, or an `Influence` of shared draws, of shape `[point, *shape]`.
+        axis: What `x` is, e.g. "log n", "beta", "temperature".
+        unit: Of `x`, or "".
+        influence: Of the values, where these are an estimate.
+
+    Raises:
+        DeclarationError: Values of another number of points than places.
+    """
+
+    x: Float[Array, " point"]
+    values: Estimate
+    axis: str = eqx.field(static=True)
+    unit: str = eqx.field(static=True)
+    influence: Influence | None
+
+    def __init__(
+        self,
+        x: ArrayLike,
+        values: Estimate | Influence,
+        *,
+        axis: str,
+        unit: str = "",
+        influence: Influence | None = None,
+    ):
+        if isinstance(values, Influence):
+            values, influence = values.estimate(), values
+        if not isinstance(values, Estimate):
+            raise DeclarationError(
+                "values",
+                got=type(values).__name__,
+                expected="an Estimate or an Influence",
+                mend="numbers that are exact are Estimate.exact(numbers)",
+            )
+        places = jnp.asarray(x, float)
+        if places.ndim != 1 or values.shape[:1] != places.shape:
+            raise DeclarationError(
+                "x",
+                got=f"places of shape {places.shape} for values of shape {values.shape}",
+                expected="one place for each entry along the first axis of the values",
+                mend="pass places [point] and values [point, *shape]",
+            )
+        self.x, self.values, self.axis, self.unit = places, values, axis, unit
+        self.influence = influence
+
+    @property
+    def value(self) -> Float[Array, "point *shape"]:
+        return self.values.value
+
+    @property
+    def standard_error(self) -> Float[Array, "point *shape"]:
+        return self.values.standard_error
+
+    @property
+    def ess(self) -> Float[Array, "point *shape"]:
+        return self.values.ess
+
+    @property
+    def r_hat(self) -> Float[Array, "point *shape"]:
+        return self.values.r_hat
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def interval(self, level: float = LEVEL) -> tuple[Array, Array]:
+        """Interval of each point, as `Estimate.interval`."""
+        return self.values.interval(level)
+
+    def z_score(self, truth: "Estimate | ArrayLike") -> Float[Array, "point *shape"]:
+        """(value - truth) / standard_error, as `Estimate.z_score`."""
+        return self.values.z_score(truth)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Estimate]:
+        return iter(self.values)
+
+    def __getitem__(self, index) -> "Curve | Estimate":
+        """Some points: a curve by a slice, a mask or several places, an estimate by one."""
+        first = index[0] if isinstance(index, tuple) and index else index
+        values = self.values[index]
+        places = np.arange(len(self))[first] if isinstance(first, slice) else np.asarray(first)
+        if isinstance(first, Tracer) or first is None or first is ... or not places.ndim:
+            return values
+        influence = None if self.influence is None else self.influence[index]
+        x = jnp.asarray(np.asarray(self.x)[places])
+        return Curve(x, values, axis=self.axis, unit=self.unit, influence=influence)
+
+    def over(self, x: ArrayLike, axis: str, unit: str = "") -> "Curve":
+        """The same values at places told in another way, e.g. over the temperature `1/x`."""
+        return Curve(x, self.values, axis=axis, unit=unit, influence=self.influence)
+
+    def map(self, fn: Callable) -> "Curve":
+        """A function of all values that keeps the points, by the delta method."""
+        values = self._through(fn)
+        return Curve(self.x, values, axis=self.axis, unit=self.unit)
+
+    def scaled(self, factor: ArrayLike) -> "Curve":
+        """The curve of `factor * quantity`."""
+        return self._each(lambda values: values * factor)
+
+    def shifted(self, offset: ArrayLike) -> "Curve":
+        """The curve of `quantity + offset`."""
+        return self._each(lambda values: values + offset)
+
+    def minus(self, other: "Curve") -> "Curve":
+        """The difference of two curves over the same places; of shared draws by their influence.
+
+        Raises:
+            DeclarationError: For a curve over another axis, unit or places.
+        """
+        same = isinstance(other, Curve) and (self.axis, self.unit) == (other.axis, other.unit)
+        if not same or self.x.shape != other.x.shape or not np.allclose(self.x, other.x):
+            raise DeclarationError(
+                "other",
+                got=f"a curve over {other.axis} ({len(other)} points)"
+                if isinstance(other, Curve)
+                else type(other).__name__,
+                expected=f"a curve over the same places of {self.axis}",
+                mend="take one at the places of the other, curve.at(other.x), or curve.over(...)",
+            )
+        if self.influence is not None and other.influence is not None:
+            values = self.influence - other.influence
+        else:
+            values = self.values - other.values
+        return Curve(self.x, values, axis=self.axis, unit=self.unit)
+
+    def at(self, places: ArrayLike) -> Estimate:
+        """Values between the points, by linear interpolation; `[*places]` (and `*shape`).
+
+        Raises:
+            DeclarationError: For places beyond the ends of the curve.
+        """
+        order, x = self._sorted()
+        wanted = np.asarray(places, float)
+        if not np.all((wanted >= x[0]) & (wanted <= x[-1])):
+            raise DeclarationError(
+                "places",
+                got=repr(places)[:80],
+                expected=f"numbers from {x[0]:g} to {x[-1]:g}",
+                mend="a curve says nothing beyond its ends",
+            )
+        units = np.eye(len(x))
+        weights = np.stack([np.interp(wanted, x, unit) for unit in units], axis=-1)
+        return _estimate(self._through(lambda y: jnp.tensordot(weights, y[order], axes=1)))
+
+    def slope(self) -> "Curve":
+        """`d value / d x` at each point, by differences of second order (`numpy.gradient`).
+
+        Raises:
+            DeclarationError: For fewer than two points.
+        """
+        order, x = self._sorted()
+        if len(x) < 2:
+            raise DeclarationError(
+                "curve", got="one point", expected="at least two, for a slope", mend="add points"
+            )
+        operator = np.gradient(np.eye(len(x)), x, axis=0, edge_order=min(2, len(x) - 1))
+        values = self._through(lambda y: jnp.tensordot(operator, y[order], axes=1))
+        return Curve(x, values, axis=self.axis, unit=self.unit)
+
+    def crossings(self, level: float = 0.0) -> Estimate:
+        """Every place where the line through the points changes side of a level; `[crossing]`.
+
+        By linear interpolation, with errors by the delta method. The bounds are the region around
+        it in which the level lies inside the 95% band; infinite where it reaches an end of the
+        curve. Crossings that share a region are not told apart by the errors.
+        """
+        return self._crossing_at(crossings(*self._with_band(), float(level)), level)
+
+    def crossing(self, level: float = 0.0) -> Estimate:
+        """The place where the curve crosses a level, as one of `crossings`.
+
+        Of crossings in one region, the middle one is taken: noise makes several of one. NaN ± NaN
+        where the curve is not seen to change side.
+
+        Raises:
+            RunError: For several that the errors tell apart.
+        """
+        found = resolved(crossings(*self._with_band(), float(level)))
+        if len(found) > 1:
+            places = self._crossing_at(found, level)
+            raise RunError(
+                f"The curve crosses {level:g} {len(found)} times, at {self.axis} = "
+                f"{', '.join(f'{float(p):.4g}' for p in places)}. Take a part, curve[i:j], or all "
+                "of them, curve.crossings(level)."
+            )
+        return self._crossing_at(found, level)[0] if found else Estimate.exact(np.nan).unknown(True)
+
+    def _crossing_at(self, found: list, level: float) -> Estimate:
+        order, x = self._sorted()
+        left = np.array([each.left for each in found], int)
+        width, start = x[left + 1] - x[left], x[left]
+
+        def place(y: Array) -> Array:
+            line = y[order]
+            share = (level - line[left]) / (line[left + 1] - line[left])
+            return jnp.asarray(start + width * share)
+
+        ends = np.array([(each.low, each.high) for each in found]).reshape(-1, 2).T
+        return _estimate(self._through(place)).bounded(ends[0], ends[1])
+
+    def _with_band(self) -> tuple:
+        if self.value.ndim != 1:
+            raise DeclarationError(
+                "curve",
+                got=f"values of shape {self.shape}",
+                expected="one number at each place",
+                mend="take one of them first, curve[:, i]",
+            )
+        order, x = self._sorted()
+        low, high = (np.asarray(bound)[order] for bound in self.interval())
+        return x, np.asarray(self.value)[order], (low, high)
+
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The points with finite places and values, in rising order, and their places."""
+        x, value = np.asarray(self.x, float), np.asarray(self.value)
+        good = np.isfinite(x) & np.all(np.isfinite(value.reshape(len(x), -1)), axis=1)
+        order = np.argsort(x, kind="stable")
+        order = order[good[order]]
+        if not len(order) or np.any(np.diff(x[order]) == 0):
+            raise DeclarationError(
+                "curve",
+                got="no finite point" if not len(order) else "two points at one place",
+                expected="finite values at different places",
+                mend="leave the others out, curve[mask]",
+            )
+        return order, x[order]
+
+    def _through(self, fn: Callable) -> Estimate | Influence:
+        return self.values.map(fn) if self.influence is None else self.influence.map(fn)
+
+    def _each(self, act: Callable) -> "Curve":
+        influence = None if self.influence is None else act(self.influence)
+        values = act(self.values)
+        return Curve(self.x, values, axis=self.axis, unit=self.unit, influence=influence)
+
+    def __repr__(self) -> str:
+        head = f"Curve over {self.axis}" + (f" ({self.unit})" if self.unit else "")
+        if isinstance(self.x, Tracer) or not isinstance(self.x, jax.Array):
+            return head
+        rows = shown(len(self), self.value.size <= MOST)
+        lines = ["..." if i is None else f"{float(self.x[i]):.5g}: {self[i]!r}" for i in rows]
+        return f"{head}[\n  " + "\n  ".join(lines) + "\n]"
+
+
+def _estimate(values: Estimate | Influence) -> Estimate:
+    return values.estimate() if isinstance(values, Influence) else values

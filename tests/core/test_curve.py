@@ -1,0 +1,141 @@
+"""Curves: axes, slices, slopes, crossings, differences, and errors of shared draws."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import boltzax as bx
+
+E, C, J = bx.Estimate, bx.Curve, bx.Influence
+
+
+def line(x, value, error=0.0):
+    return C(x, E.exact(value).widened(np.broadcast_to(error, np.shape(value))), axis="beta")
+
+
+def shared(seed=0, slope=1.0, draws=500):
+    """A straight line that one run moves up and down as a whole, but for 1/1000."""
+    x = np.linspace(0, 4, 9)
+    rng, own = np.random.default_rng(seed), np.random.default_rng(1)
+    noise = rng.normal(size=(4, draws)) + 1e-3 * own.normal(size=(9, 4, draws))
+    return C(x, J.of(slope * x[:, None, None] - 2 + noise), axis="temperature", unit="K")
+
+
+def test_parts_of_a_curve():
+    whole = shared()
+    part = whole[2:5]
+    assert isinstance(part, C) and len(part) == 3 and (part.axis, part.unit) == ("temperature", "K")
+    np.testing.assert_array_equal(part.x, whole.x[2:5])
+    np.testing.assert_array_equal(part.influence.value, whole.influence.value[2:5])
+    assert isinstance(whole[1], E) and isinstance(whole[np.int64(1)], E)
+    np.testing.assert_array_equal(whole[whole.x > 1].x, whole.x[3:])
+    assert [float(e) for e in whole] == [float(v) for v in whole.value]
+    np.testing.assert_array_equal(whole.interval()[0], whole.values.interval()[0])
+    assert "Curve over temperature (K)" in repr(whole)
+
+
+@given(st.integers(0, 2**31), st.floats(-2, 2), st.floats(-2, 2), st.floats(-2, 2))
+def test_slopes_and_places_of_a_parabola_are_exact(seed, a, b, c):
+    x = np.random.default_rng(seed).uniform(size=7) + np.arange(7)
+    curve = line(x, a * x**2 + b * x + c, 0.1)
+    np.testing.assert_allclose(curve.slope().value, 2 * a * x + b, atol=1e-9)
+    flat = line(x, b * x + c, 0.1)
+    middle = 0.5 * (x[1:] + x[:-1])
+    np.testing.assert_allclose(flat.at(middle).value, b * middle + c, atol=1e-9)
+    np.testing.assert_allclose(flat.at(middle).standard_error, 0.1 / np.sqrt(2))
+
+
+def test_the_error_of_a_slope_is_that_of_its_differences():
+    ends = line([1.0, 3.0], [0.0, 1.0], 0.1).slope()
+    np.testing.assert_allclose(ends.standard_error, 0.1 * np.sqrt(2) / 2)
+    inner = line([0.0, 1.0, 2.0], [0.0, 1.0, 1.0], 0.1).slope()[1]
+    np.testing.assert_allclose(inner.standard_error, 0.1 * np.sqrt(2) / 2)
+
+
+def test_the_order_of_places_does_not_matter():
+    x = np.array([3.0, -np.inf, 1.0, 2.0])
+    curve = line(x, x - 1.5, 0.1)
+    np.testing.assert_allclose(curve.crossing().value, 1.5)
+    np.testing.assert_allclose(curve.at(2.5).value, 1.0)
+    np.testing.assert_array_equal(curve.slope().x, [1, 2, 3])
+
+
+@given(st.floats(-1.9, 1.9), st.floats(0.05, 3), st.booleans())
+def test_a_crossing_is_where_the_line_is_at_the_level(level, slope, falls):
+    x = np.linspace(-3, 3, 7) * max(1, 1 / slope)
+    curve = line(x, (-slope if falls else slope) * x, 0.01)
+    found = curve.crossing(level)
+    place = level / (-slope if falls else slope)
+    np.testing.assert_allclose(found.value, place, atol=1e-9)
+    share = (place - x[0]) / (x[1] - x[0]) % 1
+    error = 0.01 * np.hypot(share, 1 - share) / slope
+    np.testing.assert_allclose(found.standard_error, error, rtol=1e-5)
+    # the band is level by level: as wide as the errors at the points
+    np.testing.assert_allclose(found.interval()[1] - place, 1.959964 * 0.01 / slope, rtol=1e-5)
+    np.testing.assert_allclose(place - found.interval()[0], 1.959964 * 0.01 / slope, rtol=1e-5)
+
+
+def test_no_crossing_several_and_unresolved_ones():
+    x = np.arange(6.0)
+    none = line(x, 1 + x, 0.1).crossing(0.0)
+    assert np.isnan(none.value) and np.isnan(none.standard_error)
+    waves = line(x, [1, -1, 1, -1, -1, -1], 0.01)
+    assert waves.crossings(0.0).shape == (3,)
+    np.testing.assert_allclose(waves.crossings(0.0).value, [0.5, 1.5, 2.5])
+    with pytest.raises(bx.RunError, match=r"3 times, at beta = 0\.5, 1\.5, 2\.5"):
+        waves.crossing(0.0)
+    assert float(waves[2:].crossing(0.0)) == 2.5
+    noise = line(x, [2, 0.1, -0.1, 0.1, -2, -3], 0.2)
+    assert float(noise.crossing(0.0)) == 2.5
+    assert float(noise.crossing(0.0).lower) < 1.2 and float(noise.crossing(0.0).upper) > 3
+    touch = line(x, [2, 0.1, -0.1, 0.1, 2, 3], 0.2)
+    assert np.isnan(touch.crossing(0.0).value) and touch.crossings(0.0).shape == (2,)
+    late = line(x, [2, 2, 2, 2, 2, -0.1], 0.2).crossing(0.0)
+    assert float(late.upper) == np.inf and 4 < float(late.lower) < float(late)
+
+
+def test_of_shared_draws_the_slope_is_exact_and_the_crossing_covers():
+    curve = shared()
+    assert float(np.max(curve.slope().standard_error)) < 1e-3
+    apart = C(curve.x, curve.values, axis=curve.axis).slope()
+    assert float(np.min(apart.standard_error)) > 0.02
+    z = [float(shared(seed, draws=100).crossing(0.0).z_score(2.0)) for seed in range(100)]
+    assert 0.8 < np.std(z) < 1.25  # independent points would have sqrt(1/2) of the error
+    assert abs(np.mean(z)) < 0.4
+
+
+def test_differences():
+    one, two = shared(0), shared(0).map(lambda y: y[::-1])
+    found = one.minus(two)
+    np.testing.assert_allclose(found.value, one.value - one.value[::-1], atol=1e-9)
+    assert float(np.nanmax(found.standard_error)) < 1e-3
+    lone = C(one.x, one.values, axis="temperature", unit="K")
+    assert float(np.min(lone.minus(two).standard_error)) > 0.02
+    for wrong in (two[1:], line(two.x, two.value), two.over(two.x, "temperature"), one.values):
+        with pytest.raises(bx.DeclarationError, match="other"):
+            one.minus(wrong)
+
+
+def test_functions_and_multiples():
+    curve = shared()
+    np.testing.assert_allclose(curve.map(lambda y: y**2).value, curve.value**2)
+    twice = curve.scaled(2.0).shifted(1.0)
+    np.testing.assert_allclose(twice.value, 2 * curve.value + 1)
+    np.testing.assert_allclose(twice.influence.estimate().standard_error, twice.standard_error)
+
+
+def test_wrong_declarations():
+    curve = shared()
+    values = E.exact(np.ones((3, 2)))
+    for wrong in (
+        lambda: C([1.0, 2.0], values, axis="beta"),
+        lambda: C(np.ones((3, 2)), values, axis="beta"),
+        lambda: C([1.0], np.ones(1), axis="beta"),
+        lambda: curve.at(5.0),
+        lambda: curve[:1].slope(),
+        lambda: C([1.0, 1.0], E.exact([1.0, 2.0]), axis="beta").crossing(1.5),
+        lambda: C(np.arange(3.0), values, axis="beta").crossing(1.0),
+    ):
+        with pytest.raises(bx.DeclarationError):
+            wrong()
