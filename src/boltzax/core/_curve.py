@@ -171,9 +171,8 @@ class Curve(eqx.Module):
                 expected=f"numbers from {x[0]:g} to {x[-1]:g}",
                 mend="a curve says nothing beyond its ends",
             )
-        units = np.eye(len(x))
-        weights = np.stack([np.interp(wanted, x, unit) for unit in units], axis=-1)
-        return _estimate(self._through(lambda y: jnp.tensordot(weights, y[order], axes=1)))
+        weights = np.stack([np.interp(wanted, x, unit) for unit in np.eye(len(x))], axis=-1)
+        return _estimate(self._times(weights, order))
 
     def slope(self) -> "Curve":
         """`d value / d x` at each point, by differences of second order (`numpy.gradient`).
@@ -187,8 +186,7 @@ class Curve(eqx.Module):
                 "curve", got="one point", expected="at least two, for a slope", mend="add points"
             )
         operator = np.gradient(np.eye(len(x)), x, axis=0, edge_order=min(2, len(x) - 1))
-        values = self._through(lambda y: jnp.tensordot(operator, y[order], axes=1))
-        return Curve(x, values, axis=self.axis, unit=self.unit)
+        return Curve(x, self._times(operator, order), axis=self.axis, unit=self.unit)
 
     def crossings(self, level: float = 0.0) -> Estimate:
         """Every place where the line through the points changes side of a level; `[crossing]`.
@@ -220,16 +218,17 @@ class Curve(eqx.Module):
 
     def _crossing_at(self, found: list, level: float) -> Estimate:
         order, x = self._sorted()
+        y, rows = np.asarray(self.value)[order], np.arange(len(found))
         left = np.array([each.left for each in found], int)
-        width, start = x[left + 1] - x[left], x[left]
-
-        def place(y: Array) -> Array:
-            line = y[order]
-            share = (level - line[left]) / (line[left + 1] - line[left])
-            return jnp.asarray(start + width * share)
-
+        step, share = x[left + 1] - x[left], (level - y[left]) / (y[left + 1] - y[left])
+        # -1/slope times the value of the line there
+        operator = np.zeros((len(found), len(x)))
+        operator[rows, left] = (share - 1) * step / (y[left + 1] - y[left])
+        operator[rows, left + 1] = -share * step / (y[left + 1] - y[left])
+        moved = self._times(operator, order)
+        place = _estimate(moved + (x[left] + step * share - np.asarray(moved.value)))
         ends = np.array([(each.low, each.high) for each in found]).reshape(-1, 2).T
-        return _estimate(self._through(place)).bounded(ends[0], ends[1])
+        return place.bounded(ends[0], ends[1])
 
     def _with_band(self) -> tuple:
         if self.value.ndim != 1:
@@ -257,6 +256,12 @@ class Curve(eqx.Module):
                 mend="leave the others out, curve[mask]",
             )
         return order, x[order]
+
+    def _times(self, operator: np.ndarray, order: np.ndarray) -> Estimate | Influence:
+        """A matrix times the values at some points."""
+        if self.influence is not None:
+            return self.influence[order].times(operator)
+        return self.values[order].times(operator)
 
     def _through(self, fn: Callable) -> Estimate | Influence:
         return self.values.map(fn) if self.influence is None else self.influence.map(fn)

@@ -65,6 +65,26 @@ def propagated(fn: Callable, estimates: Sequence[Leaves], bounded: bool) -> Leav
     return value, error, ess, r_hat, bounds
 
 
+def multiplied(matrix: Array, leaves: Leaves, bounds: tuple | None) -> Leaves:
+    """A matrix `[*out, entry]` times an estimate `[entry, *shape]`, with its errors."""
+    value, error, ess, r_hat = leaves
+    xp = library(matrix, leaves, bounds)
+
+    def times(slopes, numbers):
+        return xp.tensordot(slopes, numbers, axes=1)
+
+    used = (matrix != 0).reshape(*matrix.shape, *(1,) * (value.ndim - 1))
+    least = xp.min(xp.where(used, ess, np.inf), axis=matrix.ndim - 1)
+    most = xp.max(xp.where(used, r_hat, -np.inf), axis=matrix.ndim - 1)
+    found = times(matrix, value)
+    if bounds is not None:
+        low, high = (abs(xp.asarray(end) - value) ** 2 for end in bounds)
+        up, down = (xp.where(side, matrix, 0.0) ** 2 for side in (matrix > 0, matrix < 0))
+        below, above = times(up, low) + times(down, high), times(up, high) + times(down, low)
+        bounds = (found - xp.sqrt(below), found + xp.sqrt(above))
+    return found, xp.sqrt(times(matrix**2, error**2)), least, most, bounds
+
+
 def _moved(fn: Callable, value: Array, parts: list) -> tuple[Array, Array]:
     """Bounds of `fn`: its values at the bounds of each entry, or their distances to first order."""
     xp = library(value, parts)

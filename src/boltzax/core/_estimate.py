@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
-from ._delta import propagated
+from ._delta import multiplied, propagated
 from ._errors import DeclarationError
 from ._intervals import LEVEL, added, normal_quantile, student_factor, wilson
 from ._numbers import alike, held, is_number, on_host
@@ -213,6 +213,10 @@ class Estimate(eqx.Module):
         """
         return combined(fn, self)
 
+    def times(self, matrix: ArrayLike) -> "Estimate":
+        """An exact matrix `[out, entry]` times an estimate `[entry, *shape]`."""
+        return built(*multiplied(held(matrix), _leaves(self), self.bounds))
+
     def __neg__(self) -> "Estimate":
         return self.scaled(-1)
 
@@ -255,8 +259,9 @@ class Estimate(eqx.Module):
         """The estimate of `quantity + offset`, for an offset known exactly."""
         _, (value, error, ess, r_hat), bounds = _host(self, offset)
         offset = alike(offset, value)
-        bounds = None if bounds is None else (bounds[0] + offset, bounds[1] + offset)
-        return built(value + offset, error, ess, r_hat, bounds)
+        return built(
+            value + offset, error, ess, r_hat, bounds and tuple(b + offset for b in bounds)
+        )
 
     def widened(self, error: ArrayLike) -> "Estimate":
         """The same value with one more error, independent of those in it: errors add in squares."""

@@ -131,6 +131,12 @@ class Influence(eqx.Module):
             rows[name] = xp.asarray(pushed).reshape(*value.shape, *draws)
         return Influence(xp.asarray(value), rows)
 
+    def times(self, matrix: ArrayLike) -> "Influence":
+        """An exact matrix `[out, entry]` times an influence `[entry, *shape]`."""
+        host, xp = held(matrix), library(matrix, self)
+        rows = {name: xp.tensordot(host, each, axes=1) for name, each in self.rows.items()}
+        return Influence(xp.tensordot(host, xp.asarray(self.value), axes=1), rows)
+
     def __neg__(self) -> "Influence":
         return _linear(-self.value, (self, -1.0))
 
