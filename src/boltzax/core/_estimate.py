@@ -43,8 +43,7 @@ class Estimate(eqx.Module):
     r_hat: Float[Array, "*shape"]
     bounds: tuple[Float[Array, "*shape"], Float[Array, "*shape"]] | None = None
 
-    __array_ufunc__: ClassVar[None] = None
-    """NumPy's arrays leave arithmetic with estimates to them."""
+    __array_ufunc__: ClassVar[None] = None  # arrays of NumPy leave arithmetic to estimates
 
     @classmethod
     def of_series(cls, draws: "Array | np.ndarray", *, exact: bool = False) -> "Estimate":
@@ -277,8 +276,7 @@ class Estimate(eqx.Module):
         xp, (value, *rest), bounds = _host(self, where)
         # on the host where it can be: a NaN is meant
         blank = [xp.where(where, np.nan, each) for each in rest]
-        if bounds is not None:
-            bounds = tuple(xp.where(where, np.nan, each) for each in bounds)
+        bounds = bounds and tuple(xp.where(where, np.nan, each) for each in bounds)
         return built(value, *blank, bounds)
 
     def z_score(self, truth: "Estimate | ArrayLike") -> Float[Array, "*shape"]:
