@@ -25,14 +25,6 @@ ESTIMATES = {
     "boltzax.meanfield._distances": 1,
     "boltzax.meanfield._mixing": 1,
     "boltzax.meanfield._modular_width": 1,
-    "boltzax.observe._comoments": 1,
-    "boltzax.observe._curve": 1,
-    "boltzax.observe._free_energy": 1,
-    "boltzax.observe._influence": 1,
-    "boltzax.observe._phases": 2,
-    "boltzax.observe._runs": 1,
-    "boltzax.sample._bounds": 1,
-    "boltzax.sample._trace": 1,
 }
 """How often each module builds an `Estimate` by hand."""
 

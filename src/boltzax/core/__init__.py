@@ -46,6 +46,7 @@ from ._outcome import POWER as POWER
 from ._outcome import POWER_QUANTILE as POWER_QUANTILE
 from ._outcome import Outcome as Outcome
 from ._outcome import outcome_of as outcome_of
+from ._parts import estimate_of_parts as estimate_of_parts
 from ._precision import FULL as FULL
 from ._precision import full_products as full_products
 from ._precision import shortened as shortened

@@ -13,7 +13,7 @@ import scipy.special
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import Estimate
+from ..core import Estimate, estimate_of_parts
 
 PIECES = 32
 """Pieces of all chains together (or more) whose means give the error."""
@@ -188,7 +188,7 @@ def _estimate(plan: Plan, sums, standardised: bool) -> Estimate:
     finite = jnp.isfinite(variance) & jnp.isfinite(mean)
     ess = jnp.where(still, n, jnp.clip(variance / error2, 1.0, n))
     r_hat = jnp.where(still, 1.0, jnp.sqrt((length - 1) / length + between / within))
-    return Estimate(
+    return estimate_of_parts(
         jnp.where(finite, mean * factor, jnp.nan),
         jnp.where(finite, jnp.where(still, 0.0, jnp.sqrt(error2)) * factor, jnp.nan),
         jnp.where(finite, ess, 0.0),

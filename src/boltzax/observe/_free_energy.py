@@ -55,8 +55,7 @@ def free_energy(
         return trace.mean_of(series, exact=True).shifted(offset)
     series, rule = integration_series(bridges)
     estimate = trace.mean_of(np.asarray(series)[rows], exact=True)
-    error = jnp.hypot(estimate.standard_error, np.asarray(rule)[rows])
-    return Estimate(estimate.value, error, estimate.ess, estimate.r_hat).shifted(offset)
+    return estimate.widened(np.asarray(rule)[rows]).shifted(offset)
 
 
 def effective_parameters(trace: Trace, reference: PyTree | float | None = None) -> Estimate:

@@ -140,13 +140,13 @@ def _matrix(compare, draws, rows, columns, row, column, symmetric) -> Estimate:
         for j, b in enumerate(columns):
             if symmetric and j < i:
                 continue
-            block = jax.tree.leaves(compare(draws, a, b, row[i], column[j]))
+            block, structure = jax.tree.flatten(compare(draws, a, b, row[i], column[j]))
             here, there = slice(*ends[0][i : i + 2]), slice(*ends[1][j : j + 2])
             for part, each in zip(parts, block, strict=True):
                 part[here, there] = each
                 if symmetric and j > i:
                     part[there, here] = each.T
-    return Estimate(*map(jnp.asarray, parts))
+    return jax.tree.unflatten(structure, map(jnp.asarray, parts))
 
 
 def _measured(trace: Trace, function: Callable) -> tuple[tuple[int, ...], int]:

@@ -1,6 +1,5 @@
 """The local learning coefficient of a trained model, without tuning knobs."""
 
-import dataclasses
 import math
 
 import jax
@@ -185,13 +184,7 @@ def local_learning_coefficient(
         runs = halved(gibbs, kernel, reference, key_run, budget, order)
     estimate, biased = extrapolated(runs, order)
     evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, cost, key_evidence)
-    estimate = dataclasses.replace(
-        estimate,
-        standard_error=jnp.asarray(
-            math.hypot(float(estimate.standard_error), evidence.rounding),
-            estimate.standard_error.dtype,
-        ),
-    )
+    estimate = estimate.widened(evidence.rounding)
     part = data_mass(gibbs) / data_mass(trained.gibbs) if trained.given else 1.0
     verdict = judge_local(
         estimate,

@@ -1,5 +1,6 @@
 """Phases: regions of the weights, and which of them the posterior is in."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, Estimate
+from ..core import DeclarationError, Estimate, Influence
 from ..sample import Trace, bar_series
 from ._reference import reference_energy
 
@@ -108,23 +109,21 @@ def phases(parts: Sequence[Phase], *, reference: PyTree | float = 0.0) -> Phases
         )
     offset = reference_energy(parts[0].trace, reference)
     energies, coefficients = zip(*(_series(part, offset) for part in parts), strict=True)
-    own = _stack([_own(part, series) for part, series in zip(parts, energies, strict=True)])
-    slopes = _stack([_own(part, series) for part, series in zip(parts, coefficients, strict=True)])
-    low = jnp.min(own.value, axis=0)
-    whole = low - jnp.log(jnp.sum(jnp.exp(low - own.value), axis=0))
-    p = jnp.exp(whole - own.value)
-    mean = jnp.sum(p * slopes.value, axis=0)
-    weight = p[:, :, None, None]
-    free = [_centred(series) for series in energies]
-    slope = [_centred(series) for series in coefficients]
-    excess = (slopes.value - mean)[:, :, None, None]
-    runs = range(len(parts))
-    probability = [
-        _total(p[i], [weight[i] * (weight[j] - (i == j)) * free[j] for j in runs]) for i in runs
-    ]
-    free_energy = _total(whole, [weight[j] * free[j] for j in runs])
-    moves = [weight[j] * (slope[j] - excess[j] * free[j]) for j in runs]
-    return Phases(_stack(probability), own, slopes, free_energy, _total(mean, moves))
+    own = [_own(part, series) for part, series in zip(parts, energies, strict=True)]
+    slopes = [_own(part, series) for part, series in zip(parts, coefficients, strict=True)]
+    free, slope = _runs(energies), _runs(coefficients)
+    wholes = (
+        free.map(lambda f: jax.nn.softmax(-f, axis=0)),
+        free.map(lambda f: -jax.scipy.special.logsumexp(-f, axis=0)),
+        free.map(lambda f, c: jnp.sum(jax.nn.softmax(-f, axis=0) * c, axis=0), slope),
+    )
+    probability, whole, mean = (each.estimate(exact=True) for each in wholes)
+    return Phases(probability, Estimate.stack(own), Estimate.stack(slopes), whole, mean)
+
+
+def _runs(series: Sequence[Array]) -> Influence:
+    """Means of the series of runs that are independent of each other, `[run, beta]`."""
+    return Influence.stack([Influence.of(x, source=f"run {i}") for i, x in enumerate(series)])
 
 
 def _series(part: Phase, offset: Array) -> tuple[Array, Array]:
@@ -146,20 +145,4 @@ def _own(part: Phase, series: Array) -> Estimate:
     estimate = part.trace.mean_of(series, exact=True)
     total, squares = (jnp.sum(part.share**power, axis=(-2, -1)) for power in (1, 2))
     ess = jnp.minimum(estimate.ess, total**2 / squares)
-    return Estimate(estimate.value, estimate.standard_error, ess, estimate.r_hat)
-
-
-def _centred(series: Array) -> Array:
-    return series - jnp.mean(series, axis=(-2, -1), keepdims=True)
-
-
-def _total(value: Array, moves: Sequence[Array]) -> Estimate:
-    """A value whose error is that of a sum over independent runs."""
-    parts = [Estimate.of_series(move, exact=True) for move in moves]
-    error = jnp.sqrt(sum(part.standard_error**2 for part in parts))
-    ess = jnp.min(jnp.stack([part.ess for part in parts]), axis=0)
-    return Estimate(value, error, ess, jnp.max(jnp.stack([e.r_hat for e in parts]), axis=0))
-
-
-def _stack(estimates: Sequence[Estimate]) -> Estimate:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *estimates)
+    return dataclasses.replace(estimate, ess=ess)

@@ -128,17 +128,12 @@ def extrapolated(runs: list[Run], order: int) -> tuple[Estimate, bool]:
     if len(finite) < 2:
         return runs[-1].estimate, False
     coarse, fine = (run.estimate for run in finite[-2:])
-    share = 1 / (2**order - 1)
-    correction = share * (fine.value - coarse.value)
-    value = fine.value + correction
-    noise = jnp.hypot((1 + share) * fine.standard_error, share * coarse.standard_error)
+    share, apart = 1 / (2**order - 1), fine - coarse
+    correction = share * abs(float(apart))
     # half of what was extrapolated stands for the higher orders that were not
-    error = jnp.hypot(noise, 0.5 * correction)
-    apart = jnp.abs(fine.value - coarse.value)
-    seen = apart > 3 * jnp.hypot(fine.standard_error, coarse.standard_error)
-    far = bool(seen & (jnp.abs(correction) > 0.05 * jnp.abs(value)))
-    ess = jnp.minimum(fine.ess, coarse.ess)
-    return Estimate(value, error, ess, jnp.maximum(fine.r_hat, coarse.r_hat)), far
+    found = ((1 + share) * fine - share * coarse).widened(0.5 * correction)
+    seen = abs(float(apart)) > 3 * float(apart.standard_error)
+    return found, seen and correction > 0.05 * abs(float(found))
 
 
 def run_once(
@@ -302,14 +297,15 @@ def careful_estimate(
             ess=found.ess * jnp.minimum(1.0, other.ess / blocks.size),
             r_hat=jnp.maximum(found.r_hat, other.r_hat),
         )
-    between = np.std(series.mean(axis=1), ddof=1) / math.sqrt(len(series))
+    between = Estimate.of_replicates(series.mean(axis=1)).standard_error
     own = float(found.standard_error)
     errors = [own, float(between)]
     if slow is not None and np.all(np.isfinite(series)) and np.ptp(slow) > 0:
         centred = slow - slow.mean()
         factor = float(np.mean(centred * (series - series.mean())) / np.mean(centred**2))
         parts = (factor * centred, series - factor * centred)
-        errors.append(math.hypot(*(float(Estimate.of_series(p).standard_error) for p in parts)))
+        slow_part, rest = map(Estimate.of_series, parts)
+        errors.append(float((slow_part + rest).standard_error))
     error = max(each for each in errors if each == each) if math.isfinite(own) else math.nan
     return dataclasses.replace(found, standard_error=jnp.asarray(error, found.standard_error.dtype))
 
@@ -346,7 +342,7 @@ def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
         if cut == 5:
             break
         early = Estimate.of_series(series[:, begin : begin + max(length // 5, 4)])
-        error = math.hypot(float(early.standard_error), float(late.standard_error))
-        if abs(float(early.value) - float(late.value)) <= 3 * error:
+        apart = early - late
+        if abs(float(apart)) <= 3 * float(apart.standard_error):
             break
     return begin, series[:, begin:]

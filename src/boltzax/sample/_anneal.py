@@ -304,11 +304,11 @@ def _agreement(forward: dict[str, Array], reverse: dict[str, Array]) -> Status:
     series = [free_energies(each["up"], each["down"]) for each in passes]
     work = [Estimate.of_series(each, exact=True) for each in series]
     for there, back in (energies, work):
-        error = jnp.hypot(there.standard_error, back.standard_error)
+        apart = there - back
         size = jnp.abs(there.value) + jnp.abs(back.value)
-        if not bool(jnp.all(jnp.abs(there.value - back.value) <= 4 * error + 1e-12 * size)):
+        if not bool(jnp.all(jnp.abs(apart.value) <= 4 * apart.standard_error + 1e-12 * size)):
             return Status.lagging
-    powerful = (4 + POWER_QUANTILE) * float(jnp.max(error)) <= LAG
+    powerful = (4 + POWER_QUANTILE) * float(jnp.max(apart.standard_error)) <= LAG
     return Status.successful if powerful else Status.few_particles
 
 

@@ -46,11 +46,9 @@ class Bounds(eqx.Module):
     @property
     def free_energy(self) -> Estimate:
         """The lowest mean work at each beta, shape `[beta]`, in nats: `F` is at most this."""
-        value, error = self._mean_work()
-        best = np.argmin(np.where(np.isfinite(value), value + SIGMAS * error, np.inf), axis=0)
-        value, error = (np.take_along_axis(each, best[None], 0)[0] for each in (value, error))
-        size = np.full(value.shape, float(self.log_weights.shape[-1]))
-        return Estimate(*map(jnp.asarray, (value, error, size, np.ones(value.shape))))
+        work = self._mean_work()
+        best = np.argmin(_above(work), axis=0)
+        return work[best, np.arange(len(best))]
 
     @property
     def highest(self) -> Float[Array, " beta"]:
@@ -60,8 +58,7 @@ class Bounds(eqx.Module):
         `-log mean(weight)` plus `7 + log(number of bounds)`: by Markov's inequality the chance that
         one of all these averages lies too low is at most `exp(-7)`, 1 in 1,000.
         """
-        value, error = self._mean_work()
-        work = np.where(np.isfinite(value), value + SIGMAS * error, np.inf)
+        work = _above(self._mean_work())
         logs = np.asarray(self.log_weights, float)
         with np.errstate(divide="ignore"):
             average = np.log(logs.shape[-1]) - logsumexp(logs, axis=-1)
@@ -69,13 +66,13 @@ class Bounds(eqx.Module):
         average = average + NATS + np.log(max(average.size, 1))
         return jnp.asarray(np.min(np.minimum(work, average), axis=0))
 
-    def _mean_work(self) -> tuple[np.ndarray, np.ndarray]:
+    def _mean_work(self) -> Estimate:
+        """`⟨-log weight⟩`, `[trial, beta]`; infinite where a particle found no finite density."""
         work = -np.asarray(self.log_weights, float)
-        good = np.all(np.isfinite(work), axis=-1, keepdims=True)
-        safe = np.where(good, work, 0.0)
-        value = np.where(good[..., 0], safe.mean(axis=-1), np.inf)
-        error = safe.std(axis=-1, ddof=1) / np.sqrt(work.shape[-1])
-        return value, error
+        good = np.all(np.isfinite(work), axis=-1)
+        safe = np.where(good[..., None], work, 0.0)
+        mean = Estimate.of_samples(np.moveaxis(safe, -1, 0))
+        return mean.shifted(np.where(good, 0.0, np.inf))
 
     def excess(self, free_energy: Estimate) -> np.ndarray:
         """By how many nats a free energy at these betas lies above the bounds, errors allowed for.
@@ -87,3 +84,9 @@ class Bounds(eqx.Module):
 
     def __repr__(self) -> str:
         return f"Bounds: F is at most {self.free_energy!r}\n  at beta = {np.asarray(self.betas)}"
+
+
+def _above(work: Estimate) -> np.ndarray:
+    """Values with the errors allowed for; infinite ones stay so."""
+    value, error = np.asarray(work.value), np.asarray(work.standard_error)
+    return np.where(np.isfinite(value), value + SIGMAS * error, np.inf)
