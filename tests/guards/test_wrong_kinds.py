@@ -165,13 +165,18 @@ def _call(fn, owner, hints: dict[str, Any], parameter: str, wrong: Any) -> str |
             given[name] = wrong
         elif needed and not various:
             given[name] = valid(hint)
+    various = signature.parameters[parameter].kind is inspect.Parameter.VAR_POSITIONAL
+    if various:
+        given.pop(parameter)
+    before = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        *[inspect.Parameter.POSITIONAL_OR_KEYWORD] * various,
+    )
     positional = [
         given.pop(name) for name, each in signature.parameters.items()
-        if each.kind is inspect.Parameter.POSITIONAL_ONLY and name in given
+        if each.kind in before and name in given
     ]  # fmt: skip
-    if signature.parameters[parameter].kind is inspect.Parameter.VAR_POSITIONAL:
-        given.pop(parameter)
-        positional.append(wrong)
+    positional += [wrong] * various
     first = [name for name in signature.parameters if name in ("self", "cls")]
     this = [next(_instances(owner))] if first and owner is not None else []
     try:

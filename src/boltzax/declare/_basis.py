@@ -10,9 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from boltzax.core import DeclarationError, check_unmasked, known, share, stored_bytes, typed
+from boltzax.core import (
+    Count,
+    DeclarationError,
+    check_unmasked,
+    known,
+    share,
+    stored_bytes,
+    typed,
+)
 
 
+@typed
 class AbstractBasis(eqx.Module):
     """Functions phi_0, phi_1, ... of one datum with ∫ phi_j phi_k dmu = 1 if j = k, else 0.
 
@@ -27,12 +36,12 @@ class AbstractBasis(eqx.Module):
         """Length of one datum."""
 
     @abc.abstractmethod
-    def evaluate(self, x: Float[Array, " dim"], count: int) -> Float[Array, " count"]:
+    def evaluate(self, x: Float[Array, " dim"], count: Count) -> Float[Array, " count"]:
         """phi_0(x), ..., phi_{count-1}(x) at one datum."""
 
     @abc.abstractmethod
     def projector(
-        self, count: int, order: int | None = None
+        self, count: Count, order: Count | None = None
     ) -> tuple[Float[Array, "node dim"], Float[Array, "node count"]]:
         """Points x_i and a matrix B with Σ_i B[i, k] f(x_i) = ∫ f phi_k dmu.
 
@@ -42,16 +51,15 @@ class AbstractBasis(eqx.Module):
         """
 
     @abc.abstractmethod
-    def degrees(self, count: int) -> Int[np.ndarray, " count"]:
+    def degrees(self, count: Count) -> Int[np.ndarray, " count"]:
         """Degree (polynomial, frequency or size of the parity) of each function."""
 
     @abc.abstractmethod
-    def labels(self, count: int) -> tuple[str, ...]:
+    def labels(self, count: Count) -> tuple[str, ...]:
         """Readable name of each function."""
 
-    @typed
     def coefficients(
-        self, fn: Callable, count: int, order: int | None = None
+        self, fn: Callable, count: Count, order: Count | None = None
     ) -> PyTree[Float[Array, "..."]]:
         """c_k = ∫ fn phi_k dmu for k < count, by the quadrature of `projector`.
 
@@ -108,7 +116,6 @@ class AbstractBasis(eqx.Module):
                     "the error at a kink falls as order^-2, at a jump as 1/order",
                 )
 
-    @typed
     def reconstruct(self, coefficients: Float[Array, "count *out"]) -> "Expansion":
         """The function x -> Σ_k c_k phi_k(x), itself a pytree with the coefficients as leaf."""
         return Expansion(self, coefficients)
@@ -170,19 +177,6 @@ def _point_bytes(fn: Callable, points: PyTree) -> int:
 def _summed(fn: Callable, points: PyTree, weights: Array) -> PyTree:
     values = jax.vmap(lambda z: jax.tree.map(widened, fn(z)))(points)
     return jax.tree.map(lambda v: jnp.tensordot(weights, v, axes=1, precision="highest"), values)
-
-
-def check_count(
-    argument: str, value: object, least: int = 1, most: int | None = None, mend: str = ""
-) -> int:
-    """An integer between two bounds, or a DeclarationError."""
-    proper = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not proper or int(value) < least or (most is not None and int(value) > most):  # pyright: ignore
-        bounds = f"an integer of at least {least}" if most is None else f"{least}..{most}"
-        raise DeclarationError(
-            argument, got=repr(value), expected=bounds, mend=mend or f"pass {argument}={least}"
-        )
-    return int(value)  # pyright: ignore
 
 
 def floating(array: object, argument: str = "value") -> Array:

@@ -5,11 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._basis import check_count, floating
+from ..core import Count, typed
+from ._basis import floating
 from ._fourier import FourierBasis
 from ._measure import AbstractMeasure
 
 
+@typed
 class CircleMeasure(AbstractMeasure):
     """The uniform probability measure on angles [0, 2π): ∫ f(x) dx / 2π.
 
@@ -20,8 +22,8 @@ class CircleMeasure(AbstractMeasure):
 
     order: int = eqx.field(static=True)
 
-    def __init__(self, order: int | None = None):
-        self.order = 128 if order is None else check_count("order", order)
+    def __init__(self, order: Count | None = None):
+        self.order = 128 if order is None else order
 
     @property
     def signed(self):

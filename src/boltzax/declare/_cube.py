@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from boltzax.core import DeclarationError
+from boltzax.core import Count, DeclarationError, typed
 
-from ._basis import check_count, floating
+from ._basis import floating
 from ._measure import AbstractMeasure
 from ._walsh import LARGEST, WalshBasis, corners
 
 
+@typed
 class CubeMeasure(AbstractMeasure):
     """The uniform probability measure on {-1, +1}^dim.
 
@@ -22,8 +23,8 @@ class CubeMeasure(AbstractMeasure):
 
     axes: int = eqx.field(static=True)
 
-    def __init__(self, dim: int = 1):
-        self.axes = check_count("dim", dim)
+    def __init__(self, dim: Count = 1):
+        self.axes = dim
 
     @property
     def signed(self):

@@ -2,20 +2,84 @@
 
 import functools
 import math
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from boltzax.core import DeclarationError, automatic, check_unmasked, eager, finite, known, refuted
+from boltzax.core import (
+    Constraint,
+    Count,
+    DeclarationError,
+    Key,
+    Refused,
+    Said,
+    automatic,
+    eager,
+    finite,
+    known,
+    numbers,
+    refuted,
+    typed,
+    whole,
+)
 
-from ._basis import check_count, floating, integrate_nodes
+from ._basis import floating, integrate_nodes
 from ._measure import AbstractMeasure, no_basis, refuse_signed
 
 
+def _leaf(leaf: Any) -> Array:
+    numbers(leaf, None, host=not isinstance(leaf, jax.Array), complexes=True)
+    _refuse_wrapped(leaf)
+    try:
+        array = jnp.asarray(leaf)
+    except OverflowError as error:
+        raise _too_large(str(error)) from error
+    except (TypeError, ValueError):
+        raise Refused("", leaf, DATA) from None
+    if array.ndim == 0:
+        raise Refused("", leaf, DATA)
+    return array
+
+
+@eager
+def _leaves(data: PyTree) -> PyTree:
+    return jax.tree.map(_leaf, data)
+
+
+def _refused(value: Any) -> Any:
+    raise Refused
+
+
+DATA = Constraint(
+    "numeric arrays with a leading axis over the data",
+    "encode text as numbers, and give single data a leading axis, x[None]",
+    _leaves,
+)
+Data: TypeAlias = Annotated[PyTree, DATA]
+Nothing: TypeAlias = Annotated[
+    object,
+    Constraint(
+        "one pytree of arrays",
+        "write Empirical((x, y)) for inputs and labels, and Empirical(data, weights=w) for "
+        "weights of the data",
+        _refused,
+        called="data",
+    ),
+]
+DataWeights: TypeAlias = Annotated[
+    Float[Array, " n"] | Bool[Array, " n"] | None,
+    Said(
+        expected="one real number for each datum, or None",
+        mend="for one factor for all data write `factor * Empirical(data)`",
+    ),
+]
+
+
+@typed
 class Empirical(AbstractMeasure):
     """Σ_i w_i delta(z - z_i), by default the counting measure on the data, of mass n.
 
@@ -29,16 +93,10 @@ class Empirical(AbstractMeasure):
     signed: bool = eqx.field(static=True)
 
     @eager
-    def __init__(self, data: PyTree, *labels: object, weights: Any = None):
-        if labels:
-            raise DeclarationError(
-                "data",
-                got=f"{1 + len(labels)} positional arguments",
-                expected="one pytree of arrays",
-                mend="write Empirical((x, y)) for inputs and labels, and "
-                "Empirical(data, weights=w) for weights of the data",
-            )
-        self.data = jax.tree.map(_checked_leaf, data)
+    def __init__(self, data: Data, *labels: Nothing, weights: DataWeights = None):
+        self.data = automatic(data)
+        for leaf in jax.tree.leaves(self.data):
+            _refuse_non_finite("data", leaf)
         lengths = {leaf.shape[0] for leaf in jax.tree.leaves(self.data)}
         if len(lengths) != 1 or 0 in lengths:
             raise DeclarationError(
@@ -48,7 +106,7 @@ class Empirical(AbstractMeasure):
                 mend="pass arrays whose first axis is the datum, e.g. (x, y) with len(x) == len(y)",
             )
         (n,) = lengths
-        self.weights = automatic(floating(np.ones(n) if weights is None else weights, "weights"))
+        self.weights = automatic(floating(np.ones(n) if weights is None else weights))
         if self.weights.shape != (n,):
             raise DeclarationError(
                 "weights",
@@ -89,6 +147,13 @@ class Empirical(AbstractMeasure):
         raise no_basis(self)
 
 
+Source: TypeAlias = Annotated[
+    Empirical,
+    Said(mend="write Subsampled(Empirical(data), batch_size), and scale or add the result"),
+]
+
+
+@typed
 class Subsampled(AbstractMeasure):
     """The measure of an `Empirical`, with integrals estimated from minibatches.
 
@@ -101,28 +166,16 @@ class Subsampled(AbstractMeasure):
     empirical: Empirical
     batch_size: int = eqx.field(static=True)
 
-    def __init__(self, empirical: Empirical, batch_size: int):
-        if not isinstance(empirical, Empirical):
-            raise DeclarationError(
-                "empirical",
-                got=f"a {type(empirical).__name__}",
-                expected="an Empirical measure",
-                mend="write Subsampled(Empirical(data), batch_size), and scale or add the result",
-            )
-        self.empirical = empirical
-        self.batch_size = check_count(
-            "batch_size",
-            batch_size,
-            1,
-            empirical.size,
-            mend=f"draw at most the {empirical.size} data there are",
-        )
+    def __init__(self, empirical: Source, batch_size: Count):
+        most = Said(mend=f"draw at most the {empirical.size} data there are")
+        sizes = most.of(whole(1, empirical.size))
+        self.empirical, self.batch_size = empirical, sizes.check("batch_size", batch_size)
 
     @property
     def signed(self):
         return self.empirical.signed
 
-    def batch(self, key: PRNGKeyArray) -> tuple[PyTree, Float[Array, " batch"]]:
+    def batch(self, key: Key) -> tuple[PyTree, Float[Array, " batch"]]:
         """The data and weights that `estimate` sums over for this key."""
         chosen = distinct(key, self.empirical.size, self.batch_size)
         points = jax.tree.map(lambda leaf: leaf[chosen], self.empirical.data)
@@ -212,29 +265,6 @@ def _below(bits: Array, bound: int) -> Array:
 def _wrapped(value: Array, bound: int) -> Array:
     """`value % bound` for values below 2 bound."""
     return jnp.where(value >= bound, value - bound, value)
-
-
-def _checked_leaf(leaf: Any) -> Array:
-    check_unmasked("data", leaf)
-    try:
-        _refuse_wrapped(leaf)
-        array = jnp.asarray(leaf)
-    except OverflowError as error:
-        raise _too_large(str(error)) from error
-    except DeclarationError:
-        raise
-    except (TypeError, ValueError):
-        array = None
-    if array is None or array.ndim == 0:
-        raise DeclarationError(
-            "data",
-            got=f"a leaf {leaf!r:.60}",
-            expected="numeric arrays with a leading axis over the data",
-            mend="encode text as numbers, and give single data a leading axis, x[None]",
-        )
-    array = automatic(array)
-    _refuse_non_finite("data", array)
-    return array
 
 
 def _refuse_wrapped(leaf: Any) -> None:

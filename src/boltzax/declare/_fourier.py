@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from boltzax.core import DeclarationError, typed
+from boltzax.core import Count, DeclarationError, typed
 
-from ._basis import AbstractBasis, check_count, floating
+from ._basis import AbstractBasis, floating
 from ._cauchy import certain, circle_coefficients, flat_function
 
 
+@typed
 class FourierBasis(AbstractBasis):
     """1, √2 cos x, √2 sin x, √2 cos 2x, √2 sin 2x, ...: orthonormal for dx/2π on [0, 2π).
 
@@ -23,8 +24,7 @@ class FourierBasis(AbstractBasis):
     def dim(self):
         return 1
 
-    @typed
-    def evaluate(self, x: Float[Array, " 1"], count: int) -> Float[Array, " {count}"]:
+    def evaluate(self, x, count):
         frequency = self.degrees(count)
         angle = floating(frequency) * x[0]
         odd = np.arange(count) % 2 == 1
@@ -32,21 +32,19 @@ class FourierBasis(AbstractBasis):
         return jnp.where(frequency == 0, 1.0, modes)
 
     def projector(self, count, order=None):
-        check_count("count", count)
-        order = max(128, 2 * count) if order is None else check_count("order", order)
+        order = max(128, 2 * count) if order is None else order
         nodes = floating(2 * np.pi * np.arange(order) / order)[:, None]
         return nodes, jax.vmap(lambda x: self.evaluate(x, count))(nodes) / order
 
     def degrees(self, count):
-        return (np.arange(check_count("count", count)) + 1) // 2
+        return (np.arange(count) + 1) // 2
 
     def labels(self, count):
         names = (f"{'cos' if k % 2 else 'sin'} {(k + 1) // 2}x" for k in range(1, count))
         return ("1", *names)
 
-    @typed
     def analytic_coefficients(
-        self, fn: Callable, count: int, strip: float, *, errors: bool = False
+        self, fn: Callable, count: Count, strip: float, *, errors: bool = False
     ) -> PyTree[Float[Array, "..."]]:
         """The coefficients to relative precision, for `fn` real on the circle and analytic near it.
 

@@ -1,6 +1,7 @@
 """Gaussian measures with independent coordinates."""
 
 import functools
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import equinox as eqx
 import jax
@@ -9,15 +10,21 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float
 
-from boltzax.core import DeclarationError, eager, known
+from boltzax.core import Count, DeclarationError, Said, Whole, eager, known, typed
 
-from ._basis import check_count, floating
+from ._basis import floating
 from ._hermite import HermiteBasis, gauss_hermite, smolyak, tensor
 from ._measure import AbstractMeasure
 
-RULES = ("hermite", "trapezoid", "sparse", "sobol")
+Rule = Literal["hermite", "trapezoid", "sparse", "sobol"]
+RULES = get_args(Rule)
+Moment: TypeAlias = Annotated[
+    Float[Array, "*dim"],
+    Said(expected="a number, or numbers of shape (dim,)", mend="pass e.g. 1.0"),
+]
 
 
+@typed
 class GaussianMeasure(AbstractMeasure):
     """N(mean, diag(scale²)) on vectors of length `dim`, a probability measure.
 
@@ -50,14 +57,13 @@ class GaussianMeasure(AbstractMeasure):
     @eager
     def __init__(
         self,
-        dim: int = 1,
-        mean: float | Array = 0.0,
-        scale: float | Array = 1.0,
-        order: int | None = None,
-        rule: str | None = None,
-        seed: int = 0,
+        dim: Count = 1,
+        mean: float | Moment = 0.0,
+        scale: float | Moment = 1.0,
+        order: Count | None = None,
+        rule: Rule | None = None,
+        seed: Whole = 0,
     ):
-        dim = check_count("dim", dim)
         self.mean, self.scale = _vector("mean", mean, dim), _vector("scale", scale, dim)
         if known(self.scale) and not bool(jnp.all(self.scale > 0)):
             raise DeclarationError(
@@ -68,7 +74,7 @@ class GaussianMeasure(AbstractMeasure):
             )
         self.rule = _rule(rule, dim)
         self.order = _order(self.rule, order, dim)
-        self.seed = check_count("seed", seed, 0)
+        self.seed = seed
 
     @property
     def signed(self):
@@ -149,7 +155,6 @@ def _order(rule: str, order: int | None, dim: int) -> int:
     if order is None:
         tables = {"hermite": (128, 32, 16), "trapezoid": (192, 64, 40)}
         return tables[rule][dim - 1] if rule in tables else {"sparse": 4, "sobol": 4096}[rule]
-    order = check_count("order", order)
     if rule == "sobol" and order & (order - 1):
         raise DeclarationError(
             "order",

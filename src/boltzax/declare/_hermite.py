@@ -10,18 +10,13 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float, PyTree
 
-from boltzax.core import DeclarationError, typed
+from boltzax.core import Count, DeclarationError, typed, whole
 
-from ._basis import (
-    AbstractBasis,
-    check_count,
-    floating,
-    graded_indices,
-    of_degree,
-)
+from ._basis import AbstractBasis, floating, graded_indices, of_degree
 from ._cauchy import certain, flat_function, hermite_coefficients
 
 
+@typed
 class HermiteBasis(AbstractBasis):
     """phi_a(x) = Π_i he_{a_i}(z_i), z = (x - mean)/scale, he_k = He_k / sqrt(k!).
 
@@ -37,11 +32,10 @@ class HermiteBasis(AbstractBasis):
     def dim(self):
         return self.mean.shape[0]
 
-    @typed
-    def evaluate(self, x: Float[Array, " {self.dim}"], count: int) -> Float[Array, " {count}"]:
+    def evaluate(self, x, count):
         """phi_k(x). Where |z| > 50 and k > 700 the polynomial itself exceeds float64; the
         coefficients never use it there."""
-        indices = graded_indices(self.dim, check_count("count", count))
+        indices = graded_indices(self.dim, count)
         tables = jax.vmap(lambda z: polynomials(z, int(indices.max()) + 1))(
             (x - self.mean) / self.scale
         )
@@ -52,13 +46,13 @@ class HermiteBasis(AbstractBasis):
         density, exact to rounding for polynomials and exponentially accurate for analytic
         functions, with phi_k sqrt(density) in place of phi_k, so that nothing overflows at k in
         the thousands. Dim 2 and 3: Gauss-Hermite; past it: Smolyak."""
-        indices = graded_indices(self.dim, check_count("count", count))
+        indices = graded_indices(self.dim, count)
         degree = int(indices.max())
         if self.dim == 1:
             points, matrix = _line(degree, order)
             return self._moved(points), matrix
         default = max((0, 32, 16)[self.dim - 1], degree + 16) if self.dim <= 3 else degree + 2
-        order = default if order is None else check_count("order", order)
+        order = default if order is None else order
         rule = tensor(gauss_hermite(order), self.dim) if self.dim <= 3 else smolyak(self.dim, order)
         points, weights = self._moved(floating(rule[0])), floating(rule[1])
         return points, weights[:, None] * jax.vmap(lambda x: self.evaluate(x, count))(points)
@@ -68,7 +62,7 @@ class HermiteBasis(AbstractBasis):
         return self.mean.reshape(1, -1) + self.scale.reshape(1, -1) * points
 
     def degrees(self, count):
-        return graded_indices(self.dim, check_count("count", count)).sum(axis=1)
+        return graded_indices(self.dim, count).sum(axis=1)
 
     def labels(self, count):
         if self.dim == 1:
@@ -76,9 +70,8 @@ class HermiteBasis(AbstractBasis):
         rows = graded_indices(self.dim, count)
         return tuple("he_(" + ",".join(map(str, row)) + ")" for row in rows)
 
-    @typed
     def analytic_coefficients(
-        self, fn: Callable, count: int, strip: float, *, errors: bool = False
+        self, fn: Callable, count: Count, strip: float, *, errors: bool = False
     ) -> PyTree[Float[Array, "..."]]:
         """The coefficients to relative precision, [count, *out]; dim 1 and float64 only.
 
@@ -115,7 +108,6 @@ class HermiteBasis(AbstractBasis):
                 expected="one dimension, float64 and a positive strip",
                 mend="switch on jax_enable_x64; in more dimensions use `coefficients`",
             )
-        check_count("count", count)
         flat, size, back = flat_function(fn)
 
         def at(z):
@@ -168,7 +160,7 @@ def _line(degree: int, order: int | None) -> tuple[Array, Array]:
     """
     reach = 2 * math.sqrt(degree) + 12
     enough = 2 * math.ceil(reach * (math.sqrt(degree) + 12) / math.pi) + 1
-    order = enough if order is None else check_count("order", order, 2)
+    order = enough if order is None else whole(2).check("order", order)
     z = np.linspace(-reach, reach, order)
     root = floating(np.exp(-(z**2) / 4) * (z[1] - z[0]) / math.sqrt(2 * math.pi))
     values = jax.vmap(lambda node: functions(node, degree + 1))(floating(z))

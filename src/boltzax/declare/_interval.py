@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from boltzax.core import DeclarationError, eager, known
+from boltzax.core import Count, DeclarationError, Number, eager, known, typed
 
-from ._basis import check_count, floating
+from ._basis import floating
 from ._legendre import LegendreBasis, gauss_legendre
 from ._measure import AbstractMeasure
 
 
+@typed
 class IntervalMeasure(AbstractMeasure):
     """The uniform probability measure on [low, high]: ∫ f(x) dx / (high - low).
 
@@ -26,18 +27,9 @@ class IntervalMeasure(AbstractMeasure):
     order: int = eqx.field(static=True)
 
     @eager
-    def __init__(
-        self, low: float | Array = -1.0, high: float | Array = 1.0, order: int | None = None
-    ):
-        self.low, self.high = floating(low, "low"), floating(high, "high")
-        self.order = 64 if order is None else check_count("order", order)
-        if self.low.ndim or self.high.ndim:
-            raise DeclarationError(
-                "low, high",
-                got=f"shapes {self.low.shape} and {self.high.shape}",
-                expected="two numbers",
-                mend="one interval holds one-dimensional data",
-            )
+    def __init__(self, low: Number = -1.0, high: Number = 1.0, order: Count | None = None):
+        self.low, self.high = floating(low), floating(high)
+        self.order = 64 if order is None else order
         if known(self.low) and known(self.high):
             width = float(self.high - self.low)
             if not 0 < width < float("inf"):

@@ -8,13 +8,34 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Inexact, PyTree
 
-from boltzax.core import DeclarationError, eager, known, typed
+from boltzax.core import (
+    Constraint,
+    Count,
+    DeclarationError,
+    Key,
+    Number,
+    Said,
+    constraint_of,
+    described,
+    eager,
+    known,
+    typed,
+)
 
 from ._basis import AbstractBasis, floating, integrate_nodes
 
+FACTOR: Constraint = Said(
+    "one finite real number (divisors are not zero)",
+    "scale by a scalar; use `measure.weighted(density)` for a factor per datum",
+).of(constraint_of(Number))
 
+
+@typed
+@described(
+    "a measure", "pass e.g. bx.GaussianMeasure(1), or bx.Empirical((x, y)) for arrays of data"
+)
 class AbstractMeasure(eqx.Module):
     """A finite signed measure on data.
 
@@ -37,11 +58,11 @@ class AbstractMeasure(eqx.Module):
         """Points (a pytree with a leading node axis) and weights: ∫ f dmu = Σ_i w_i f(z_i)."""
 
     @abc.abstractmethod
-    def estimate(self, fn: Callable, key: PRNGKeyArray) -> PyTree:
+    def estimate(self, fn: Callable, key: Key) -> PyTree:
         """Unbiased estimate of `integrate(fn)`; the integral itself unless data are subsampled."""
 
     @abc.abstractmethod
-    def sample(self, key: PRNGKeyArray, count: int) -> PyTree:
+    def sample(self, key: Key, count: Count) -> PyTree:
         """`count` independent draws (leading axis) from the measure divided by its mass.
 
         A signed measure has no draws: DeclarationError.
@@ -74,7 +95,6 @@ class AbstractMeasure(eqx.Module):
             mend="read `measure.datum` instead",
         )
 
-    @typed
     def integrate(self, fn: Callable) -> PyTree[Inexact[Array, "..."]]:
         """∫ fn dmu. `fn` sees one datum and gives an array or a pytree of arrays."""
         points, weights = self.nodes()
@@ -131,6 +151,7 @@ class AbstractMeasure(eqx.Module):
     __array_ufunc__ = None  # `np.float64(2) * measure` must reach `__rmul__`
 
 
+@typed
 class Scaled(AbstractMeasure):
     """factor * measure."""
 
@@ -161,6 +182,7 @@ class Scaled(AbstractMeasure):
         raise no_basis(self)
 
 
+@typed
 class Sum(AbstractMeasure):
     """The sum of measures on the same kind of data."""
 
@@ -215,6 +237,7 @@ class Sum(AbstractMeasure):
         raise no_basis(self)
 
 
+@typed
 class Weighted(AbstractMeasure):
     """density(z) * measure(dz); nodes are those of the measure, so the rule's exactness is for
     `fn * density`. `sample` draws from the nodes: exact for data, to the accuracy of the
@@ -293,18 +316,7 @@ def no_basis(measure: AbstractMeasure) -> DeclarationError:
 
 
 def _scalar(factor: Any) -> Array:
-    try:
-        array = None if isinstance(factor, str) or np.iscomplexobj(factor) else floating(factor)
-    except (TypeError, ValueError):
-        array = None
-    if array is None or array.ndim or (known(array) and not bool(jnp.isfinite(array))):
-        raise DeclarationError(
-            "measure * factor",
-            got=repr(factor),
-            expected="one finite real number (divisors are not zero)",
-            mend="scale by a scalar; use `measure.weighted(density)` for a factor per datum",
-        )
-    return array
+    return floating(FACTOR.check("measure * factor", factor))
 
 
 def _shapes(datum: PyTree) -> PyTree:

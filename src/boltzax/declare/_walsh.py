@@ -7,16 +7,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from boltzax.core import DeclarationError, typed
+from boltzax.core import DeclarationError, Said, typed, whole
 
-from ._basis import AbstractBasis, check_count, floating
+from ._basis import AbstractBasis, floating
 
 LARGEST = 16
 """The largest dimension whose corners are enumerated."""
 
 
+@typed
 class WalshBasis(AbstractBasis):
     """chi_S(x) = Π_{i in S} x_i over subsets S of the coordinates: by size, then in order.
 
@@ -30,8 +30,7 @@ class WalshBasis(AbstractBasis):
     def dim(self):
         return self.axes
 
-    @typed
-    def evaluate(self, x: Float[Array, " {self.axes}"], count: int) -> Float[Array, " {count}"]:
+    def evaluate(self, x, count):
         return jnp.prod(jnp.where(subsets(self.axes, self._checked(count)), x, 1.0), axis=1)
 
     def projector(self, count, order=None):
@@ -57,9 +56,8 @@ class WalshBasis(AbstractBasis):
         return tuple(" ".join(f"x_{i}" for i in np.flatnonzero(row)) or "1" for row in rows)
 
     def _checked(self, count: int) -> int:
-        return check_count(
-            "count", count, 1, 2**self.axes, mend=f"ask for at most all 2^{self.axes} parities"
-        )
+        most = Said(mend=f"ask for at most all 2^{self.axes} parities")
+        return most.of(whole(1, 2**self.axes)).check("count", count)
 
 
 @functools.lru_cache(maxsize=32)
