@@ -18,6 +18,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from jaxtyping import AbstractArray
 
 import boltzax as bx
 from boltzax.core import (
@@ -43,6 +44,7 @@ FREE: dict[str, str] = {
     "boltzax.models.Function.__init__:params": "any pytree: `compile` looks for weights in it",
     "boltzax.save:result": "any result; what cannot be stored is told with its place in it",
     "boltzax.load:declared": "what was declared, compared with what was stored",
+    "boltzax.Checkpoints.open:state": "any pytree, of the structure that was saved",
 }
 """Parameters that take anything, `owner.function:parameter`, and what looks at their meaning."""
 
@@ -202,6 +204,8 @@ def valid(hint: Any) -> Any:
 
 def _candidates(hint: Any) -> Iterator[Any]:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, type) and issubclass(hint, AbstractArray):
+        yield from _arrays()  # axes of one name have one size in all arguments
     yield from (4, 3, 0.5, 2.0, True, "text", len, jax.random.key(0), slice(None), (), {}, None)
     if origin is Annotated:
         yield from _candidates(parts[0])
@@ -223,7 +227,7 @@ def _candidates(hint: Any) -> Iterator[Any]:
 def _instances(kind: type) -> Iterator[Any]:
     for each in (kind, *kind.__subclasses__()):
         try:
-            yield object.__new__(each)
+            yield tuple.__new__(each) if issubclass(each, tuple) else object.__new__(each)
         except TypeError:
             if each is not kind:
                 yield from _instances(each)

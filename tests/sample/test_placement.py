@@ -104,7 +104,7 @@ def test_weights_are_split_wherever_they_are():
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"mesh": (2,)}, "`mesh`: got tuple"),
+        ({"mesh": (2,)}, r"`mesh`: got \(2,\)"),
         ({"chains": "chians"}, "`chains`: got 'chians'"),
         ({"data": 3}, "`data`: got 3"),
         ({"weights": {"weigth": PartitionSpec()}}, "weigth.*no such weights"),

@@ -12,6 +12,7 @@ from ..core import (
     DeclarationError,
     at_once,
     automatic,
+    described,
     eager,
     finite,
     full_products,
@@ -28,6 +29,7 @@ from ._potential import AbstractPotential, Moments
 from ._relative import relative_potential
 
 
+@described("a Gibbs measure", "compile the declaration first: bx.compile(energy, prior)")
 class Gibbs(eqx.Module):
     """`log p(w) = log π(w) - U(w, β) - log Z(β)`, with `U = β E(w)` for a plain energy.
 

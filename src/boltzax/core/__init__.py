@@ -34,6 +34,7 @@ from ._intervals import student_factor as student_factor
 from ._intervals import wilson as wilson
 from ._mean import mean_estimate as mean_estimate
 from ._memory import MEMORY as MEMORY
+from ._memory import Memory as Memory
 from ._memory import check_memory as check_memory
 from ._memory import map_within as map_within
 from ._memory import share as share

@@ -2,16 +2,28 @@
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Annotated, TypeAlias
 
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
+from ._arguments import Constraint, whole
 from ._errors import DeclarationError
 
 MEMORY = 2**30
 """Default bound on the bytes at work in a map over draws, data or samples: a gigabyte."""
+
+Memory: TypeAlias = Annotated[
+    int,
+    Constraint(
+        "a positive whole number of bytes",
+        "pass e.g. memory=2**30 for a gigabyte",
+        whole(1).take,
+    ),
+]
+"""Bytes of intermediate values at once."""
 
 
 def check_memory(memory: object) -> int:

@@ -117,7 +117,9 @@ def _rules(fn: Callable, owner: type | None) -> Rules:
     given = [name for name in signature.parameters if name in hints]
     constraints = {name: constraint_of(hints[name]) for name in given}
     checked = {name: each for name, each in constraints.items() if each is not ANYTHING}
-    return Rules(signature, checked, hints, hints.get("return"))
+    # a decorator such as contextmanager makes something else of what a generator says
+    returns = None if inspect.isgeneratorfunction(inspect.unwrap(fn)) else hints.get("return")
+    return Rules(signature, checked, hints, returns)
 
 
 def _hints(member: Any, owner: type | None) -> dict[str, Any]:

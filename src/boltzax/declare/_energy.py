@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, eager, full_products, known, weights_of
+from ..core import DeclarationError, described, eager, full_products, known, weights_of
 from ._basis import widened
 from ._check_loss import AbstractSupervised, check_loss
 from ._measure import AbstractMeasure
@@ -23,6 +23,7 @@ def total(energy: "AbstractEnergy", model: PyTree) -> Float[Array, ""]:
     return sum((factor * term.value(model) for factor, term in energy.terms()), jnp.zeros(()))
 
 
+@described("an energy", "pass e.g. bx.SquaredError(model, bx.Empirical((x, y)))")
 class AbstractEnergy(eqx.Module):
     """A function of the weights; energies add and scale."""
 

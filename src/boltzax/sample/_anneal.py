@@ -2,33 +2,38 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs, UnitPotential, Weights, check_betas, lower_units
 from ..core import (
     POWER_QUANTILE,
+    Count,
     DeclarationError,
     Estimate,
+    Key,
+    Model,
     Status,
+    Whole,
     check_on_host,
-    full_products,
     model_errors,
+    scalar,
+    typed,
+    whole,
 )
 from ._bar import free_energies
 from ._dynamics import over_chains
 from ._exact import exact_ladder, is_exact, refuse_exact
 from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
-from ._ladder import check_ladder, first_ladder, refine, round_trips
+from ._ladder import Betas, first_ladder, refine, round_trips
 from ._ladder_checks import (
     above_bounds,
-    check_seeds,
     contradiction,
     counted,
     draws_fit,
@@ -39,7 +44,7 @@ from ._nuts import NUTS
 from ._random_walk import RandomWalk
 from ._replica import ReplicaExchange
 from ._rounding import precise
-from ._sample import FIELDS, check_run
+from ._sample import FIELDS
 from ._smc import TemperedSMC
 from ._start import starts
 from ._trace import Bridges, Trace, judge, raise_for
@@ -51,23 +56,23 @@ LAG = 2.0
 """Nats between the free energies of two passes that have to be seen."""
 
 
+@typed
 @model_errors("in bx.anneal")
-@full_products()
 def anneal(
     gibbs: Gibbs,
-    betas: Array | np.ndarray | list[float] | tuple[float, ...],
+    betas: Betas,
     kernel: AbstractKernel | None = None,
     *,
-    key: PRNGKeyArray,
+    key: Key,
     by: Route = "replica_exchange",
-    chains: int = 4,
-    warmup: int = 200,
-    draws: int = 200,
-    thin: int = 1,
-    spacing: float | None = None,
-    least_swap: float = 0.15,
+    chains: Count = 4,
+    warmup: Whole = 200,
+    draws: Annotated[int, whole(4)] = 200,
+    thin: Count = 1,
+    spacing: Annotated[float, scalar(0, open_low=True)] | None = None,
+    least_swap: Annotated[float, scalar(0, 1, open_high=True)] = 0.15,
     keep: bool = False,
-    seeds: Sequence[PyTree] = (),
+    seeds: Sequence[Model] = (),
     bound: bool = True,
     throw: bool = True,
     progress: bool = False,
@@ -124,13 +129,11 @@ def anneal(
             (`throw=False` returns it). Before there are draws of every level, `KeyboardInterrupt`.
     """
     check_on_host("anneal", {"gibbs": gibbs, "betas": betas, "key": key})
-    requested = check_ladder(betas)
-    check_run(gibbs, kernel or NUTS(), chains, warmup, draws, thin)
+    requested = np.asarray(betas)
     check_betas("betas", jnp.asarray(requested), gibbs.masses)
-    _check_spacing(spacing, least_swap)
     _check_route(by, kernel, sink)
     refuse_exact(gibbs, {"sink": sink})
-    given = check_seeds(gibbs, seeds)
+    given = [gibbs.position(seed) for seed in seeds]
     if is_exact(gibbs):
         return exact_ladder(gibbs, requested, chains, draws, keep)
     gibbs = lower_units(gibbs, float(requested.max()))
@@ -349,20 +352,6 @@ def _requested(trace: Trace, betas: np.ndarray) -> Trace:
     return Trace(gibbs, *kept, picked.get("w"), trace.status, bridges, moved=moved)
 
 
-def _check_spacing(spacing: object, least_swap: object) -> None:
-    if spacing is not None and not (isinstance(spacing, int | float) and spacing > 0):
-        raise DeclarationError(
-            "spacing",
-            got=repr(spacing),
-            expected="a positive number (in log beta), or None",
-            mend="leave it out to have the ladder chosen",
-        )
-    if not (isinstance(least_swap, int | float) and 0 <= least_swap < 1):
-        raise DeclarationError(
-            "least_swap", got=repr(least_swap), expected="a number in [0, 1)", mend="pass e.g. 0.15"
-        )
-
-
 FLOAT64_BETA = 1e28
 """Above this beta (times mass) features must be right to relative precision: a graded basis."""
 
@@ -379,11 +368,7 @@ def _check_precision(gibbs: Gibbs, betas: np.ndarray) -> None:
         )
 
 
-def _check_route(by: object, kernel: AbstractKernel | None, sink: AbstractSink | None) -> None:
-    if by not in ("replica_exchange", "smc"):
-        raise DeclarationError(
-            "by", got=repr(by), expected="'replica_exchange' or 'smc'", mend="choose one"
-        )
+def _check_route(by: Route, kernel: AbstractKernel | None, sink: AbstractSink | None) -> None:
     if by == "smc" and sink is not None:
         raise DeclarationError(
             "sink",

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import logsumexp
 
-from ..core import Estimate
+from ..core import Estimate, Whole, typed
 
 SIGMAS = 4.0
 """Standard errors by which a run must lie above a bound to contradict it."""
@@ -15,6 +15,7 @@ NATS = 7.0
 """`exp(-NATS)` is the chance that one of the averaged bounds of a run lies too low."""
 
 
+@typed
 class Bounds(eqx.Module):
     """Upper bounds on `F(β)` from annealed importance sampling between a Gaussian and the measure.
 
@@ -41,7 +42,7 @@ class Bounds(eqx.Module):
     betas: Float[Array, " beta"]
     log_weights: Float[Array, "trial beta particle"]
     names: tuple[str, ...] = eqx.field(static=True)
-    evaluations: int = eqx.field(static=True)
+    evaluations: Whole = eqx.field(static=True)
 
     @property
     def free_energy(self) -> Estimate:

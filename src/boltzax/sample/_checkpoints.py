@@ -26,7 +26,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
-from ..core import DeclarationError, RunError
+from ..core import Count, DeclarationError, RunError, typed
 from ._archive import Archive, linked, seal
 from ._declaration import Fingerprint, differences, fingerprint
 from ._loop import AbstractCheckpoints, AbstractSaver, Plan
@@ -43,6 +43,7 @@ from ._storage import (
 )
 
 
+@typed
 @dataclasses.dataclass(frozen=True)
 class Checkpoints(AbstractCheckpoints):
     """Save a run in a folder, and go on from there if it is begun again.
@@ -64,19 +65,9 @@ class Checkpoints(AbstractCheckpoints):
     """
 
     folder: str | Path
-    every: int = 1
-    keep: int = 2
+    every: Count = 1
+    keep: Count = 2
     fallback: bool = False
-
-    def __post_init__(self):
-        for argument, value in (("every", self.every), ("keep", self.keep)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise DeclarationError(
-                    argument,
-                    got=repr(value),
-                    expected="an integer of at least 1",
-                    mend='pass e.g. Checkpoints("run", every=1, keep=2)',
-                )
 
     def part(self, name: str) -> "Checkpoints":
         """Checkpoints in a folder of this folder, for one run of several."""

@@ -1,6 +1,6 @@
 """Hamiltonian Monte Carlo with jittered trajectories."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Weights
-from ..core import DeclarationError
-from ._kernel import AbstractKernel, Move, check_fraction, choose, metropolis, noise_like
+from ..core import Count, Fraction, Positive, scalar, typed
+from ._kernel import AbstractKernel, Move, choose, metropolis, noise_like
 from ._precondition import AbstractPreconditioner, Reach, Variance
-from ._unadjusted import StepSize, check_positive, total
+from ._unadjusted import StepSize, total
 
 
 class HMCState(NamedTuple):
@@ -25,6 +25,7 @@ class HMCState(NamedTuple):
     reach: Reach
 
 
+@typed
 class HMC(AbstractKernel):
     """Leapfrog trajectories over all data, accepted by Metropolis (Duane et al. 1987; Neal 2011).
 
@@ -37,25 +38,11 @@ class HMC(AbstractKernel):
     of a normal crossing, one step size is too long in some places and too short in others.
     """
 
-    target_acceptance: float = 0.8
-    trajectory: float = 1.6
-    jitter: float = 0.0
-    max_steps: int = eqx.field(default=512, static=True)
+    target_acceptance: Fraction = 0.8
+    trajectory: Positive = 1.6
+    jitter: Annotated[float, scalar(0, open_high=True)] = 0.0
+    max_steps: Count = eqx.field(default=512, static=True)
     preconditioner: AbstractPreconditioner = Variance()
-
-    def __check_init__(self):
-        check_fraction("target_acceptance", self.target_acceptance)
-        check_positive("trajectory", self.trajectory)
-        if self.jitter != 0.0:
-            check_positive("jitter", self.jitter)
-        whole = isinstance(self.max_steps, int) and not isinstance(self.max_steps, bool)
-        if not whole or self.max_steps < 1:
-            raise DeclarationError(
-                "max_steps",
-                got=repr(self.max_steps),
-                expected="an integer of at least 1",
-                mend="pass e.g. 512",
-            )
 
     def init(self, gibbs, w, key, warmup):
         log_prob, gradient = jax.value_and_grad(gibbs.log_prob)(w)
@@ -63,7 +50,7 @@ class HMC(AbstractKernel):
         metric = self.preconditioner.init(w)
         return HMCState(w, log_prob, gradient, step, metric, Reach.start(w))
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: HMCState, key, gain, warmup):
         key_u, key_length, key_accept, key_jitter = jax.random.split(key, 4)
         scales = self.preconditioner.scales(state.metric, state.w)
         longest = jnp.exp(state.step.log_step)
@@ -99,9 +86,9 @@ class HMC(AbstractKernel):
         shortest = h < longest * 10 ** (-0.75 * self.jitter) if self.jitter > 0 else True
         return new, Move(probability, shortest & ~(log_ratio > -1000.0), count)
 
-    def position(self, state):
+    def position(self, state: HMCState):
         return state.w
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: HMCState, w, key):
         log_prob, gradient = jax.value_and_grad(gibbs.log_prob)(w)
         return state._replace(w=w, log_prob=log_prob, gradient=gradient)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError
+from ..core import Key, Whole, described
 from ._noise import normals
 
 
@@ -25,6 +25,7 @@ class Move(NamedTuple):
     gradients: Float[Array, ""] | float = 0.0
 
 
+@described("a kernel", "pass e.g. bx.NUTS() (an instance, not the class)")
 class AbstractKernel(eqx.Module):
     """A Markov kernel that leaves `gibbs` invariant. Written for one chain; the loop vmaps.
 
@@ -34,12 +35,12 @@ class AbstractKernel(eqx.Module):
     """
 
     @abc.abstractmethod
-    def init(self, gibbs: Gibbs, w: Weights, key: PRNGKeyArray, warmup: int) -> PyTree:
+    def init(self, gibbs: Gibbs, w: Weights, key: Key, warmup: Whole) -> PyTree:
         """The state of a chain that starts at `w`, to be warmed up for `warmup` steps."""
 
     @abc.abstractmethod
     def step(
-        self, gibbs: Gibbs, state: PyTree, key: PRNGKeyArray, gain: Float[Array, ""], warmup: int
+        self, gibbs: Gibbs, state: PyTree, key: Key, gain: Float[Array, ""], warmup: Whole
     ) -> tuple[PyTree, Move]:
         """One transition."""
 
@@ -48,7 +49,7 @@ class AbstractKernel(eqx.Module):
         """Where the chain is."""
 
     @abc.abstractmethod
-    def moved(self, gibbs: Gibbs, state: PyTree, w: Weights, key: PRNGKeyArray) -> PyTree:
+    def moved(self, gibbs: Gibbs, state: PyTree, w: Weights, key: Key) -> PyTree:
         """The same state at another place (a swap of replicas), its tuning kept.
 
         Whatever else a state holds (momenta) is drawn anew with `key`.
@@ -107,11 +108,3 @@ def metropolis(log_ratio: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
     """Acceptance probability and decision; a ratio that is not a number is a rejection."""
     probability = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
     return probability, jax.random.uniform(key, dtype=probability.dtype) < probability
-
-
-def check_fraction(argument: str, value: float) -> None:
-    """A number strictly between 0 and 1."""
-    if not (isinstance(value, float) and 0 < value < 1):
-        raise DeclarationError(
-            argument, got=repr(value), expected="a float between 0 and 1", mend="pass e.g. 0.8"
-        )

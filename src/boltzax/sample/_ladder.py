@@ -1,14 +1,51 @@
 """Ladders of inverse temperatures."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs
-from ..core import DeclarationError, check_unmasked
+from ..core import Constraint, Refused, numbers
+
+
+def _vector(good: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any], Any]:
+    """Finite numbers as a vector of the host; traced ones as they are."""
+
+    def take(value: Any) -> Any:
+        if isinstance(value, Tracer):
+            return value
+        array = np.atleast_1d(np.asarray(numbers(value, float, host=True), float))
+        if array.ndim != 1 or not array.size or not np.all(np.isfinite(array) & good(array)):
+            raise Refused
+        return array
+
+    return take
+
+
+Betas: TypeAlias = Annotated[
+    Array | np.ndarray | Sequence[float],
+    Constraint(
+        "a vector of finite, non-negative numbers",
+        "pass e.g. jnp.exp(jnp.arange(0.0, 61.0, 2.0))",
+        _vector(lambda array: array >= 0),
+    ),
+]
+"""Inverse temperatures in any order, zero allowed."""
+PositiveBetas: TypeAlias = Annotated[
+    Array | np.ndarray | Sequence[float],
+    Constraint(
+        "a vector of finite, positive numbers",
+        "pass e.g. trace.betas * jnp.linspace(0.5, 2.0, 16); leave out beta = 0",
+        _vector(lambda array: array > 0),
+    ),
+]
+"""Inverse temperatures above zero, in any order."""
 
 
 def first_ladder(
@@ -60,23 +97,6 @@ def refine(betas: np.ndarray, swap_rate: np.ndarray, least: float) -> np.ndarray
         low, high = betas[k], betas[k + 1]
         extra.append(high / 4 if low == 0 else np.sqrt(low * high))
     return np.unique(np.concatenate([betas, extra]))
-
-
-def check_ladder(betas: object) -> np.ndarray:
-    """Requested betas as a vector; they may come in any order."""
-    check_unmasked("betas", betas)
-    try:
-        array = np.atleast_1d(np.asarray(betas, dtype=float))
-    except (TypeError, ValueError):
-        array = np.array([np.nan])
-    if array.ndim != 1 or array.size == 0 or not np.all(np.isfinite(array)) or np.any(array < 0):
-        raise DeclarationError(
-            "betas",
-            got=repr(betas)[:200],
-            expected="a vector of finite, non-negative numbers",
-            mend="pass e.g. jnp.exp(jnp.arange(0.0, 61.0, 2.0))",
-        )
-    return array
 
 
 def round_trips(who: Array) -> np.ndarray:

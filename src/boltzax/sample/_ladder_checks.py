@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs, UnitPotential, Weights
-from ..core import DeclarationError, Estimate, full_products
+from ..core import DeclarationError, Estimate, Key, Model, typed
 from ._bar import bar_series
 from ._bounds import Bounds
+from ._ladder import PositiveBetas
 from ._trace import Bridges
 from ._trials import LARGEST, PER_BETA, flatten, search
 
@@ -33,13 +34,13 @@ TRIPS = 10
 """Round trips from which divergent trajectories are no failure of a ladder."""
 
 
-@full_products()
+@typed
 def free_energy_bounds(
     gibbs: Gibbs,
-    betas: Array | np.ndarray | Sequence[float],
+    betas: PositiveBetas,
     *,
-    key: PRNGKeyArray,
-    seeds: Sequence[PyTree] = (),
+    key: Key,
+    seeds: Sequence[Model] = (),
 ) -> Bounds:
     """Upper bounds on the free energy `F(β) = -log Z(β)`, without a ladder.
 
@@ -62,11 +63,7 @@ def free_energy_bounds(
         DeclarationError: for betas that are not positive, seeds of another structure or outside the
             prior's support, or a measure with more coordinates.
     """
-    values = np.sort(np.atleast_1d(np.asarray(betas, float)))[::-1]
-    if values.ndim != 1 or not np.all(np.isfinite(values) & (values > 0)):
-        raise DeclarationError(
-            "betas", got=f"{betas!r:.80}", expected="positive numbers", mend="leave out beta = 0"
-        )
+    values = np.sort(np.asarray(betas))[::-1]
     if not 1 <= gibbs.dim <= LARGEST:
         raise DeclarationError(
             "gibbs",
@@ -76,7 +73,7 @@ def free_energy_bounds(
             if gibbs.dim
             else "all weights were integrated out: bx.anneal gives F in closed form",
         )
-    given = check_seeds(gibbs, seeds)
+    given = [gibbs.position(seed) for seed in seeds]
     key_prior, key_search = jax.random.split(key)
     flat, prior = flatten(gibbs, key_prior)
     places = _vectors(flat, [*given, *_declared(gibbs)])
@@ -96,18 +93,6 @@ def _vectors(flat, places: list[Weights]) -> np.ndarray:
     rows = [np.asarray(_as_vectors(flat, jax.tree.map(lambda x: x[None], w)))[0] for w in places]
     rows = [row for row in rows if np.all(np.isfinite(row))]
     return np.stack(rows) if rows else np.zeros((0, len(flat.scale)), np.asarray(flat.scale).dtype)
-
-
-def check_seeds(gibbs: Gibbs, seeds: Sequence[PyTree]) -> list[Weights]:
-    """Coordinates of the models that a user gives as seeds."""
-    if not isinstance(seeds, list | tuple):
-        raise DeclarationError(
-            "seeds",
-            got=f"{seeds!r:.80}",
-            expected="a list of models of the declared structure",
-            mend="pass e.g. seeds=[trained]",
-        )
-    return [gibbs.position(seed) for seed in seeds]
 
 
 def ladder_bounds(
@@ -168,6 +153,7 @@ def _as_vectors(flat, many: Weights) -> Array:
     return jax.vmap(flat.vector)(many)
 
 
+@typed
 def above_bounds(bridges: Bridges) -> np.ndarray:
     """By how many nats the run's `F` contradicts its bounds, at each of their betas.
 

@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
-from ..core import model_errors, to_host
+from ..core import described, model_errors, to_host
 from ._dynamics import AbstractDynamics
 from ._interrupt import Interrupted, listening
 
@@ -47,6 +47,7 @@ class Plan:
         return self.rows * math.ceil(math.ceil(self.warmup / self.thin) / self.rows)
 
 
+@described("a sink", "pass bx.ZarrSink(path)")
 class AbstractSink(abc.ABC):
     """Where records go as they are made, instead of memory."""
 
@@ -81,6 +82,7 @@ class AbstractSaver(abc.ABC):
         """Save the state after `rows` rows, and the records kept since the last call."""
 
 
+@described("checkpoints", "pass bx.Checkpoints(folder)")
 class AbstractCheckpoints(abc.ABC):
     """Where a run is saved, and resumed from."""
 

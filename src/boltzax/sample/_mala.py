@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..compile import Weights
-from ._kernel import AbstractKernel, Move, Tuning, check_fraction, choose, metropolis, noise_like
+from ..core import Fraction, Positive, typed
+from ._kernel import AbstractKernel, Move, Tuning, choose, metropolis, noise_like
 
 
 class MALAState(NamedTuple):
@@ -19,6 +20,7 @@ class MALAState(NamedTuple):
     tuning: Tuning
 
 
+@typed
 class MALA(AbstractKernel):
     """Metropolis-adjusted Langevin: `w + ½ s² ∇log p(w) + s N(0, I)`, accepted by Metropolis.
 
@@ -26,16 +28,13 @@ class MALA(AbstractKernel):
     (0.574 is optimal in many dimensions: Roberts & Rosenthal 1998).
     """
 
-    target_acceptance: float = 0.574
-    step_size: float = 0.1
-
-    def __check_init__(self):
-        check_fraction("target_acceptance", self.target_acceptance)
+    target_acceptance: Fraction = 0.574
+    step_size: Positive = 0.1
 
     def init(self, gibbs, w, key, warmup):
         return self._state(gibbs, w, Tuning.start(w, self.step_size))
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: MALAState, key, gain, warmup):
         key_noise, key_accept = jax.random.split(key)
         scales = state.tuning.scales()
         noise = noise_like(state.w, key_noise)
@@ -53,10 +52,10 @@ class MALA(AbstractKernel):
         undefined = jnp.isnan(log_ratio) & (new.log_prob != -jnp.inf)
         return state._replace(tuning=tuning), Move(probability, undefined, jnp.ones(()))
 
-    def position(self, state):
+    def position(self, state: MALAState):
         return state.w
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: MALAState, w, key):
         return self._state(gibbs, w, state.tuning)
 
     def _state(self, gibbs, w, tuning) -> MALAState:

@@ -1,6 +1,6 @@
 """Metropolis-adjusted Langevin on minibatches, by the penalty method."""
 
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError
-from ._kernel import Move, Tuning, check_fraction, choose, metropolis, noise_like
-from ._unadjusted import AbstractUnadjusted, batch_gradient, check_positive, total
+from ..core import Fraction, Positive, typed, whole
+from ._kernel import Move, Tuning, choose, metropolis, noise_like
+from ._unadjusted import AbstractUnadjusted, batch_gradient, total
 
 NOISE = 0.1
 """Variance of the estimated log-ratio that the step is tuned to stay below."""
@@ -23,6 +23,7 @@ class MinibatchMALAState(NamedTuple):
     tuning: Tuning
 
 
+@typed
 class MinibatchMALA(AbstractUnadjusted):
     """Langevin proposals from a minibatch, accepted on others with a penalty for their noise.
 
@@ -45,31 +46,19 @@ class MinibatchMALA(AbstractUnadjusted):
     counted as `2 + parts` gradients.
     """
 
-    step_size: float | Array | None = None
-    target_acceptance: float = 0.574
-    parts: int = eqx.field(static=True, default=8)
-    scale: float | Array = 1.0
+    step_size: Positive | None = None
+    target_acceptance: Fraction = 0.574
+    parts: Annotated[int, whole(4)] = eqx.field(static=True, default=8)
+    scale: Positive = 1.0
 
     order: ClassVar[int] = 2
-
-    def __check_init__(self):
-        check_positive("step_size", self.step_size, none=True)
-        check_positive("scale", self.scale)
-        check_fraction("target_acceptance", self.target_acceptance)
-        if isinstance(self.parts, bool) or not isinstance(self.parts, int) or self.parts < 4:
-            raise DeclarationError(
-                "parts",
-                got=repr(self.parts),
-                expected="an integer of at least 4",
-                mend="pass e.g. 8: a variance is estimated from so many batches",
-            )
 
     def init(self, gibbs, w, key, warmup):
         guess = 0.1 if self.step_size is None else self.step_size
         ones = jax.tree.map(jnp.ones_like, w)
         return MinibatchMALAState(w, Tuning(jnp.log(jnp.asarray(guess, float)), w, ones))
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: MinibatchMALAState, key, gain, warmup):
         key_batch, key_noise, key_parts, key_accept = jax.random.split(key, 4)
         w, tuning = state
         factor = jnp.where(gain > 0, 1.0, jnp.asarray(self.scale))
@@ -93,14 +82,14 @@ class MinibatchMALA(AbstractUnadjusted):
             )
         return MinibatchMALAState(w, tuning), Move(probability, noisy, 2.0 + self.parts)
 
-    def position(self, state):
+    def position(self, state: MinibatchMALAState):
         return state.w
 
-    def at_step(self, states):
+    def at_step(self, states: MinibatchMALAState):
         # scales belong to the step, and are learned anew: each warm-up finds the same step again
         return self
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: MinibatchMALAState, w, key):
         return state._replace(w=w)
 
     def _difference(self, gibbs: Gibbs, new: Weights, old: Weights, key) -> tuple[Array, Array]:

@@ -12,14 +12,15 @@ import jax.numpy as jnp
 from numpyro.infer import hmc
 
 from ..compile import Gibbs
-from ..core import DeclarationError
-from ._kernel import AbstractKernel, Move, check_fraction
+from ..core import Count, Fraction, typed
+from ._kernel import AbstractKernel, Move
 
 
 def _potential(gibbs: Gibbs):
     return lambda w: -gibbs.log_prob(w)
 
 
+@typed
 class NUTS(AbstractKernel):
     """The no-U-turn sampler with dual averaging and a mass matrix tuned in warm-up.
 
@@ -27,34 +28,24 @@ class NUTS(AbstractKernel):
     `dense_mass` adapts a full mass matrix, else a diagonal one.
     """
 
-    target_acceptance: float = 0.8
-    max_tree_depth: int = eqx.field(default=10, static=True)
+    target_acceptance: Fraction = 0.8
+    max_tree_depth: Count = eqx.field(default=10, static=True)
     dense_mass: bool = eqx.field(default=False, static=True)
-
-    def __check_init__(self):
-        check_fraction("target_acceptance", self.target_acceptance)
-        if not isinstance(self.max_tree_depth, int) or self.max_tree_depth < 1:
-            raise DeclarationError(
-                "max_tree_depth",
-                got=repr(self.max_tree_depth),
-                expected="a positive integer",
-                mend="pass e.g. 10",
-            )
 
     def init(self, gibbs, w, key, warmup):
         return self._kernels(gibbs, w, key, warmup)[0]
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: hmc.HMCState, key, gain, warmup):
         _, advance = self._kernels(gibbs, state.z, key, warmup)
         with jax.numpy_dtype_promotion("standard"):
             state = advance(state._replace(rng_key=key), (gibbs,))
         gradients = jnp.asarray(state.num_steps, float)
         return state, Move(state.accept_prob, state.diverging, gradients)
 
-    def position(self, state):
+    def position(self, state: hmc.HMCState):
         return state.z
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: hmc.HMCState, w, key):
         energy, gradient = jax.value_and_grad(_potential(gibbs))(w)
         return state._replace(z=w, potential_energy=energy, z_grad=gradient)
 

@@ -9,18 +9,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs, NodeResidual, Weights
-from ..core import DeclarationError, automatic_mesh, weights_of
+from ..core import DeclarationError, automatic_mesh, described, typed, weights_of
 from ..declare import Empirical
 
-
-def _automatic(mesh) -> Mesh:
-    return automatic_mesh(mesh) if isinstance(mesh, Mesh) else mesh  # else refused below
+described("a jax.sharding.Mesh", 'pass e.g. jax.make_mesh((2,), ("chain",))')(Mesh)
+described("a jax.sharding.PartitionSpec", 'pass e.g. PartitionSpec(None, "model")')(PartitionSpec)
 
 
 def _is_data(node: object) -> bool:
     return isinstance(node, Empirical | NodeResidual)
 
 
+@typed
 class Placement(eqx.Module):
     """Chains, data and weights over the axes of a `jax.sharding.Mesh`.
 
@@ -36,19 +36,12 @@ class Placement(eqx.Module):
             `{"weight[0]": PartitionSpec(None, "model")}`.
     """
 
-    mesh: Mesh = eqx.field(static=True, converter=_automatic)
+    mesh: Mesh = eqx.field(static=True, converter=automatic_mesh)
     chains: str | None = eqx.field(static=True, default="chain")
     data: str | None = eqx.field(static=True, default=None)
     weights: dict[str, PartitionSpec] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        if not isinstance(self.mesh, Mesh):
-            raise DeclarationError(
-                "mesh",
-                got=type(self.mesh).__name__,
-                expected="a jax.sharding.Mesh",
-                mend='pass e.g. jax.make_mesh((2,), ("chain",))',
-            )
         for argument, axis in (("chains", self.chains), ("data", self.data)):
             if axis is not None and axis not in self.mesh.axis_names:
                 raise DeclarationError(

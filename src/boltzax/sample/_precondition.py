@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Weights
-from ._kernel import check_fraction
+from ..core import Fraction, NonNegative, described, typed
 
 
+@described("a preconditioner", "pass e.g. bx.Variance() (an instance, not the class)")
 class AbstractPreconditioner(eqx.Module):
     """A diagonal metric, learned while `gain` is positive and fixed afterwards.
 
@@ -32,16 +33,17 @@ class AbstractPreconditioner(eqx.Module):
         """Scale of each coordinate, positive: arrays that broadcast to the leaves of `w`."""
 
 
+@typed
 class Identity(AbstractPreconditioner):
     """One scale for all coordinates: the root mean square spread of the draws. No memory."""
 
     def init(self, w):
         return jnp.ones(())
 
-    def learn(self, state, w, gradient, gain):
+    def learn(self, state: Float[Array, ""], w, gradient, gain):
         return state
 
-    def scales(self, state, w):
+    def scales(self, state: Float[Array, ""], w):
         return jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), w)
 
 
@@ -52,6 +54,7 @@ class Second(NamedTuple):
     count: Float[Array, ""]
 
 
+@typed
 class RMSprop(AbstractPreconditioner):
     """`scale² ∝ 1 / (√v + floor)`, `v` a moving average of squared gradients.
 
@@ -60,21 +63,18 @@ class RMSprop(AbstractPreconditioner):
     the mean of `scale²` one, so that the step size keeps its meaning.
     """
 
-    decay: float = 0.99
-    floor: float = 0.1
-
-    def __check_init__(self):
-        check_fraction("decay", self.decay)
+    decay: Fraction = 0.99
+    floor: NonNegative = 0.1
 
     def init(self, w):
         return Second(jax.tree.map(jnp.zeros_like, w), jnp.zeros(()))
 
-    def learn(self, state, w, gradient, gain):
+    def learn(self, state: Second, w, gradient, gain):
         rate = jnp.where(gain > 0, 1 - self.decay, 0.0)
         moment = jax.tree.map(lambda v, g: v + rate * (g**2 - v), state.moment, gradient)
         return Second(moment, state.count + (gain > 0).astype(state.count.dtype))
 
-    def scales(self, state, w):
+    def scales(self, state: Second, w):
         # a moving average that began at 0 is short of 1 - decay^count, the same for all: no matter
         root = jax.tree.map(jnp.sqrt, state.moment)
         size = sum(leaf.size for leaf in jax.tree.leaves(root))
@@ -96,6 +96,7 @@ class Spread(NamedTuple):
     count: Float[Array, ""]
 
 
+@typed
 class Variance(AbstractPreconditioner):
     """`scale²` is the variance of each coordinate over the warm-up, shrunk in part to their mean.
 
@@ -104,12 +105,12 @@ class Variance(AbstractPreconditioner):
     variance are mixed in.
     """
 
-    shrink: float = 20.0
+    shrink: NonNegative = 20.0
 
     def init(self, w):
         return Spread(w, jax.tree.map(jnp.zeros_like, w), jnp.zeros(()))
 
-    def learn(self, state, w, gradient, gain):
+    def learn(self, state: Spread, w, gradient, gain):
         count = state.count + (gain > 0).astype(state.count.dtype)
         rate = jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)
         mean = jax.tree.map(lambda m, x: m + rate * (x - m), state.mean, w)
@@ -122,7 +123,7 @@ class Variance(AbstractPreconditioner):
         )
         return Spread(mean, variance, count)
 
-    def scales(self, state, w):
+    def scales(self, state: Spread, w):
         leaves = jax.tree.leaves(state.variance)
         mean = sum(jnp.sum(leaf) for leaf in leaves) / sum(leaf.size for leaf in leaves)
         known = (state.count > 20) & (mean > 0)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..compile import Weights
+from ..core import Fraction, Positive, typed
 from ._kernel import (
     AbstractGradientFree,
     Move,
     Tuning,
-    check_fraction,
     choose,
     metropolis,
     noise_like,
@@ -26,6 +26,7 @@ class RandomWalkState(NamedTuple):
     tuning: Tuning
 
 
+@typed
 class RandomWalk(AbstractGradientFree):
     """Metropolis with proposals `w + step * scale * N(0, I)` (Metropolis et al. 1953).
 
@@ -33,16 +34,13 @@ class RandomWalk(AbstractGradientFree):
     Gilks 1997), the scales to the spread of each coordinate.
     """
 
-    target_acceptance: float = 0.3
-    step_size: float = 0.5
-
-    def __check_init__(self):
-        check_fraction("target_acceptance", self.target_acceptance)
+    target_acceptance: Fraction = 0.3
+    step_size: Positive = 0.5
 
     def init(self, gibbs, w, key, warmup):
         return RandomWalkState(w, gibbs.log_prob(w), Tuning.start(w, self.step_size))
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: RandomWalkState, key, gain, warmup):
         key_noise, key_accept = jax.random.split(key)
         noise = noise_like(state.w, key_noise)
         proposal = jax.tree.map(lambda w, s, e: w + s * e, state.w, state.tuning.scales(), noise)
@@ -54,8 +52,8 @@ class RandomWalk(AbstractGradientFree):
         move = Move(probability, undefined)
         return RandomWalkState(w, log_prob, tuning), move
 
-    def position(self, state):
+    def position(self, state: RandomWalkState):
         return state.w
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: RandomWalkState, w, key):
         return RandomWalkState(w, gibbs.log_prob(w), state.tuning)

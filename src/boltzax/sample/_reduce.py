@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -10,9 +11,10 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, Estimate
+from ..core import Count, DeclarationError, Estimate, described, typed, whole
 
 
+@described("a reduction", "pass e.g. bx.Mean(fn, length=draws // 32)")
 class AbstractReduction(eqx.Module):
     """A statistic of the draws of one chain in constant memory. Written for one chain."""
 
@@ -29,6 +31,7 @@ class AbstractReduction(eqx.Module):
         """The statistic, from sums with leading axes `[*beta, chain]`."""
 
 
+@typed
 class Mean(AbstractReduction):
     """`⟨fn(model)⟩`, any pytree of arrays, with an error bar; no draw is kept.
 
@@ -42,22 +45,8 @@ class Mean(AbstractReduction):
     """
 
     fn: Callable = eqx.field(static=True)
-    length: int = eqx.field(static=True)
-    batches: int = eqx.field(static=True, default=32)
-
-    def __check_init__(self):
-        if not callable(self.fn):
-            raise DeclarationError(
-                "fn", got=repr(self.fn), expected="a function of the model", mend="pass a callable"
-            )
-        for argument, value, least in (("length", self.length, 1), ("batches", self.batches, 4)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise DeclarationError(
-                    argument,
-                    got=repr(value),
-                    expected=f"an integer of at least {least}",
-                    mend="pass length = draws / batches",
-                )
+    length: Count = eqx.field(static=True)
+    batches: Annotated[int, whole(4)] = eqx.field(static=True, default=32)
 
     def init(self, gibbs, w):
         value = jax.eval_shape(lambda w: self.fn(_whole(gibbs, w, jnp.zeros((), int))), w)
@@ -75,7 +64,7 @@ class Mean(AbstractReduction):
         means = jax.tree.map(lambda x: jnp.zeros((self.batches, *x.shape), kind), value)
         return count, means
 
-    def update(self, sums, gibbs, w, draw):
+    def update(self, sums: tuple[Array, PyTree], gibbs, w, draw):
         count, means = sums
         batch = jnp.clip(draw // self.length, 0, self.batches - 1)
         one = (draw >= 0).astype(count.dtype)
@@ -89,7 +78,7 @@ class Mean(AbstractReduction):
 
         return count, jax.tree.map(move, means, self.fn(_whole(gibbs, w, draw)))
 
-    def result(self, sums) -> PyTree:
+    def result(self, sums: tuple[Array, PyTree]):
         count, means = sums
         axis = count.ndim - 1
         filled = int(np.sum(np.asarray(count).reshape(-1, self.batches)[0] > 0))

@@ -1,19 +1,23 @@
 """Draws of a Gibbs measure at one or many fixed temperatures."""
 
 import dataclasses
+from typing import Annotated
 
 import jax
-from jaxtyping import PRNGKeyArray
 
-from ..compile import Gibbs, Weights
+from ..compile import Gibbs
 from ..core import (
+    Count,
     DeclarationError,
     Estimate,
+    Key,
     Status,
+    Whole,
     check_on_host,
-    full_products,
     model_errors,
     to_host,
+    typed,
+    whole,
 )
 from ._dynamics import Chains, over_chains
 from ._exact import exact_draws, is_exact, refuse_exact
@@ -25,24 +29,24 @@ from ._nuts import NUTS
 from ._placement import Placement
 from ._reduce import AbstractReduction, Mean
 from ._rounding import precise
-from ._start import starts
+from ._start import Start, starts
 from ._trace import Trace, judge, raise_for
 from ._unadjusted import AbstractUnadjusted
 from ._virial import in_equilibrium
 
 
+@typed
 @model_errors("in bx.sample")
-@full_products()
 def sample(
     gibbs: Gibbs,
     kernel: AbstractKernel | None = None,
     *,
-    key: PRNGKeyArray,
-    chains: int = 4,
-    warmup: int = 500,
-    draws: int = 1000,
-    thin: int = 1,
-    start: Weights | None = None,
+    key: Key,
+    chains: Count = 4,
+    warmup: Whole = 500,
+    draws: Annotated[int, whole(4)] = 1000,
+    thin: Count = 1,
+    start: Start | None = None,
     keep: bool = True,
     throw: bool = True,
     progress: bool = False,
@@ -80,8 +84,7 @@ def sample(
     """
     check_on_host("sample", {"gibbs": gibbs, "key": key, "start": start})
     kernel = NUTS() if kernel is None else kernel
-    check_run(gibbs, kernel, chains, warmup, draws, thin)
-    reduce = check_reduce(reduce, draws)
+    reduce = _filled(reduce or {}, draws)
     refuse_exact(gibbs, {"reduce": reduce, "sink": sink})
     if is_exact(gibbs):
         return exact_draws(gibbs, chains, draws, keep)
@@ -127,48 +130,9 @@ def sample(
 FIELDS = ("energy", "energy_variance", "acceptance", "divergent")
 
 
-def check_run(gibbs, kernel, chains, warmup, draws, thin) -> None:
-    """Arguments of a run."""
-    if not isinstance(gibbs, Gibbs):
-        raise DeclarationError(
-            "gibbs",
-            got=type(gibbs).__name__,
-            expected="a Gibbs measure",
-            mend="compile the declaration first: bx.compile(energy, prior)",
-        )
-    if not isinstance(kernel, AbstractKernel):
-        raise DeclarationError(
-            "kernel",
-            got=repr(kernel),
-            expected="a kernel",
-            mend="pass e.g. bx.NUTS() (an instance, not the class)",
-        )
-    least = {"chains": (chains, 1), "warmup": (warmup, 0), "draws": (draws, 4), "thin": (thin, 1)}
-    for argument, (value, bound) in least.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < bound:
-            raise DeclarationError(
-                argument,
-                got=repr(value),
-                expected=f"an integer of at least {bound}",
-                mend="pass e.g. chains=4, warmup=500, draws=1000, thin=1",
-            )
-
-
-def check_reduce(reduce: object, draws: int) -> dict[str, AbstractReduction]:
-    """A dictionary of reductions that so many draws can fill (an empty one for None)."""
-    good = isinstance(reduce, dict) and all(
-        isinstance(name, str) and isinstance(each, AbstractReduction)
-        for name, each in reduce.items()
-    )
-    if reduce is not None and not good:
-        raise DeclarationError(
-            "reduce",
-            got=f"{reduce!r:.80}",
-            expected="a dictionary from names to reductions",
-            mend="pass e.g. {'norm': bx.Mean(fn, length=draws // 32)}",
-        )
-    given = dict(reduce) if isinstance(reduce, dict) else {}
-    for name, each in given.items():
+def _filled(reduce: dict[str, AbstractReduction], draws: int) -> dict[str, AbstractReduction]:
+    """Reductions, each of which so many draws can fill."""
+    for name, each in reduce.items():
         if isinstance(each, Mean) and draws < 2 * each.length:
             raise DeclarationError(
                 f"reduce[{name!r}]",
@@ -176,4 +140,4 @@ def check_reduce(reduce: object, draws: int) -> dict[str, AbstractReduction]:
                 expected="at least two batches, from whose spread the error is taken",
                 mend=f"pass length={max(draws // 32, 1)}, or draw more",
             )
-    return given
+    return reduce

@@ -1,20 +1,20 @@
 """Stochastic gradient Langevin dynamics."""
 
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Weights
-from ._kernel import Move, check_fraction, choose, noise_like
+from ..core import Fraction, Positive, scalar, typed
+from ._kernel import Move, choose, noise_like
 from ._precondition import AbstractPreconditioner, Identity, RMSprop
 from ._unadjusted import (
     FAR,
     AbstractUnadjusted,
     StepSize,
     batch_gradient,
-    check_positive,
     noisy,
     size,
     total,
@@ -23,6 +23,10 @@ from ._unadjusted import (
 
 HEATING = 0.02
 """Variance that minibatches may add to a step, a coordinate, in units of the injected noise."""
+
+
+Momentum: TypeAlias = Annotated[float, scalar(0, 1, open_high=True)]
+"""Memory of a moving average of gradients, from 0 to below 1."""
 
 
 class SGLDState(NamedTuple):
@@ -35,6 +39,7 @@ class SGLDState(NamedTuple):
     metric: PyTree
 
 
+@typed
 class SGLD(AbstractUnadjusted):
     """`w + ½ ε G ĝ + √(ε G) N(0, I)`, `ĝ` the gradient of log p from a fresh minibatch.
 
@@ -57,20 +62,13 @@ class SGLD(AbstractUnadjusted):
             behind.
     """
 
-    step_size: float | Array | None = None
+    step_size: Positive | None = None
     preconditioner: AbstractPreconditioner = Identity()
-    momentum: float = 0.0
-    scale: float | Array = 1.0
-    error: float = 5e-4
+    momentum: Momentum = 0.0
+    scale: Positive = 1.0
+    error: Positive = 5e-4
 
     order: ClassVar[int] = 1
-
-    def __check_init__(self):
-        check_positive("step_size", self.step_size, none=True)
-        check_positive("scale", self.scale)
-        check_positive("error", self.error)
-        if self.momentum != 0.0:
-            check_fraction("momentum", self.momentum)
 
     def init(self, gibbs, w, key, warmup):
         guess = 1e-6 if self.step_size is None else self.step_size
@@ -78,7 +76,7 @@ class SGLD(AbstractUnadjusted):
         average = None if self.momentum == 0.0 else jax.tree.map(jnp.zeros_like, w)
         return SGLDState(w, average, jnp.zeros(()), step, self.preconditioner.init(w))
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: SGLDState, key, gain, warmup):
         key_batch, key_noise, key_other = jax.random.split(key, 3)
         value, gradient = batch_gradient(gibbs, state.w, key_batch)
         scales = self.preconditioner.scales(state.metric, state.w)
@@ -120,13 +118,13 @@ class SGLD(AbstractUnadjusted):
             jnp.ones(()), jnp.array(False), 1.0 + jnp.where(gain > 0, 1.0 + minibatches, 0.0)
         )
 
-    def position(self, state):
+    def position(self, state: SGLDState):
         return state.w
 
-    def at_step(self, states):
+    def at_step(self, states: SGLDState):
         return with_step(self, states.step.log_step)
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: SGLDState, w, key):
         average = jax.tree.map(jnp.zeros_like, state.average)
         return state._replace(w=w, average=average, count=jnp.zeros(()))
 
@@ -151,12 +149,13 @@ def _asymmetry(old: Weights, new: Weights, at_old: Weights, at_new: Weights, sig
     return total(jax.tree.map(one, old, new, at_old, at_new, sigma))
 
 
+@typed
 def AdamSGLD(
-    step_size: float | Array | None = None,
+    step_size: Positive | None = None,
     *,
-    momentum: float = 0.9,
-    decay: float = 0.999,
-    scale: float | Array = 1.0,
+    momentum: Momentum = 0.9,
+    decay: Fraction = 0.999,
+    scale: Positive = 1.0,
 ) -> SGLD:
     """SGLD with Adam's preconditioner: `SGLD(preconditioner=RMSprop(decay), momentum=...)`.
 
@@ -166,8 +165,9 @@ def AdamSGLD(
     return SGLD(step_size, RMSprop(decay), momentum, scale)
 
 
+@typed
 def RMSpropSGLD(
-    step_size: float | Array | None = None, *, decay: float = 0.99, scale: float | Array = 1.0
+    step_size: Positive | None = None, *, decay: Fraction = 0.99, scale: Positive = 1.0
 ) -> SGLD:
     """SGLD with the preconditioner of RMSprop: `SGLD(preconditioner=RMSprop(decay))`."""
     return SGLD(step_size, RMSprop(decay), 0.0, scale)

@@ -1,5 +1,8 @@
 """Where chains start: at draws of the prior, or at a given place; all is finite there."""
 
+import dataclasses
+from typing import Annotated, TypeAlias
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,10 +10,20 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError
+from ..core import DeclarationError, constraint_of
 from ._dynamics import over_chains, set_beta
 from ._kernel import AbstractGradientFree, AbstractKernel
 from ._unadjusted import AbstractUnadjusted
+
+Start: TypeAlias = Annotated[
+    Weights,
+    dataclasses.replace(
+        constraint_of(Weights),
+        expected="coordinates of one place, by path",
+        mend="pass gibbs.position(model), or leave it out",
+    ),
+]
+"""Where all chains start."""
 
 DERIVATIVE_PLACES = 4
 """Places near the start where a derivative is compared with a difference."""
@@ -83,9 +96,7 @@ def check_start(gibbs: Gibbs, start: Weights, key: PRNGKeyArray, kernel: Abstrac
 
 def _given(gibbs: Gibbs, start: Weights, key: PRNGKeyArray) -> Weights:
     expected = jax.eval_shape(gibbs.sample_prior, key)
-    got = start
-    if isinstance(start, dict):
-        got = {path: jnp.shape(leaf) for path, leaf in start.items()}
+    got = {path: jnp.shape(leaf) for path, leaf in start.items()}
     if got != {path: leaf.shape for path, leaf in expected.items()}:
         raise DeclarationError(
             "start",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
+from ..core import Positive, typed
 from ._kernel import Move, choose, noise_like
 from ._precondition import AbstractPreconditioner, Identity, Reach, Variance
 from ._unadjusted import (
@@ -14,7 +15,6 @@ from ._unadjusted import (
     AbstractUnadjusted,
     StepSize,
     batch_gradient,
-    check_positive,
     noisy,
     size,
     total,
@@ -42,6 +42,7 @@ class UnderdampedState(NamedTuple):
     reach: Reach
 
 
+@typed
 class Underdamped(AbstractUnadjusted):
     """Underdamped Langevin dynamics by the BAOAB splitting.
 
@@ -59,24 +60,19 @@ class Underdamped(AbstractUnadjusted):
             raised so that the kinetic temperature is at most `1 + heating`.
     """
 
-    step_size: float | Array | None = None
-    friction: float = 1.0
+    step_size: Positive | None = None
+    friction: Positive = 1.0
     preconditioner: AbstractPreconditioner = Variance()
-    scale: float | Array = 1.0
-    error: float = 1e-5
-    heating: float = 0.02
+    scale: Positive = 1.0
+    error: Positive = 1e-5
+    heating: Positive = 0.02
 
     order: ClassVar[int] = 2
-
-    def __check_init__(self):
-        check_positive("step_size", self.step_size, none=True)
-        for argument in ("friction", "scale", "error", "heating"):
-            check_positive(argument, getattr(self, argument))
 
     def init(self, gibbs, w, key, warmup):
         return _init(self, gibbs, w, key, thermostat=False)
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: UnderdampedState, key, gain, warmup):
         new, noise, move = _step(self, gibbs, state, key, gain)
         # u² -> keep² (u² + h² noise) + 1 - keep² in a step, which is to be 1 + heating
         h, unit = _times(new, 1.0)
@@ -84,16 +80,17 @@ class Underdamped(AbstractUnadjusted):
         friction = jnp.where(gain > 0, jnp.maximum(least, self.friction), state.friction)
         return new._replace(noise=noise, friction=friction), move
 
-    def position(self, state):
+    def position(self, state: UnderdampedState):
         return state.w
 
-    def at_step(self, states):
+    def at_step(self, states: UnderdampedState):
         return with_step(self, states.step.log_step)
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: UnderdampedState, w, key):
         return _moved(gibbs, state, w, key)
 
 
+@typed
 class SGNHT(AbstractUnadjusted):
     """The stochastic gradient Nosé-Hoover thermostat: a friction that measures the noise.
 
@@ -103,36 +100,31 @@ class SGNHT(AbstractUnadjusted):
     in all directions is absorbed by `ξ`.
     """
 
-    step_size: float | Array | None = None
-    friction: float = 1.0
+    step_size: Positive | None = None
+    friction: Positive = 1.0
     preconditioner: AbstractPreconditioner = Identity()
-    scale: float | Array = 1.0
-    error: float = 1e-5
+    scale: Positive = 1.0
+    error: Positive = 1e-5
 
     order: ClassVar[int] = 2
-
-    def __check_init__(self):
-        check_positive("step_size", self.step_size, none=True)
-        for argument in ("friction", "scale", "error"):
-            check_positive(argument, getattr(self, argument))
 
     def init(self, gibbs, w, key, warmup):
         return _init(self, gibbs, w, key, thermostat=True)
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: UnderdampedState, key, gain, warmup):
         new, _, move = _step(self, gibbs, state, key, gain)
         rate = _rate(new.reach, gain)
         assert new.thermostat is not None
         friction = new.friction + rate * (new.thermostat - new.friction)
         return new._replace(friction=friction), move
 
-    def position(self, state):
+    def position(self, state: UnderdampedState):
         return state.w
 
-    def at_step(self, states):
+    def at_step(self, states: UnderdampedState):
         return with_step(self, states.step.log_step)
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: UnderdampedState, w, key):
         return _moved(gibbs, state, w, key)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, UnitPotential, Weights
-from ..core import DeclarationError
+from ..core import Count, DeclarationError, Fraction, typed
 from ._kernel import AbstractGradientFree, Move, metropolis
 
 
@@ -20,6 +20,7 @@ class UnitMovesState(NamedTuple):
     log_stretch: Float[Array, "2"]
 
 
+@typed
 class UnitMoves(AbstractGradientFree):
     """`sweeps` passes of Metropolis moves over the units, one at a time, and of their scale.
 
@@ -31,8 +32,8 @@ class UnitMoves(AbstractGradientFree):
     stretches them about their mean (a power: it gathers the units into a shell about zero).
     """
 
-    target_acceptance: float = 0.4
-    sweeps: int = eqx.field(default=4, static=True)
+    target_acceptance: Fraction = 0.4
+    sweeps: Count = eqx.field(default=4, static=True)
 
     def init(self, gibbs, w, key, warmup):
         if not isinstance(gibbs.potential, UnitPotential):
@@ -45,7 +46,7 @@ class UnitMoves(AbstractGradientFree):
         spread = 0.5 * jnp.log(jnp.mean(w[gibbs.potential.path] ** 2) + 1e-300)
         return UnitMovesState(w, spread, jnp.log(jnp.full(2, 0.1)))
 
-    def step(self, gibbs, state, key, gain, warmup):
+    def step(self, gibbs, state: UnitMovesState, key, gain, warmup):
         path = _potential(gibbs).path
         shape = state.w[path].shape
 
@@ -65,10 +66,10 @@ class UnitMoves(AbstractGradientFree):
         w = state.w | {path: z.reshape(shape)}
         return UnitMovesState(w, log_step, log_stretch), Move(accepted, jnp.array(False))
 
-    def position(self, state):
+    def position(self, state: UnitMovesState):
         return state.w
 
-    def moved(self, gibbs, state, w, key):
+    def moved(self, gibbs, state: UnitMovesState, w, key):
         return state._replace(w=w)
 
 
