@@ -9,7 +9,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
-from ._arguments import Constraint, whole
+from ._arguments import Said, whole
 from ._errors import DeclarationError
 
 MEMORY = 2**30
@@ -17,11 +17,8 @@ MEMORY = 2**30
 
 Memory: TypeAlias = Annotated[
     int,
-    Constraint(
-        "a positive whole number of bytes",
-        "pass e.g. memory=2**30 for a gigabyte",
-        whole(1).take,
-    ),
+    whole(1),
+    Said("a positive whole number of bytes", "pass e.g. memory=2**30 for a gigabyte"),
 ]
 """Bytes of intermediate values at once."""
 

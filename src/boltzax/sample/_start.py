@@ -1,6 +1,5 @@
 """Where chains start: at draws of the prior, or at a given place; all is finite there."""
 
-import dataclasses
 from typing import Annotated, TypeAlias
 
 import equinox as eqx
@@ -10,18 +9,14 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, constraint_of
+from ..core import DeclarationError, Said
 from ._dynamics import over_chains, set_beta
 from ._kernel import AbstractGradientFree, AbstractKernel
 from ._unadjusted import AbstractUnadjusted
 
 Start: TypeAlias = Annotated[
     Weights,
-    dataclasses.replace(
-        constraint_of(Weights),
-        expected="coordinates of one place, by path",
-        mend="pass gibbs.position(model), or leave it out",
-    ),
+    Said("coordinates of one place, by path", "pass gibbs.position(model), or leave it out"),
 ]
 """Where all chains start."""
 
