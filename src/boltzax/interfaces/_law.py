@@ -83,11 +83,11 @@ class InterfaceLaw(eqx.Module):
         With the chain that these draws choose (or `best.members`), by these draws.
         """
         members = max_plus(self.chain).members if best is None else best.members
-        return self.images.estimate(sums.log_share, members)
+        return self.images.estimate(sums.log_share, np.asarray(members, int))
 
     def satisfaction_of(self, members: Sequence[int]) -> Estimate:
         """`e^{ΣH}/Z`: the share of the systems that satisfy a whole chain of members."""
-        log = self.images.estimate(sums.log_share, tuple(int(each) for each in members))
+        log = self.images.estimate(sums.log_share, np.asarray(members, int))
         share = jnp.exp(log.value)
         return Estimate(share, share * log.standard_error, log.ess, log.r_hat)
 

@@ -111,12 +111,12 @@ def satisfaction(given: Images, m: Messages, w: Weights, joint: int, rows: Array
     return both[rows] / (m.left[joint] @ m.right[joint])
 
 
-def log_share(given: Images, m: Messages, w: Weights, members: tuple[int, ...]) -> Array:
+def log_share(given: Images, m: Messages, w: Weights, members: Array) -> Array:
     """`ΣH - log Z` of a chain of members."""
-    tables = given.chain.tables
+    tables, path = given.chain.tables, [0, *members, 0]
     kept = [
-        jnp.sum(jnp.where(tables[u].satisfied(b, a), w[u], 0.0))
-        for u, b, a in given.chain.pairs(members)
+        jnp.sum(jnp.where(tables[u].satisfied(path[i], path[i + 1]), w[u], 0.0))
+        for i, u in enumerate(given.chain.position)
     ]
     return jnp.sum(jnp.log(jnp.stack(kept))) - m.log_evidence()
 

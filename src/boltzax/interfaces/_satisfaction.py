@@ -19,7 +19,7 @@ from ..core import (
     weights_of,
     with_weights,
 )
-from ._satisfaction_expected import REPLICATES, ExpectedSatisfaction
+from ._satisfaction_expected import REPLICATES, ExpectedSatisfaction, Judge
 from ._series import Series
 
 LEAST = 100
@@ -166,14 +166,16 @@ def satisfaction_law(
     hits = satisfied & solved[:, None]
     fraction = jnp.sum(hits, axis=0) / max(number, 1)
     keys = jax.random.split(key, REPLICATES)
-    point, spread = _statistics(expected, hits, solved, used, keys)
+    # the length of the pool would be one of the shapes
+    shared = eqx.tree_at(lambda each: each.pool, expected, pool[:0])
+    point, spread = _statistics(shared, hits, solved, used, keys)
     slope, level, order, best = (
         Estimate(v, e, jnp.asarray(number, v.dtype), jnp.ones_like(v))
         for v, e in zip(point, spread, strict=True)
     )
     exact = _windows(pool, max(number, 1))
     distance = float(_distance(fraction, rate, used))
-    floor = np.asarray(jax.lax.map(lambda f: _distance(f, rate, used), jnp.asarray(exact)))
+    floor = np.asarray(_distances(exact, rate, used))
     p_value = (1 + float(np.sum(floor >= distance))) / (1 + len(floor))
     detectable = _detectable(exact, floor, np.asarray(rate), np.asarray(used))
     if int(jnp.sum(used)) < 3 or not bool(jnp.any(hits & used)):
@@ -201,17 +203,17 @@ def _judged(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Array, Arra
     count = len(next(iter(weights[0].values())))
     rows = np.arange(2 ** max(FEWEST, math.ceil(math.log2(count))))
     filled = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows % count], weights)
-    satisfied, solved = _judge_systems(expected, filled)
+    satisfied, solved = _judge_systems(expected.judge, filled)
     return satisfied, solved & (rows < count)
 
 
 @eqx.filter_jit
-def _judge_systems(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Array, Array]:
-    parts = tuple(component.model for component in expected.components)
+def _judge_systems(judge: Judge, weights: tuple) -> tuple[Array, Array]:
+    parts = tuple(component.model for component in judge.components)
 
     def one(each):
         pairs = zip(parts, each, strict=True)
-        before, after, solved = expected.judge(Series(tuple(with_weights(m, w) for m, w in pairs)))
+        before, after, solved = judge(Series(tuple(with_weights(m, w) for m, w in pairs)))
         return before & after, solved
 
     return map_within(one, weights)
@@ -272,6 +274,11 @@ def _spearman(a: Array, b: Array, used: Array) -> Array:
 def _distance(fraction: Array, rate: Array, used: Array) -> Array:
     deviation = jnp.where(used, (fraction - rate) ** 2 / jnp.where(used, rate, 1.0), 0.0)
     return jnp.sqrt(jnp.sum(deviation) / jnp.sum(jnp.where(used, rate, 0.0)))
+
+
+@eqx.filter_jit
+def _distances(fractions: Array, rate: Array, used: Array) -> Array:
+    return jax.lax.map(lambda fraction: _distance(fraction, rate, used), fractions)
 
 
 def _detectable(exact: np.ndarray, floor: np.ndarray, rate: np.ndarray, used: np.ndarray) -> float:

@@ -139,7 +139,8 @@ class Trace(eqx.Module):
         a fixed one), so that `fn` sees draws of the full posterior.
 
         Args:
-            fn: a function of the model that gives an array or a pytree of arrays.
+            fn: a function of the model that gives an array or a pytree of arrays. It is compiled
+                once: what it reads from outside is read at the first call, as under `jax.jit`.
             key: for the weights that were integrated out.
             memory: bytes of intermediate values at once; as many draws are looked at together as
                 fit. The result does not depend on it by more than rounding.

@@ -1,0 +1,741 @@
+"""A small call of every public verb, at two settings of its numbers.
+
+`CALLS[name](given)` builds the arguments and gives back a function without arguments, which makes
+the call. All functions of the user are functions of this module: a fresh lambda is a new function.
+"""
+
+import functools
+import tempfile
+from collections.abc import Callable
+from functools import cached_property, partial
+from functools import partial as call
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import boltzax as bx
+from boltzax import interfaces as it
+from boltzax import meanfield as mf
+
+WALK = bx.RandomWalk()
+FEW = {"chains": 2, "warmup": 8, "draws": 12, "throw": False}
+SPLIT = {"particles": 16, "moves": 1, "replicates": 4, "max_levels": 3}
+
+
+def line(p, x):
+    return jnp.dot(p, x)
+
+
+def slope(p, x):
+    return p * x
+
+
+def potential(w, beta):
+    return beta * w[0] ** 2
+
+
+def log_prior(w):
+    return -jnp.log(2.0) + 0 * w[0]
+
+
+def misfit(model, datum):
+    x, y = datum
+    return (model(x) - y) ** 4
+
+
+def square(z):
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(z))
+
+
+def kernel(x, y):
+    return jnp.exp(-jnp.sum((x - y) ** 2))
+
+
+def together(g):
+    wires = [levels(1.0, 4.0), levels(3 * g, 4 * g), levels(4.0, 5.0)]
+    gain = bx.Component(bx.models.Function(slope, np.zeros(())), bx.Uniform(0.0, 3.0))
+    return bx.Chain([gain, gain], wires, points=2)
+
+
+def norm(model):
+    return model(jnp.ones(2))
+
+
+def of_neuron(neuron):
+    return neuron(jnp.ones(1))
+
+
+def first_input(x):
+    return 0.3 * x[0]
+
+
+class Spin(eqx.Module):
+    """`tanh(β(m + h))`."""
+
+    beta: jax.Array
+    field: jax.Array
+
+    def __call__(self, m):
+        return jnp.tanh(self.beta * (m + self.field))
+
+
+class AtField(eqx.Module):
+    """A loop for each field."""
+
+    beta: jax.Array
+
+    def __call__(self, field):
+        return mf.Loop(Spin(self.beta, field), -1.0, 1.0)
+
+
+def levels(low, high) -> bx.Interface:
+    return bx.Interface.thresholds(low, high, range=(0.0, None))
+
+
+class Given:
+    """The arguments of all calls, at the data, keys and β of one setting (0, 1)."""
+
+    def __init__(self, number: int):
+        self.rng = np.random.default_rng(number)
+        self.key = jax.random.key(number)
+        self.scale = 1 + 0.125 * number
+
+    @cached_property
+    def x(self):
+        return self.rng.normal(size=(12, 2))
+
+    @cached_property
+    def y(self):
+        return np.sin(self.x[:, 0])
+
+    @cached_property
+    def energy(self):
+        model = bx.models.Function(line, self.scale * np.ones(2))
+        return bx.SquaredError(model, bx.Empirical((self.x, self.y)))
+
+    @cached_property
+    def gibbs(self):
+        return bx.compile(self.energy, bx.Normal(), beta=self.scale, marginalise=False)
+
+    @cached_property
+    def few(self):
+        data = bx.Subsampled(bx.Empirical((self.x, self.y)), 4)
+        energy = bx.SquaredError(bx.models.Function(line, np.ones(2)), data)
+        return bx.compile(energy, bx.Normal(), marginalise=False)
+
+    @cached_property
+    def classes(self):
+        labels = (self.y > 0).astype(int)
+        return bx.CrossEntropy(self.energy.model, bx.Empirical((self.x, labels)))
+
+    @cached_property
+    def each(self):
+        return bx.PerDatum(self.energy.model, bx.Empirical((self.x, self.y)), misfit)
+
+    @cached_property
+    def weights(self):
+        return self.gibbs.sample_prior(self.key)
+
+    @cached_property
+    def model(self):
+        return self.gibbs.model(self.weights)
+
+    @cached_property
+    def drawn(self):
+        return bx.sample(self.gibbs, WALK, key=self.key, **FEW)
+
+    @cached_property
+    def at_watanabe(self):
+        gibbs = self.gibbs.at(bx.temperature.watanabe(12).beta(12))
+        return bx.sample(gibbs, WALK, key=self.key, **FEW)
+
+    @cached_property
+    def betas(self):
+        return self.scale * np.array([0.5, 1.0])
+
+    @cached_property
+    def laddered(self):
+        few = FEW | {"keep": True, "spacing": 2.0}
+        return bx.anneal(self.gibbs, self.betas, WALK, key=self.key, **few)
+
+    @cached_property
+    def series(self):
+        return self.rng.normal(size=(2, 50))
+
+    @cached_property
+    def estimate(self):
+        return bx.Estimate.of_series(self.series)
+
+    @cached_property
+    def folder(self):
+        return Path(tempfile.mkdtemp())
+
+    @cached_property
+    def saved(self):
+        bx.save(self.folder / "saved", self.drawn)
+        return self.folder / "saved"
+
+    @cached_property
+    def stored(self):
+        path = self.folder / "stored"
+        bx.sample(self.gibbs, WALK, key=self.key, sink=bx.ZarrSink(path), **FEW)
+        return path
+
+    @cached_property
+    def measures(self):
+        data = bx.Empirical((self.x, self.y))
+        return {
+            "GaussianMeasure": bx.GaussianMeasure(2, order=4),
+            "IntervalMeasure": bx.IntervalMeasure(order=6),
+            "CircleMeasure": bx.CircleMeasure(),
+            "CubeMeasure": bx.CubeMeasure(3),
+            "Empirical": data,
+            "Subsampled": bx.Subsampled(data, 4),
+        }
+
+    # contracts
+
+    @cached_property
+    def component(self):
+        return bx.Component(bx.models.Function(slope, np.zeros(())), bx.Uniform(0.0, 3.0))
+
+    @cached_property
+    def ends(self):
+        return levels(1.0 * self.scale, 4.0), levels(4.0 * self.scale, 5.0)
+
+    @cached_property
+    def contract(self):
+        return bx.Contract(self.component, *self.ends, points=3)
+
+    @cached_property
+    def gain(self):
+        return bx.models.Function(slope, np.asarray(2.0 * self.scale))
+
+    @cached_property
+    def family(self):
+        return it.Family.thresholds(self.scale * np.array([1.0, 2.0, 3.0]), range=(0.0, None))
+
+    @cached_property
+    def chain(self):
+        few = {"draws": 256, "points": 2}
+        pair = [self.component] * 2
+        return it.chain_tables(pair, self.family, *self.ends, key=self.key, **few)
+
+    @cached_property
+    def table(self):
+        return it.entropy_table(self.component, *[self.family] * 2, key=self.key, draws=256)
+
+    @cached_property
+    def law(self):
+        few = {"draws": 256, "points": 2}
+        pair = [self.component] * 2
+        return it.interface_law(pair, self.family, *self.ends, key=self.key, **few)
+
+    @cached_property
+    def subsets(self):
+        model, parts = bx.models.Function(line, np.zeros(2)), {"a": [0], "b": [1], "ab": [0, 1]}
+        few = {"key": self.key, **SPLIT}
+        return it.subset_entropy(
+            model, bx.Normal(), self.x[:2], self.y[:2], parts, [1.0, 0.5], **few
+        )
+
+    @cached_property
+    def free(self):
+        return it.free_directions(bx.models.Function(line, np.zeros(2)), self.x[:3])
+
+    @cached_property
+    def systems(self):
+        pair = it.Series((self.gain, self.gain))
+        return jax.tree.map(lambda leaf: jnp.stack([leaf] * 12), pair)
+
+    @cached_property
+    def level(self):
+        return it.Level(self.split_gibbs, self.contract.margin)
+
+    @cached_property
+    def split_gibbs(self):
+        return bx.compile(bx.Violation(self.contract), self.contract.prior)
+
+    @cached_property
+    def split(self):
+        return it.split(self.level, jnp.zeros(()), self.key, **SPLIT)
+
+    @cached_property
+    def expected(self):
+        pair, few = (self.component,) * 2, {"draws": 1024, "points": 2}
+        return it.expected_satisfaction(
+            pair, self.ends[0], list(self.family), self.ends[1], key=self.key, **few
+        )
+
+    # mean field
+
+    @cached_property
+    def problem(self):
+        neuron = mf.Neuron(mf.Unit(jnp.tanh, dim=1), bx.Normal())
+        return mf.SelfConsistency(
+            neuron, first_input, bx.GaussianMeasure(order=6), 0.5 * self.scale
+        )
+
+    @cached_property
+    def linear_problem(self):
+        neuron = mf.Neuron(bx.models.Function(line, np.zeros(2)), bx.Normal())
+        return mf.SelfConsistency(neuron, first_input, bx.GaussianMeasure(2, order=4), self.scale)
+
+    @cached_property
+    def solved(self):
+        return mf.solve(self.problem, order=32, refinements=0, replicates=2, throw=False)
+
+    @cached_property
+    def trained(self):
+        few = {"steps": 4, "batch": 3, "riders": 2, "frames": 2, "history": True, "throw": False}
+        return mf.train(self.problem, 4, key=self.key, **few)
+
+    @cached_property
+    def probe(self):
+        return mf.probe(self.problem, self.solved.background, order=32, refinements=0)
+
+    @cached_property
+    def loop(self):
+        return mf.Loop(Spin(*(jnp.asarray(v) for v in (1.5 * self.scale, 0.1))), -1.0, 1.0)
+
+    @cached_property
+    def modular(self):
+        gibbs = mf.modular_gibbs(3, 2, 0.05, readout_scale=0.02)
+        return gibbs.model(gibbs.sample_prior(self.key)), *mf.modular_table(3)
+
+    @cached_property
+    def clouds(self):
+        return jnp.asarray(self.rng.normal(size=(2, 12, 2)))
+
+    @cached_property
+    def kernels(self):
+        return [mf.data_kernel(jnp.asarray(self.rng.normal(size=(6, 4)))) for _ in range(2)]
+
+
+MEASURED = ("nodes", "estimate", "sample", "integrate", "normalized", "weighted")
+
+
+def measured(name: str, verb: str, g: Given) -> Callable:
+    """A call of a method of a measure."""
+    arguments = {
+        "estimate": (square, g.key),
+        "sample": (g.key, 3),
+        "integrate": (square,),
+        "weighted": (square,),
+    }
+    return call(getattr(g.measures[name], verb), *arguments.get(verb, ()))
+
+
+def of_law(name: str, g: Given) -> Callable:
+    """A call of a method of a law of interfaces."""
+    return call(getattr(g.law, name))
+
+
+CALLS: dict[str, Callable[[Given], Callable]] = {
+    # declare and compile
+    "compile": lambda g: call(bx.compile, g.energy, bx.Normal(), beta=g.scale),
+    "zero": lambda g: call(bx.zero, jnp.asarray(g.x[0])),
+    "Gibbs.log_prob": lambda g: call(g.gibbs.log_prob, g.weights),
+    "Gibbs.log_prior": lambda g: call(g.gibbs.log_prior, g.weights),
+    "Gibbs.energy": lambda g: call(g.gibbs.energy, g.weights),
+    "Gibbs.energy_variance": lambda g: call(g.gibbs.energy_variance, g.weights),
+    "Gibbs.energy_estimate": lambda g: call(g.gibbs.energy_estimate, g.weights, g.key),
+    "Gibbs.log_prob_estimate": lambda g: call(g.gibbs.log_prob_estimate, g.weights, g.key),
+    "Gibbs.potential_at": lambda g: call(g.gibbs.potential_at, g.weights, g.scale),
+    "Gibbs.moments": lambda g: call(g.gibbs.moments, g.weights),
+    "Gibbs.relative_to": lambda g: call(g.gibbs.relative_to, g.model),
+    "Gibbs.sample_prior": lambda g: call(g.gibbs.sample_prior, g.key),
+    "Gibbs.constrain": lambda g: call(g.gibbs.constrain, g.weights),
+    "Gibbs.model": lambda g: call(g.gibbs.model, g.weights),
+    "Gibbs.complete": lambda g: call(g.gibbs.complete, g.weights, g.key),
+    "Gibbs.energy_of": lambda g: call(g.gibbs.energy_of, g.model),
+    "Gibbs.position": lambda g: call(g.gibbs.position, g.model),
+    "Gibbs.at": lambda g: call(g.gibbs.at, g.betas),
+    **{
+        f"{name}.{verb}": partial(measured, name, verb)
+        for name in (
+            "GaussianMeasure",
+            "IntervalMeasure",
+            "CircleMeasure",
+            "CubeMeasure",
+            "Empirical",
+            "Subsampled",
+        )
+        for verb in MEASURED
+    },
+    "Subsampled.batch": lambda g: call(g.measures["Subsampled"].batch, g.key),
+    "CrossEntropy.value": lambda g: call(g.classes.value, g.model),
+    "CrossEntropy.estimate": lambda g: call(g.classes.estimate, g.model, g.key),
+    "PerDatum.value": lambda g: call(g.each.value, g.model),
+    "PerDatum.estimate": lambda g: call(g.each.estimate, g.model, g.key),
+    "Localisation.value": lambda g: call(bx.Localisation(g.model, g.scale).value, g.model),
+    "Localisation.estimate": lambda g: call(
+        bx.Localisation(g.model, g.scale).estimate, g.model, g.key
+    ),
+    "SquaredError.value": lambda g: call(g.energy.value, g.model),
+    "SquaredError.estimate": lambda g: call(g.energy.estimate, g.model, g.key),
+    "Violation.estimate": lambda g: call(bx.Violation(g.contract).estimate, g.gain, g.key),
+    "Violation.value": lambda g: call(bx.Violation(g.contract).value, g.gain),
+    "Contract": lambda g: call(bx.Contract, g.component, *g.ends, points=3),
+    "Contract.margin": lambda g: call(g.contract.margin, g.gain),
+    "Contract.margins": lambda g: call(g.contract.margins, g.contract.image(g.gain)),
+    "Contract.image": lambda g: call(g.contract.image, g.gain),
+    "Chain": lambda g: call(together, g.scale),
+    "Circuit.output": lambda g: call(together(g.scale).output, (g.gain, g.gain), jnp.ones(1)),
+    "Circuit.margin": lambda g: call(together(g.scale).margin, (g.gain, g.gain)),
+    "Interface.thresholds": lambda g: call(bx.Interface.thresholds, g.scale, 2.0),
+    "Interface.intervals": lambda g: call(bx.Interface.intervals, {0: [(0.0, g.scale)]}),
+    "Interface.boxes": lambda g: call(bx.Interface.boxes, {0: [([0.0], [g.scale])]}),
+    "Interface.distance": lambda g: call(g.ends[0].distance, jnp.ones(1)),
+    "Interface.contains": lambda g: call(g.ends[0].contains, jnp.ones(1), 0),
+    "Interface.erode": lambda g: call(g.ends[1].erode, 0.1 * g.scale),
+    "Interface.points": lambda g: call(g.ends[0].points, 3),
+    "Interface.relabel": lambda g: call(g.ends[0].relabel, {0: "low"}),
+    # sample
+    "sample": lambda g: call(bx.sample, g.gibbs, WALK, key=g.key, **FEW),
+    "anneal": lambda g: call(bx.anneal, g.gibbs, g.betas, WALK, key=g.key, **FEW, spacing=2.0),
+    "free_energy_bounds": lambda g: call(bx.free_energy_bounds, g.gibbs, g.betas, key=g.key),
+    "Bounds.excess": lambda g: call(
+        bx.free_energy_bounds(g.gibbs, g.betas, key=g.key).excess, bx.free_energy(g.laddered)
+    ),
+    "above_bounds": lambda g: call(bx.above_bounds, g.laddered.bridges),
+    "Trace.evaluate": lambda g: call(g.drawn.evaluate, norm, g.key),
+    "Trace.mean": lambda g: call(g.drawn.mean, norm, g.key),
+    "Trace.mean_of": lambda g: call(g.drawn.mean_of, g.drawn.energy),
+    "Trace.vouched": lambda g: call(g.drawn.vouched, bx.Estimate.of_series(g.drawn.energy)),
+    "sample by HMC": lambda g: call(bx.sample, g.gibbs, bx.HMC(max_steps=4), key=g.key, **FEW),
+    "sample by MALA": lambda g: call(bx.sample, g.gibbs, bx.MALA(), key=g.key, **FEW),
+    "sample by SGLD": lambda g: call(bx.sample, g.few, bx.SGLD(), key=g.key, **FEW),
+    "sample by NUTS": lambda g: call(bx.sample, g.gibbs, bx.NUTS(), key=g.key, **FEW),
+    "sample by Underdamped": lambda g: call(bx.sample, g.few, bx.Underdamped(), key=g.key, **FEW),
+    "sample, reduced": lambda g: call(
+        bx.sample, g.gibbs, WALK, key=g.key, reduce={"norm": bx.Mean(norm, 2)}, **FEW
+    ),
+    "anneal by smc": lambda g: call(
+        bx.anneal, g.gibbs, g.betas, WALK, key=g.key, by="smc", spacing=2.0, **FEW
+    ),
+    # observe
+    "mean_estimate": lambda g: call(bx.mean_estimate, g.series),
+    "free_energy": lambda g: call(bx.free_energy, g.laddered),
+    "free_energy by integration": lambda g: call(bx.free_energy, g.laddered, "integration"),
+    "entropy": lambda g: call(bx.entropy, g.laddered),
+    "effective_parameters": lambda g: call(bx.effective_parameters, g.laddered, 0.0),
+    "effective_dimension": lambda g: call(bx.effective_dimension, g.drawn),
+    "heat_capacity": lambda g: call(bx.heat_capacity, g.laddered),
+    "learning_coefficient": lambda g: call(bx.learning_coefficient, g.laddered),
+    "coefficient_curve": lambda g: call(
+        bx.coefficient_curve, g.drawn, g.scale * np.array([1.0, 1.1]), 0.0
+    ),
+    "wbic": lambda g: call(bx.wbic, g.at_watanabe, 12),
+    "influence": lambda g: call(bx.influence, g.drawn, g.energy),
+    "susceptibility": lambda g: call(bx.susceptibility, g.drawn, norm, g.energy, key=g.key),
+    "spectrum": lambda g: call(bx.spectrum, g.drawn, bx.GaussianMeasure(2, order=4), 3),
+    "phases": lambda g: call(bx.phases, [bx.Phase(g.laddered, 0.0), bx.Phase(g.laddered, 1.0)]),
+    "local_learning_coefficient": lambda g: call(
+        bx.local_learning_coefficient,
+        g.energy,
+        key=g.key,
+        kernel=bx.MALA(),
+        max_gradients=1000,
+        chains=2,
+    ),
+    "Estimate.of_series": lambda g: call(bx.Estimate.of_series, g.series),
+    "Estimate.of_samples": lambda g: call(bx.Estimate.of_samples, g.series),
+    "Estimate.of_replicates": lambda g: call(bx.Estimate.of_replicates, g.series),
+    "Estimate.of_hits": lambda g: call(bx.Estimate.of_hits, 3, 10),
+    "Estimate.scaled": lambda g: call(g.estimate.scaled, g.scale),
+    "Estimate.shifted": lambda g: call(g.estimate.shifted, g.scale),
+    "Estimate.widened": lambda g: call(g.estimate.widened, g.scale),
+    "Estimate.z_score": lambda g: call(g.estimate.z_score, g.scale),
+    "Estimate.interval": lambda g: call(g.estimate.interval),
+    "Estimate.map": lambda g: call(g.estimate.map, jnp.exp),
+    "Influence.of": lambda g: call(bx.Influence.of, g.series),
+    "Influence.of_samples": lambda g: call(bx.Influence.of_samples, g.series),
+    "Influence.estimate": lambda g: call(bx.Influence.of(g.series).estimate),
+    "Influence.map": lambda g: call(bx.Influence.of(g.series).map, jnp.exp),
+    "Influence.stack": lambda g: call(bx.Influence.stack, [bx.Influence.of(g.series)] * 2),
+    "Estimate.exact": lambda g: call(bx.Estimate.exact, g.scale),
+    "Estimate.stack": lambda g: call(bx.Estimate.stack, [g.estimate, g.estimate]),
+    "Estimate.unknown": lambda g: call(g.estimate.unknown, True),
+    # report
+    "save": lambda g: call(bx.save, g.folder / "again", g.drawn),
+    "load": lambda g: call(bx.load, g.saved, g.gibbs),
+    "open_zarr": lambda g: call(bx.open_zarr, g.stored),
+    "load_trace": lambda g: call(bx.load_trace, g.stored, g.gibbs),
+    "to_xarray": lambda g: call(bx.to_xarray, g.laddered, g.key),
+    # interfaces
+    "interfaces.margin": lambda g: call(it.margin, g.contract, g.gain),
+    "interfaces.satisfies": lambda g: call(it.satisfies, g.contract, g.gain),
+    "interfaces.tightest": lambda g: call(it.tightest, g.contract, g.gain),
+    "interfaces.attack": lambda g: call(it.attack, g.contract, g.gain, g.key, 2, 3),
+    "interfaces.counterexample": lambda g: call(
+        it.counterexample, g.contract, g.gain, key=g.key, starts=2, steps=3
+    ),
+    "interfaces.certified": lambda g: call(it.certified, g.contract, g.gain, 4),
+    "interfaces.certify": lambda g: call(it.certify, g.contract, g.gain, splits=64, batch=8),
+    "interfaces.enclose": lambda g: call(
+        it.enclose, jnp.tanh, jnp.asarray(-(g.x[0] ** 2)), jnp.asarray(g.x[1] ** 2)
+    ),
+    "interfaces.entropy directly": lambda g: call(
+        it.entropy, g.contract, key=g.key, method="direct", draws=256
+    ),
+    "interfaces.entropy by splitting": lambda g: call(
+        it.entropy, g.contract, key=g.key, method="splitting", **SPLIT
+    ),
+    "interfaces.entropy by temperature": lambda g: call(
+        it.entropy, g.contract, key=g.key, method="tempered", draws=16
+    ),
+    "interfaces.entropy_curve": lambda g: call(
+        it.entropy_curve, g.contract, g.scale * jnp.array([1.0, 0.5]), key=g.key, **SPLIT
+    ),
+    "interfaces.condition": lambda g: call(
+        it.condition, g.contract, key=g.key, draws=8, **SPLIT | {"max_levels": 20}
+    ),
+    "interfaces.from_splitting": lambda g: call(it.from_splitting, g.split, jnp.zeros(())),
+    "interfaces.split": lambda g: call(it.split, g.level, jnp.zeros(()), g.key, **SPLIT),
+    "interfaces.wilson": lambda g: call(it.wilson, np.array([3, 4]), 10),
+    "interfaces.entropy_table": lambda g: call(
+        it.entropy_table, g.component, g.family, g.family, key=g.key, draws=256
+    ),
+    "interfaces.EntropyTable.interval": lambda g: call(g.table.interval),
+    "interfaces.EntropyTable.satisfied": lambda g: call(g.table.satisfied, 0, 0),
+    "interfaces.EntropyTable.difference": lambda g: call(g.table.difference, (0, 0), (0, 1)),
+    "interfaces.TightestKernel.tightest": lambda g: call(it.tightest_kernel(g.table).tightest, 0),
+    "interfaces.tightest_kernel": lambda g: call(it.tightest_kernel, g.table),
+    "interfaces.chain_tables": lambda g: call(
+        it.chain_tables, [g.component] * 2, g.family, *g.ends, key=g.key, draws=256, points=2
+    ),
+    "interfaces.ChainTables.at": lambda g: call(g.chain.at, 0),
+    "interfaces.ChainTables.interfaces": lambda g: call(g.chain.interfaces, [0]),
+    "interfaces.Family.thresholds": lambda g: call(
+        it.Family.thresholds, g.scale * np.array([1.0, 2.0]), range=(0.0, None)
+    ),
+    "interfaces.Family.of": lambda g: call(it.Family.of, g.ends),
+    "interfaces.Family.take": lambda g: call(g.family.take, [0, 1]),
+    "interfaces.Family.index": lambda g: call(g.family.index, g.family[1]),
+    "interfaces.Family.order": lambda g: call(g.family.order),
+    "interfaces.max_plus": lambda g: call(it.max_plus, g.chain),
+    "interfaces.pressure": lambda g: call(it.pressure, g.chain, [0]),
+    "interfaces.maximum_entropy_interfaces": lambda g: call(
+        it.maximum_entropy_interfaces,
+        [g.component] * 2,
+        g.family,
+        *g.ends,
+        key=g.key,
+        draws=256,
+        points=2,
+    ),
+    "interfaces.maximise_interfaces": lambda g: call(
+        it.maximise_interfaces,
+        [g.component] * 2,
+        *g.ends,
+        key=g.key,
+        span=(0.5, 4.0),
+        range=(0, None),
+        draws=64,
+        fresh=64,
+        starts=2,
+        steps=3,
+        points=2,
+    ),
+    "interfaces.interface_law": lambda g: call(
+        it.interface_law, [g.component] * 2, g.family, *g.ends, key=g.key, draws=256, points=2
+    ),
+    "interfaces.InterfaceLaw.expected_interfaces": lambda g: call(g.law.expected_interfaces),
+    "interfaces.InterfaceLaw.swap_rate": lambda g: call(g.law.swap_rate, 0),
+    "interfaces.InterfaceLaw.modularity": lambda g: call(g.law.modularity),
+    **{
+        f"interfaces.InterfaceLaw.{name}": partial(of_law, name)
+        for name in ("log_evidence", "resolution", "image", "satisfaction", "log_coverage")
+    },
+    "interfaces.InterfaceLaw.satisfaction_of": lambda g: call(g.law.satisfaction_of, [2]),
+    "interfaces.end_to_end": lambda g: call(it.end_to_end, [g.component] * 2, *g.ends, points=3),
+    "interfaces.in_series": lambda g: call(it.in_series, [g.component] * 2),
+    "interfaces.expected_satisfaction": lambda g: call(
+        it.expected_satisfaction,
+        (g.component,) * 2,
+        g.ends[0],
+        list(g.family),
+        g.ends[1],
+        key=g.key,
+        draws=1024,
+        points=2,
+    ),
+    "interfaces.memories": lambda g: call(
+        it.memories, bx.models.Function(line, np.zeros(2)), bx.Normal(), g.x[:3], g.y[:3], 0.5
+    ),
+    "interfaces.subset_entropy": lambda g: call(
+        it.subset_entropy,
+        bx.models.Function(line, np.zeros(2)),
+        bx.Normal(),
+        g.x[:3],
+        g.y[:3],
+        {"a": [0, 1], "b": [1, 2]},
+        [1.0, 0.5],
+        key=g.key,
+        **SPLIT,
+    ),
+    "interfaces.free_directions": lambda g: call(
+        it.free_directions, bx.models.Function(line, np.zeros(2)), g.x[:3]
+    ),
+    "interfaces.SubsetEntropy.slope": lambda g: call(g.subsets.slope),
+    "interfaces.SubsetEntropy.interaction": lambda g: call(g.subsets.interaction, "ab", ["a", "b"]),
+    "interfaces.FreeDirections.effective": lambda g: call(g.free.effective, 0.1 * g.scale),
+    "interfaces.FreeDirections.information": lambda g: call(g.free.information, 0.1 * g.scale),
+    "interfaces.FreeDirections.leverage": lambda g: call(g.free.leverage),
+    "interfaces.FreeDirections.share": lambda g: call(g.free.share),
+    "interfaces.satisfaction_law": lambda g: call(
+        it.satisfaction_law, g.systems, g.expected, key=g.key, allow_satisfied=True
+    ),
+    "interfaces.shared_entropy": lambda g: call(
+        it.shared_entropy,
+        together,
+        (np.array([1.0, 1.1]), np.array([0.5, 0.5])),
+        key=g.key,
+        draws=1024,
+    ),
+    "interfaces.Level.draw": lambda g: call(g.level.draw, g.key),
+    "interfaces.Level.at_draw": lambda g: call(g.level.at_draw, g.key),
+    "interfaces.Level.model": lambda g: call(g.level.model, g.level.draw(g.key)),
+    "interfaces.Level.draws": lambda g: call(g.level.draws, g.key, 4),
+    "interfaces.Splitting.probability": lambda g: call(g.split.probability, jnp.zeros(())),
+    "interfaces.Splitting.naive_error": lambda g: call(g.split.naive_error, jnp.zeros(())),
+    "interfaces.Entropy.z_score": lambda g: call(
+        it.from_splitting(g.split, jnp.zeros(())).z_score, -g.scale
+    ),
+    "interfaces.overlap": lambda g: call(
+        it.overlap,
+        bx.models.Function(line, np.zeros(2)),
+        g.x[:3],
+        {"a": [0, 1], "b": [1, 2]},
+        tolerance=0.5,
+    ),
+    # mean field
+    "meanfield.solve": lambda g: call(
+        mf.solve, g.problem, order=32, refinements=0, replicates=2, throw=False
+    ),
+    "meanfield.FixedPoint.draw": lambda g: call(g.solved.draw, g.key, 8),
+    "meanfield.finite_width": lambda g: call(mf.finite_width, g.solved),
+    "meanfield.finite_width of an observable": lambda g: call(mf.finite_width, g.solved, of_neuron),
+    "meanfield.probe": lambda g: call(
+        mf.probe, g.problem, g.solved.background, order=32, refinements=0
+    ),
+    "meanfield.Probe.models": lambda g: call(g.probe.models, g.probe.draw(g.key, 8)),
+    "meanfield.Probe.log_density": lambda g: call(
+        g.probe.log_density, jax.tree.map(lambda leaf: leaf[0], g.probe.draw(g.key, 8))
+    ),
+    "meanfield.Background.from_array": lambda g: call(
+        mf.Background.from_array, g.solved.background.values, g.problem
+    ),
+    "meanfield.Background.from_net": lambda g: call(mf.Background.from_net, first_input, g.problem),
+    "meanfield.Background.from_ensemble": lambda g: call(
+        mf.Background.from_ensemble, g.trained.net, g.problem
+    ),
+    "meanfield.Background.from_kernel": lambda g: call(
+        mf.Background.from_kernel, kernel, g.problem
+    ),
+    "meanfield.Background.lazy": lambda g: call(mf.Background.lazy, g.problem, order=32),
+    "meanfield.SelfConsistency.inputs": lambda g: call(g.problem.inputs),
+    "meanfield.SelfConsistency.targets": lambda g: call(g.problem.targets),
+    "meanfield.SelfConsistency.draw_net": lambda g: call(g.problem.draw_net, g.key, 3),
+    "meanfield.SelfConsistency.draw_riders": lambda g: call(g.problem.draw_riders, g.key, 3, 4),
+    "meanfield.SelfConsistency.output": lambda g: call(
+        g.problem.output, g.trained.net, jnp.ones(1)
+    ),
+    "meanfield.SelfConsistency.at": lambda g: call(g.problem.at, 0.3 * g.scale),
+    "meanfield.SelfConsistency.gibbs": lambda g: call(g.problem.gibbs, 3),
+    "meanfield.LinearCumulant.of": lambda g: call(mf.LinearCumulant.of, g.linear_problem),
+    "meanfield.Loop.residual": lambda g: call(g.loop.residual, jnp.full(1, 0.2 * g.scale)),
+    "meanfield.Loop.holds": lambda g: call(g.loop.holds, jnp.full(1, 0.2 * g.scale)),
+    "meanfield.Probe.draw": lambda g: call(g.probe.draw, g.key, 8),
+    "meanfield.Probe.mean": lambda g: call(g.probe.mean),
+    "meanfield.Probe.response": lambda g: call(g.probe.response, g.solved.field),
+    "meanfield.train": lambda g: call(
+        mf.train,
+        g.problem,
+        4,
+        key=g.key,
+        steps=4,
+        batch=3,
+        riders=2,
+        frames=2,
+        history=True,
+        throw=False,
+    ),
+    "meanfield.ride_along": lambda g: call(
+        mf.ride_along, g.trained, 2, key=g.key, steps=4, frames=2, throw=False
+    ),
+    "meanfield.replay": lambda g: call(mf.replay, g.trained, 2, key=g.key, frames=2, throw=False),
+    "meanfield.foreground": lambda g: call(
+        mf.foreground, g.problem, g.solved.background, 3, key=g.key, steps=4, frames=2, throw=False
+    ),
+    "meanfield.time_average": lambda g: call(mf.time_average, g.trained),
+    "meanfield.mixing": lambda g: call(
+        mf.mixing, {"w": jnp.asarray(g.rng.normal(size=(5, 6, 2)))}, 0.5
+    ),
+    "meanfield.tempered": lambda g: call(mf.tempered, g.probe, 16, key=g.key, moves=3, throw=False),
+    "meanfield.confront": lambda g: call(
+        mf.confront,
+        g.trained,
+        mf.replay(g.trained, 4, key=g.key, frames=2, throw=False),
+        key=g.key,
+        level=0.1,
+        permutations=9,
+    ),
+    "meanfield.fixed_points": lambda g: call(
+        mf.fixed_points, g.loop, key=g.key, starts=4, steps=200, throw=False
+    ),
+    "meanfield.sweep": lambda g: call(
+        mf.sweep,
+        AtField(jnp.asarray(1.5 * g.scale)),
+        jnp.linspace(-0.4, 0.4, 5) * g.scale,
+        key=g.key,
+        starts=4,
+        steps=200,
+        throw=False,
+    ),
+    "meanfield.energy_distance": lambda g: call(
+        mf.energy_distance, *g.clouds, key=g.key, level=0.1, permutations=9
+    ),
+    "meanfield.kernel_distance": lambda g: call(
+        mf.kernel_distance, *g.clouds, key=g.key, level=0.1, permutations=9
+    ),
+    "meanfield.sliced_wasserstein": lambda g: call(
+        mf.sliced_wasserstein, *g.clouds, key=g.key, directions=4
+    ),
+    "meanfield.data_kernel": lambda g: call(mf.data_kernel, jnp.asarray(g.rng.normal(size=(6, 4)))),
+    "meanfield.alignment": lambda g: call(mf.alignment, *g.kernels),
+    "meanfield.frobenius_distance": lambda g: call(mf.frobenius_distance, *g.kernels),
+    "meanfield.procrustes_distance": lambda g: call(mf.procrustes_distance, *g.kernels),
+    "meanfield.gradient_flow": lambda g: call(
+        mf.gradient_flow, g.kernels[0], jnp.zeros(4), jnp.ones(4), jnp.linspace(0, 1, 3)
+    ),
+    "meanfield.neuron_functions": lambda g: call(
+        mf.neuron_functions, g.problem, g.solved.draw(g.key, 8)
+    ),
+    "meanfield.modular_addition": lambda g: call(
+        mf.modular_addition, 3, 0.05 * g.scale, readout_scale=0.02
+    ),
+    "meanfield.modular_gibbs": lambda g: call(
+        mf.modular_gibbs, 3, 2, 0.05 * g.scale, readout_scale=0.02
+    ),
+    "meanfield.modular_width": lambda g: call(
+        mf.modular_width, 3, 0.05 * g.scale, readout_scale=0.02, key=g.key, draws=1000
+    ),
+    "meanfield.modular_modes": lambda g: call(
+        mf.modular_modes, jnp.asarray(g.rng.normal(size=(2, 5)))
+    ),
+    "meanfield.modular_residual": lambda g: call(mf.modular_residual, *g.modular),
+    "meanfield.modular_split": lambda g: call(mf.modular_split, 5, 0.6, key=g.key),
+    "meanfield.modular_table": lambda g: call(mf.modular_table, 5),
+    # theory
+    "theory.exact_free_energy": lambda g: call(
+        bx.theory.exact_free_energy, potential, log_prior, [(-0.8, 0.8)], g.betas
+    ),
+}
+
+
+given = functools.cache(Given)
