@@ -84,6 +84,7 @@ from .sample import SGNHT as SGNHT
 from .sample import AdamSGLD as AdamSGLD
 from .sample import Bounds as Bounds
 from .sample import Checkpoints as Checkpoints
+from .sample import Ensemble as Ensemble
 from .sample import Identity as Identity
 from .sample import Interrupted as Interrupted
 from .sample import Mean as Mean

@@ -105,3 +105,35 @@ def test_arviz_reads_it(tree, curve):
     mean = az.summary(**stats, var_names=["energy"], round_to=12)["mean"]
     ours = bx.learning_coefficient(curve).value
     np.testing.assert_allclose(mean.to_numpy(float) * np.asarray(curve.betas), ours, rtol=1e-6)
+
+
+def test_an_ensemble_and_its_pointwise_log_likelihood():
+    """`arviz.loo` reads the losses of the data; their sum is `-β E`."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(9, 1))
+    data = bx.Empirical((x, np.sin(x[:, 0])), weights=rng.uniform(0.5, 2.0, 9))
+    net = bx.models.TwoLayer(2, key=jax.random.key(0))
+    energy = 2.0 * bx.SquaredError(net, data)
+    gibbs = bx.compile(energy, bx.Normal(), beta=3.0, marginalise=False)
+    ensemble = bx.Ensemble.prior(gibbs, 40, key=jax.random.key(1))
+    tree = bx.to_xarray(ensemble, log_likelihood=energy)
+    assert tree["posterior"]["readout"].dims[:2] == ("chain", "draw")
+    assert dict(tree["posterior"].sizes)["draw"] == 40
+    each = tree["log_likelihood"]["datum"]
+    assert each.shape == (1, 40, 9)
+    total = ensemble.map(gibbs.energy_of)
+    np.testing.assert_allclose(each.sum("datum_dim_0").values[0], -3.0 * total, rtol=1e-12)
+    with pytest.raises(bx.DeclarationError, match="log_likelihood"):
+        bx.to_xarray(ensemble, log_likelihood=energy + bx.SquaredError(net, data))
+
+
+def test_loo_of_an_ensemble():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(30, 1))
+    net = bx.models.TwoLayer(1, key=jax.random.key(0))
+    energy = bx.SquaredError(net, bx.Empirical((x, rng.normal(size=30))))
+    gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
+    tree = bx.to_xarray(bx.Ensemble.prior(gibbs, 200, key=jax.random.key(1)), log_likelihood=energy)
+    old = int(az.__version__.split(".")[0]) < 1
+    found = az.loo(az.InferenceData.from_datatree(tree) if old else tree)
+    assert np.isfinite(float(found.elpd_loo if old else found.elpd))

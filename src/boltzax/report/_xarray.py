@@ -8,25 +8,32 @@ from importlib.metadata import PackageNotFoundError, version
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 from xarray import Dataset, DataTree
 from xarray import open_zarr as open_zarr
 
-from ..core import Key, Status, path_name, typed
-from ..sample import AbstractDrawn, Trace, trace_of
+from ..core import DeclarationError, Key, Status, path_name, typed
+from ..declare import AbstractDataTerm, AbstractEnergy
+from ..sample import SAMPLES, AbstractDrawn, Ensemble, Trace, trace_of
 from ._names import stored_name, stored_values
 
 
 @typed
-def to_xarray(trace: Trace | AbstractDrawn, key: Key | None = None) -> DataTree:
+def to_xarray(
+    trace: Trace | AbstractDrawn | Ensemble,
+    key: Key | None = None,
+    *,
+    log_likelihood: AbstractEnergy | None = None,
+) -> DataTree:
     """The draws as a `DataTree` with the groups and dimensions of ArviZ: `chain, draw` first.
 
     - `posterior`: every free weight by path, in the model's own coordinates (frozen and tied ones
       are left out). Weights that were integrated out are drawn from their conditional law with
       `key`. Missing if the run did not keep its draws (`keep=False`).
-    - `sample_stats`: `energy` (`∂U/∂β`), `energy_variance`, and under ArviZ's names
+    - `log_likelihood`, if an energy is given: `-β μ_i ℓ_i(w)` of each datum, as `arviz.loo` and
+      `arviz.compare` take it (a constant of the likelihood that depends on no weight is left out).
+    - `sample_stats` of a run: `energy` (`∂U/∂β`), `energy_variance`, and under ArviZ's names
       `acceptance_rate` and `diverging`.
     - `ladder`, of an annealed run: `energy` and `energy_variance` at every level, `swap_rate` by
       pair, `round_trips` by chain.
@@ -34,21 +41,35 @@ def to_xarray(trace: Trace | AbstractDrawn, key: Key | None = None) -> DataTree:
     Names that cannot stand are escaped (`/` is `%2f`, a weight called `beta` is `%62eta`); the
     attribute `name` of a variable has the path as it is in the trace.
 
-    A run at several temperatures has a dimension `beta` after `chain, draw`. The attributes say
+    A run at several temperatures has a dimension `beta` after `chain, draw`; independent draws of
+    an `Ensemble` are the draws of one chain, its other axes stand after them. The attributes say
     what became of the run (`status`), what was sampled (`gibbs`) and by which version.
 
     ArviZ 1 reads the tree itself; for older ones use `arviz.InferenceData.from_datatree(tree)`.
+
+    Args:
+        trace: What a run gave, or an `Ensemble`.
+        key: For weights that were integrated out.
+        log_likelihood: The energy with one integral over data whose losses are wanted.
+
+    Raises:
+        DeclarationError: For an energy without data, or with several integrals over data.
     """
-    trace = trace_of(trace)
-    groups = {"sample_stats": _statistics(trace)}
-    if trace.w is not None:
-        groups = {"posterior": _posterior(trace, key)} | groups
-    if trace.bridges is not None:
-        groups["ladder"] = _ladder(trace)
+    run = None if isinstance(trace, Ensemble) else trace_of(trace)
+    ensemble = run.ensemble if run is not None and run.w is not None else trace
+    groups = {}
+    if isinstance(ensemble, Ensemble):
+        groups["posterior"] = _posterior(ensemble, key)
+        if log_likelihood is not None:
+            groups["log_likelihood"] = _log_likelihood(ensemble, log_likelihood, key)
+    if run is not None:
+        groups["sample_stats"] = _statistics(run)
+        if run.bridges is not None:
+            groups["ladder"] = _ladder(run)
     tree = DataTree.from_dict(groups)
-    tree.attrs = {
-        "status": Status[trace.status],
-        "gibbs": repr(trace.gibbs),
+    status = {} if run is None else {"status": Status[run.status]}
+    tree.attrs = status | {
+        "gibbs": repr(trace.gibbs if run is None else run.gibbs),
         "inference_library": "boltzax",
         "inference_library_version": _version(),
     }
@@ -74,11 +95,40 @@ def _statistics(trace: Trace) -> Dataset:
     return _dataset(trace, names)
 
 
-def _posterior(trace: Trace, key: PRNGKeyArray | None) -> Dataset:
-    coordinates = trace.gibbs.coordinates
-    integrated = getattr(trace.gibbs.potential, "readout", {})
+def _posterior(ensemble: Ensemble, key: PRNGKeyArray | None) -> Dataset:
+    coordinates = ensemble.gibbs.coordinates
+    integrated = getattr(ensemble.gibbs.potential, "readout", {})
     free = [path for path in coordinates.base if path in coordinates.priors or path in integrated]
-    return _dataset(trace, trace.evaluate(Named(tuple(free)), key))
+    leaves = ensemble.map(Named(tuple(free)), key=key)
+    return _table(leaves, ensemble.axes, ensemble.shape, ensemble.gibbs.beta)
+
+
+def _log_likelihood(
+    ensemble: Ensemble, energy: AbstractEnergy, key: PRNGKeyArray | None
+) -> Dataset:
+    data = [(f, term) for f, term in energy.terms() if isinstance(term, AbstractDataTerm)]
+    if len(data) != 1:
+        raise DeclarationError(
+            "log_likelihood",
+            got=f"an energy with {len(data)} integrals over data",
+            expected="one integral over data",
+            mend="pass the term whose losses are wanted",
+        )
+    losses = ensemble.map(Losses(*data[0]), key=key)
+    beta = ensemble.gibbs.beta
+    scaled = -beta.reshape(beta.shape + (1,) * (losses.ndim - beta.ndim)) * losses
+    return _table({"datum": scaled}, ensemble.axes, ensemble.shape, beta)
+
+
+class Losses(eqx.Module):
+    """The loss of each datum as β multiplies it: times its weight and the factor of the term."""
+
+    factor: Array | float
+    term: AbstractDataTerm
+
+    def __call__(self, model: PyTree) -> Array:
+        points, weights = self.term.measure.nodes()
+        return self.factor * weights * jax.vmap(lambda z: self.term.loss(model, z))(points)
 
 
 class Named(eqx.Module):
@@ -96,17 +146,29 @@ def _dataset(trace: Trace, leaves: dict[str, Array]) -> Dataset:
     """Leaves `[*beta, chain, draw, *shape]` as variables `(chain, draw, *beta, *shape)`."""
     several = trace.betas.ndim
     betas = ["beta"] if several == 1 else [f"beta_{i}" for i in range(several)]
+    return _table(leaves, (*betas, "chain", "draw"), trace.energy.shape, trace.betas)
+
+
+def _table(
+    leaves: dict[str, Array], axes: tuple[str, ...], shape: tuple[int, ...], beta: Array
+) -> Dataset:
+    """Leaves `[*axes, *shape]` as variables `(chain, draw, *other axes, *shape)`."""
+    named = ["draw" if axis in SAMPLES and "draw" not in axes else axis for axis in axes]
+    front = [named.index(axis) for axis in ("chain", "draw") if axis in named]
+    others = [axis for axis in named if axis not in ("chain", "draw")]
     variables = {}
     for name, leaf in leaves.items():
-        front = jnp.moveaxis(leaf, (several, several + 1), (0, 1))
+        host = np.moveaxis(np.asarray(leaf), front, range(len(front)))
+        host = host if "chain" in named else host[None]
         place = stored_name(name)
-        dims = ["chain", "draw", *betas]
-        dims += [f"{place}_dim_{i}" for i in range(leaf.ndim - several - 2)]
-        variables[place] = (dims, stored_values(np.asarray(front)), {"name": name})
-    *_, chains, draws = trace.energy.shape
-    places = {"chain": np.arange(chains), "draw": np.arange(draws)}
-    if several < 2:
-        places["beta"] = np.asarray(trace.betas)
+        dims = ["chain", *(["draw"] if "draw" in named else []), *others]
+        dims += [f"{place}_dim_{i}" for i in range(host.ndim - len(dims))]
+        variables[place] = (dims, stored_values(host), {"name": name})
+    sizes = dict(zip(named, shape, strict=True))
+    places = {axis: np.arange(sizes.get(axis, 1)) for axis in ("chain", "draw") if axis in named}
+    places |= {} if "chain" in named else {"chain": np.arange(1)}
+    if beta.ndim < 2:
+        places["beta"] = np.asarray(beta)
     return Dataset(variables, places)
 
 

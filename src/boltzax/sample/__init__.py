@@ -11,6 +11,8 @@ from ._declaration import fingerprint as fingerprint
 from ._declaration import made_by as made_by
 from ._dynamics import AbstractGibbsDynamics as AbstractGibbsDynamics
 from ._dynamics import Chains as Chains
+from ._ensemble import SAMPLES as SAMPLES
+from ._ensemble import Ensemble as Ensemble
 from ._hmc import HMC as HMC
 from ._interrupt import Interrupted as Interrupted
 from ._kernel import AbstractGradientFree as AbstractGradientFree

@@ -19,18 +19,14 @@ from ..core import (
     Influence,
     RunError,
     Status,
-    as_argument,
     at_hand,
-    check_memory,
     check_real,
     finite,
-    full_products,
-    map_within,
-    model_errors,
     refuted,
     weights_of,
 )
 from ._bounds import Bounds
+from ._ensemble import Ensemble
 from ._interrupt import Interrupted
 
 
@@ -128,8 +124,25 @@ class Trace(eqx.Module):
         """
         return self.evaluate(weights_of)
 
-    @model_errors("in Trace.evaluate")
-    @full_products()
+    @property
+    def ensemble(self) -> Ensemble:
+        """The draws as an `Ensemble` with the axes `[*beta, chain, draw]`.
+
+        Raises:
+            DeclarationError: For a trace without draws.
+        """
+        if self.w is None:
+            raise DeclarationError(
+                "trace",
+                got="a trace without draws",
+                expected="the draws of the weights",
+                mend="run with keep=True",
+            )
+        several = self.betas.ndim
+        betas = ("beta",) if several == 1 else tuple(f"beta_{i}" for i in range(several))
+        axes = (*betas, "chain", "draw")
+        return Ensemble(self.gibbs, self.w, axes, self.energy.shape)
+
     def evaluate(
         self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
     ) -> PyTree:
@@ -151,16 +164,7 @@ class Trace(eqx.Module):
         Raises:
             DeclarationError: for a trace without draws, or a wrong `memory`.
         """
-        memory = check_memory(memory)
-        if self.w is None:
-            raise DeclarationError(
-                "trace",
-                got="a trace without draws",
-                expected="the draws of the weights",
-                mend="run with keep=True",
-            )
-        key = jax.random.key(0) if key is None else key
-        return _evaluated(self.gibbs, self.w, as_argument(fn), key, self.energy.shape, memory)
+        return self.ensemble.map(fn, key=key, memory=memory)
 
     def mean(
         self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
@@ -369,22 +373,6 @@ def _undefined_gradient(trace: Trace, chain: int) -> list[str]:
     beta = jnp.repeat(trace.betas.reshape(-1), rows[0])[chain]
     gradient = _gradient(eqx.tree_at(lambda g: g.beta, trace.gibbs, beta), last)
     return [path for path, leaf in sorted(gradient.items()) if not np.all(np.isfinite(leaf))]
-
-
-@eqx.filter_jit
-def _evaluated(
-    gibbs: Gibbs, w: Weights, fn: Callable, key: PRNGKeyArray, shape: tuple[int, ...], memory: int
-) -> PyTree:
-    def one(each):
-        w, key, beta = each
-        at = eqx.tree_at(lambda g: g.beta, gibbs, beta)
-        return fn(at.complete(w, key))
-
-    betas = jnp.broadcast_to(gibbs.beta[..., None, None], shape)
-    each = (w, jax.random.split(key, shape), betas)
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), each)
-    out = map_within(one, flat, memory)
-    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
 
 
 @eqx.filter_jit
