@@ -57,7 +57,7 @@ class Background(eqx.Module):
     @typed
     def from_ensemble(net: PyTree, problem: AbstractEnsemble) -> "Background":
         """What the neurons of a net add up to, as `problem.output` says: `(1/N) Σ_i h(x; θ_i)`."""
-        return Background.from_net(Ensemble(problem, net), problem)
+        return Background.from_net(NetFunction(problem, net), problem)
 
     @staticmethod
     @typed
@@ -107,7 +107,7 @@ def _at_inputs(net: Callable, problem: AbstractEnsemble) -> Array:
     return jax.vmap(net)(problem.inputs())
 
 
-class Ensemble(eqx.Module):
+class NetFunction(eqx.Module):
     """The output of a net as a function."""
 
     problem: AbstractEnsemble

@@ -5,6 +5,7 @@ from ._curve import coefficient_curve as coefficient_curve
 from ._free_energy import effective_parameters as effective_parameters
 from ._free_energy import entropy as entropy
 from ._free_energy import free_energy as free_energy
+from ._influence import DatumLosses as DatumLosses
 from ._influence import influence as influence
 from ._learning_coefficient import effective_dimension as effective_dimension
 from ._learning_coefficient import heat_capacity as heat_capacity

@@ -70,7 +70,7 @@ def influence(
         normalised: `-Corr` instead, in [-1, 1] for β > 0; NaN for a loss that does not vary.
         memory: Bytes of intermediate values at once. `batch_size` and `chunk` follow from it where
             they are not given; none of them changes the result by more than rounding.
-        batch_size: Data at a time, for rows and for columns. Losses are computed anew for each pair
+        batch_size: Data at a time, for rows and for columns. DatumLosses are computed anew for each pair
             of blocks.
         chunk: Draws at a time.
         key: For weights that were integrated out, which are drawn again, as in `trace.evaluate`.
@@ -110,7 +110,7 @@ def influence(
     return whole if function is None else _unflat(trace, function, whole, trace.betas.ndim)
 
 
-class Losses(eqx.Module):
+class DatumLosses(eqx.Module):
     """The losses of some data, as β multiplies them."""
 
     factor: Array | float
@@ -160,7 +160,7 @@ def _measured(trace: Trace, function: Callable) -> tuple[tuple[int, ...], int]:
 
 def _blocks(
     trace: Trace, argument: str, energy: object, size: int | None, memory: int
-) -> tuple[list[Losses], int]:
+) -> tuple[list[DatumLosses], int]:
     """The data of an energy, some at a time, and the bytes that these hold at one draw.
 
     Without a size, there are as many data at a time as leave room for 4 draws.
@@ -172,7 +172,7 @@ def _blocks(
         if not isinstance(term, AbstractDataTerm):
             continue
         points, weights = term.measure.nodes()
-        first = Losses(factor, term, jax.tree.map(lambda x: x[:1], points))
+        first = DatumLosses(factor, term, jax.tree.map(lambda x: x[:1], points))
         shape, datum_bytes = _measured(trace, first)
         if shape != (1,):
             raise DeclarationError(
@@ -186,7 +186,7 @@ def _blocks(
         largest = max(largest, min(step, count) * datum_bytes)
         for start in range(0, count, step):
             part = slice(start, start + step)
-            blocks.append(Losses(factor, term, jax.tree.map(lambda x, s=part: x[s], points)))
+            blocks.append(DatumLosses(factor, term, jax.tree.map(lambda x, s=part: x[s], points)))
     if not blocks:
         raise DeclarationError(
             argument,

@@ -15,6 +15,7 @@ from xarray import open_zarr as open_zarr
 
 from ..core import DeclarationError, Key, Status, path_name, typed
 from ..declare import AbstractDataTerm, AbstractEnergy
+from ..observe import DatumLosses
 from ..sample import SAMPLES, AbstractDrawn, Ensemble, Trace, trace_of
 from ._names import stored_name, stored_values
 
@@ -56,9 +57,11 @@ def to_xarray(
         DeclarationError: For an energy without data, or with several integrals over data.
     """
     run = None if isinstance(trace, Ensemble) else trace_of(trace)
-    ensemble = run.ensemble if run is not None and run.w is not None else trace
+    ensemble = trace if isinstance(trace, Ensemble) else None
+    if run is not None and run.w is not None:
+        ensemble = run.ensemble
     groups = {}
-    if isinstance(ensemble, Ensemble):
+    if ensemble is not None:
         groups["posterior"] = _posterior(ensemble, key)
         if log_likelihood is not None:
             groups["log_likelihood"] = _log_likelihood(ensemble, log_likelihood, key)
@@ -67,9 +70,9 @@ def to_xarray(
         if run.bridges is not None:
             groups["ladder"] = _ladder(run)
     tree = DataTree.from_dict(groups)
-    status = {} if run is None else {"status": Status[run.status]}
-    tree.attrs = status | {
-        "gibbs": repr(trace.gibbs if run is None else run.gibbs),
+    tree.attrs = {
+        **({} if run is None else {"status": Status[run.status]}),
+        "gibbs": repr((ensemble or run).gibbs),  # pyright: ignore
         "inference_library": "boltzax",
         "inference_library_version": _version(),
     }
@@ -114,21 +117,12 @@ def _log_likelihood(
             expected="one integral over data",
             mend="pass the term whose losses are wanted",
         )
-    losses = ensemble.map(Losses(*data[0]), key=key)
+    factor, term = data[0]
+    points, weights = term.measure.nodes()
+    losses = weights * ensemble.map(DatumLosses(factor, term, points), key=key)
     beta = ensemble.gibbs.beta
     scaled = -beta.reshape(beta.shape + (1,) * (losses.ndim - beta.ndim)) * losses
     return _table({"datum": scaled}, ensemble.axes, ensemble.shape, beta)
-
-
-class Losses(eqx.Module):
-    """The loss of each datum as β multiplies it: times its weight and the factor of the term."""
-
-    factor: Array | float
-    term: AbstractDataTerm
-
-    def __call__(self, model: PyTree) -> Array:
-        points, weights = self.term.measure.nodes()
-        return self.factor * weights * jax.vmap(lambda z: self.term.loss(model, z))(points)
 
 
 class Named(eqx.Module):
