@@ -70,7 +70,7 @@ def influence(
         normalised: `-Corr` instead, in [-1, 1] for β > 0; NaN for a loss that does not vary.
         memory: Bytes of intermediate values at once. `batch_size` and `chunk` follow from it where
             they are not given; none of them changes the result by more than rounding.
-        batch_size: Data at a time, for rows and for columns. DatumLosses are computed anew for each pair
+        batch_size: Data at a time, for rows and for columns. Losses are computed anew for each pair
             of blocks.
         chunk: Draws at a time.
         key: For weights that were integrated out, which are drawn again, as in `trace.evaluate`.
