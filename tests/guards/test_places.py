@@ -12,19 +12,8 @@ import pytest
 from .._source import ROOT, Source, dotted, planted, read_package, shrinking
 
 ESTIMATES = {
-    "boltzax.interfaces._continuous": 4,
-    "boltzax.interfaces._law": 2,
-    "boltzax.interfaces._law_sums": 1,
-    "boltzax.interfaces._maximum": 4,
-    "boltzax.interfaces._maximum_pressure": 1,
-    "boltzax.interfaces._satisfaction": 1,
     "boltzax.interfaces._shared": 1,
     "boltzax.interfaces._subsets": 2,
-    "boltzax.interfaces._table": 2,
-    "boltzax.meanfield._data_kernel": 1,
-    "boltzax.meanfield._distances": 1,
-    "boltzax.meanfield._mixing": 1,
-    "boltzax.meanfield._modular_width": 1,
 }
 """How often each module builds an `Estimate` by hand."""
 

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import compile as compile_gibbs
@@ -142,12 +143,9 @@ def maximise_interfaces(
         )
     at = [each[best] for each in reached]
     exact = Ascent(components, first, last, span, range, 2 * points - 1)
-    p = jnp.mean(1.0 * (_margins(exact, at, _models(gibbs, three, fresh)) >= 0), axis=1)
-    error = jnp.sqrt((1 - p) / (fresh * p))
-    each = Estimate(jnp.log(p), error, jnp.full_like(p, fresh), jnp.ones_like(p))
-    whole = Estimate(
-        jnp.sum(each.value), jnp.sqrt(jnp.sum(error**2)), each.ess[0], jnp.ones_like(p[0])
-    )
+    hits = np.sum(np.asarray(_margins(exact, at, _models(gibbs, three, fresh))) >= 0, axis=1)
+    each = Estimate.of_hits(hits, fresh, log=True)
+    whole = each.times(np.ones(len(hits)))
     wires = [contract.assume for contract in climb.contracts(at)]
     pressures, norm = _pressures(climb, at, models)
     return MaximisedInterfaces((*wires, last), at, whole, each, counted, pressures, norm)
@@ -223,23 +221,17 @@ def _pressures(
         sides.append(jax.tree.map(lambda g, s=soft: _ratio(g, s), slope))
     made = []
     for joint in range(len(at)):
-        before, after = (
-            Estimate(*(_at_bounds(x) for x in sides[joint + k][joint])) for k in (0, 1)
-        )
-        error = jnp.hypot(before.standard_error, after.standard_error)
-        both = Estimate(before.value + after.value, error, before.ess, before.r_hat)
-        made.append(Pressure(before, after, both))
+        before, after = (jax.tree.map(_at_bounds, sides[joint + k][joint]) for k in (0, 1))
+        made.append(Pressure(before, after, before + after))
     norm = jnp.sqrt(sum(jnp.nansum(each.total.value**2) for each in made))
     return tuple(made), jnp.asarray(norm)
 
 
-def _ratio(slope: Array, soft: Array) -> tuple[Array, Array, Array, Array]:
-    """`⟨slope⟩ / ⟨soft⟩` with its error, and two columns of an `Estimate`."""
+def _ratio(slope: Array, soft: Array) -> Estimate:
+    """`⟨slope⟩ / ⟨soft⟩`, a mean of the value and what each draw adds to it."""
     p = jnp.mean(soft)
     value = jnp.mean(slope, axis=0) / p
-    influence = (slope - soft[:, None, None] * value) / p
-    error = jnp.sqrt(jnp.var(influence, axis=0) / len(soft))
-    return value, error, jnp.full_like(value, len(soft)), jnp.ones_like(value)
+    return Estimate.of_samples(value + (slope - soft[:, None, None] * value) / p)
 
 
 def _at_bounds(x: Float[Array, "side dim"]) -> Float[Array, "value side dim"]:

@@ -63,9 +63,7 @@ class InterfaceLaw(eqx.Module):
 
         Below 0 by what the families are too coarse to see; the latter is from draws of its own.
         """
-        one, two = self.log_evidence(), self.end_to_end.entropy[0, 0]
-        error = jnp.hypot(one.standard_error, two.standard_error)
-        return Estimate(one.value - two.value, error, one.ess, one.r_hat)
+        return self.log_evidence() - self.end_to_end.entropy[0, 0]
 
     def image(self, joint: int = 0, members: Sequence[int] | None = None) -> Estimate:
         """`p(T = τ | spec)` for the members of a joint (or some of them); sums to 1."""
@@ -88,8 +86,7 @@ class InterfaceLaw(eqx.Module):
     def satisfaction_of(self, members: Sequence[int]) -> Estimate:
         """`e^{ΣH}/Z`: the share of the systems that satisfy a whole chain of members."""
         log = self.images.estimate(sums.log_share, np.asarray(members, int))
-        share = jnp.exp(log.value)
-        return Estimate(share, share * log.standard_error, log.ess, log.r_hat)
+        return log.map(jnp.exp)
 
     def expected_interfaces(self) -> Estimate:
         """`Σ e^{ΣH} / Z`: mean number of chains of members that a system satisfies."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int
 
-from ..core import Estimate, RunError
+from ..core import Estimate, RunError, estimate_of_parts
 from ._maximum import ChainTables
 
 Weights = tuple[Float[Array, " draw"], ...]
@@ -80,7 +80,7 @@ class Images(eqx.Module):
                 "families, or a wider specification."
             )
         draws = min(table.draws for table in self.chain.tables)
-        return Estimate(found, error, jnp.full_like(found, draws), jnp.ones_like(found))
+        return estimate_of_parts(found, error, draws)
 
 
 @eqx.filter_jit

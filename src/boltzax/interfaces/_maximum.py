@@ -1,5 +1,6 @@
 """The chain of interfaces with the largest sum of entropies, by max-plus products."""
 
+import operator
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..core import DeclarationError, Estimate, RunError, typed
+from ..core import DeclarationError, Estimate, Influence, RunError, typed
 from ..declare import Component, Interface
 from ._family import Family
 from ._table import EntropyTable, check_draws, entropy_table
@@ -183,11 +184,12 @@ def max_plus(chain: ChainTables) -> MaximumEntropy:
     others[np.arange(len(best)), list(best)] = -np.inf
     joint, member = np.unravel_index(others.argmax(), others.shape)
     second: tuple[int, ...] = ()
-    lead = Estimate(*(jnp.asarray(x) for x in (jnp.inf, 0.0, float(chain.at(0).draws), 1.0)))
+    lead = Estimate.exact(np.inf)
     whole, parts = sum_of_entropies(chain.tables, chain.pairs(best))
     if np.isfinite(others.max()):
         second = _trace(int(member), int(joint), forward, backward, steps)
-        lead = _difference(chain, best, second)
+        two = (_joined(chain.tables, chain.pairs(members)) for members in (best, second))
+        lead = operator.sub(*two).estimate()
     return MaximumEntropy(chain.interfaces(best), best, whole, parts, whole, second, lead)
 
 
@@ -243,39 +245,17 @@ def sum_of_entropies(
     tables: Sequence[EntropyTable], pairs: Sequence[tuple[int, int, int]]
 ) -> tuple[Estimate, Estimate]:
     """`ΣH` over (table, before, after), and its terms; tables that are shared err together."""
-    draws = np.array([tables[u].draws for u, _, _ in pairs], float)
-    hits = {u: np.asarray(tables[u].hits) for u, _, _ in pairs}
-    p = np.array([hits[u][b, a] for u, b, a in pairs]) / draws
-    with np.errstate(divide="ignore"):
-        logs, errors = np.log(p), np.sqrt((1 - p) / (draws * p))
-    parts = Estimate(*(jnp.asarray(x, float) for x in (logs, errors, draws, np.ones_like(p))))
-    value = jnp.sum(parts.value)
-    error = _spread(tables, [(pair, 1.0) for pair in pairs])
-    return Estimate(value, error, jnp.min(parts.ess), jnp.ones_like(value)), parts
+    hits = np.array([int(tables[u].hits[b, a]) for u, b, a in pairs])
+    parts = Estimate.of_hits(hits, np.array([tables[u].draws for u, _, _ in pairs]), log=True)
+    if not hits.all():  # a limit, which no draw moves
+        return parts.times(np.ones(len(pairs))), parts
+    return _joined(tables, pairs).estimate(), parts
 
 
-def _difference(chain: ChainTables, best: Sequence[int], second: Sequence[int]) -> Estimate:
-    one, two = (sum_of_entropies(chain.tables, chain.pairs(m))[0] for m in (best, second))
-    signed = [(pair, 1.0) for pair in chain.pairs(best)]
-    signed += [(pair, -1.0) for pair in chain.pairs(second)]
-    return Estimate(one.value - two.value, _spread(chain.tables, signed), one.ess, one.r_hat)
-
-
-def _spread(
-    tables: Sequence[EntropyTable], signed: Sequence[tuple[tuple[int, int, int], float]]
-) -> Array:
-    """Standard error of `Σ ± log p` to first order, from the sum that each draw enters with."""
-    square = 0.0
-    for u in sorted({pair[0] for pair, _ in signed}):
-        table, influence = tables[u], np.zeros(tables[u].draws)
-        cell, contains = np.asarray(table.cell), np.asarray(table.contains)
-        for (v, b, a), sign in signed:
-            if v == u:
-                hit = contains[cell[b], a].astype(float)
-                p = hit.mean()
-                influence += sign * (hit / p - 1) if p > 0 else np.inf
-        square += influence.var() / table.draws if np.isfinite(influence).all() else np.inf
-    return jnp.asarray(np.sqrt(square), float)
+def _joined(tables: Sequence[EntropyTable], pairs: Sequence[tuple[int, int, int]]) -> Influence:
+    """`ΣH` with what each draw of each table adds to it."""
+    each = [tables[u].influence(b, a, source=f"table {u}") for u, b, a in pairs]
+    return sum(each[1:], each[0])
 
 
 def _fresh(

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax.numpy as jnp
+import jax
 import numpy as np
 
-from ..core import DeclarationError, Estimate, typed
+from ..core import DeclarationError, Estimate, Influence, typed
 from ._maximum import ChainTables
 
 
@@ -63,33 +63,22 @@ def pressure(chain: ChainTables, members: Sequence[int], joint: int = 0) -> Pres
         )
     rows = chain.pairs(members)
     (u, b, _), (v, _, a) = rows[joint], rows[joint + 1]
-    writer, reader = chain.tables[u], chain.tables[v]
     bounds = np.stack([family.lower[:, :, 0], family.upper[:, :, 0]], axis=2)
     shape = bounds.shape[1:]
     flat = bounds.reshape(len(family), -1)
-    values, errors = np.full((3, flat.shape[1]), np.nan), np.full((3, flat.shape[1]), np.nan)
+    columns = []
     for c in range(flat.shape[1]):
         ends = _neighbours(flat, int(members[joint]), c)
         if ends is None:
+            columns.append([Estimate.exact(np.nan).unknown(True)] * 3)
             continue
         low, high = ends
         width = flat[high, c] - flat[low, c]
-        sides = (
-            (writer, [(b, high), (b, low)]),
-            (reader, [(high, a), (low, a)]),
-        )
-        slopes = [_slope(table, *pairs, width) for table, pairs in sides]
-        joined = slopes[0][1] + slopes[1][1] if u == v else None
-        for k, (value, influence) in enumerate(slopes):
-            values[k, c], errors[k, c] = value, _error(influence)
-        values[2, c] = values[0, c] + values[1, c]
-        errors[2, c] = np.hypot(*errors[:2, c]) if joined is None else _error(joined)
-    draws = float(min(writer.draws, reader.draws))
-    made = [
-        Estimate(*(jnp.asarray(x.reshape(shape)) for x in (v, e, 0 * v + draws, 0 * v + 1)))
-        for v, e in zip(values, errors, strict=True)
-    ]
-    return Pressure(*made)
+        before = _slope(chain, u, (b, high), (b, low), width)
+        after = _slope(chain, v, (high, a), (low, a), width)
+        columns.append([each.estimate() for each in (before, after, before + after)])
+    made = (Estimate.stack(column) for column in zip(*columns, strict=True))
+    return Pressure(*(jax.tree.map(lambda leaf: leaf.reshape(shape), each) for each in made))
 
 
 def _neighbours(flat: np.ndarray, member: int, c: int) -> tuple[int, int] | None:
@@ -103,13 +92,11 @@ def _neighbours(flat: np.ndarray, member: int, c: int) -> tuple[int, int] | None
     return int(below[flat[below, c].argmax()]), int(above[flat[above, c].argmin()])
 
 
-def _slope(table, high, low, width) -> tuple[float, np.ndarray]:
-    """`(log p₊ - log p₋) / width`, and what each draw adds to it."""
-    up, down = (np.asarray(table.satisfied(*pair), float) for pair in (high, low))
-    if not (up.any() and down.any()):
-        return np.nan, np.full(len(up), np.nan)
-    return np.log(up.mean() / down.mean()) / width, (up / up.mean() - down / down.mean()) / width
-
-
-def _error(influence: np.ndarray) -> float:
-    return float(np.sqrt(influence.var() / influence.size))
+def _slope(
+    chain: ChainTables, place: int, high: tuple[int, int], low: tuple[int, int], width: float
+) -> Influence:
+    """`(H₊ - H₋) / width` of one table; NaN where one of the two was never satisfied."""
+    table = chain.tables[place]
+    up, down = (table.influence(*pair, source=f"table {place}") for pair in (high, low))
+    seen = bool(table.hits[high] > 0) and bool(table.hits[low] > 0)
+    return (up - down) / (width if seen else np.nan)

@@ -13,6 +13,7 @@ from ..core import (
     DeclarationError,
     Estimate,
     Outcome,
+    estimate_of_parts,
     map_within,
     outcome_of,
     typed,
@@ -170,8 +171,7 @@ def satisfaction_law(
     shared = eqx.tree_at(lambda each: each.pool, expected, pool[:0])
     point, spread = _statistics(shared, hits, solved, used, keys)
     slope, level, order, best = (
-        Estimate(v, e, jnp.asarray(number, v.dtype), jnp.ones_like(v))
-        for v, e in zip(point, spread, strict=True)
+        estimate_of_parts(v, e, number) for v, e in zip(point, spread, strict=True)
     )
     exact = _windows(pool, max(number, 1))
     distance = float(_distance(fraction, rate, used))

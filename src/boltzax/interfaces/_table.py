@@ -8,7 +8,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import compile as compile_gibbs
-from ..core import DeclarationError, Estimate, normal_quantile, typed
+from ..core import DeclarationError, Estimate, Influence, typed, wilson
 from ..declare import Component, Contract, Interface, Violation
 from ._family import Family, as_family
 from ._table_cells import cells, inputs
@@ -42,45 +42,36 @@ class EntropyTable(eqx.Module):
     @property
     def standard_error(self) -> Float[Array, "before after"]:
         """Standard error of the probability, `sqrt(p (1 - p) / n)`."""
-        p = self.probability
-        return jnp.sqrt(p * (1 - p) / self.draws)
+        return Estimate.of_hits(self.hits, self.draws).standard_error
 
     @property
     def entropy(self) -> Estimate:
         """`H = log p` with the standard error `sqrt((1 - p) / (n p))`; -inf ± inf without a hit."""
-        p = self.probability
-        error = jnp.sqrt((1 - p) / (self.draws * p))
-        return Estimate(jnp.log(p), error, jnp.full_like(p, self.draws), jnp.ones_like(p))
+        return Estimate.of_hits(self.hits, self.draws, log=True)
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Wilson interval of H, also without a hit (lower end -inf) or without a miss.
 
         Wilson (1927), J. Am. Stat. Assoc. 22:209.
         """
-        p, n = self.probability, self.draws
-        z = normal_quantile(level)
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * jnp.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        low = jnp.where(self.hits == 0, 0.0, jnp.maximum(middle - half, 0.0))
-        high = jnp.where(self.hits == n, 1.0, middle + half)
-        return jnp.log(low), jnp.log(high)
+        low, high = wilson(self.hits, self.draws, level)
+        return jnp.log(jnp.asarray(low)), jnp.log(jnp.asarray(high))
 
     def satisfied(self, before: int, after: int) -> Bool[Array, " draw"]:
         """Which draws keep the contract of one pair."""
         return self.contains[self.cell[before], after]
 
     def difference(self, first: tuple[int, int], second: tuple[int, int]) -> Estimate:
-        """`H(first) - H(second)` for two pairs (before, after), by the draws that they share.
+        """`H(first) - H(second)` for two pairs (before, after), by the draws that they share."""
+        return (self.influence(*first) - self.influence(*second)).estimate()
 
-        `log(p/q)` with the squared error `(1/p + 1/q - 2 p∧q / (p q)) / n`, `p∧q` the share of
-        draws that keep both.
+    def influence(self, before: int, after: int, *, source: str = "draws") -> Influence:
+        """`H` of one pair with what each draw adds to it; NaN without a hit.
+
+        Entropies of one table share their draws: combine their influences, under one `source`.
         """
-        one, two = self.satisfied(*first), self.satisfied(*second)
-        p, q, both = jnp.mean(1.0 * one), jnp.mean(1.0 * two), jnp.mean(1.0 * (one & two))
-        square = (1 / p + 1 / q - 2 * both / (p * q)) / self.draws
-        error = jnp.sqrt(jnp.maximum(square, 0.0))
-        count = jnp.asarray(self.draws, p.dtype)
-        return Estimate(jnp.log(p / q), error, count, jnp.ones_like(p))
+        hit = np.asarray(self.satisfied(before, after), float)
+        return Influence.of_samples(hit, source=source).map(jnp.log)
 
     def __repr__(self) -> str:
         if isinstance(self.hits, Tracer) or not isinstance(self.hits, jax.Array):

@@ -7,7 +7,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, Estimate, map_within, typed
+from ..core import DeclarationError, Estimate, estimate_of_parts, map_within, typed
 from ._layered import Layered
 from ._problem import AbstractEnsemble
 
@@ -190,9 +190,7 @@ def _kernel(functions, weights):
     # the mean square of products is the product of squares: no array of [neuron, datum, datum]
     square = (flat**2).T @ (flat**2) / count
     error = jnp.sqrt(jnp.clip(square - kernel**2, 0.0) / (count - 1))
-    whole = jnp.full_like(kernel, count)
-    estimate = Estimate(kernel, error, whole, jnp.ones_like(kernel))
-    return DataKernel(estimate, jnp.repeat(weights, outputs))
+    return DataKernel(estimate_of_parts(kernel, error, count), jnp.repeat(weights, outputs))
 
 
 @eqx.filter_jit

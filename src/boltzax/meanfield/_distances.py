@@ -137,10 +137,7 @@ def sliced_wasserstein(
         DeclarationError: As `energy_distance`.
     """
     _check(x, y, "directions", directions)
-    each = _sliced(x, y, key, directions)
-    error = jnp.std(each, ddof=1) / math.sqrt(directions) if directions > 1 else each[0] * jnp.nan
-    whole = jnp.full((), directions, each.dtype)
-    return Estimate(jnp.mean(each), error, whole, jnp.ones_like(whole))
+    return Estimate.of_samples(_sliced(x, y, key, directions))
 
 
 @eqx.filter_jit

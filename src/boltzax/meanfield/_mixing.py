@@ -149,9 +149,7 @@ def _mixing(points: Float[Array, "frame n d"], interval: Array) -> Mixing:
     lobes = points > jnp.mean(points, axis=(0, 1))
     hops = jnp.sum(jnp.any(lobes[1:] != lobes[:-1], axis=2), axis=0) / (frames - 1)
     hops = hops.astype(points.dtype) / interval
-    error = jnp.std(hops, ddof=1) / jnp.sqrt(neurons)
-    whole = jnp.full((), neurons, points.dtype)
-    rate = Estimate(jnp.mean(hops), error, whole, jnp.ones_like(whole))
+    rate = Estimate.of_samples(hops)
     both = jnp.concatenate([points, lobes.astype(points.dtype)], axis=2)
     centred = both - jnp.mean(both, axis=1, keepdims=True)
     norm = jnp.linalg.norm(centred, axis=1, keepdims=True)

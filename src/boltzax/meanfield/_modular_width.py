@@ -15,8 +15,6 @@ CELLS = 1200
 """Cells an axis of the density of `|w_k|²`, `|v_k|²`."""
 EDGE = 40.0
 """Where the table of a mode ends: `e^{-40}` of the prior is left out."""
-BLOCKS = 20
-"""Pieces of the draws from whose spread the standard error is taken."""
 
 
 @typed
@@ -39,7 +37,7 @@ def modular_width(
     The law `ρ` is that of `theory.modular_addition`: modes are independent, `(|w_k|², |v_k|²)` has
     the density `exp(-2 S_k)` and phases are uniform, so neurons are drawn from it directly; the
     readout is integrated out. `C` is `[P³, P³]`, from the same draws: take many more than `P³`. The
-    standard error is from blocks of draws, at that `C`.
+    standard error is that of independent draws, at that `C`.
 
     `modulus`, `noise`, `readout_scale`, `gamma`: as of `theory.modular_addition`.
     """
@@ -50,14 +48,7 @@ def modular_width(
     active = jnp.dot(left, pairs[:, :modulus].T) + jnp.dot(right, pairs[:, modulus:].T)
     feature = readout_scale * active**2
     value = _coefficient(feature, target, jnp.asarray(exact.residual), jnp.asarray(noise))
-    blocks = np.asarray(value)[: draws // BLOCKS * BLOCKS].reshape(BLOCKS, -1).mean(axis=1)
-    error = blocks.std(ddof=1) / BLOCKS**0.5
-    return Estimate(
-        jnp.mean(value),
-        jnp.asarray(error, value.dtype),
-        jnp.asarray(float(draws), value.dtype),
-        jnp.ones((), value.dtype),
-    )
+    return Estimate.of_samples(value)
 
 
 @jax.jit
