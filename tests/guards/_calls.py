@@ -153,6 +153,11 @@ class Given:
         return bx.sample(gibbs, WALK, key=self.key, **FEW)
 
     @cached_property
+    def curve(self):
+        x, values = np.arange(3.0), np.sort(self.rng.normal(size=(3, 2, 50)), axis=0)
+        return bx.Curve(self.scale * x, bx.Influence.of(values), axis="time")
+
+    @cached_property
     def betas(self):
         return self.scale * np.array([0.5, 1.0])
 
@@ -417,6 +422,15 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "anneal by smc": lambda g: call(
         bx.anneal, g.gibbs, g.betas, WALK, key=g.key, by="smc", spacing=2.0, **FEW
     ),
+    "Trace.curve": lambda g: call(g.laddered.curve, bx.heat_capacity(g.laddered)),
+    "Ensemble.of": lambda g: call(bx.Ensemble.of, g.gibbs, g.drawn.w, ("chain", "draw")),
+    "Ensemble.of_models": lambda g: call(bx.Ensemble.of_models, g.gibbs, [g.model, g.model]),
+    "Ensemble.prior": lambda g: call(bx.Ensemble.prior, g.gibbs, 5, key=g.key),
+    "Ensemble.map": lambda g: call(g.drawn.ensemble.map, norm, key=g.key),
+    "Ensemble.mean": lambda g: call(g.drawn.ensemble.mean, norm, key=g.key),
+    "Ensemble.mean_of": lambda g: call(g.drawn.ensemble.mean_of, g.drawn.energy),
+    "Ensemble.models": lambda g: call(g.drawn.ensemble.models),
+    "Ensemble.take": lambda g: call(g.drawn.ensemble.take, 4, key=g.key),
     # observe
     "mean_estimate": lambda g: call(bx.mean_estimate, g.series),
     "free_energy": lambda g: call(bx.free_energy, g.laddered),
@@ -460,6 +474,20 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Estimate.exact": lambda g: call(bx.Estimate.exact, g.scale),
     "Estimate.stack": lambda g: call(bx.Estimate.stack, [g.estimate, g.estimate]),
     "Estimate.unknown": lambda g: call(g.estimate.unknown, True),
+    "Estimate.times": lambda g: call(g.curve.values.times, g.scale * np.ones((2, 3))),
+    "Estimate.bounded": lambda g: call(g.estimate.bounded, -g.scale, g.scale),
+    "Influence.times": lambda g: call(g.curve.influence.times, g.scale * np.ones((2, 3))),
+    "Curve.at": lambda g: call(g.curve.at, [0.5 * g.scale]),
+    "Curve.crossing": lambda g: call(g.curve.crossing, float(np.median(g.curve.value))),
+    "Curve.crossings": lambda g: call(g.curve.crossings, float(np.median(g.curve.value))),
+    "Curve.slope": lambda g: call(g.curve.slope),
+    "Curve.minus": lambda g: call(g.curve.minus, g.curve),
+    "Curve.map": lambda g: call(g.curve.map, jnp.exp),
+    "Curve.over": lambda g: call(g.curve.over, g.scale * np.arange(1.0, 4.0), "beta"),
+    "Curve.scaled": lambda g: call(g.curve.scaled, g.scale),
+    "Curve.shifted": lambda g: call(g.curve.shifted, g.scale),
+    "Curve.interval": lambda g: call(g.curve.interval),
+    "Curve.z_score": lambda g: call(g.curve.z_score, g.scale),
     # report
     "save": lambda g: call(bx.save, g.folder / "again", g.drawn),
     "load": lambda g: call(bx.load, g.saved, g.gibbs),
