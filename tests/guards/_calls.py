@@ -529,8 +529,9 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         it.entropy_table, g.component, g.family, g.family, key=g.key, draws=256
     ),
     "interfaces.EntropyTable.interval": lambda g: call(g.table.interval),
+    "interfaces.EntropyTable.influence": lambda g: call(g.table.influence, 2, 3),
     "interfaces.EntropyTable.satisfied": lambda g: call(g.table.satisfied, 0, 0),
-    "interfaces.EntropyTable.difference": lambda g: call(g.table.difference, (0, 0), (0, 1)),
+    "interfaces.EntropyTable.difference": lambda g: call(g.table.difference, (2, 3), (2, 4)),
     "interfaces.TightestKernel.tightest": lambda g: call(it.tightest_kernel(g.table).tightest, 0),
     "interfaces.tightest_kernel": lambda g: call(it.tightest_kernel, g.table),
     "interfaces.chain_tables": lambda g: call(
