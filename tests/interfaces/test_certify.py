@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.interfaces import _certify
+from boltzax.interfaces import _certify, enclose
 from boltzax.interfaces._certify import certified, certify
-from boltzax.interfaces._enclosure import enclose
 from boltzax.interfaces._margin import attack, counterexample, margin, satisfies
 
 BEFORE = bx.Interface.intervals({0: [(0.0, 1.2)], 1: [(3.5, 5.0)]})

@@ -11,7 +11,7 @@ from jax import lax
 import boltzax as bx
 from boltzax.interfaces import certify, enclose
 from boltzax.interfaces._certify import certified
-from boltzax.interfaces._enclosure import bounds
+from boltzax.numerics import bounds
 
 INTEGERS = (jnp.int8, jnp.uint8, jnp.int16, jnp.int32, jnp.uint32)
 

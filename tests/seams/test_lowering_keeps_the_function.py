@@ -9,7 +9,7 @@ from hypothesis import given
 
 import boltzax as bx
 from boltzax.compile import MarginalPotential
-from boltzax.compile._extended import UnsupportedError, extended
+from boltzax.numerics import UnsupportedError, extended
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))

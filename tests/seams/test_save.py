@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import boltzax as bx
-from boltzax.compile._walk import Split
 from boltzax.core import DeclarationError
+from boltzax.numerics import Split
+from boltzax.report._encode import found
 from boltzax.report._save import _renumbered
 
 KEY = jax.random.key(0)
@@ -39,6 +40,10 @@ def same(a, b):
             one, other = jax.random.key_data(one), jax.random.key_data(other)
         np.testing.assert_array_equal(one, other)
     assert type(a) is type(b)
+
+
+def test_what_has_moved_is_found_where_old_files_name_it():
+    assert found("boltzax.compile._walk:Split") is Split
 
 
 @pytest.fixture(scope="module")

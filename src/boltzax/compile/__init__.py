@@ -1,6 +1,7 @@
 """Declaration to Gibbs measure: checks by shape, then lowers."""
 
 from ..core import exported as _exported
+from ..numerics import Split as Split
 from ._check import check_betas as check_betas
 from ._compile import compile as compile
 from ._coordinates import Coordinates as Coordinates

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import chebyshev, legendre
 
-from ._extended import (
+from ..numerics import (
     UnsupportedError,
     arb_mat,
     extended,

@@ -15,7 +15,7 @@ from ..declare import (
     SquaredError,
     Uniform,
 )
-from ._extended import (
+from ..numerics import (
     UnsupportedError,
     extended,
     gaussian_rule,

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..declare import AbstractUnitModel, Distribution, Normal, from_normal, is_gaussian
+from ..numerics import affine_in
 from ._potential import AbstractLowered, AbstractPotential, Moments
 from ._residual import AbstractResidual
-from ._walk import affine_in
 
 
 class LinearGaussian(eqx.Module):

@@ -22,8 +22,8 @@ from ..core import (
     working_bytes,
 )
 from ..declare import SquaredError
+from ..numerics import Split
 from ._potential import AbstractLowered
-from ._walk import Split
 
 PIECE = MEMORY // 8
 """Bytes at work while the data are reduced to their moments."""

@@ -1,6 +1,7 @@
 """Interfaces under selection pressure: entropy, certificates, emergent interfaces."""
 
 from ..core import exported as _exported
+from ..numerics import enclose as enclose
 from ._certify import Certificate as Certificate
 from ._certify import certified as certified
 from ._certify import certify as certify
@@ -10,7 +11,6 @@ from ._continuous import MaximisedInterfaces as MaximisedInterfaces
 from ._continuous import maximise_interfaces as maximise_interfaces
 from ._curve import EntropyCurve as EntropyCurve
 from ._curve import entropy_curve as entropy_curve
-from ._enclosure import enclose as enclose
 from ._entropy import Entropy as Entropy
 from ._entropy import Outcome as Outcome
 from ._entropy import entropy as entropy

@@ -13,8 +13,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ..core import DeclarationError, typed
 from ..declare import HORIZON, Circuit, Contract
-from ._enclosure import bounds
-from ._enclosure_rules import down, up
+from ..numerics import bounds, down, up
 from ._margin import Counterexample, check_count, each_model
 
 CertificateStatus = Literal["holds", "violated", "unknown"]

@@ -7,12 +7,14 @@ arithmetic is on balls, of which only the midpoint is carried on after each fact
 import contextlib
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flint import arb, arb_mat, ctx
-from jax.extend.core import ClosedJaxpr, Literal
+
+from ._interpreter import called, interpret
 
 _OPERATIONS: dict[str, Callable] = {
     "tanh": lambda x: x.tanh(),
@@ -48,20 +50,6 @@ _IDENTITY = frozenset(
 )
 """Primitives that do nothing to an array of one entry."""
 
-_CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "remat": "jaxpr",
-    "checkpoint": "jaxpr",
-    "remat2": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-}
-"""Primitives that run a program once, and the parameter that holds it: no loops."""
-
 
 class UnsupportedError(NotImplementedError):
     """A primitive without a rule in extended precision."""
@@ -84,10 +72,34 @@ def extended(fn: Callable, arguments: int) -> Callable[..., arb]:
     The program is flattened once to a list of operations on numbered registers, without the
     reshapings of one-entry arrays and without factors of one and terms of zero.
     """
-    closed = jax.make_jaxpr(fn)(*([1.0] * arguments))
     program: list[tuple[Callable, tuple[int, ...], dict, int]] = []
     registers: list = [None] * arguments
-    (result,) = _flatten(closed.jaxpr, closed.consts, list(range(arguments)), registers, program)
+
+    def register(value: arb | None) -> int:
+        registers.append(value)
+        return len(registers) - 1
+
+    def constant(value: Any) -> int:
+        if np.size(value) != 1 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            raise UnsupportedError("a constant that is not one real number")
+        return register(arb(float(np.reshape(value, ()))))
+
+    def rule(eqn: Any, sources: list[int]) -> list[int] | None:
+        name = eqn.primitive.name
+        if called(eqn) is not None:
+            return None
+        if not (name in _IDENTITY or name in _OPERATIONS) or not _exact(eqn):
+            raise UnsupportedError(name)
+        if name in _IDENTITY:
+            return [sources[0]]
+        if (kept := _neutral(name, sources, registers)) is not None:
+            return [kept]
+        params = {"y": eqn.params["y"]} if name == "integer_pow" else {}
+        program.append((_OPERATIONS[name], tuple(sources), params, register(None)))
+        return [program[-1][-1]]
+
+    closed = jax.make_jaxpr(fn)(*([1.0] * arguments))
+    (result,) = interpret(closed, range(arguments), rule, constant)
 
     def run(*values: arb) -> arb:
         memory = list(registers)
@@ -99,52 +111,13 @@ def extended(fn: Callable, arguments: int) -> Callable[..., arb]:
     return run
 
 
-def _flatten(jaxpr, consts, incoming: list[int], registers: list, program: list) -> list[int]:
-    """Append a jaxpr's operations to a program; the registers of its results."""
-
-    def constant(value) -> int:
-        if np.size(value) != 1 or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-            raise UnsupportedError("a constant that is not one real number")
-        registers.append(arb(float(np.reshape(value, ()))))
-        return len(registers) - 1
-
-    env = {var: constant(value) for var, value in zip(jaxpr.constvars, consts, strict=True)}
-    env |= dict(zip(jaxpr.invars, incoming, strict=True))
-
-    def read(var) -> int:
-        return constant(var.val) if isinstance(var, Literal) else env[var]
-
-    for eqn in jaxpr.eqns:
-        name = eqn.primitive.name
-        sources = tuple(read(var) for var in eqn.invars)
-        if name in _CALLS:
-            inner = eqn.params.get(_CALLS[name], eqn.params.get("call_jaxpr"))
-            inside, more = (
-                (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
-            )
-            results = _flatten(inside, more, list(sources), registers, program)
-        elif not (name in _IDENTITY or name in _OPERATIONS) or not _exact(eqn):
-            raise UnsupportedError(name)
-        elif name in _IDENTITY:
-            results = [sources[0]]
-        elif (kept := _neutral(name, sources, registers)) is not None:
-            results = [kept]
-        else:
-            registers.append(None)
-            results = [len(registers) - 1]
-            params = {"y": eqn.params["y"]} if name == "integer_pow" else {}
-            program.append((_OPERATIONS[name], sources, params, results[0]))
-        env |= dict(zip(eqn.outvars, results, strict=True))
-    return [read(var) for var in jaxpr.outvars]
-
-
 def _exact(eqn) -> bool:
     """Whether an equation on arrays of one entry rounds nothing but its result."""
     wide = jnp.result_type(float)
     return all(var.aval.size == 1 and var.aval.dtype == wide for var in (*eqn.invars, *eqn.outvars))
 
 
-def _neutral(name: str, sources: tuple[int, ...], registers: list) -> int | None:
+def _neutral(name: str, sources: list[int], registers: list) -> int | None:
     """The operand that a product with one, or a sum with zero, leaves as it is."""
     unit = {"mul": 1, "dot_general": 1, "add": 0, "add_any": 0}.get(name)
     if unit is None:

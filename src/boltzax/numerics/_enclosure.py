@@ -13,9 +13,9 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, Float
 
 from ..core import DeclarationError, typed
-from ._enclosure_rules import Interval, add, lift, mul, sub, total, undefined, unknown
-from ._enclosure_slopes import smooth
 from ._enclosure_walk import walk
+from ._interval import Interval, add, lift, mul, sub, total, undefined, unknown
+from ._slopes import smooth
 
 
 @typed

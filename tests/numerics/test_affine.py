@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from boltzax.compile._walk import Split, affine_in
+from boltzax.numerics._affine import Split, affine_in
 
 W = jnp.array([0.3, -1.2, 0.7])
 MATRIX = jnp.arange(6.0).reshape(2, 3)

@@ -1,5 +1,6 @@
 """The walk: a jaxpr evaluated with bounds instead of numbers."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,12 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array
 
-from ._enclosure_integers import converted, integer_rule, loses, product
-from ._enclosure_integers import total as whole_total
-from ._enclosure_rules import (
+from ._interpreter import bind, called, interpret, is_one_of, looked_into
+from ._interval import (
     RULES,
     Interval,
     Value,
@@ -24,6 +24,8 @@ from ._enclosure_rules import (
     unknown,
     unsupported,
 )
+from ._interval_integers import converted, integer_rule, loses, product
+from ._interval_integers import total as whole_total
 
 MOVES = """reshape transpose broadcast_in_dim squeeze expand_dims slice rev concatenate pad stack
     unstack tile gather dynamic_slice dynamic_update_slice scatter split copy copy_p
@@ -37,43 +39,8 @@ TRUTHS = "and or reduce_and reduce_or".split()
 STEPS = "floor ceil round sign".split()
 """Those that rise in every argument, but jump."""
 
-CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "remat2": "jaxpr",
-    "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-}
-"""Functions inside a jaxpr, and where they keep their body."""
-
 INDEXED = {"gather": (0,), "dynamic_slice": (0,), "dynamic_update_slice": (0, 1), "scatter": (0, 2)}
 """Which arguments may be bounds, where the others are indices."""
-
-
-def body(eqn: Any) -> ClosedJaxpr | None:
-    """The function that an equation calls, if it is a call."""
-    name = CALLS.get(eqn.primitive.name)
-    if name is None:
-        return None
-    inner = eqn.params[name]
-    return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-
-
-def is_one_of(eqn: Any, function: Callable) -> bool:
-    """Whether a call is one of a function of jax: its body is the same, word by word."""
-    inner = body(eqn)
-    if inner is None or len(inner.jaxpr.eqns) > 16:
-        return False
-    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
-    try:
-        reference = body(jax.make_jaxpr(function)(*shapes).eqns[0])
-    except (TypeError, ValueError, IndexError):
-        return False
-    return reference is not None and str(reference.jaxpr) == str(inner.jaxpr)
 
 
 def walk(closed: ClosedJaxpr, *arguments: Value) -> tuple[list[Value], Array]:
@@ -83,28 +50,19 @@ def walk(closed: ClosedJaxpr, *arguments: Value) -> tuple[list[Value], Array]:
     the derivative says nothing about the function.
     """
     jumps: list[Array] = []
-    outputs = _walk(closed, arguments, jumps)
+    outputs = interpret(closed, arguments, functools.partial(_equation, jumps))
     jump = jnp.zeros((), bool)
     for each in jumps:
         jump = jump | jnp.any(each)
     return outputs, jump
 
 
-def _walk(closed: ClosedJaxpr, arguments: Sequence[Value], jumps: list[Array]) -> list[Value]:
-    known: dict[Any, Value] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    known |= zip(closed.jaxpr.invars, arguments, strict=True)
-    for eqn in closed.jaxpr.eqns:
-        values = [v.val if isinstance(v, Literal) else known[v] for v in eqn.invars]
-        found = _equation(eqn, values, jumps)
-        known |= zip(eqn.outvars, found, strict=True)
-    return [v.val if isinstance(v, Literal) else known[v] for v in closed.jaxpr.outvars]
-
-
-def _equation(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
+def _equation(jumps: list[Array], eqn: Any, values: list[Value]) -> list[Value] | None:
     name = eqn.primitive.name
-    inner = body(eqn)
-    if inner is not None:
-        return _call(eqn, inner, values, jumps)
+    if called(eqn) is not None:
+        return _call(eqn, values)
+    if looked_into(eqn):
+        return None
     if name == "cond":
         return _branches(eqn, values, jumps)
     whole = any(jnp.issubdtype(v.aval.dtype, jnp.integer) for v in eqn.outvars)
@@ -113,7 +71,7 @@ def _equation(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
         if jnp.issubdtype(dtype, jnp.inexact) and dtype not in (jnp.float32, jnp.float64):
             raise unsupported(f"{name} in {dtype}")
     if not any(isinstance(value, Interval) for value in values) and _is_exact(eqn):
-        return _bind(eqn, values)
+        return bind(eqn, values)
     if name in INDEXED and any(
         isinstance(v, Interval) for i, v in enumerate(values) if i not in INDEXED[name]
     ):
@@ -210,16 +168,10 @@ def _is_exact(eqn: Any) -> bool:
     return not floating or name in exact
 
 
-def _bind(eqn: Any, values: Sequence[Any]) -> list[Any]:
-    """The operation itself."""
-    found = eqn.primitive.bind(*values, **eqn.params)
-    return list(found) if eqn.primitive.multiple_results else [found]
-
-
 def _both(eqn: Any, values: list[Value]) -> list[Interval]:
     """The operation on the lower bounds and on the upper bounds."""
     low, high = (
-        _bind(eqn, [getattr(v, side) if isinstance(v, Interval) else v for v in values])
+        bind(eqn, [getattr(v, side) if isinstance(v, Interval) else v for v in values])
         for side in ("lower", "upper")
     )
     return [Interval(a, b) for a, b in zip(low, high, strict=True)]
@@ -256,7 +208,8 @@ def _branches(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
     last = len(branches) - 1
     low, high = jnp.clip(which.lower, 0, last), jnp.clip(which.upper, 0, last)
     jumps.append(low != high)
-    found = [_walk(branch, arguments, jumps) for branch in branches]
+    rule = functools.partial(_equation, jumps)
+    found = [interpret(branch, arguments, rule) for branch in branches]
     hulls: list[Value] = []
     for outputs in zip(*found, strict=True):
         lower, upper = lift(outputs[0]).lower, lift(outputs[0]).upper
@@ -272,14 +225,15 @@ def _branches(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
     return hulls
 
 
-def _call(eqn: Any, inner: ClosedJaxpr, values: list[Value], jumps: list[Array]) -> list[Value]:
-    """The body of a call; two functions of jax have a tighter form."""
+def _call(eqn: Any, values: list[Value]) -> list[Value] | None:
+    """Two functions of jax have a tighter form than their bodies."""
     if is_one_of(eqn, jnp.logaddexp):  # rises in both arguments, as softplus does
-        low = [Interval(v.lower, v.lower) for v in map(lift, values)]
-        high = [Interval(v.upper, v.upper) for v in map(lift, values)]
-        (low,), (high,) = _walk(inner, low, []), _walk(inner, high, [])
+        inner, ends = called(eqn), [lift(value) for value in values]
+        assert inner is not None
+        (low,), _ = walk(inner, *[Interval(v.lower, v.lower) for v in ends])
+        (high,), _ = walk(inner, *[Interval(v.upper, v.upper) for v in ends])
         return [Interval(lift(low).lower, lift(high).upper)]
     if is_one_of(eqn, jax.nn.hard_tanh):  # does not jump
         a = lift(values[0])
         return [Interval(jnp.clip(a.lower, -1, 1), jnp.clip(a.upper, -1, 1))]
-    return _walk(inner, values, jumps)
+    return None

@@ -13,11 +13,12 @@ from jax import lax
 from scipy import special
 
 import boltzax as bx
-from boltzax.interfaces import _enclosure, _enclosure_rules, _enclosure_walk
-from boltzax.interfaces._enclosure import bounds, enclose
-from boltzax.interfaces._enclosure_rules import Interval, lift
+from boltzax.numerics import _enclosure, _enclosure_walk, _interval
+from boltzax.numerics._enclosure import bounds, enclose
+from boltzax.numerics._interval import Interval, lift
 
 HIDDEN = 5
+LOW, HIGH = jnp.zeros(1), jnp.ones(1)
 
 
 def logistic(x):
@@ -181,7 +182,7 @@ def elementary_escapes(name, dtype, run=None):
 def test_elementary_functions_are_enclosed_at_points(name, dtype):
     out, wide = elementary_escapes(name, dtype)
     assert out == 0
-    most = 2 * _enclosure_rules.ULPS.get(name, 8) + 4
+    most = 2 * _interval.ULPS.get(name, 8) + 4
     assert wide <= most  # and not by much more than the error that is allowed for
 
 
@@ -392,7 +393,8 @@ def test_overflow_and_weights_that_are_no_numbers_prove_nothing():
     ("fn", "low", "high", "words"),
     [
         (jnp.sin, jnp.zeros(1), jnp.ones(1), "`sin`"),
-        (lambda x: jax.lax.fori_loop(0, 3, lambda i, y: y * x, x), jnp.zeros(1), jnp.ones(1), "`"),
+        (lambda x: lax.while_loop(lambda y: y[0] < 3, lambda y: y + 1, x), LOW, HIGH, "`while`"),
+        (lambda x: lax.fori_loop(0, 65, lambda i, y: y * x, x), LOW, HIGH, "`scan"),
         (lambda x: x[jnp.argmax(x)], jnp.zeros(2), jnp.ones(2), "argmax"),
         (lambda x: jnp.tanh(x.astype(jnp.bfloat16)), jnp.zeros(1), jnp.ones(1), "bfloat16"),
         (lambda x: (x, x), jnp.zeros(1), jnp.ones(1), "one floating array"),
@@ -411,7 +413,7 @@ def test_the_checks_see_a_tanh_that_is_not_widened(monkeypatch):
     def plain(a):
         return Interval(jnp.tanh(lift(a).lower), jnp.tanh(lift(a).upper))
 
-    monkeypatch.setitem(_enclosure_rules.RULES, "tanh", plain)
+    monkeypatch.setitem(_interval.RULES, "tanh", plain)
     assert elementary_escapes("tanh", np.float64)[0] > 0
 
 
@@ -420,7 +422,7 @@ def test_the_checks_see_products_of_like_ends_only(monkeypatch):
         a, b = lift(a), lift(b)
         return Interval(a.lower * b.lower, a.upper * b.upper)
 
-    monkeypatch.setattr(_enclosure_rules, "mul", wrong)  # as dot_general sees it
+    monkeypatch.setattr(_interval, "mul", wrong)  # as dot_general sees it
     assert escapes(compiled("tanh", (False,)), "tanh", 0) > 0
 
 
@@ -442,7 +444,7 @@ def test_the_checks_see_sums_that_are_not_widened(monkeypatch):
         a = lift(a)
         return Interval(reduce(a.lower), reduce(a.upper))
 
-    monkeypatch.setattr(_enclosure_rules, "total", wrong)
+    monkeypatch.setattr(_interval, "total", wrong)
     # the slack of the products alone does not cover a sum of a thousand equal terms
     row = jnp.full(4096, 0.1)
     value = jax.jit(lambda x: bounds(lambda x: row @ x, x, x, False)[:2])

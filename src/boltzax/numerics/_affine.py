@@ -11,17 +11,21 @@ derivative of its own (`custom_jvp`, `custom_vjp`) is not looked into, for the l
 take another derivative.
 """
 
+import dataclasses
 import enum
+import functools
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, PyTree
 
 from ..core import eager, full_products, known
+from ._interpreter import Rule, bind, interpret
 
 
 class Role(enum.IntEnum):
@@ -40,11 +44,10 @@ _LINEAR = frozenset(
 )
 _LINEAR_IN_FIRST = frozenset("dynamic_slice gather div".split())
 _BILINEAR = frozenset("mul dot_general conv_general_dilated".split())
-_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 _INLINED = frozenset("jit pjit closed_call core_call remat checkpoint remat2".split())
 
 
-def _rule(eqn, roles: list[Role]) -> Role:
+def _role(eqn, roles: list[Role]) -> Role:
     """The role of a primitive's results when an operand is affine in the sources."""
     name = eqn.primitive.name
     affine = [role == Role.AFFINE for role in roles]
@@ -82,24 +85,44 @@ def _precise(eqn, affine: list[bool]) -> bool:
     return all(var.aval.dtype == wide for var in eqn.outvars)
 
 
-def _inner(eqn) -> ClosedJaxpr | None:
-    if eqn.primitive.name not in _INLINED:
+@dataclasses.dataclass(eq=False)
+class Traced:
+    """A value of the program: its role, its numbers where they are known, and its shape.
+
+    `feature` is what stands for it where it meets the weights.
+    """
+
+    role: Role
+    value: Array | None
+    aval: Any
+    feature: "Traced | None" = None
+
+
+def _traced(closed: ClosedJaxpr, roles: list[Role], values: list, rule: Rule) -> list[Traced]:
+    """The outputs of a program whose inputs have these roles."""
+    avals = [variable.aval for variable in closed.jaxpr.invars]
+    given = [Traced(*each) for each in zip(roles, values, avals, strict=True)]
+    return interpret(closed, given, rule, lambda value: Traced(Role.FIXED, value, None))
+
+
+def _rule(meet: Callable[[Traced], Traced], eqn: Any, operands: list[Traced]) -> list | None:
+    """Roles always, values where those of all operands are known.
+
+    What depends on one kind of input alone is done as a whole, and calls are looked into else;
+    `meet` is asked for what stands for a value of the datum.
+    """
+    kinds = {operand.role for operand in operands} - {Role.FIXED}
+    if not kinds or kinds in ({Role.WEIGHT}, {Role.DATUM}):
+        role = max(kinds, default=Role.FIXED)
+    elif eqn.primitive.name in _INLINED:
         return None
-    for key in _CALLS:
-        inner = eqn.params.get(key)
-        if isinstance(inner, ClosedJaxpr):  # from jax 0.12 on every Jaxpr is one
-            return inner
-        if isinstance(inner, Jaxpr):
-            return ClosedJaxpr(inner, ())
-    return None
-
-
-def _bind(eqn, values: list) -> list:
-    """Run one equation; jax before 0.10.1 gives its sub-functions apart from its parameters."""
-    params = eqn.primitive.get_bind_params(eqn.params)
-    functions, params = ((), params) if isinstance(params, dict) else params
-    results = eqn.primitive.bind(*functions, *values, **params)
-    return results if eqn.primitive.multiple_results else [results]
+    else:
+        operands = [meet(each) if each.role == Role.DATUM else each for each in operands]
+        role = _role(eqn, [operand.role for operand in operands])
+    values = [operand.value for operand in operands]
+    known = all(value is not None for value in values)
+    results = bind(eqn, values) if known else [None] * len(eqn.outvars)
+    return [Traced(role, r, v.aval) for r, v in zip(results, eqn.outvars, strict=True)]
 
 
 def affine_in(fn: Callable, source: PyTree, *fixed: PyTree) -> bool:
@@ -107,28 +130,10 @@ def affine_in(fn: Callable, source: PyTree, *fixed: PyTree) -> bool:
     closed = jax.make_jaxpr(fn)(source, *fixed)
     count = len(jax.tree.leaves(source))
     rest = len(closed.jaxpr.invars) - count
-    roles = _roles(closed, [Role.AFFINE] * count + [Role.FIXED] * rest)
-    return all(role <= Role.AFFINE for role in roles)
-
-
-def _roles(closed: ClosedJaxpr, incoming: list[Role]) -> list[Role]:
-    env = dict.fromkeys(closed.jaxpr.constvars, Role.FIXED)
-    env |= dict(zip(closed.jaxpr.invars, incoming, strict=True))
-
-    def read(var) -> Role:
-        return Role.FIXED if isinstance(var, Literal) else env[var]
-
-    for eqn in closed.jaxpr.eqns:
-        roles = [read(var) for var in eqn.invars]
-        inner = _inner(eqn)
-        if max(roles, default=Role.FIXED) == Role.FIXED:
-            outgoing = [Role.FIXED] * len(eqn.outvars)
-        elif inner is not None and len(inner.jaxpr.invars) == len(roles):
-            outgoing = _roles(inner, roles)
-        else:
-            outgoing = [_rule(eqn, roles)] * len(eqn.outvars)
-        env |= dict(zip(eqn.outvars, outgoing, strict=True))
-    return [read(var) for var in closed.jaxpr.outvars]
+    roles = [Role.AFFINE] * count + [Role.FIXED] * rest
+    rule = functools.partial(_rule, lambda traced: traced)
+    results = _traced(closed, roles, [None] * len(roles), rule)
+    return all(result.role <= Role.AFFINE for result in results)
 
 
 def _shapes(tree: PyTree) -> PyTree:
@@ -163,11 +168,10 @@ class Split:
         counts = [len(jax.tree.leaves(part)) for part in (base, weights, datum)]
         kinds = (Role.FIXED, Role.WEIGHT, Role.DATUM)
         self._roles = [kind for kind, n in zip(kinds, counts, strict=True) for _ in range(n)]
-        found: list = []
-        values = [None] * len(self._roles)
-        results = self._run(self._closed, self._roles, values, found, None)
-        self.is_affine = all(role in (Role.WEIGHT, Role.FIXED, Role.AFFINE) for role, _ in results)
-        self._shapes = [aval for aval, _ in found]
+        results, met = self._run([None] * len(self._roles), None)
+        linear = (Role.WEIGHT, Role.FIXED, Role.AFFINE)
+        self.is_affine = all(result.role in linear for result in results)
+        self._shapes = [traced.aval for traced in met]
         self.size = sum(aval.size for aval in self._shapes)
         self.is_known = known(self._closed.consts)
         self._text = f"{self._closed.jaxpr} {self._roles} {self._out}"
@@ -185,10 +189,8 @@ class Split:
 
     def features(self, base: PyTree, datum: PyTree) -> Array:
         """The features of one datum, `[size]`."""
-        values = self._values(base, None, datum)
-        found: list = []
-        self._run(self._closed, self._roles, values, found, None)
-        parts = [jnp.ravel(value) for _, value in found]
+        _, met = self._run(self._values(base, None, datum), None)
+        parts = [jnp.ravel(traced.value) for traced in met]
         return jnp.concatenate(parts) if parts else jnp.zeros(0)
 
     def apply(self, base: PyTree, weights: PyTree, features: Array) -> PyTree:
@@ -197,9 +199,8 @@ class Split:
         for aval in self._shapes:
             parts.append(features[start : start + aval.size].reshape(aval.shape))
             start += aval.size
-        values = self._values(base, weights, None)
-        results = self._run(self._closed, self._roles, values, [], parts)
-        return jax.tree.unflatten(self._out, [value for _, value in results])
+        results, _ = self._run(self._values(base, weights, None), parts)
+        return jax.tree.unflatten(self._out, [result.value for result in results])
 
     def _values(self, base: PyTree, weights: PyTree | None, datum: PyTree | None) -> list:
         values = list(jax.tree.leaves(base))
@@ -208,50 +209,19 @@ class Split:
             values += missing if part is None else jax.tree.leaves(part)
         return values
 
-    def _run(self, closed, roles, values, found, supply) -> list[tuple[Role, Array | None]]:
-        """One pass over the program: roles always, values where their inputs are known.
+    def _run(self, values: list, supply: list | None) -> tuple[list[Traced], list[Traced]]:
+        """One pass over the program: its outputs, and the values of the datum that met a weight.
 
-        A `DATUM` value that meets a weight is a feature: it is appended to `found`, or, if
-        `supply` is given, taken from there.
+        These are the features; if `supply` is given, their values are taken from there.
         """
-        consts = [(Role.FIXED, value) for value in closed.consts]
-        env = dict(zip(closed.jaxpr.constvars, consts, strict=True))
-        env |= dict(zip(closed.jaxpr.invars, zip(roles, values, strict=True), strict=True))
-        taken: dict = {}
+        met: list[Traced] = []
 
-        def read(var):
-            return (Role.FIXED, var.val) if isinstance(var, Literal) else env[var]
+        def feature(traced: Traced) -> Traced:
+            if traced.feature is None:
+                value = None if supply is None else supply[len(met)]
+                traced.feature = Traced(Role.AFFINE, value, traced.aval)
+                met.append(traced)
+            return traced.feature
 
-        def feature(var):
-            if var not in taken:
-                _, value = env[var]
-                found.append((var.aval, value))
-                taken[var] = None if supply is None else supply[len(found) - 1]
-            return Role.AFFINE, taken[var]
-
-        for eqn in closed.jaxpr.eqns:
-            operands = [read(var) for var in eqn.invars]
-            kinds = {role for role, _ in operands} - {Role.FIXED}
-            pure = not kinds or kinds == {Role.WEIGHT} or kinds == {Role.DATUM}
-            inner = _inner(eqn)
-            if not pure and inner is not None and len(inner.jaxpr.invars) == len(operands):
-                out = self._run(inner, *map(list, zip(*operands, strict=True)), found, supply)
-                env |= dict(zip(eqn.outvars, out, strict=True))
-                continue
-            if not pure:
-                operands = [
-                    feature(var) if role == Role.DATUM else (role, value)
-                    for var, (role, value) in zip(eqn.invars, operands, strict=True)
-                ]
-                role = _rule(eqn, [role for role, _ in operands])
-            else:
-                role = max(kinds, default=Role.FIXED)
-            if all(value is not None for _, value in operands):
-                results = _bind(eqn, [value for _, value in operands])
-            else:
-                results = [None] * len(eqn.outvars)
-            env |= {v: (role, r) for v, r in zip(eqn.outvars, results, strict=True)}
-        return [
-            feature(var) if read(var)[0] == Role.DATUM else read(var)
-            for var in closed.jaxpr.outvars
-        ]
+        results = _traced(self._closed, self._roles, values, functools.partial(_rule, feature))
+        return [feature(each) if each.role == Role.DATUM else each for each in results], met

@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array
 
-from ._enclosure_rules import unsupported
-from ._enclosure_walk import body, is_one_of
+from ._interpreter import bind, interpret, is_one_of, looked_into
+from ._interval import unsupported
 
 
 @jax.custom_jvp
@@ -94,27 +94,19 @@ def smooth(closed: ClosedJaxpr) -> Callable[..., Any]:
     """The function of a jaxpr, to be differentiated by jax and then walked."""
 
     def run(*arguments: Array) -> list[Array]:
-        known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-        known |= zip(closed.jaxpr.invars, arguments, strict=True)
-        for eqn in closed.jaxpr.eqns:
-            values = [v.val if isinstance(v, Literal) else known[v] for v in eqn.invars]
-            known |= zip(eqn.outvars, _equation(eqn, values), strict=True)
-        return [v.val if isinstance(v, Literal) else known[v] for v in closed.jaxpr.outvars]
+        return interpret(closed, arguments, _equation)
 
     return run
 
 
-def _equation(eqn: Any, values: list[Array]) -> list[Array]:
-    name, inner = eqn.primitive.name, body(eqn)
-    if inner is not None:
-        if is_one_of(eqn, jnp.logaddexp):
-            return [logaddexp(*values)]
-        if is_one_of(eqn, jax.nn.hard_tanh):
-            return [minimum(maximum(values[0], jnp.asarray(-1.0)), jnp.asarray(1.0))]
-        return smooth(inner)(*values)
+def _equation(eqn: Any, values: list[Array]) -> list[Array] | None:
+    name = eqn.primitive.name
     if name == "cond":
         raise unsupported("cond (in a derivative)")
-    if name in FORMS:
-        return [FORMS[name](*values, **eqn.params)]
-    found = eqn.primitive.bind(*values, **eqn.params)
-    return list(found) if eqn.primitive.multiple_results else [found]
+    if is_one_of(eqn, jnp.logaddexp):
+        return [logaddexp(*values)]
+    if is_one_of(eqn, jax.nn.hard_tanh):
+        return [minimum(maximum(values[0], jnp.asarray(-1.0)), jnp.asarray(1.0))]
+    if looked_into(eqn):
+        return None
+    return [FORMS[name](*values, **eqn.params)] if name in FORMS else bind(eqn, values)

@@ -1,0 +1,27 @@
+"""Arithmetic on programs and the solvers: one interpreter, bounds, balls, roots and minima.
+
+The home of flint, optax and optimistix, which are imported where they are first used if they are
+slow to import.
+"""
+
+from ._affine import Split as Split
+from ._affine import affine_in as affine_in
+from ._enclosure import bounds as bounds
+from ._enclosure import enclose as enclose
+from ._extended import UnsupportedError as UnsupportedError
+from ._extended import arb as arb
+from ._extended import arb_mat as arb_mat
+from ._extended import extended as extended
+from ._extended import gaussian_rule as gaussian_rule
+from ._extended import interval_rule as interval_rule
+from ._extended import largest as largest
+from ._extended import logs as logs
+from ._extended import matrix as matrix
+from ._extended import powers as powers
+from ._extended import precision as precision
+from ._extended import table as table
+from ._extended import to_float as to_float
+from ._extended import triangular as triangular
+from ._interpreter import interpret as interpret
+from ._interval import down as down
+from ._interval import up as up

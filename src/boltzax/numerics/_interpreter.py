@@ -1,0 +1,123 @@
+"""One interpreter of jaxprs: a program run on values of any kind, by a rule for each equation.
+
+A client says what an equation does to its values (bounds, balls, roles, arrays); the order of the
+equations, literals, constants and the programs inside a program are done here.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Literal
+
+Rule = Callable[[Any, list], list | None]
+"""The results of an equation from its values; None to run the program inside it instead."""
+
+CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "remat": "jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+}
+"""Primitives that run a program once, and the parameter that holds it."""
+
+
+MOST_STEPS = 64
+"""Steps of a `scan` that are written out."""
+
+
+def called(eqn: Any) -> ClosedJaxpr | None:
+    """The program that an equation runs once, if it is a call."""
+    key = CALLS.get(eqn.primitive.name)
+    if key is None:
+        return None
+    inner = eqn.params.get(key, eqn.params.get("call_jaxpr"))
+    # from jax 0.12 on every Jaxpr is closed
+    return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+
+
+def looked_into(eqn: Any) -> bool:
+    """Whether an equation calls a program, or is a scan short enough to be written out."""
+    scan = eqn.primitive.name == "scan" and 0 < eqn.params["length"] <= MOST_STEPS
+    return scan or called(eqn) is not None
+
+
+def bind(eqn: Any, values: Sequence[Any]) -> list:
+    """An equation done by jax; before 0.10.1 it gives sub-functions apart from its parameters."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    functions, params = ((), params) if isinstance(params, dict) else params
+    found = eqn.primitive.bind(*functions, *values, **params)
+    return list(found) if eqn.primitive.multiple_results else [found]
+
+
+def interpret(
+    closed: ClosedJaxpr,
+    arguments: Iterable[Any],
+    rule: Rule,
+    constant: Callable[[Any], Any] = lambda value: value,
+) -> list:
+    """Run a program on values of any kind.
+
+    Args:
+        closed: The program.
+        arguments: Its inputs.
+        rule: What an equation does. Where it gives None, the program that the equation calls is
+            run by the same rule; a `scan` is run step by step (its values must be pytrees of
+            arrays). The branches of a `cond` and the steps of a `while` depend on values: they
+            need a rule.
+        constant: The value that stands for a literal or a constant of the program.
+
+    Returns:
+        The values of the outputs.
+    """
+    known = {v: constant(c) for v, c in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+    known |= zip(closed.jaxpr.invars, arguments, strict=True)
+
+    def read(variable: Any) -> Any:
+        return constant(variable.val) if isinstance(variable, Literal) else known[variable]
+
+    for eqn in closed.jaxpr.eqns:
+        values = [read(v) for v in eqn.invars]
+        found = rule(eqn, values)
+        if found is None:
+            inner = called(eqn)
+            if inner is not None:
+                found = interpret(inner, values, rule, constant)
+            else:
+                found = _scanned(eqn, values, rule, constant)
+        known |= zip(eqn.outvars, found, strict=True)
+    return [read(v) for v in closed.jaxpr.outvars]
+
+
+def _scanned(eqn: Any, values: list, rule: Rule, constant: Callable[[Any], Any]) -> list:
+    """The steps of a scan, one after another."""
+    assert eqn.primitive.name == "scan", f"{eqn.primitive.name} needs a rule"
+    consts, carried = eqn.params["num_consts"], eqn.params["num_carry"]
+    fixed, carry, rows = values[:consts], values[consts:][:carried], values[consts + carried :]
+    steps = range(eqn.params["length"])
+    kept = {}
+    for i in reversed(steps) if eqn.params["reverse"] else steps:
+        row = jax.tree.map(lambda x, i=i: x[i], rows)
+        found = interpret(eqn.params["jaxpr"], [*fixed, *carry, *row], rule, constant)
+        carry, kept[i] = found[:carried], found[carried:]
+    columns = zip(*(kept[i] for i in steps), strict=True)
+    return [*carry, *(jax.tree.map(lambda *x: jax.numpy.stack(x), *each) for each in columns)]
+
+
+def is_one_of(eqn: Any, function: Callable) -> bool:
+    """Whether a call is one of a function of jax: its body is the same, word by word."""
+    inner = called(eqn)
+    if inner is None or len(inner.jaxpr.eqns) > 16:
+        return False
+    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+    try:
+        reference = called(jax.make_jaxpr(function)(*shapes).eqns[0])
+    except (TypeError, ValueError, IndexError):
+        return False
+    return reference is not None and str(reference.jaxpr) == str(inner.jaxpr)
