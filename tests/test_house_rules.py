@@ -25,8 +25,8 @@ HOMES = {
     "xarray": "report",
     "orbax": "sample",
     "zarr": "report",
-    "optax": "observe",
-    "optimistix": "meanfield",
+    "optax": "numerics",
+    "optimistix": "numerics",
 }
 """Outside libraries, and the one folder that imports each."""
 

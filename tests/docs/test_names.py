@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 NAMESPACES = [
     "boltzax", "boltzax.core", "boltzax.declare", "boltzax.compile", "boltzax.sample",
     "boltzax.observe", "boltzax.report", "boltzax.report.plot", "boltzax.interfaces",
-    "boltzax.meanfield", "boltzax.models", "boltzax.temperature", "boltzax.theory",
-    "boltzax.testing",
+    "boltzax.meanfield", "boltzax.models", "boltzax.numerics", "boltzax.temperature",
+    "boltzax.theory", "boltzax.testing",
 ]  # fmt: skip
 LAZY = {"plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace", "testing"}
 

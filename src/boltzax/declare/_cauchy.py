@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PyTree
 
 from boltzax.core import DeclarationError, known
+from boltzax.numerics import golden
 
 DIGITS = 1e-6
 """Relative error above which a coefficient is refused."""
@@ -16,7 +17,6 @@ NEAR = 2
 """A coefficient that vanishes by symmetry is measured by those so near to it."""
 REACH = 45.0
 """Where the integrand is looked for, in standard deviations about the real part of the centre."""
-GOLDEN = (math.sqrt(5) - 1) / 2
 EPS = 2.0**-52
 CENTRES = np.array([-8.0, -4.0, 0.0, 4.0, 8.0])
 """About which singularities are looked for."""
@@ -109,39 +109,6 @@ def hermite_coefficients(
     values, errors = jax.lax.map(block, (jnp.asarray(middles), jnp.asarray(degrees, float)))
     errors = jnp.where(line.crossed(), jnp.inf, errors)
     return values.reshape(-1)[np.array(chosen)], errors.reshape(-1)[np.array(chosen)]
-
-
-def golden(fn: Callable, low: Array, high: Array, steps: int) -> tuple[Array, Array]:
-    """Where a convex function is least, and its value there; not a number counts as infinite.
-
-    Golden section; equals go down. The first four of the evaluations are the inner points and the
-    ends (in one loop: `fn` is compiled once).
-    """
-    low, high = jnp.asarray(low, float), jnp.asarray(high, float)
-    first = jnp.stack([high - GOLDEN * (high - low), low + GOLDEN * (high - low), low, high])
-
-    def step(i, state):
-        low, high, x, f = state
-        left = f[0] <= f[1]
-        begun = i >= 4
-        low, high = (
-            jnp.where(begun & ~left, x[0], low), jnp.where(begun & left, x[1], high)
-        )  # fmt: skip
-        new = jnp.where(left, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
-        at = jnp.where(begun, new, first[i % 4])
-        value = fn(at)
-        value = jnp.where(jnp.isnan(value), jnp.inf, value)
-
-        def moved(pair, at):
-            inner = jnp.where(left, jnp.stack([at, pair[0]]), jnp.stack([pair[1], at]))
-            return jnp.where(begun, pair.at[:2].set(inner), pair.at[i % 4].set(at))
-
-        return low, high, moved(x, at), moved(f, value)
-
-    state = low, high, first, jnp.full(4, jnp.inf)
-    _, _, x, f = jax.lax.fori_loop(0, steps + 4, step, state)
-    best = jnp.argmin(f)
-    return x[best], f[best]
 
 
 class _Line:

@@ -40,6 +40,7 @@ from numpyro.distributions.transforms import AffineTransform
 from numpyro.distributions.transforms import biject_to as biject_to
 
 from ..core import DeclarationError, eager, finite, known, matches, refuted
+from ..numerics import bisect
 from ._basis import floating
 
 HALVINGS = 64
@@ -268,14 +269,11 @@ def quantile(prior: Distribution, p: Array) -> Array:
     place = jnp.sinh if on_line else biject_to(support)
     shape = jnp.broadcast_shapes(p.shape, prior.batch_shape)
 
-    def halve(_, ends):
-        low, high = ends
-        middle = 0.5 * (low + high)
-        below = jnp.asarray(prior.cdf(place(middle))) < p
-        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+    def below(t, _):
+        return jnp.asarray(prior.cdf(place(t))) < p, None
 
     ends = jnp.full(shape, -REACH, p.dtype), jnp.full(shape, REACH, p.dtype)
-    low, high = jax.lax.stop_gradient(jax.lax.fori_loop(0, HALVINGS, halve, ends))
+    low, high, _ = jax.lax.stop_gradient(bisect(below, *ends, HALVINGS))
     x = jax.lax.stop_gradient(place(0.5 * (low + high)))
     density = jax.lax.stop_gradient(jnp.exp(prior.log_prob(x)))
     known = density > 0

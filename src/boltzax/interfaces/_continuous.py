@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..compile import compile as compile_gibbs
 from ..core import DeclarationError, Estimate, RunError, map_within, typed
 from ..declare import Component, Contract, Interface, Violation
+from ..numerics import adam
 from ._maximum_pressure import Pressure
 from ._table import check_draws
 
@@ -178,26 +179,15 @@ def _ascend(
     """The thresholds that each start reaches, and their `ΣH` by counting."""
     width = climb.span[1] - climb.span[0]
 
-    def step(state, i):
-        at, mean, square = state
-        share = i / steps
-        temperature = width * HOTTEST * (COLDEST / HOTTEST) ** jnp.minimum(2 * share, 1.0)
-        slope = jax.grad(climb.smooth)(at, models, temperature)
-        mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, slope)
-        square = jax.tree.map(lambda s, g: 0.99 * s + 0.01 * g**2, square, slope)
-        rate = width * RATE * jnp.minimum(2 - 2 * share, 1.0)
-        mean_scale, square_scale = 1 - 0.9 ** (i + 1), 1 - 0.99 ** (i + 1)
-        at = jax.tree.map(
-            lambda x, m, s: x + rate * m / mean_scale / (jnp.sqrt(s / square_scale) + 1e-8),
-            at,
-            mean,
-            square,
-        )
-        return (climb.allowed(at), mean, square), None
+    def slope(at, i):
+        temperature = width * HOTTEST * (COLDEST / HOTTEST) ** jnp.minimum(2 * i / steps, 1.0)
+        return jax.grad(lambda at: -climb.smooth(at, models, temperature))(at)
+
+    def rate(i):
+        return width * RATE * jnp.minimum(2 - 2 * i / steps, 1.0)
 
     def run(at):
-        nothing = jax.tree.map(jnp.zeros_like, at)
-        (at, _, _), _ = jax.lax.scan(step, (at, nothing, nothing), jnp.arange(steps))
+        at = adam(slope, at, steps, rate, climb.allowed)
         hits = jnp.mean(1.0 * (climb.margins(at, models) >= 0), axis=1)
         return at, jnp.sum(jnp.log(hits))
 

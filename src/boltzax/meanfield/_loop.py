@@ -10,9 +10,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..core import DeclarationError, RunError, Status, typed
+from ..numerics import bisect, polish, search, settle
 from ._checks import check_whole
 from ._phases import FieldPhases, distinct, radii
-from ._roots import bisect, polish, search, settle
 from ._solve import Uniqueness
 
 KINDS = ("cooperative", "antagonistic")
@@ -204,7 +204,10 @@ def _look(loop: Loop, places: Float[Array, "64 dim"]) -> dict[str, Array]:
 
 @eqx.filter_jit
 def _bisected(loop: Loop) -> Array:
-    return bisect(loop.update, loop.lower, loop.upper)
+    """The root of `m - update(m)`, which rises: halved until floats have nothing in between."""
+    low, high, _ = bisect(lambda m, _: (m <= loop.update(m), None), loop.lower, loop.upper, 80)
+    ends = jnp.stack([low, high])
+    return ends[jnp.argmin(jax.vmap(loop.residual)(ends))]
 
 
 def _starts(loop: Loop, key: PRNGKeyArray, count: int) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from ._roots import polish, settle
+from ..numerics import bisect, newton, polish, settle
 
 STEP = 0.02
 """Part of the box that a place must move by, from one value to the next, to be looked at."""
@@ -73,19 +73,14 @@ def _bracket(make, low, high, start, goal, steps, damping):
         m, count = settle(update, m, goal, steps, damping)
         return polish(update, m, jnp.where(count < steps, jnp.asarray(1e-6), -1.0))
 
-    def halve(_, carry):
-        low, high, m, after = carry
-        middle = 0.5 * (low + high)
+    def stays(middle, places):
+        m, after = places
         here = end(middle, m)
-        stays = jnp.max(jnp.abs(here - m)) < jnp.max(jnp.abs(here - after))
-        return (
-            jnp.where(stays, middle, low),
-            jnp.where(stays, high, middle),
-            jnp.where(stays, here, m),
-            jnp.where(stays, after, here),
-        )
+        on = jnp.max(jnp.abs(here - m)) < jnp.max(jnp.abs(here - after))
+        return on, (jnp.where(on, here, m), jnp.where(on, after, here))
 
-    return jax.lax.fori_loop(0, HALVINGS, halve, (low, high, start, end(high, start)))
+    low, high, places = bisect(stays, low, high, HALVINGS, (start, end(high, start)))
+    return low, high, *places
 
 
 @eqx.filter_jit
@@ -105,9 +100,5 @@ def _turning(make, value, m):
 
     m_size = m.size
 
-    def step(z, _):
-        return z - jnp.linalg.solve(jax.jacfwd(residual)(z), residual(z)), None
-
-    start = jnp.concatenate([m, guess, jnp.asarray(value, m.dtype)[None]])
-    z, _ = jax.lax.scan(step, start, length=12)
+    z = newton(residual, jnp.concatenate([m, guess, jnp.asarray(value, m.dtype)[None]]), 12)
     return z[-1], z[:m_size], jnp.max(jnp.abs(residual(z)))

@@ -10,11 +10,11 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..core import DeclarationError, RunError, Status, typed
+from ..numerics import polish, search, settle
 from ._checks import check_whole
 from ._loop import Loop, check_order, corners
 from ._phases import distinct, radii
 from ._problem import SelfConsistency
-from ._roots import polish, search, settle
 from ._solve import FixedPoint, solve
 from ._spinodal import Jumps, find_jumps
 

@@ -4,6 +4,7 @@ The home of flint, optax and optimistix, which are imported where they are first
 slow to import.
 """
 
+from ..core import exported as _exported
 from ._affine import Split as Split
 from ._affine import affine_in as affine_in
 from ._enclosure import bounds as bounds
@@ -22,6 +23,23 @@ from ._extended import precision as precision
 from ._extended import table as table
 from ._extended import to_float as to_float
 from ._extended import triangular as triangular
+from ._fixed_points import newton as newton
+from ._fixed_points import polish as polish
+from ._fixed_points import search as search
+from ._fixed_points import settle as settle
 from ._interpreter import interpret as interpret
 from ._interval import down as down
 from ._interval import up as up
+from ._minima import ITERATIONS as ITERATIONS
+from ._minima import adam as adam
+from ._minima import golden as golden
+from ._minima import lbfgs as lbfgs
+from ._roots import bisect as bisect
+from ._roots import root as root
+from ._roots import root_beyond as root_beyond
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

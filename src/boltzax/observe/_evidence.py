@@ -10,11 +10,12 @@ from jaxtyping import PRNGKeyArray, PyTree
 from ..compile import Gibbs
 from ..core import Estimate
 from ..declare import AbstractEnergy
+from ..numerics import ITERATIONS
 from ._cost import Cost, growth, rounded_up
 from ._equilibrium import MOST_DRAWS, virial
 from ._learning_coefficient import heat_capacity
 from ._losses import data_mass, losses
-from ._minimum import ITERATIONS, descend, gradient_test
+from ._minimum import descend, gradient_test
 from ._runs import Run, extrapolated
 from ._verdict import Evidence
 

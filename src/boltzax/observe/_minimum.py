@@ -1,6 +1,6 @@
 """Whether w* is a minimum of the loss, up to the noise of the data."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..compile import Gibbs, Weights
 from ..core import POWER, at_hand, with_weights
 from ..declare import AbstractDataTerm, AbstractEnergy, Empirical, Subsampled
+from ..numerics import ITERATIONS, lbfgs, root_beyond
 
 BLOCKS = 32
 """Pieces of the data whose gradients are compared."""
@@ -20,13 +21,6 @@ SIGNIFICANCE = 0.01
 """A mean gradient is seen if noise makes one as large with at most this probability."""
 DATA_SETS = 16
 """Simulated data whose critical values are averaged."""
-
-
-ITERATIONS = 200
-"""Iterations of a descent, at most."""
-
-STILL, STILL_FOR = 1e-6, 10
-"""A descent ends after 10 iterations that lower `-log p` by less than so many nats each."""
 
 
 def descend(
@@ -56,43 +50,8 @@ def _descend(
     gibbs: Gibbs, w: Weights, most: Array, search: int
 ) -> tuple[Weights, Float[Array, ""], Array]:
     """While fewer than `most` gradients were taken; a line search takes at most `search`."""
-    import optax  # slow to import, and used here alone
-
-    line_search = optax.scale_by_zoom_linesearch(search, initial_guess_strategy="one")
-    optimiser = optax.lbfgs(memory_size=10, linesearch=line_search)
-
-    def loss(w):
-        return -gibbs.log_prob(w)
-
-    both = optax.value_and_grad_from_state(loss)
-
-    def step(carry):
-        w, state, best, where, defined, count, taken, still = carry
-        value, gradient = both(w, state=state)
-        updates, state = optimiser.update(
-            gradient, state, w, value=value, grad=gradient, value_fn=loss
-        )
-        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
-        defined &= (count > 0) | jnp.all(jnp.stack(finite))
-        better = value < best
-        where = jax.tree.map(lambda a, b: jnp.where(better, a, b), w, where)
-        w = optax.apply_updates(w, updates)
-        still = jnp.where(value < best - STILL, 0, still + 1)
-        line: Any = state
-        taken += line[-1].info.num_linesearch_steps
-        return w, state, jnp.minimum(value, best), where, defined, count + 1, taken, still
-
-    def go_on(carry):
-        *_, count, taken, still = carry
-        return (count < ITERATIONS) & (taken <= most) & (still < STILL_FOR)
-
-    begin = (w, optimiser.init(w), jnp.asarray(jnp.inf), w, jnp.array(True), 0, jnp.asarray(1), 0)
-    final = jax.lax.while_loop(go_on, step, begin)
-    # the last step has not been looked at
-    lowest, defined, count, taken, still = final[3], final[4], final[5], final[6], final[7]
-    moved = [jnp.any(lowest[path] != w[path]) for path in w]
-    starved = (count < ITERATIONS) & (still < STILL_FOR) & ~jnp.any(jnp.stack(moved))
-    return lowest, jnp.where(defined & ~starved, gibbs.energy(lowest), jnp.nan), taken
+    lowest, gained, taken = lbfgs(lambda w: -gibbs.log_prob(w), w, most, search)
+    return lowest, jnp.where(gained, gibbs.energy(lowest), jnp.nan), taken
 
 
 class GradientTest(NamedTuple):
@@ -164,12 +123,7 @@ def _seen(gram: np.ndarray, signs: np.ndarray) -> float:
         critical = np.mean(np.quantile(nulls, 1 - SIGNIFICANCE, axis=1))
         return float(np.quantile(shifted, 1 - POWER) - critical)
 
-    from scipy.optimize import brentq  # slow to import
-
-    high = 1.0
-    while excess(high) < 0:
-        high *= 2.0
-    return float(brentq(excess, 0.0, high, xtol=1e-3)) if excess(0.0) < 0 else 0.0
+    return root_beyond(excess, 0.0, 1.0, xtol=1e-3) if excess(0.0) < 0 else 0.0
 
 
 @eqx.filter_jit

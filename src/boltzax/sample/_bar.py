@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..numerics import root
 from ._trace import Bridges
 
 OVERLAP = 3
@@ -33,11 +34,9 @@ def free_energies(
     pairs = there.shape[0]
     low = np.minimum(there.min(axis=(1, 2)), back.min(axis=(1, 2))) - 1.0
     high = np.maximum(there.max(axis=(1, 2)), back.max(axis=(1, 2))) + 1.0
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        gap = _gap(there, back, middle)
-        low, high = np.where(gap < 0, middle, low), np.where(gap < 0, high, middle)
-    delta = (0.5 * (low + high)).reshape(pairs, 1, 1)
+    pieces = zip(there, back, low, high, strict=True)
+    solved = [root(lambda d, u=u, v=v: _gap(u, v, d), a, b) for u, v, a, b in pieces]
+    delta = np.array(solved).reshape(pairs, 1, 1)
     forward, backward = _fermi(there - delta), _fermi(delta - back)
     slope = (forward * (1 - forward) + backward * (1 - backward)).mean(axis=(1, 2), keepdims=True)
     poor = there[0].size * slope < OVERLAP
@@ -58,10 +57,9 @@ def _between(up: np.ndarray, down: np.ndarray, delta: np.ndarray) -> np.ndarray:
     return error * sign * np.sqrt(sign.size) / np.maximum(sign.std(ddof=1), 1e-300)
 
 
-def _gap(up: np.ndarray, down: np.ndarray, delta: np.ndarray) -> np.ndarray:
+def _gap(up: np.ndarray, down: np.ndarray, delta: float) -> float:
     """Rises with `delta` through zero at Bennett's solution."""
-    d = delta.reshape(-1, 1, 1)
-    return _fermi(up - d).mean(axis=(1, 2)) - _fermi(d - down).mean(axis=(1, 2))
+    return float(_fermi(up - delta).mean() - _fermi(delta - down).mean())
 
 
 def _fermi(x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln, loggamma
 
 from boltzax.core import typed
+from boltzax.numerics import root
 
 from ._arguments import Powers, PriorPowers, log_counts
 from ._crossing import crossing_exponents
@@ -72,13 +73,11 @@ def _invert(
     moment: Callable[[Any], Any], slope: Callable[[float], float], least: float, log_n: float
 ) -> tuple[float, float, float]:
     """(log Z, learning coefficient, error) at one n."""
-    from scipy.optimize import root_scalar  # slow to import, and used here alone
 
     def derivative(s: float) -> float:
         return float(digamma(s)) - log_n + slope(s)
 
-    ends = [least * 1e-9, least * (1 - 1e-9)]
-    saddle = root_scalar(derivative, bracket=ends, xtol=1e-14 * least).root
+    saddle = root(derivative, least * 1e-9, least * (1 - 1e-9), xtol=1e-14 * least)
     step = min(saddle, least - saddle) / _FINENESS
     height = step * np.arange(2 * int(_HEIGHT / step / 2) + 1)
     s = (saddle + 1j * height)[:, None]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boltzax.core import DeclarationError, typed
+from boltzax.numerics import root
 
 from ._arguments import Above, Finite
 
@@ -48,8 +49,6 @@ def curie_weiss(beta: Above, coupling: Finite, field: Finite) -> CurieWeiss:
     Raises:
         DeclarationError: Unless `β > 0` and all are finite.
     """
-    from scipy.optimize import brentq  # not at import time: it costs as much as optimistix
-
     j, h = coupling, field
     turn = math.sqrt(1 - 1 / (beta * j)) if beta * j > 1 else None
     # in x = β(J m + h): x - β h - βJ tanh x is well scaled near m = ±1 too
@@ -64,7 +63,7 @@ def curie_weiss(beta: Above, coupling: Finite, field: Finite) -> CurieWeiss:
     found, args = [], []
     for low, high in itertools.pairwise(edges):
         if excess(low) * excess(high) <= 0:
-            x = brentq(excess, low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps)
+            x = root(excess, low, high)
             m = math.tanh(x)
             if not found or m - found[-1] > 1e-12:
                 found.append(m)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boltzax.core import typed
+from boltzax.numerics import root_beyond
 
 from ._arguments import Above
 
@@ -57,8 +58,6 @@ def linear_mean_field(
     Raises:
         DeclarationError: Numbers that are not positive.
     """
-    from scipy.optimize import brentq  # not at import time: it costs as much as optimistix
-
     s2, kappa, a, w = noise, feature, readout, weight
     k, prior = kappa * w**2, (a * w) ** 2
 
@@ -71,11 +70,7 @@ def linear_mean_field(
         v = start + d
         return (d + above) * (d + over) * (v + k**0.5) - prior * v**2
 
-    far = prior + start
-    while excess(far) < 0:
-        far *= 2
-    rtol = 4 * np.finfo(float).eps
-    d = float(np.asarray(brentq(excess, 0.0, far, xtol=1e-300, rtol=rtol)))
+    d = root_beyond(excess, 0.0, prior + start)
     t, kernel = 1 / (start + d), d + above
     cubic = np.roots([-s2 * k, k, s2 + prior, -1.0])
     real = np.real(cubic[np.abs(np.imag(cubic)) < 1e-9 * np.abs(cubic)])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, xlog1py, xlogy
 
 from boltzax.core import Count, typed
+from boltzax.numerics import root
 
 from ._arguments import Above, Finite, Modulus, Share
 from ._modular_phases import ModularPhases, modular_phases
@@ -174,15 +175,13 @@ def modular_answer(
 def _solve(
     p: int, noise: float, phases: ModularPhases, refine: int, low: float, high: float
 ) -> float:
-    from scipy.optimize import brentq
-
     def excess(r: float) -> float:
         return r - modular_answer(p, noise, r, phases, refine)
 
     if excess(low) > 0 or excess(high) < 0:
         low, high = 0.0, 1.0
     # relative: where there is little noise the residual is small
-    return float(brentq(excess, low, high, xtol=1e-300, rtol=_ROOT_TOLERANCE))
+    return root(excess, low, high, rtol=_ROOT_TOLERANCE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import final
 
 from boltzax.core import typed
+from boltzax.numerics import root
 
 from ._arguments import Above, Modulus, Share
 
@@ -72,14 +73,12 @@ class ModularPhases:
         """`r`: what is left of the target, `y - f = r y`."""
         if noise > self.completion:
             return min(noise / self.onset, 1.0)
-        low, high = 0.0, noise / self.onset
-        for _ in range(200):  # antitone: one crossing
-            middle = 0.5 * (low + high)
-            if middle < self._answer(noise, middle):
-                low = middle
-            else:
-                high = middle
-        return 0.5 * (low + high)
+
+        def excess(r: float) -> float:
+            return r - self._answer(noise, r)  # antitone: one crossing
+
+        high = noise / self.onset
+        return root(excess, 0.0, high) if excess(high) > 0 else high
 
     def _answer(self, noise: float, r: float) -> float:
         """`s²/(s² + λ)`, all modes at the second minimum (at its edge where there is none)."""

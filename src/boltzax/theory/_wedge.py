@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp
 
+from boltzax.numerics import root_beyond
+
 from ._mesh import graded_rule
 
 _DROP = 50.0
@@ -53,12 +55,4 @@ def log_wedge(tip: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.fl
 
 def _crossing(fn: Callable[[float], float], start: float) -> float:
     """Where a function that falls, and is positive at `start`, has come to zero."""
-    step = max(abs(start), 1.0) * 1e-12
-    low, high = start, start + step
-    while fn(high) > 0:
-        step *= 2
-        low, high = high, high + step
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if fn(middle) > 0 else (low, middle)
-    return 0.5 * (low + high)
+    return root_beyond(fn, start, max(abs(start), 1.0) * 1e-12)

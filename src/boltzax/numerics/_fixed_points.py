@@ -1,5 +1,4 @@
-"""Roots of `m - update(m)`: loops, bisection, Newton, several starts. The only importer of
-optimistix."""
+"""Fixed points `m = update(m)`: the loop itself, Newton's steps, several starts."""
 
 from collections.abc import Callable
 
@@ -33,42 +32,28 @@ def settle(
     return m, count
 
 
-def polish(
-    update: Update, start: Float[Array, " dim"], reach: Array, steps: int = 30
-) -> Float[Array, " dim"]:
-    """Newton's steps from a place that is nearly a root; each is kept if the residual falls, and
-    the whole if it stays within `reach`."""
+def newton(residual: Update, start: Float[Array, " dim"], steps: int) -> Float[Array, " dim"]:
+    """Newton's steps to `residual(z) = 0`; one is kept if the largest entry falls, else halved.
 
-    def residual(m):
-        return m - update(m)
+    optimistix's Newton has no such test, and diverges from a place that is not near.
+    """
 
-    def step(m, _):
-        r = residual(m)
-        move = jnp.linalg.solve(jax.jacfwd(residual)(m), r)
-        new = m - move
+    def step(carry, _):
+        z, r, size = carry
+        new = z - size * jnp.linalg.solve(jax.jacfwd(residual)(z), r)
         after = residual(new)
         better = jnp.all(jnp.isfinite(new)) & (jnp.max(jnp.abs(after)) < jnp.max(jnp.abs(r)))
-        return jnp.where(better, new, m), None
+        kept = jnp.where(better, new, z), jnp.where(better, after, r)
+        return (*kept, jnp.where(better, 1.0, 0.5 * size).astype(z.dtype)), None
 
-    end, _ = jax.lax.scan(step, start, length=steps)
+    begin = start, residual(start), jnp.ones((), start.dtype)
+    return jax.lax.scan(step, begin, length=steps)[0][0]
+
+
+def polish(update: Update, start: Float[Array, " dim"], reach: Array) -> Float[Array, " dim"]:
+    """Newton's steps from nearly a fixed point, kept if they stay within `reach`."""
+    end = newton(lambda m: m - update(m), start, 30)
     return jnp.where(jnp.max(jnp.abs(end - start)) <= reach, end, start)
-
-
-def bisect(
-    update: Update, lower: Float[Array, " 1"], upper: Float[Array, " 1"]
-) -> Float[Array, " 1"]:
-    """Where `m - update(m)`, which rises, is 0: halved until floats have nothing in between."""
-
-    def step(_, ends):
-        low, high = ends
-        middle = low + 0.5 * (high - low)
-        below = middle - update(middle) <= 0
-        return jnp.where(below, middle, low), jnp.where(below, high, middle)
-
-    low, high = jax.lax.fori_loop(0, 80, step, (lower, upper))
-    ends = jnp.stack([low, high])
-    sizes = jax.vmap(lambda m: jnp.max(jnp.abs(m - update(m))))(ends)
-    return ends[jnp.argmin(sizes)]
 
 
 @eqx.filter_jit

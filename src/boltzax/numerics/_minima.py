@@ -1,0 +1,130 @@
+"""Minima: L-BFGS and Adam by optax, golden section of one variable."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+ITERATIONS = 200
+"""Iterations of L-BFGS, at most."""
+
+STILL, STILL_FOR = 1e-6, 10
+"""L-BFGS ends after 10 iterations that lower the loss by less than so much each."""
+
+
+def lbfgs(
+    loss: Callable[[PyTree], Array], start: PyTree, most: Array, search: int
+) -> tuple[PyTree, Array, Array]:
+    """A minimum next to `start`, by L-BFGS with a zoom line search; runs under `jit`.
+
+    Args:
+        loss: What is lowered.
+        start: Where to begin, a tree of arrays.
+        most: No iteration is begun once so many gradients were taken.
+        search: The most gradients of one line search.
+
+    Returns:
+        The lowest place; whether it tells of a minimum (not if the gradient at `start` is not
+        finite, or if the gradients ended before anything was gained); and the gradients taken.
+    """
+    import optax  # slow to import
+
+    line_search = optax.scale_by_zoom_linesearch(search, initial_guess_strategy="one")
+    optimiser = optax.lbfgs(memory_size=10, linesearch=line_search)
+    both = optax.value_and_grad_from_state(loss)
+
+    def step(carry):
+        w, state, best, where, defined, count, taken, still = carry
+        value, gradient = both(w, state=state)
+        updates, state = optimiser.update(
+            gradient, state, w, value=value, grad=gradient, value_fn=loss
+        )
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
+        defined &= (count > 0) | jnp.all(jnp.stack(finite))
+        better = value < best
+        where = jax.tree.map(lambda a, b: jnp.where(better, a, b), w, where)
+        w = optax.apply_updates(w, updates)
+        still = jnp.where(value < best - STILL, 0, still + 1)
+        line: Any = state
+        taken += line[-1].info.num_linesearch_steps
+        return w, state, jnp.minimum(value, best), where, defined, count + 1, taken, still
+
+    def go_on(carry):
+        *_, count, taken, still = carry
+        return (count < ITERATIONS) & (taken <= most) & (still < STILL_FOR)
+
+    tree = start, optimiser.init(start), jnp.asarray(jnp.inf), start
+    final = jax.lax.while_loop(go_on, step, (*tree, jnp.array(True), 0, jnp.asarray(1), 0))
+    # the last step has not been looked at
+    lowest, defined, count, taken, still = final[3:]
+    moved = jax.tree.map(lambda a, b: jnp.any(a != b), lowest, start)
+    starved = (count < ITERATIONS) & (still < STILL_FOR)
+    starved &= ~jnp.any(jnp.stack(jax.tree.leaves(moved)))
+    return lowest, defined & ~starved, taken
+
+
+def adam(
+    slope: Callable[[PyTree, Array], PyTree],
+    start: PyTree,
+    steps: int,
+    rate: Callable[[Array], Array],
+    allowed: Callable[[PyTree], PyTree],
+) -> PyTree:
+    """Where Adam comes to in a given number of steps (Kingma and Ba 2015, decays 0.9 and 0.99).
+
+    Args:
+        slope: The gradient of what is lowered, `(place, step)`.
+        start: Where to begin, a tree of arrays.
+        steps: How many steps.
+        rate: The length of a step.
+        allowed: Puts a place back to where it may be, after each step.
+    """
+    import optax  # slow to import
+
+    rule = optax.scale_by_adam(b1=0.9, b2=0.99)
+
+    def step(carry, i):
+        at, moments = carry
+        moves, moments = rule.update(slope(at, i), moments)
+        at = jax.tree.map(lambda x, move: x - rate(i) * move, at, moves)
+        return (allowed(at), moments), None
+
+    return jax.lax.scan(step, (start, rule.init(start)), jnp.arange(steps))[0][0]
+
+
+def golden(fn: Callable, low: Array, high: Array, steps: int) -> tuple[Array, Array]:
+    """Where a convex function is least, and its value there; not a number counts as infinite.
+
+    Golden section; equals go down. The first four of the evaluations are the inner points and the
+    ends (in one loop: `fn` is compiled once).
+    """
+    low, high = jnp.asarray(low, float), jnp.asarray(high, float)
+    first = jnp.stack([high - GOLDEN * (high - low), low + GOLDEN * (high - low), low, high])
+
+    def step(i, state):
+        low, high, x, f = state
+        left = f[0] <= f[1]
+        begun = i >= 4
+        low, high = (
+            jnp.where(begun & ~left, x[0], low), jnp.where(begun & left, x[1], high)
+        )  # fmt: skip
+        new = jnp.where(left, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
+        at = jnp.where(begun, new, first[i % 4])
+        value = fn(at)
+        value = jnp.where(jnp.isnan(value), jnp.inf, value)
+
+        def moved(pair, at):
+            inner = jnp.where(left, jnp.stack([at, pair[0]]), jnp.stack([pair[1], at]))
+            return jnp.where(begun, pair.at[:2].set(inner), pair.at[i % 4].set(at))
+
+        return low, high, moved(x, at), moved(f, value)
+
+    state = low, high, first, jnp.full(4, jnp.inf)
+    _, _, x, f = jax.lax.fori_loop(0, steps + 4, step, state)
+    best = jnp.argmin(f)
+    return x[best], f[best]

@@ -1,0 +1,88 @@
+"""Roots of one variable: Brent's method on the host, bisection of arrays inside programs."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+TIGHT = 2.0**-50
+"""Relative tolerance to which a root is found: four units of rounding."""
+
+
+def root(
+    fn: Callable[[float], Any], low: float, high: float, xtol: float = 1e-300, rtol: float = TIGHT
+) -> float:
+    """Where a continuous function of one number is zero, by Brent's method (scipy).
+
+    Args:
+        fn: The function, with values of opposite sign at the ends, or zero at one.
+        low: The lower end.
+        high: The upper end.
+        xtol: Tolerance, absolute.
+        rtol: Tolerance, relative to the root. The root is as near as one of the two asks.
+
+    Returns:
+        The root; NaN where an end is not a finite number.
+    """
+    from scipy.optimize import brentq  # slow to import
+
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return math.nan
+    return float(brentq(lambda x: float(fn(x)), low, high, xtol=xtol, rtol=rtol))  # pyright: ignore
+
+
+def root_beyond(
+    fn: Callable[[float], Any],
+    start: float,
+    step: float,
+    xtol: float = 1e-300,
+    rtol: float = TIGHT,
+) -> float:
+    """The root next above a place, looked for by steps that double until the sign changes.
+
+    Args:
+        fn: The function.
+        start: The place.
+        step: The first step.
+        xtol: Tolerance of the root, absolute.
+        rtol: Tolerance, relative to the root.
+    """
+    low, high, sign = start, start + step, float(fn(start))
+    while float(fn(high)) * sign > 0:
+        step *= 2
+        low, high = high, high + step
+    return root(fn, low, high, xtol, rtol)
+
+
+def bisect(
+    below: Callable[[Array, PyTree], tuple[Array, PyTree]],
+    low: Array,
+    high: Array,
+    steps: int,
+    state: PyTree = None,
+) -> tuple[Array, Array, PyTree]:
+    """The ends of an interval that is halved over and over, entry by entry; runs under `jit`.
+
+    optimistix's bisection takes scalars only, and costs half of what jax does to import.
+
+    Args:
+        below: `(middle, state) -> (whether the root lies above the middle, state)`.
+        low: The lower ends.
+        high: The upper ends (they may also be the lower ones: a root between them is kept).
+        steps: How often.
+        state: What `below` carries from one middle to the next.
+
+    Returns:
+        The ends, and the last state.
+    """
+
+    def halve(_: Any, carry: tuple) -> tuple:
+        low, high, state = carry
+        middle = low + 0.5 * (high - low)
+        rises, state = below(middle, state)
+        return jnp.where(rises, middle, low), jnp.where(rises, high, middle), state
+
+    return jax.lax.fori_loop(0, steps, halve, (low, high, state))
