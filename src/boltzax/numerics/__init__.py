@@ -31,9 +31,11 @@ from ._interpreter import interpret as interpret
 from ._interval import down as down
 from ._interval import up as up
 from ._minima import ITERATIONS as ITERATIONS
+from ._minima import absolute as absolute
 from ._minima import adam as adam
 from ._minima import golden as golden
 from ._minima import lbfgs as lbfgs
+from ._minima import newton_minimum as newton_minimum
 from ._roots import bisect as bisect
 from ._roots import root as root
 from ._roots import root_beyond as root_beyond

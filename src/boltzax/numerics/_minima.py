@@ -1,4 +1,4 @@
-"""Minima: L-BFGS and Adam by optax, golden section of one variable."""
+"""Minima: L-BFGS and Adam by optax, Newton's method, golden section of one variable."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -128,3 +129,54 @@ def golden(fn: Callable, low: Array, high: Array, steps: int) -> tuple[Array, Ar
     _, _, x, f = jax.lax.fori_loop(0, steps + 4, step, state)
     best = jnp.argmin(f)
     return x[best], f[best]
+
+
+def absolute(curvature: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Absolute curvatures, at least `floor`, and their axes."""
+    sizes, axes = np.linalg.eigh(curvature)
+    return np.maximum(np.abs(sizes), floor), axes
+
+
+def newton_minimum(
+    look: Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]],
+    x: np.ndarray,
+    iterations: int,
+    floor: float,
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """A minimum next to `x`, by Newton's method with the absolute curvatures, on the host.
+
+    For few dimensions, where the curvature is wanted at the end: for 16 of them its program is
+    compiled in 1.2 s, that of `lbfgs` in 3.5 s, and would be needed besides.
+
+    Args:
+        look: Value, gradient and curvature at a place.
+        x: Where to begin.
+        iterations: Steps, at most; it ends where the next would gain less than 1e-3.
+        floor: The least curvature.
+
+    Returns:
+        The place, and the value and the curvature there (1 if `x` cannot be descended from).
+    """
+
+    def smooth(value: float, gradient: np.ndarray, curvature: np.ndarray) -> bool:
+        return all(map(np.all, map(np.isfinite, (value, gradient, curvature))))
+
+    here = look(x)
+    if not smooth(*here):
+        return x, here[0], np.eye(len(x))
+    shrink = 1.0
+    for _ in range(iterations):
+        size, axes = absolute(here[2], floor)
+        step = -axes @ ((axes.T @ here[1]) / size)
+        if np.abs(here[1] @ step) < 1e-3:
+            break
+        longest = 2.0 * np.sqrt(len(x))
+        step = shrink * step * min(1.0, longest / np.linalg.norm(step))
+        new = (x + step).astype(x.dtype)
+        there = look(new)
+        if smooth(*there) and there[0] < here[0]:
+            x, here = new, there
+            shrink = min(1.0, 3 * shrink)
+        else:
+            shrink /= 5
+    return x, here[0], here[2]

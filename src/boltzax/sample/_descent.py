@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..numerics import absolute, newton_minimum
 from ._bridge import Flat, Gaussian
 
 FLOOR = 0.1
@@ -41,37 +42,14 @@ def descend(
         spent += 2 * (2 * len(x) + 1)
         found = _local(flat, jnp.asarray(x), jnp.asarray(beta))
         value, gradient, curvature = (np.asarray(each, float) for each in found)
-        smooth = np.all(np.isfinite(gradient)) and np.all(np.isfinite(curvature))
-        return float(value), gradient, curvature, smooth
+        return float(value), gradient, curvature
 
-    value, gradient, curvature, smooth = look(x)
-    if not smooth or not np.isfinite(value):
-        return x, value, np.eye(len(x)), spent
-    shrink = 1.0
-    for _ in range(iterations):
-        size, axes = _spectrum(curvature)
-        step = -axes @ ((axes.T @ gradient) / size)
-        if np.abs(gradient @ step) < 1e-3:
-            break
-        longest = 2.0 * np.sqrt(len(x))
-        step = shrink * step * min(1.0, longest / np.linalg.norm(step))
-        there = look((x + step).astype(x.dtype))
-        if there[3] and there[0] < value:
-            x, (value, gradient, curvature, _) = (x + step).astype(x.dtype), there
-            shrink = min(1.0, 3 * shrink)
-        else:
-            shrink /= 5
-    return x, value, curvature, spent
-
-
-def _spectrum(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    sizes, axes = np.linalg.eigh(curvature)
-    return np.maximum(np.abs(sizes), FLOOR), axes
+    return *newton_minimum(look, x, iterations, FLOOR), spent
 
 
 def laplace(x: np.ndarray, value: float, curvature: np.ndarray) -> tuple[Gaussian, float]:
     """The Gaussian of Laplace's approximation, and its free energy."""
-    sizes, axes = _spectrum(curvature)
+    sizes, axes = absolute(curvature, FLOOR)
     law = gaussian(x, axes @ np.diag(1 / sizes) @ axes.T)
     return law, value - 0.5 * len(x) * np.log(2 * np.pi) + 0.5 * np.sum(np.log(sizes))
 
