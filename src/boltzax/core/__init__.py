@@ -39,6 +39,7 @@ from ._memory import check_memory as check_memory
 from ._memory import map_within as map_within
 from ._memory import share as share
 from ._memory import stored_bytes as stored_bytes
+from ._memory import subprograms as subprograms
 from ._memory import working_bytes as working_bytes
 from ._model_errors import model_errors as model_errors
 from ._names import exported as exported

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import numpy as np
@@ -88,7 +88,7 @@ def _peak(jaxpr: Jaxpr) -> int:
     last |= dict.fromkeys(_variables(jaxpr.outvars), len(jaxpr.eqns))
     live, peak, made = 0, 0, set()
     for i, eqn in enumerate(jaxpr.eqns):
-        inner = max((_peak(each) for each in _inner(eqn)), default=0)
+        inner = max((_peak(each) for each in subprograms(eqn)), default=0)
         size = sum(map(_bytes, eqn.outvars))
         peak = max(peak, live + size + inner)
         made |= {var for var in eqn.outvars if last.get(var, i) > i}
@@ -102,12 +102,13 @@ def _total(jaxpr: Jaxpr) -> int:
     total = 0
     for eqn in jaxpr.eqns:
         repeats = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
-        inner = [_total(each) for each in _inner(eqn)]
+        inner = [_total(each) for each in subprograms(eqn)]
         total += sum(map(_bytes, eqn.outvars)) + repeats * max(inner, default=0)
     return total
 
 
-def _inner(eqn) -> Iterator[Jaxpr]:
+def subprograms(eqn: Any) -> Iterator[Jaxpr]:
+    """The programs among the parameters of an equation."""
     for value in eqn.params.values():
         for each in value if isinstance(value, tuple | list) else (value,):
             if isinstance(each, ClosedJaxpr):

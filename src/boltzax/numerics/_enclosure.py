@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, Float
 
-from ..core import DeclarationError, typed
+from ..core import DeclarationError, subprograms, typed
 from ._enclosure_walk import walk
 from ._interval import Interval, add, lift, mul, sub, total, undefined, unknown
 from ._slopes import smooth
@@ -168,20 +168,9 @@ def _good(closed: ClosedJaxpr) -> Array:
 
 def _has_infinities(jaxpr: Jaxpr) -> bool:
     """Whether infinity is written down in a function, or in those that it calls."""
-    for eqn in jaxpr.eqns:
-        for variable in eqn.invars:
-            if isinstance(variable, Literal) and _infinite(variable.val):
-                return True
-        for parameter in jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(parameter):
-                inner = parameter.jaxpr if isinstance(parameter, ClosedJaxpr) else parameter
-                if _has_infinities(inner):
-                    return True
-    return False
-
-
-def _is_jaxpr(value: object) -> bool:
-    return isinstance(value, ClosedJaxpr | Jaxpr)
+    literals = (v.val for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Literal))
+    inner = (each for eqn in jaxpr.eqns for each in subprograms(eqn))
+    return any(map(_infinite, literals)) or any(map(_has_infinities, inner))
 
 
 def _infinite(value: Any) -> bool:

@@ -13,20 +13,11 @@ from jax.extend.core import ClosedJaxpr, Literal
 Rule = Callable[[Any, list], list | None]
 """The results of an equation from its values; None to run the program inside it instead."""
 
-CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "remat": "jaxpr",
-    "remat2": "jaxpr",
-    "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-}
-"""Primitives that run a program once, and the parameter that holds it."""
-
+CALLS = frozenset(
+    "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call "
+    "custom_vjp_call_jaxpr".split()
+)
+"""Primitives that run a program once."""
 
 MOST_STEPS = 64
 """Steps of a `scan` that are written out."""
@@ -34,10 +25,9 @@ MOST_STEPS = 64
 
 def called(eqn: Any) -> ClosedJaxpr | None:
     """The program that an equation runs once, if it is a call."""
-    key = CALLS.get(eqn.primitive.name)
-    if key is None:
+    if eqn.primitive.name not in CALLS:
         return None
-    inner = eqn.params.get(key, eqn.params.get("call_jaxpr"))
+    inner = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
     # from jax 0.12 on every Jaxpr is closed
     return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
 
@@ -86,11 +76,8 @@ def interpret(
         values = [read(v) for v in eqn.invars]
         found = rule(eqn, values)
         if found is None:
-            inner = called(eqn)
-            if inner is not None:
-                found = interpret(inner, values, rule, constant)
-            else:
-                found = _scanned(eqn, values, rule, constant)
+            inner, inside = called(eqn), (values, rule, constant)
+            found = interpret(inner, *inside) if inner is not None else _scanned(eqn, *inside)
         known |= zip(eqn.outvars, found, strict=True)
     return [read(v) for v in closed.jaxpr.outvars]
 

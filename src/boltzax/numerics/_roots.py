@@ -19,10 +19,8 @@ def root(
 
     Args:
         fn: The function, with values of opposite sign at the ends, or zero at one.
-        low: The lower end.
-        high: The upper end.
-        xtol: Tolerance, absolute.
-        rtol: Tolerance, relative to the root. The root is as near as one of the two asks.
+        low, high: The ends.
+        xtol, rtol: Tolerances, absolute and relative to the root; the wider one counts.
 
     Returns:
         The root; NaN where an end is not a finite number.
@@ -35,21 +33,9 @@ def root(
 
 
 def root_beyond(
-    fn: Callable[[float], Any],
-    start: float,
-    step: float,
-    xtol: float = 1e-300,
-    rtol: float = TIGHT,
+    fn: Callable[[float], Any], start: float, step: float, xtol: float = 1e-300, rtol: float = TIGHT
 ) -> float:
-    """The root next above a place, looked for by steps that double until the sign changes.
-
-    Args:
-        fn: The function.
-        start: The place.
-        step: The first step.
-        xtol: Tolerance of the root, absolute.
-        rtol: Tolerance, relative to the root.
-    """
+    """The `root` next above a place, looked for by steps that double until the sign changes."""
     low, high, sign = start, start + step, float(fn(start))
     while float(fn(high)) * sign > 0:
         step *= 2
@@ -70,9 +56,8 @@ def bisect(
 
     Args:
         below: `(middle, state) -> (whether the root lies above the middle, state)`.
-        low: The lower ends.
-        high: The upper ends (they may also be the lower ones: a root between them is kept).
-        steps: How often.
+        low, high: The ends, in either order.
+        steps: How often it is halved.
         state: What `below` carries from one middle to the next.
 
     Returns:
