@@ -81,6 +81,7 @@ from .sample import MALA as MALA
 from .sample import NUTS as NUTS
 from .sample import SGLD as SGLD
 from .sample import SGNHT as SGNHT
+from .sample import AbstractDynamics as AbstractDynamics
 from .sample import AdamSGLD as AdamSGLD
 from .sample import Bounds as Bounds
 from .sample import Checkpoints as Checkpoints
@@ -93,6 +94,7 @@ from .sample import Placement as Placement
 from .sample import RandomWalk as RandomWalk
 from .sample import RMSprop as RMSprop
 from .sample import RMSpropSGLD as RMSpropSGLD
+from .sample import Run as Run
 from .sample import Trace as Trace
 from .sample import Underdamped as Underdamped
 from .sample import UnitMoves as UnitMoves
@@ -100,6 +102,7 @@ from .sample import Variance as Variance
 from .sample import above_bounds as above_bounds
 from .sample import anneal as anneal
 from .sample import free_energy_bounds as free_energy_bounds
+from .sample import run as run
 from .sample import sample as sample
 
 __all__ = _exported(globals(), *_NAMESPACES, *_LAZY)

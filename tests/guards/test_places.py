@@ -23,8 +23,6 @@ LOOPS = {
     "boltzax.interfaces._splitting._moved_above": 1,
     "boltzax.interfaces._splitting._replicate": 1,
     "boltzax.meanfield._distances._test": 1,
-    "boltzax.meanfield._replay._loop": 2,
-    "boltzax.meanfield._train._loop": 2,
     "boltzax.testing._stochastic._batches": 2,
 }
 """The functions outside `sample` that loop over random numbers, and how many loops each holds."""

@@ -21,7 +21,8 @@ from boltzax.core import DeclarationError, RunError
 from boltzax.meanfield._confront import confront
 from boltzax.meanfield._gap import gap_of
 from boltzax.meanfield._mixing import mixing, points_of, tempered
-from boltzax.meanfield._replay import Replayed, foreground, replay, time_average
+from boltzax.meanfield._neurons import Replayed
+from boltzax.meanfield._replay import foreground, replay, time_average
 from boltzax.report import _clouds
 
 KEY = jax.random.key(0)

@@ -12,7 +12,7 @@ import boltzax as bx
 from boltzax.core import DeclarationError
 from boltzax.meanfield import Descent, Neuron, SelfConsistency, Unit, ride_along, train
 from boltzax.meanfield._layered import Frozen, Layered
-from boltzax.meanfield._train import rider_drift
+from boltzax.meanfield._neurons import rider_drift
 
 PRIOR = bx.Independent(readout=bx.Normal(0.0, 2.0), embedding=bx.Normal(), bias=bx.Normal(0.3, 0.5))
 MEASURE = bx.GaussianMeasure(2, order=4, rule="hermite")

@@ -8,7 +8,8 @@ import pytest
 
 import boltzax as bx
 from boltzax import meanfield as mf
-from boltzax.core import Status
+from boltzax.core import Status, working_bytes
+from boltzax.meanfield._neurons import rider_drift
 
 
 def product(x):
@@ -116,6 +117,40 @@ def _scale(a, x):
 def test_the_history_is_what_the_neurons_saw(problem):
     done = run(problem, history=True)
     np.testing.assert_allclose(0.5 * jnp.mean(done.history.residual**2, axis=1), done.loss)
+
+
+def test_a_training_is_a_run_like_any_other(problem, tmp_path):
+    """Saved and streamed; gone on with from its checkpoint, it is what it was."""
+    whole = run(problem)
+    saved = {"checkpoints": bx.Checkpoints(tmp_path / "c"), "sink": bx.ZarrSink(tmp_path / "s")}
+    for _ in range(2):
+        kept = run(problem, **saved)
+        assert same(kept.state, whole.state) and same(kept.loss, whole.loss)
+        assert kept.net_frames is None and kept.rider_frames is None
+    assert len(list((tmp_path / "c" / "records").iterdir())) == 20
+    stored = bx.open_zarr(tmp_path / "s")
+    for path, frames in whole.net_frames.items():
+        assert np.array_equal(stored[f"net.{path}"][9::10], frames)
+    with pytest.raises(bx.DeclarationError, match="history"):
+        run(problem, history=True, **saved)
+
+
+def test_riders_within_little_memory(problem):
+    """Some kilobytes at once instead of all riders together."""
+    options = {"steps": 1, "frames": 1, "riders": 40, "batch": None}
+    many, few = run(problem, **options), run(problem, **options, memory=10_000)
+    for a, b in zip(jax.tree.leaves(many.riders), jax.tree.leaves(few.riders), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+    def bytes_at_once(memory):
+        net, riders = many.net, many.riders
+        data = problem.inputs(), problem.measure.nodes()[1]
+        residual = jnp.ones(len(data[1]))
+        return working_bytes(
+            lambda riders: rider_drift(problem, net, riders, residual, *data, memory), riders
+        )[0]
+
+    assert bytes_at_once(10_000) < 0.3 * bytes_at_once(2**30)
 
 
 def test_failures_say_so(problem):

@@ -150,7 +150,7 @@ def extended(folder: Path, draws: int, rows: int | None = None):
     return loop(
         dynamics, start, jax.random.key(2), warmup=5, draws=draws, thin=1, progress=False,
         rows=rows, sink=bx.ZarrSink(folder / "s"), checkpoints=bx.Checkpoints(folder / "c"),
-    )[1]  # fmt: skip
+    ).records  # fmt: skip
 
 
 @pytest.mark.slow

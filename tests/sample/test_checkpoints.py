@@ -21,6 +21,7 @@ import pytest
 import boltzax as bx
 from boltzax.sample import (
     AbstractCheckpoints,
+    AbstractDynamics,
     AbstractSaver,
     Chains,
     Plan,
@@ -28,7 +29,6 @@ from boltzax.sample import (
     fingerprint,
     loop,
 )
-from boltzax.sample._dynamics import AbstractDynamics
 
 KEY = jax.random.key(5)
 X = jax.random.normal(jax.random.key(0), (20, 2))
@@ -80,7 +80,9 @@ def same(a, b) -> bool:
 def run(checkpoints=None, *, dynamics=WALK, draws=10, rows: int | None = 3, start=START, **more):
     settings = {"key": KEY, "warmup": 4, "thin": 2, "progress": False} | more
     key = settings.pop("key")
-    return loop(dynamics, start, key, draws=draws, rows=rows, checkpoints=checkpoints, **settings)
+    options = {"draws": draws, "rows": rows, "checkpoints": checkpoints} | settings
+    made = loop(dynamics, start, key, **options)
+    return made.state, made.records
 
 
 class Cut(Exception):

@@ -73,9 +73,10 @@ def test_everything_stays_within_the_cap(name, monkeypatch):
     looped, descended, checked = [], [], []
 
     def watched(dynamics, *args, **kwargs):
-        state, records = loop(dynamics, *args, **kwargs)
-        looped.append((dynamics, float(jnp.sum(records["gradients"][-1])), kwargs, records))
-        return state, records
+        made = loop(dynamics, *args, **kwargs)
+        spent = float(jnp.sum(made.records["gradients"][-1]))
+        looped.append((dynamics, spent, kwargs, made.records))
+        return made
 
     def descending(*args):
         found = descend(*args)
@@ -154,7 +155,7 @@ def test_energies_of_draws_are_unbiased_and_their_noise_is_known():
     """At places that hardly move: against energies over all data; 4.5 standard errors."""
     gibbs, dynamics, start = chains(jax.random.key(1))
     run = {"warmup": 0, "draws": 400, "thin": 1, "progress": False}
-    _, records = loop(dynamics, start, KEY, rows=100, **run)
+    records = loop(dynamics, start, KEY, rows=100, **run).records
     exact = jax.vmap(gibbs.energy)(start)
     error = np.asarray(records["energy"] - exact)
     noise = np.asarray(records["energy_noise"])
@@ -162,15 +163,10 @@ def test_energies_of_draws_are_unbiased_and_their_noise_is_known():
     squares = error[:, 1] ** 2 - noise[:, 1]
     assert abs(squares.mean()) < 4.5 * squares.std() / 20
     assert abs(np.corrcoef(error.T)[0, 1]) < 0.3, "each chain has batches of its own"
-    _, other = loop(dynamics, start, KEY, rows=7, **run)
+    other = loop(dynamics, start, KEY, rows=7, **run).records
     assert np.array_equal(other["energy"], records["energy"])
-    _, again = loop(
-        eqx.tree_at(lambda d: d.energy_key, dynamics, jax.random.key(2)),
-        start,
-        KEY,
-        rows=100,
-        **run,
-    )
+    moved = eqx.tree_at(lambda d: d.energy_key, dynamics, jax.random.key(2))
+    again = loop(moved, start, KEY, rows=100, **run).records
     assert not np.array_equal(again["energy"], records["energy"])
     assert np.array_equal(again["w"]["params"], records["w"]["params"])
 

@@ -141,7 +141,7 @@ def test_in_another_thread_nothing_is_installed():
 
 def drawn(**more):
     options = {"warmup": 7, "thin": 3, "progress": False, "draws": 12, "rows": 4} | more
-    _, records = loop(Chains(GIBBS, WALK, True), START, KEY, **options)
+    records = loop(Chains(GIBBS, WALK, True), START, KEY, **options).records
     return {name: np.asarray(leaf) for name, leaf in records.items() if name != "w"}
 
 
@@ -186,7 +186,7 @@ class Counting(AbstractGradientFree):
 @pytest.mark.parametrize("warmup, thin, rows", [(0, 1, 3), (7, 3, 4), (100, 7, 1), (2, 5, 5)])
 def test_warmup_means_what_it_says(warmup, thin, rows):
     options = {"warmup": warmup, "thin": thin, "rows": rows, "draws": 5, "progress": False}
-    _, records = loop(Chains(GIBBS, Counting(), True), START, KEY, **options)
+    records = loop(Chains(GIBBS, Counting(), True), START, KEY, **options).records
     steps = np.asarray(records["w"]["params"])[:, 0]
     assert np.array_equal(steps[:, 0], warmup + thin * np.arange(1, 6))
     assert np.all(steps[:, 1] == np.sum(np.arange(warmup) < 0.9 * warmup))

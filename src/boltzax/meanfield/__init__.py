@@ -45,6 +45,11 @@ from ._modular import modular_table as modular_table
 from ._modular_width import modular_width as modular_width
 from ._neuron import Neuron as Neuron
 from ._neuron import Unit as Unit
+from ._neurons import AbstractField as AbstractField
+from ._neurons import History as History
+from ._neurons import Neurons as Neurons
+from ._neurons import Replayed as Replayed
+from ._neurons import Static as Static
 from ._phases import FieldPhases as FieldPhases
 from ._probe import Probe as Probe
 from ._probe import probe as probe
@@ -61,7 +66,6 @@ from ._spinodal import Jumps as Jumps
 from ._sweep import Hysteresis as Hysteresis
 from ._sweep import Sweep as Sweep
 from ._sweep import sweep as sweep
-from ._train import History as History
 from ._train import Training as Training
 from ._train import ride_along as ride_along
 from ._train import train as train

@@ -24,19 +24,6 @@ def check_whole(argument: str, value: object, least: int) -> None:
         )
 
 
-def check_frames(frames: object, steps: int) -> None:
-    """A number of frames that divides the steps."""
-    check_whole("frames", frames, 1)
-    assert isinstance(frames, int | np.integer)
-    if steps % frames:
-        raise DeclarationError(
-            "frames",
-            got=f"{frames} for {steps} steps",
-            expected="a divisor of `steps`",
-            mend=f"pass steps={steps // int(frames) * int(frames) or int(frames)}, or frames=1",
-        )
-
-
 def positive(argument: str, value: object, *, zero: bool = False) -> Float[Array, ""]:
     """One finite number above 0 (or at least 0) as an array; one that is traced is believed."""
     try:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import DeclarationError
+from ..sample import baoa, decayed, kick
 from ._checks import positive
 
 Forces = Callable[[PyTree], tuple[PyTree, PyTree]]
@@ -59,18 +60,15 @@ class Langevin(AbstractNeuronDynamics):
 
     def step(self, weights, state, forces, temperature, key):
         momentum, force = state
-        half = 0.5 * jnp.asarray(self.dt, jnp.result_type(*jax.tree.leaves(weights)))
-        keep = jnp.exp(-2 * half * self.friction).astype(half.dtype)
-        spread = jnp.sqrt(1 - keep**2)
-        momentum = jax.tree.map(lambda p, f: p + half * f, momentum, force)
-        weights = jax.tree.map(lambda w, p: w + half * p, weights, momentum)
-        noise = _normal(key, momentum)
-        momentum = jax.tree.map(lambda p, e: keep * p + spread * e, momentum, noise)
-        weights = jax.tree.map(lambda w, p: w + half * p, weights, momentum)
+        dt = jnp.asarray(self.dt, jnp.result_type(*jax.tree.leaves(weights)))
+        keep = jnp.exp(-dt * self.friction).astype(dt.dtype)
+        sigma, noise = jax.tree.map(lambda _: dt, weights), _normal(key, momentum)
+        weights, momentum, _ = baoa(
+            weights, momentum, force, sigma, lambda p: (decayed(p, noise, keep), None)
+        )
         drift, prior = forces(weights)
         force = jax.tree.map(lambda d, q: (d / temperature + q).astype(d.dtype), drift, prior)
-        momentum = jax.tree.map(lambda p, f: p + half * f, momentum, force)
-        return weights, (momentum, force)
+        return weights, (kick(momentum, sigma, force), force)
 
 
 class Descent(AbstractNeuronDynamics):

@@ -16,7 +16,7 @@ from ._equilibrium import MOST_DRAWS, virial
 from ._learning_coefficient import heat_capacity
 from ._losses import data_mass, losses
 from ._minimum import descend, gradient_test
-from ._runs import Run, extrapolated
+from ._runs import LocalRun, extrapolated
 from ._verdict import Evidence
 
 CHECK = 20_021
@@ -42,7 +42,7 @@ def gather(
     energy: AbstractEnergy,
     gibbs: Gibbs,
     trained: Trained,
-    runs: list[Run],
+    runs: list[LocalRun],
     estimate: Estimate,
     order: int,
     cost: Cost,
@@ -117,7 +117,7 @@ def gather(
     return evidence, minimum
 
 
-def settled(runs: list[Run]) -> list[Run]:
+def settled(runs: list[LocalRun]) -> list[LocalRun]:
     """The runs that count: the last two that are finite, or all if there are no two."""
     finite = [run for run in runs if math.isfinite(float(run.estimate.value))]
     return finite[-2:] if len(finite) >= 2 else runs
@@ -130,7 +130,7 @@ def _gap(gibbs: Gibbs, gradients: int) -> tuple[PyTree, float, int]:
     return gibbs.model(lowest), float(gibbs.beta) * (float(reference) - float(least)), taken
 
 
-def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
+def _sensitivity(gibbs: Gibbs, run: LocalRun, value: float) -> tuple[float, float]:
     """`-∂ log λ̂ / ∂ log γ = β Cov(E, γ/2 |w - w*|²) / λ̂`, and its standard error."""
     energy, log_prior = (np.asarray(x, float) for x in (run.trace.energy, run.log_prior))
     products = (energy - energy.mean()) * (log_prior.mean() - log_prior)
@@ -140,7 +140,7 @@ def _sensitivity(gibbs: Gibbs, run: Run, value: float) -> tuple[float, float]:
 
 
 def _balance(
-    gibbs: Gibbs, runs: list[Run], order: int, most: int, key: PRNGKeyArray | None
+    gibbs: Gibbs, runs: list[LocalRun], order: int, most: int, key: PRNGKeyArray | None
 ) -> Estimate | None:
     """The virial, extrapolated to step zero as the coefficient is."""
     keys = [None if key is None else jax.random.fold_in(key, i) for i in range(len(runs))]

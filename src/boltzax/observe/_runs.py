@@ -18,7 +18,6 @@ from ..sample import (
     AbstractKernel,
     AbstractUnadjusted,
     Chains,
-    Interrupted,
     Placement,
     Trace,
     check_start,
@@ -48,7 +47,7 @@ class Budget:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class LocalRun:
     """One run at one step size."""
 
     scale: float
@@ -77,7 +76,7 @@ def halved(
     key: PRNGKeyArray,
     budget: Budget,
     order: int,
-) -> list[Run]:
+) -> list[LocalRun]:
     """Runs at ever shorter steps, until the last two agree well enough to extrapolate.
 
     Or until what is left of the cap allows no further run.
@@ -87,7 +86,7 @@ def halved(
         # the extrapolated value is noisier than each of the two
         tolerance=budget.tolerance / (2.3 if order == 1 else 1.4),
     )
-    runs: list[Run] = []
+    runs: list[LocalRun] = []
     start = None
     left = budget.cost.runs
     for level, allowed in enumerate(budget.cost.parts()):
@@ -115,7 +114,7 @@ def halved(
     return runs
 
 
-def extrapolated(runs: list[Run], order: int) -> tuple[Estimate, bool]:
+def extrapolated(runs: list[LocalRun], order: int) -> tuple[Estimate, bool]:
     """Value at step zero from the last two runs; whether that is too far to go.
 
     `λ_0 = λ_2 + (λ_2 - λ_1)/(2^p - 1)` (Richardson). Too far is a correction that is seen (3
@@ -144,7 +143,7 @@ def run_once(
     budget: Budget,
     allowed: float,
     start: Weights | None = None,
-) -> Run:
+) -> LocalRun:
     """Draw until the error is small or the budget is spent; then leave out what still moved.
 
     Args:
@@ -205,15 +204,12 @@ def run_once(
         found = [np.mean(np.asarray(part, float)) for part in parts]
         return float(gibbs.beta) ** 2 * float(np.mean(found)) if found else 0.0
 
-    status = None
-    try:
-        state, records = loop(
-            dynamics, start, key, warmup=plan.warmup, draws=plan.most, thin=plan.thin,
-            rows=plan.rows, stop=stop, warm=warm, progress=budget.progress,
-            checkpoints=budget.checkpoints,
-        )  # fmt: skip
-    except Interrupted as cut:
-        (state, records), status = cut.result, Status.interrupted
+    made = loop(
+        dynamics, start, key, warmup=plan.warmup, draws=plan.most, thin=plan.thin,
+        rows=plan.rows, stop=stop, warm=warm, progress=budget.progress,
+        checkpoints=budget.checkpoints,
+    )  # fmt: skip
+    state, records = made.state, made.records
     gradients = spent(records["gradients"][-1], len(records["energy"]))
     burn_in, kept = _settled(series(records["energy"]))
     acceptance, divergent = (
@@ -222,7 +218,7 @@ def run_once(
     records = draws_at(1, jax.tree.map(lambda leaf: leaf[burn_in:], records))
     slow = np.asarray(records["log_prior"], float)
     names = ("energy", "energy_variance", "acceptance", "divergent")
-    status = judge(records, 1.1) if status is None else status
+    status = judge(records, 1.1) if made.status == Status.successful else made.status
     last = None if state is None else jax.vmap(kernel.position)(state[0])
     blur = _rounding(gibbs, last, key)
     if blur > MOST_ROUNDING and status not in (Status.non_finite, Status.interrupted):
@@ -233,7 +229,7 @@ def run_once(
         moved=records["moved"], noise=records.get("energy_noise"),
     )  # fmt: skip
     noise = noise_of(*(() if trace.noise is None else (trace.noise,)))
-    return Run(
+    return LocalRun(
         1.0,
         trace.vouched(careful_estimate(kept, slow, noise)),
         trace,

@@ -1,10 +1,11 @@
 """Draws that stream to a Zarr store as they are made. The only importer of zarr.
 
 The store is one group, laid out as xarray reads it: an array for each record, dimensions
-`chain, draw, *beta`. Its quirks: only whole chunks are written, each by one write, because a kill
-in the middle of a chunk that holds earlier draws would lose them; the array `written` marks the
-draws that are there, and is written last; chunks equal to the fill value are left out unless each
-opened array is told otherwise, and would then look lost; a name with `/` makes folders.
+`chain, draw, *beta` for chains of a Gibbs measure, else `draw`. Its quirks: only whole chunks are
+written, each by one write, because a kill in the middle of a chunk that holds earlier draws would
+lose them; the array `written` marks the draws that are there, and is written last; chunks equal to
+the fill value are left out unless each opened array is told otherwise, and would then look lost; a
+name with `/` makes folders.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from jaxtyping import PyTree
 from ..compile import Gibbs
 from ..core import Count, DeclarationError, RunError, typed
 from ..sample import (
+    AbstractDynamics,
     AbstractGibbsDynamics,
     AbstractSink,
     Plan,
@@ -49,7 +51,7 @@ LARGEST = 2**26
 @typed
 @dataclasses.dataclass(frozen=True)
 class ZarrSink(AbstractSink):
-    """Write the draws to a Zarr store as they are made, and keep them out of memory.
+    """Write the records of any run to a Zarr store as they are made, and keep them out of memory.
 
     `bx.sample(..., sink=bx.ZarrSink("run.zarr"))` gives a trace whose `w` is None; energies and
     the like are in memory as well as in the store. With `checkpoints=` a run that was killed goes
@@ -96,19 +98,22 @@ class ZarrSink(AbstractSink):
         derived = {name: mapped(fn) for name, fn in (self.derive or {}).items()}
 
         def write(first: int, records: PyTree) -> PyTree:
-            flat = _flat(records)
+            flat = _flat(plan.dynamics, records)
             for name, fn in derived.items():
                 flat[name] = fn(plan.dynamics, first, records)
             if store is not None:
-                store.write(first, self._chosen(flat), records["energy"].ndim - 2)
-            return {name: leaf for name, leaf in records.items() if name != "w"}
+                store.write(first, self._chosen(flat))
+            streamed = plan.dynamics.streamed
+            gone = records if streamed is None else streamed
+            return {name: leaf for name, leaf in records.items() if name not in gone}
 
         return write
 
     def _chosen(self, flat: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if self.names is None:
             return flat
-        heads = {name: "w" if name.startswith("w.") else name for name in flat}
+        whole = self.derive or {}
+        heads = {name: name if name in whole else name.split(".")[0] for name in flat}
         if unknown := set(self.names) - set(heads.values()):
             raise DeclarationError(
                 "names",
@@ -119,14 +124,19 @@ class ZarrSink(AbstractSink):
         return {name: leaf for name, leaf in flat.items() if heads[name] in self.names}
 
 
-def _flat(records: PyTree) -> dict[str, np.ndarray]:
-    """Records by name; the weights as `w.` and their path."""
-    flat = {}
-    for name, leaf in records.items():
-        if isinstance(leaf, dict):
-            flat |= {f"{name}.{path}": each for path, each in leaf.items()}
-        else:
-            flat[NAMES.get(name, name)] = leaf
+def _flat(dynamics: AbstractDynamics, records: PyTree) -> dict[str, np.ndarray]:
+    """Records by name; parts of one (the weights `w`) as its name, a dot, and their path."""
+    leaves = jax.tree_util.tree_leaves_with_path(records)
+    flat = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    if isinstance(dynamics, AbstractGibbsDynamics):
+        return {NAMES.get(name, name): leaf for name, leaf in flat.items()}
+    if taken := {"beta", "written", "chain", "draw"} & set(flat):
+        raise DeclarationError(
+            "sink",
+            got=f"records called {sorted(taken)}",
+            expected="records with names that the store does not use itself",
+            mend="give them other names in `record`",
+        )
     return flat
 
 
@@ -152,20 +162,17 @@ class _Store:
         self.path, self.plan = path, plan
         self.length = plan.rows * -(-plan.draws // plan.rows)
         dynamics = plan.dynamics
-        if not isinstance(dynamics, AbstractGibbsDynamics):
-            raise DeclarationError(
-                "sink",
-                got=f"a run of {type(plan.dynamics).__name__}",
-                expected="draws of a Gibbs measure",
-                mend="use it with bx.sample or bx.anneal",
-            )
-        gibbs, self.pairs = dynamics.gibbs, dynamics.pairs
+        chains = isinstance(dynamics, AbstractGibbsDynamics)
+        self.betas = dynamics.gibbs.beta.ndim if chains else None
+        self.pairs = dynamics.pairs if chains else ()
         if not _is_begun(path):
             self._lacks(done, 0)
-            about = {"declaration": found, "rows": plan.rows, "gibbs": repr(gibbs), "whole": True}
+            about = {"declaration": found, "rows": plan.rows, "whole": True}
+            about |= {"gibbs": repr(dynamics.gibbs)} if chains else {"dynamics": repr(dynamics)}
             about |= {"inference_library": "boltzax", "draws": plan.draws}
             self.group = self._try(lambda: _zarr().create_group(path, attributes=about))
-            self._beta(gibbs.beta)
+            if chains:
+                self._beta(dynamics.gibbs.beta)
             return
         self.group = _group(path)
         lines, _ = differences(dict(self.group.attrs["declaration"]), found)
@@ -181,16 +188,18 @@ class _Store:
         if self.group.attrs["draws"] != plan.draws:
             self.group.attrs["draws"] = plan.draws
 
-    def write(self, first: int, flat: dict[str, np.ndarray], betas: int) -> None:
+    def write(self, first: int, flat: dict[str, np.ndarray]) -> None:
         """Write the records of a chunk, each array by itself, and then that they are there."""
         count = len(next(iter(flat.values())))
         for name, leaf in flat.items():
-            front = np.moveaxis(stored_values(leaf), (1 + betas, 0), (0, 1))
-            middle = ["beta"] if betas == 1 else [f"beta_{i}" for i in range(betas)]
-            middle = ["pair"] if name in self.pairs else middle
-            place = stored_name(name)
-            own = [f"{place}_dim_{i}" for i in range(front.ndim - betas - 2)]
-            self._put(place, ["chain", "draw", *middle, *own], front, 1, first, name)
+            place, values, front = stored_name(name), stored_values(leaf), ["draw"]
+            if self.betas is not None:
+                values = np.moveaxis(values, (1 + self.betas, 0), (0, 1))
+                many = [f"beta_{i}" for i in range(self.betas)]
+                middle = ["beta"] if self.betas == 1 else many
+                front = ["chain", "draw", *(["pair"] if name in self.pairs else middle)]
+            own = [f"{place}_dim_{i}" for i in range(values.ndim - len(front))]
+            self._put(place, [*front, *own], values, front.index("draw"), first, name)
         self._put("written", ["draw"], np.ones(count, bool), 0, first, "written")
 
     def _put(
@@ -270,7 +279,8 @@ def _written(group: Any, want: int) -> int:
     whole = group.attrs.get("whole", False)  # chunks equal to the fill value are stored too
     for name, array in group.arrays():
         if name not in ("beta", "written") and array.size and (whole or array.dtype.kind == "f"):
-            pieces = array.nchunks // -(-array.shape[1] // rows)
+            length = array.shape[array.metadata.dimension_names.index("draw")]
+            pieces = array.nchunks // -(-length // rows)
             there = min(there, array.nchunks_initialized // pieces * rows)
     return min(there, want)
 
@@ -292,7 +302,7 @@ def open_zarr(path: str | Path) -> _xarray.Dataset:
     place = str(Path(path).absolute())
     data = _xarray.open_zarr(place, consolidated=False, chunks=None, decode_cf=False)
     data = data.drop_vars("written", errors="ignore").isel(draw=slice(0, there))
-    places = {"chain": np.arange(data.sizes["chain"]), "draw": np.arange(there)}
+    places = {name: np.arange(data.sizes[name]) for name in ("chain", "draw") if name in data.dims}
     data.attrs = {name: each for name, each in data.attrs.items() if name != "declaration"}
     return data.assign_coords(places).set_coords([name for name in ["beta"] if name in data])
 

@@ -1,5 +1,6 @@
 """Draws along a ladder of temperatures."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -29,7 +30,6 @@ from ..core import (
 from ._bar import free_energies
 from ._dynamics import over_chains
 from ._exact import exact_ladder, is_exact, refuse_exact
-from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
 from ._ladder import Betas, first_ladder, refine, round_trips
 from ._ladder_checks import (
@@ -39,8 +39,9 @@ from ._ladder_checks import (
     draws_fit,
     ladder_bounds,
 )
-from ._loop import AbstractCheckpoints, AbstractSink, draws_at, loop
+from ._loop import Run, draws_at, loop
 from ._nuts import NUTS
+from ._plan import AbstractCheckpoints, AbstractSink
 from ._random_walk import RandomWalk
 from ._replica import ReplicaExchange
 from ._rounding import precise
@@ -217,19 +218,16 @@ def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tuple[T
     start = starts(levels, None, keys[0], settings.chains, settings.kernel)
     kernel = settings.kernel
     dynamics = ReplicaExchange(levels, kernel, settings.keep)
-    status = None
-    try:
-        state, records = loop(
-            dynamics, start, keys[1], warmup=settings.warmup, draws=settings.draws,
-            thin=settings.thin, progress=settings.progress, sink=settings.sink,
-            checkpoints=settings.checkpoints,
-        )  # fmt: skip
-    except Interrupted as cut:
-        (state, records), status = cut.result, Status.interrupted
+    made = loop(
+        dynamics, start, keys[1], warmup=settings.warmup, draws=settings.draws,
+        thin=settings.thin, progress=settings.progress, sink=settings.sink,
+        checkpoints=settings.checkpoints,
+    )  # fmt: skip
+    state, records = made.state, made.records
     trips = round_trips(records.pop("who"))
     records = draws_at(2, records)
     counts = records | {"divergent": counted(records["divergent"], trips)}
-    status = judge(counts, 1.05) if status is None else status
+    status = judge(counts, 1.05) if made.status == Status.successful else made.status
     if status == Status.successful and trips.sum() < 1:
         status = Status.lagging
     last = None
@@ -252,35 +250,33 @@ def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tupl
     start = jax.tree.map(lambda x: x.reshape(chains, count, *x.shape[1:]), start)
     key_forward, key_reverse = jax.random.split(keys[1])
 
-    def carried(name: str, levels: Gibbs, start: Weights, key: PRNGKeyArray):
+    def carried(name: str, levels: Gibbs, start: Weights, key: PRNGKeyArray) -> Run:
         dynamics = TemperedSMC(levels, settings.kernel, settings.thin, True)
         saved = settings.checkpoints
-        state, records = loop(
+        return loop(
             dynamics, start, key, warmup=0, draws=levels.beta.shape[0], thin=1,
             progress=settings.progress,
             checkpoints=None if saved is None else saved.part(name),
         )  # fmt: skip
-        return state, jax.device_put(records)
 
-    try:
-        _, records = carried("forward", levels, start, key_forward)
-    except Interrupted as cut:
-        raise KeyboardInterrupt("The populations had not reached every level.") from cut
+    forth = carried("forward", levels, start, key_forward)
+    if forth.status == Status.interrupted:
+        raise KeyboardInterrupt("The populations had not reached every level.")
+    records = jax.device_put(forth.records)
     cold = jax.tree.map(lambda leaf: leaf[-1], records["w"])
-    status = back = None
-    try:
-        _, back = carried("reverse", levels.at(levels.beta[::-1]), cold, key_reverse)
-    except KeyboardInterrupt:
-        status = Status.interrupted
-    status = judge(records, 1.1) if status is None else status
+    back = None
+    with contextlib.suppress(KeyboardInterrupt):
+        back = carried("reverse", levels.at(levels.beta[::-1]), cold, key_reverse)
+    whole = back is not None and back.status == Status.successful
+    status = judge(records, 1.1) if whole else Status.interrupted
     few = jax.tree.map(lambda leaf: leaf[:, :, 0], records["w"])
     status = precise(levels, few, records["energy"], status)
     if not settings.keep:
         records.pop("w")
     up, down = records.pop("to_next")[:-1], -records.pop("to_last")[1:]
-    if back is not None and status in (Status.successful, Status.lagging):
+    if back is not None and whole and status in (Status.successful, Status.lagging):
         # of the way back, the next level is the last, and the first record that of the coldest
-        turned = {name: back[name][::-1] for name in ("energy", "to_next", "to_last")}
+        turned = {name: back.records[name][::-1] for name in ("energy", "to_next", "to_last")}
         reverse = {
             "energy": turned["energy"],
             "up": turned["to_last"][:-1],

@@ -29,7 +29,7 @@ from jaxtyping import PyTree
 from ..core import Count, DeclarationError, RunError, typed
 from ._archive import Archive, linked, seal
 from ._declaration import Fingerprint, differences, fingerprint
-from ._loop import AbstractCheckpoints, AbstractSaver, Plan
+from ._plan import AbstractCheckpoints, AbstractSaver, Plan
 from ._storage import (
     aside,
     disk_full,

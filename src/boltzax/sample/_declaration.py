@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..core import LIBRARIES, Reader, in_library, name_of
-from ._loop import Plan
+from ._plan import Plan
 
 SOFT = "made by "
 """Begins the names of entries that may differ between a run and its resumption (versions)."""

@@ -14,17 +14,34 @@ from ._reduce import AbstractReduction
 
 
 class AbstractDynamics(eqx.Module):
-    """An ensemble: how to start it, step it once, and what to keep of it."""
+    """What `bx.run` runs: how to start, to step once, and what to keep of a state.
+
+    All three are compiled. Numbers and arrays that they need are fields, so that new ones compile
+    nothing anew; choices are static fields. A state is a pytree of arrays of fixed shapes.
+
+    `streamed` names the records that a sink takes out of memory; all, if it is None.
+    """
+
+    streamed: ClassVar[tuple[str, ...] | None] = None
 
     @abc.abstractmethod
     def init(self, start: PyTree, key: PRNGKeyArray, warmup: int) -> PyTree:
-        """The state of the ensemble at the start."""
+        """The state at the start, of a run with `warmup` steps of warm-up."""
 
     @abc.abstractmethod
     def step(
         self, state: PyTree, key: PRNGKeyArray, gain: Float[Array, ""], time: Array, warmup: int
     ) -> PyTree:
-        """One step of every chain."""
+        """One step.
+
+        Args:
+            state: What `init` or the last step gave.
+            key: Of this step.
+            gain: How much to tune: positive and falling in the first nine tenths of the warm-up,
+                then 0.
+            time: The number of the step, from 0 on; the first after the warm-up is `warmup`.
+            warmup: Steps of warm-up.
+        """
 
     @abc.abstractmethod
     def record(self, state: PyTree, draw: Array) -> tuple[PyTree, dict[str, PyTree]]:
@@ -42,6 +59,7 @@ class AbstractGibbsDynamics(AbstractDynamics):
 
     gibbs: eqx.AbstractVar[Gibbs]
     pairs: eqx.AbstractClassVar[tuple[str, ...]]
+    streamed: ClassVar[tuple[str, ...] | None] = ("w",)
 
 
 class Chains(AbstractGibbsDynamics):

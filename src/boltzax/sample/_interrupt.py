@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import signal
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from ..core import RunError, Status
 
 
 class Interrupted(KeyboardInterrupt):
@@ -21,6 +23,30 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, result: Any):
         super().__init__(message)
         self.result = result
+
+
+Result = TypeVar("Result")
+
+
+def checked(result: Result, status: Status, throw: bool, said: Callable[[], str]) -> Result:
+    """The result of a run, if it is successful or taken as it is.
+
+    Args:
+        result: Anything.
+        status: What became of the run.
+        throw: Whether to raise otherwise.
+        said: What speaks for a failure, in words.
+
+    Raises:
+        RunError: A failed run.
+        Interrupted: One that was interrupted, with the result.
+    """
+    if throw and status == Status.interrupted:
+        raise Interrupted(f"{Status[status]} What was made is in `result`.", result)
+    if throw and status != Status.successful:
+        more = "(Pass throw=False to get the result as it is.)"
+        raise RunError(f"{Status[status]}\n{said()} {more}")
+    return result
 
 
 @dataclasses.dataclass

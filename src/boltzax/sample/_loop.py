@@ -1,10 +1,7 @@
-"""The one loop: warm up, draw, record. Every sampler runs in it."""
+"""The one loop: warm up, draw, record. Every dynamics runs in it."""
 
-import abc
 import contextlib
-import dataclasses
 import itertools
-import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -15,84 +12,38 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
-from ..core import described, model_errors, to_host
+from ..core import Status, model_errors, to_host
 from ._dynamics import AbstractDynamics
-from ._interrupt import Interrupted, listening
+from ._interrupt import listening
+from ._plan import AbstractCheckpoints, AbstractSink, Plan
 
 CHUNKS = 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a run is to do: all that its draws depend on, and how many of them are wanted.
+class Run(eqx.Module):
+    """What a run of any dynamics made.
 
-    `rows` is the number of records of a chunk; the draws do not depend on it.
+    Args:
+        dynamics: What was run (on its devices, if it was placed).
+        state: Where it stands: after the last chunk, which is the last record where the chunks
+            divide `draws`. None if a second Ctrl-C cut a chunk.
+        records: What was kept of each draw, by name; arrays of the host, leading axis draw.
+        draws: How many were made.
+        status: What became of it.
     """
 
     dynamics: AbstractDynamics
-    start: PyTree
-    key: PRNGKeyArray
-    warmup: int
-    thin: int
-    rows: int
+    state: PyTree
+    records: dict[str, PyTree]
     draws: int
-    sink: "AbstractSink | None" = None
+    status: Status
 
-    @property
-    def warm_rows(self) -> int:
-        """Rows of the warm-up, in whole chunks, so that one program serves for both.
-
-        Its steps are exactly `warmup`: the first rows are empty, or begin inside a row.
-        """
-        return self.rows * math.ceil(math.ceil(self.warmup / self.thin) / self.rows)
-
-
-@described("a sink", "pass bx.ZarrSink(path)")
-class AbstractSink(abc.ABC):
-    """Where records go as they are made, instead of memory."""
-
-    memory: int
-    """Bytes of records that a chunk may have, at most."""
-
-    @abc.abstractmethod
-    def begin(self, plan: Plan, done: int) -> Callable[[int, PyTree], PyTree]:
-        """A function `write(first, records)` for a run of which `done` draws are there already.
-
-        It takes the records of draws `first, first + 1, ...` and gives back those to keep. Leaves
-        have the axes `[draw, *beta, chain, ...]`; chunks are whole, so the last can go past
-        `plan.draws`. After a resumed run the same draws can come again: they are the same to the
-        last bit. Every process calls it, with the records of all.
-        """
-
-    @abc.abstractmethod
-    def part(self, name: str) -> "AbstractSink":
-        """The same for one run of several, in a place of its own."""
-
-
-class AbstractSaver(abc.ABC):
-    """One run under way: what it goes on from, and how it is saved."""
-
-    plan: Plan
-    """The plan, with the `rows` of the run that is resumed."""
-    resumed: tuple[int, PyTree, list[PyTree]] | None
-    """Rows done, state, and kept records (a list of chunks) of the last good checkpoint."""
-
-    @abc.abstractmethod
-    def save(self, rows: int, state: PyTree, record: PyTree | None) -> None:
-        """Save the state after `rows` rows, and the records kept since the last call."""
-
-
-@described("checkpoints", "pass bx.Checkpoints(folder)")
-class AbstractCheckpoints(abc.ABC):
-    """Where a run is saved, and resumed from."""
-
-    @abc.abstractmethod
-    def open(self, plan: Plan, state: PyTree) -> contextlib.AbstractContextManager[AbstractSaver]:
-        """The saver of a run; `state` is the one it starts with."""
-
-    @abc.abstractmethod
-    def part(self, name: str) -> "AbstractCheckpoints":
-        """The same for one run of several, in a place of its own."""
+    def __repr__(self) -> str:
+        names = ", ".join(self.records) or "what is in the sink"
+        return (
+            f"Run of {type(self.dynamics).__name__}, {self.draws} draws of {names}\n"
+            f"  {Status[self.status]}"
+        )
 
 
 @eqx.filter_jit
@@ -174,30 +125,30 @@ def loop(
     draws: int,
     thin: int,
     progress: bool,
-    note: Callable[[PyTree], str] = lambda record: "",
     rows: int | None = None,
     stop: Callable[[list[PyTree]], bool] | None = None,
     warm: Callable[[PyTree], bool] | None = None,
     sink: AbstractSink | None = None,
     checkpoints: AbstractCheckpoints | None = None,
-) -> tuple[PyTree, PyTree]:
+) -> Run:
     """Run `warmup` steps, then at most `draws` records `thin` steps apart.
 
-    Gives the last state and the records, stacked along a leading draw axis. The records of the
-    warm-up are thrown away: burn-in is never averaged in. Steps are numbered from the beginning
-    and keyed by their number, so a run that was cut and resumed is the same to the last bit.
+    The records of the warm-up are thrown away: burn-in is never averaged in. Steps are numbered
+    from the beginning and keyed by their number, so a run that was cut and resumed is the same to
+    the last bit.
 
     The run proceeds in chunks of `rows` records; after each, `stop(chunks so far)` can end it, and
     it is saved if `checkpoints` are given. In the warm-up `warm(state)` is asked instead, and can
     end the warm-up before its time: the steps go on as the first after `warmup`.
 
+    Ctrl-C ends it once the chunk under way is done and saved: the run so far has the status
+    `interrupted`. Otherwise it is `successful`, for the records to be judged by who asked for them.
+
     Raises:
-        Interrupted: by Ctrl-C, once the chunk under way is done and saved; its `result` are the
-            state (None if a second Ctrl-C cut a chunk) and the records so far. During the warm-up
-            there are none, and it is a plain `KeyboardInterrupt`.
+        KeyboardInterrupt: By Ctrl-C before the first draws.
     """
     key_start, key_run = jax.random.split(key)
-    rows = max(1, -(-draws // CHUNKS)) if rows is None else rows
+    rows = chunk_of(draws) if rows is None else rows
     split = _split(start)
     state = _start(dynamics, start, key_start, warmup, split)
     if sink is not None:
@@ -231,8 +182,6 @@ def loop(
                     record = to_host(record)
                     kept = record if write is None else write(begin - warm_rows, record)
                     parts.append(kept)
-                    if progress:
-                        bar.set_postfix_str(note(record))
                 begin += rows
                 if begin < warm_rows and warm is not None and warm(state):
                     begin = warm_rows
@@ -242,10 +191,21 @@ def loop(
                 finished = done()
             except KeyboardInterrupt as cut:
                 # in the middle of a chunk: its state is lost, the last checkpoint is good
-                raise _interrupted(None, parts, draws) from cut
-    if not finished:
-        raise _interrupted(state, parts, draws)
-    return state, _stack(parts, draws)
+                if not parts:
+                    raise _nothing() from cut
+                state = None
+                break
+    if not finished and not parts:
+        raise _nothing()
+    status = Status.successful if finished else Status.interrupted
+    return Run(dynamics, state, _stack(parts, draws), min(begin - warm_rows, draws), status)
+
+
+def chunk_of(draws: int) -> int:
+    """Records of a chunk: a divisor of `draws` near a twentieth of them, else the twentieth."""
+    least = max(1, -(-draws // CHUNKS))
+    divisors = (rows for rows in range(least, 4 * least) if draws % rows == 0)
+    return next(divisors, least)
 
 
 def _when(begin: int, rows: int, plan: Plan) -> str:
@@ -254,11 +214,8 @@ def _when(begin: int, rows: int, plan: Plan) -> str:
     return "during the warm-up" if last <= 0 else f"between draws {max(first, 0)} and {last}"
 
 
-def _interrupted(state: PyTree, parts: list[PyTree], draws: int) -> KeyboardInterrupt:
-    if not parts:
-        return KeyboardInterrupt("The run was interrupted before its first draws.")
-    records = _stack(parts, draws)
-    return Interrupted("The run was interrupted; its draws are in `result`.", (state, records))
+def _nothing() -> KeyboardInterrupt:
+    return KeyboardInterrupt("The run was interrupted before its first draws.")
 
 
 def _row_bytes(dynamics: AbstractDynamics, state: PyTree) -> int:

@@ -1,6 +1,8 @@
 """Where the arrays of a run live: chains, data and weights over a mesh of devices."""
 
+import dataclasses
 import functools
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -11,6 +13,9 @@ from jaxtyping import Array, PyTree
 from ..compile import Gibbs, NodeResidual, Weights
 from ..core import DeclarationError, automatic_mesh, described, typed, weights_of
 from ..declare import Empirical
+from ._dynamics import AbstractDynamics, AbstractGibbsDynamics
+
+Declared = TypeVar("Declared", Gibbs, AbstractDynamics)
 
 described("a jax.sharding.Mesh", 'pass e.g. jax.make_mesh((2,), ("chain",))')(Mesh)
 described("a jax.sharding.PartitionSpec", 'pass e.g. PartitionSpec(None, "model")')(PartitionSpec)
@@ -74,8 +79,29 @@ class Placement(eqx.Module):
         split = {id(leaf): own[path] for path, leaf in declared.items() if path in own}
         return self._place(gibbs, split), start
 
-    def _place(self, gibbs: Gibbs, split: dict[int, PartitionSpec]) -> Gibbs:
-        """The measure with data by rows, weights as `split` says (by `id`), and all else whole."""
+    def lay(self, dynamics: AbstractDynamics, start: PyTree) -> tuple[AbstractDynamics, PyTree]:
+        """Any dynamics and its start on their devices.
+
+        As `place` for chains of a Gibbs measure. Of another dynamics the arrays of the start are
+        split by their first axis, numbers are everywhere, and data are split by rows.
+
+        Raises:
+            DeclarationError: If an axis does not divide over its devices.
+        """
+        if isinstance(dynamics, AbstractGibbsDynamics):
+            gibbs, start = self.place(dynamics.gibbs, start)
+            return dataclasses.replace(dynamics, gibbs=gibbs), start
+
+        def one(leaf: Array) -> Array:
+            if self.chains is None or not leaf.ndim:
+                return self._put(leaf, PartitionSpec())
+            self._divides("chains", len(leaf), self.chains)
+            return self._put(leaf, PartitionSpec(self.chains))
+
+        return self._place(dynamics, {}), jax.tree.map(one, start)
+
+    def _place(self, declared: Declared, split: dict[int, PartitionSpec]) -> Declared:
+        """With data by rows, weights as `split` says (by `id`), and all else whole."""
         there: dict[tuple[int, PartitionSpec], Array] = {}
 
         def put(leaf, spec: PartitionSpec):
@@ -98,7 +124,7 @@ class Placement(eqx.Module):
                 return NodeResidual(lay(node.rows), lay(node.scale), term)
             return put(node, split.get(id(node), PartitionSpec())) if eqx.is_array(node) else node
 
-        return jax.tree.map(one, gibbs, is_leaf=_is_data)
+        return jax.tree.map(one, declared, is_leaf=_is_data)
 
     def _check_paths(self, own: dict[str, PartitionSpec], start: Weights) -> None:
         for path in own:

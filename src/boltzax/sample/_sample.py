@@ -21,12 +21,12 @@ from ..core import (
 )
 from ._dynamics import Chains, over_chains
 from ._exact import exact_draws, is_exact, refuse_exact
-from ._interrupt import Interrupted
 from ._kernel import AbstractKernel
 from ._ladder_checks import draws_fit
-from ._loop import AbstractCheckpoints, AbstractSink, draws_at, loop
+from ._loop import draws_at, loop
 from ._nuts import NUTS
 from ._placement import Placement
+from ._plan import AbstractCheckpoints, AbstractSink
 from ._reduce import AbstractReduction, Mean
 from ._rounding import precise
 from ._start import Start, starts
@@ -97,17 +97,12 @@ def sample(
     looked_at = isinstance(kernel, AbstractUnadjusted) and sink is None
     held = keep or (looked_at and draws_fit(gibbs, gibbs.beta.size * chains * draws))
     dynamics = Chains(placed, kernel, held, reduce)
-    status = None
-    try:
-        state, records = loop(
-            dynamics, begin, key_run, warmup=warmup, draws=draws, thin=thin, progress=progress,
-            sink=sink, checkpoints=checkpoints,
-        )  # fmt: skip
-    except Interrupted as cut:
-        (state, records), status = cut.result, Status.interrupted
-    axis = gibbs.beta.ndim + 1
-    records = draws_at(axis, records)
-    status = judge(records, 1.1) if status is None else status
+    made = loop(
+        dynamics, begin, key_run, warmup=warmup, draws=draws, thin=thin, progress=progress,
+        sink=sink, checkpoints=checkpoints,
+    )  # fmt: skip
+    state, records = made.state, draws_at(gibbs.beta.ndim + 1, made.records)
+    status = judge(records, 1.1) if made.status == Status.successful else made.status
     last = None
     if state is not None:
         last = over_chains(lambda b, each, _: kernel.position(each), gibbs.beta, state[0], None)

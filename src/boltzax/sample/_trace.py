@@ -17,7 +17,6 @@ from ..core import (
     DeclarationError,
     Estimate,
     Influence,
-    RunError,
     Status,
     at_hand,
     check_real,
@@ -27,7 +26,7 @@ from ..core import (
 )
 from ._bounds import Bounds
 from ._ensemble import Ensemble
-from ._interrupt import Interrupted
+from ._interrupt import checked
 
 
 class Trace(eqx.Module):
@@ -320,13 +319,7 @@ def raise_for(trace: Trace, throw: bool, more: str = "") -> None:
 
     For one that was interrupted, `Interrupted` with the trace.
     """
-    if throw and trace.status == Status.interrupted:
-        raise Interrupted(f"{Status[trace.status]} The trace is in `result`.", trace)
-    if throw and trace.status != Status.successful:
-        raise RunError(
-            f"{Status[trace.status]}\nEvidence: {evidence(trace)}{more}. "
-            "(Pass throw=False to get the result as it is.)"
-        )
+    checked(trace, trace.status, throw, lambda: f"Evidence: {evidence(trace)}{more}.")
 
 
 def evidence(trace: Trace) -> str:

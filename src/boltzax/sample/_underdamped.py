@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
 from ..core import Positive, typed
+from ._baoab import baoa, decayed, kick
 from ._kernel import Move, choose, noise_like
 from ._precondition import AbstractPreconditioner, Identity, Reach, Variance
 from ._unadjusted import (
@@ -179,10 +180,10 @@ def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
     # time is counted in units in which a thermal momentum crosses the spread of the draws
     h, unit = _times(state, jnp.where(gain > 0, 1.0, jnp.asarray(kernel.scale)))
     sigma = jax.tree.map(lambda s: (h * s).astype(s.dtype), scales)
-    half = jax.tree.map(lambda u, s, g: u + 0.5 * s * g, state.u, sigma, state.gradient)
-    w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, state.w, sigma, half)
-    mixed, thermostat = _ornstein_uhlenbeck(kernel, state, half, key_noise, h / unit)
-    w = jax.tree.map(lambda w, s, u: w + 0.5 * s * u, w, sigma, mixed)
+    w, mixed, thermostat = baoa(
+        state.w, state.u, state.gradient, sigma,
+        lambda u: _ornstein_uhlenbeck(kernel, state, u, key_noise, h / unit),
+    )  # fmt: skip
     value, gradient = batch_gradient(gibbs, w, key_batch)
 
     minibatches = noisy(gibbs, w, key_batch)
@@ -210,7 +211,8 @@ def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
     near = (jnp.isfinite(error) & (error < FAR * kernel.error)) | (gain == 0)
     if kernel.step_size is not None:
         near = jnp.array(True)
-    u = jax.tree.map(lambda u, s, g: jnp.where(near, u + 0.5 * s * g, -u), mixed, sigma, gradient)
+    turned = jax.tree.map(jnp.negative, mixed)
+    u = choose(near, kick(mixed, sigma, gradient), turned)
     metric = kernel.preconditioner.learn(state.metric, state.w, state.gradient, gain)
     new = state._replace(
         w=choose(near, w, state.w),
@@ -236,24 +238,16 @@ def _ornstein_uhlenbeck(kernel, state, u: Weights, key, time):
     """Exact decay and noise over `time`; with half steps of the thermostat on both sides."""
     noise = noise_like(u, key)
     if state.thermostat is None:
-        keep = jnp.exp(-state.friction * time)
-        spread = jnp.sqrt(1 - keep**2)
-        mixed = jax.tree.map(lambda u, e: _cast(keep, u) * u + _cast(spread, u) * e, u, noise)
-        return mixed, None
+        return decayed(u, noise, jnp.exp(-state.friction * time)), None
     half = 0.5 * time
     friction = state.thermostat + half * (_heat(u) - 1)
     keep = jnp.exp(-friction * time)
     small = jnp.abs(friction * time) < 1e-6
     safe = jnp.where(small, 1.0, friction)
     variance = jnp.where(small, 2 * time, -jnp.expm1(-2 * safe * time) / safe) * kernel.friction
-    spread = jnp.sqrt(variance)
-    mixed = jax.tree.map(lambda u, e: _cast(keep, u) * u + _cast(spread, u) * e, u, noise)
+    mixed = decayed(u, noise, keep, jnp.sqrt(variance))
     return mixed, friction + half * (_heat(mixed) - 1)
 
 
 def _heat(u: Weights) -> Array:
     return total(jax.tree.map(jnp.square, u)) / size(u)
-
-
-def _cast(x: Array, like: Array) -> Array:
-    return x.astype(like.dtype)

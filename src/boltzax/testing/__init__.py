@@ -6,6 +6,7 @@ from ._components import amplifier_component as amplifier_component
 from ._components import gain_component as gain_component
 from ._components import step_component as step_component
 from ._conformance import check_kernel as check_kernel
+from ._dynamics import check_dynamics as check_dynamics
 from ._laws import check_energy_scale as check_energy_scale
 from ._laws import check_energy_sum as check_energy_sum
 from ._laws import check_measure_sum as check_measure_sum

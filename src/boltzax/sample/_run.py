@@ -1,0 +1,98 @@
+"""The public loop: any dynamics, with all that a long run needs."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from ..core import (
+    Count,
+    Key,
+    Status,
+    Whole,
+    check_on_host,
+    full_products,
+    model_errors,
+    to_host,
+    typed,
+)
+from ._dynamics import AbstractDynamics
+from ._interrupt import checked
+from ._loop import Run, loop
+from ._placement import Placement
+from ._plan import AbstractCheckpoints, AbstractSink
+
+
+@typed
+@model_errors("in bx.run")
+@full_products()
+def run(
+    dynamics: AbstractDynamics,
+    start: PyTree,
+    *,
+    key: Key,
+    warmup: Whole = 0,
+    draws: Count,
+    thin: Count = 1,
+    rows: Count | None = None,
+    stop: Callable | None = None,
+    sink: AbstractSink | None = None,
+    checkpoints: AbstractCheckpoints | None = None,
+    placement: Placement | None = None,
+    progress: bool = False,
+    throw: bool = True,
+) -> Run:
+    """Run a dynamics: `warmup` steps, then `draws` records, `thin` steps apart.
+
+    Steps are numbered from the beginning and keyed by their number. The records do not depend on
+    the chunks that a run is made in, and a run that was cut and resumed is the same to the last
+    bit.
+
+    Args:
+        dynamics: What is stepped: `Chains`, `meanfield.Neurons`, or an `AbstractDynamics` of yours.
+        start: What its `init` takes.
+        key: Of all steps.
+        warmup: Steps to forget.
+        draws: Records to make.
+        thin: Steps a record.
+        rows: Records of a chunk. After a chunk records leave the device, the run is saved, `stop`
+            is asked and Ctrl-C is heard. About a twentieth of `draws` if not given. The last chunk
+            is whole: where `rows` does not divide `draws`, the last state is a little later than
+            the last record.
+        stop: `stop(chunks)` of the records so far, a list with one entry a chunk; the run ends when
+            it is true.
+        sink: Where records go as they are made (`bx.ZarrSink`), instead of memory.
+        checkpoints: Where the run is saved, and resumed from (`bx.Checkpoints`).
+        placement: Devices: arrays of `start` are split over its axis `chains` by their first axis.
+        progress: Show a bar.
+        throw: Raise if the run failed or was interrupted; else look at `status`.
+
+    Returns:
+        A `Run`: the last state, the records with a leading axis over draws, and a status.
+
+    Raises:
+        DeclarationError: Wrong arguments; or an error that the dynamics raises at some state.
+        RunError: If the last state or the records hold a NaN (`Status.non_finite`).
+        Interrupted: By Ctrl-C, with the `Run` so far in `result`. Before the first record it is a
+            plain `KeyboardInterrupt`.
+    """
+    check_on_host("run", {"dynamics": dynamics, "start": start, "key": key})
+    if placement is not None:
+        dynamics, start = placement.lay(dynamics, start)
+    made = loop(
+        dynamics, start, key, warmup=warmup, draws=draws, thin=thin, rows=rows, stop=stop,
+        sink=sink, checkpoints=checkpoints, progress=progress,
+    )  # fmt: skip
+    if made.status == Status.successful and _has_nan((made.state, made.records)):
+        made = dataclasses.replace(made, status=Status.non_finite)
+    return checked(made, made.status, throw, made.__repr__)
+
+
+def _has_nan(tree: PyTree) -> bool:
+    """Whether a floating-point number of a tree is NaN."""
+    leaves = jax.tree.leaves(tree)
+    numbers = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return any(np.isnan(leaf).any() for leaf in to_host(numbers))

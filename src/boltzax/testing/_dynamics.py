@@ -1,0 +1,215 @@
+"""What every dynamics must pass that `bx.run` runs."""
+
+import contextlib
+import dataclasses
+import functools
+import signal
+import tempfile
+import threading
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from boltzax.core import Count, Key, Status, Whole, to_host, typed
+from boltzax.report import ZarrSink, open_zarr
+from boltzax.sample import (
+    AbstractCheckpoints,
+    AbstractDynamics,
+    AbstractSaver,
+    Checkpoints,
+    Plan,
+    Run,
+    run,
+)
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+"""The event of jax that a program was compiled, or fetched from a cache of them."""
+
+
+class Cut(Exception):
+    """The run is cut."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutting(AbstractCheckpoints):
+    """Checkpoints of a run that is cut after each save."""
+
+    inner: Checkpoints
+
+    def part(self, name: str) -> "Cutting":
+        return Cutting(self.inner.part(name))
+
+    @contextlib.contextmanager
+    def open(self, plan: Plan, state: PyTree):
+        with self.inner.open(plan, state) as saver:
+            yield CuttingSaver(saver)
+
+
+class CuttingSaver(AbstractSaver):
+    """Saves, and cuts the run."""
+
+    def __init__(self, inner: AbstractSaver):
+        self.inner, self.plan, self.resumed = inner, inner.plan, inner.resumed
+
+    def save(self, rows: int, state: PyTree, record: PyTree | None) -> None:
+        self.inner.save(rows, state, record)
+        raise Cut
+
+
+@typed
+def check_dynamics(
+    dynamics: AbstractDynamics,
+    start: PyTree,
+    *,
+    key: Key,
+    warmup: Whole = 3,
+    draws: Count = 6,
+    thin: Count = 3,
+) -> None:
+    """Raise `AssertionError` unless a dynamics does what it must.
+
+    - The records have the shapes that `record` declares, with a leading axis over draws, and the
+      structure, shapes and dtypes of the state never change.
+    - A second run of the same arguments gives the same, to the last bit, and compiles nothing; nor
+      does one with another key and other numbers in `start`.
+    - A run that is cut after every chunk, and gone on with from its checkpoints, is to the last bit
+      the one that was not.
+    - Ctrl-C ends it with `Status.interrupted` and the records so far.
+    - A `ZarrSink` stores what else would be in memory.
+
+    Args:
+        dynamics: What to check.
+        start: What its `init` takes.
+        key: Of its steps.
+        warmup: Steps of warm-up of each run.
+        draws: Records of each run; chunks are of two, so that four records or more are of use.
+        thin: Steps a record.
+    """
+    options = {"warmup": warmup, "draws": draws, "thin": thin, "rows": 2, "throw": False}
+    options |= {"key": key}
+    whole = run(dynamics, start, **options)
+    _check_shapes(dynamics, start, whole, key, warmup)
+    before = len(_compiled())
+    assert _same(run(dynamics, start, **options), whole), "a second run is not the same"
+    assert len(_compiled()) == before, "a second run of the same arguments compiles"
+    other, moved = jax.random.fold_in(key, 1), jax.tree.map(_copied, start)
+    before = len(_compiled())
+    run(dynamics, moved, **(options | {"key": other}))
+    assert len(_compiled()) == before, "another key, or start, compiles"
+    with tempfile.TemporaryDirectory() as folder:
+        _check_cut(dynamics, start, whole, options, Path(folder) / "cut")
+        _check_sink(dynamics, start, whole, options, Path(folder) / "sink")
+    _check_interrupted(dynamics, start, whole, options)
+
+
+def _check_shapes(dynamics, start, whole: Run, key, warmup: int) -> None:
+    def once(dynamics, start, key):
+        state = dynamics.init(start, key, warmup)
+        zero = jnp.zeros((), int)
+        after = dynamics.step(state, key, jnp.zeros(()), zero, warmup)
+        return state, after, *dynamics.record(after, zero)
+
+    first, *others, record = eqx.filter_eval_shape(once, dynamics, start, key)
+    for other in others:
+        assert _kinds(other) == _kinds(first), "a step or a record changes the kind of the state"
+    length = {len(leaf) for leaf in jax.tree.leaves(whole.records)}
+    assert length == {whole.draws}, "records have not the leading axis of draws"
+    one = jax.tree.map(lambda leaf: leaf[0], whole.records)
+    assert _kinds(one) == _kinds(record), "records have not the shapes of `record`"
+
+
+def _check_cut(dynamics, start, whole: Run, options: dict, folder: Path) -> None:
+    chunks = -(-whole.draws // 2)
+    for _ in range(chunks + -(-options["warmup"] // options["thin"]) + 2):
+        with contextlib.suppress(Cut):
+            found = run(dynamics, start, checkpoints=Cutting(Checkpoints(folder)), **options)
+            break
+    else:
+        raise AssertionError("a run that is cut and gone on with does not end")
+    assert _same(found, whole), "a run that was cut and resumed is not the uncut one"
+
+
+def _check_sink(dynamics, start, whole: Run, options: dict, folder: Path) -> None:
+    streamed = run(dynamics, start, sink=ZarrSink(folder), **options)
+    for name, record in streamed.records.items():
+        assert _same(record, whole.records[name]), f"{name} in memory differs under a sink"
+    named = dynamics.streamed
+    gone = set(whole.records if named is None else named)
+    assert not gone & set(streamed.records), "what is streamed stays in memory"
+    stored = [_record_order(each) for each in open_zarr(folder).data_vars.values()]
+    there = {(each.shape, each.tobytes()) for each in stored}
+    for leaf in jax.tree.leaves(whole.records):
+        assert (leaf.shape, leaf.tobytes()) in there, "the store lacks a record"
+
+
+def _record_order(variable) -> np.ndarray:
+    """A variable of a store with the axes of a record."""
+    first = [name for name in variable.dims if name.startswith("beta") or name == "pair"]
+    chain = [name for name in variable.dims if name == "chain"]
+    return np.ascontiguousarray(variable.transpose("draw", *first, *chain, ...).values)
+
+
+def _check_interrupted(dynamics, start, whole: Run, options: dict) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def press(chunks):
+        signal.raise_signal(signal.SIGINT)
+        return False
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        part = run(dynamics, start, stop=press, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert part.status == Status.interrupted, "a run that Ctrl-C ended does not say so"
+    begun = jax.tree.map(lambda leaf: leaf[: part.draws], whole.records)
+    assert 0 < part.draws < whole.draws and _same(part.records, begun), "records before Ctrl-C"
+
+
+@functools.cache
+def _compiled() -> list[float]:
+    """Grows with each program that is compiled from now on."""
+    seconds: list[float] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **kwargs: seconds.append(duration) if event == COMPILED else None
+    )
+    return seconds
+
+
+def _copied(leaf):
+    """Another array of the same kind; other numbers, if they are floating-point ones."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    numbers = np.array(leaf)
+    scale = 1.01 if numbers.dtype.kind == "f" else 1
+    return jax.device_put((numbers * scale).astype(numbers.dtype))
+
+
+def _kinds(tree: PyTree) -> tuple:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+
+
+def _same(a: PyTree, b: PyTree) -> bool:
+    """To the last bit, in the same structure."""
+    if isinstance(a, Run) and isinstance(b, Run):
+        return bool(a.status == b.status) and _same((a.state, a.records), (b.state, b.records))
+    if jax.tree.structure(a) != jax.tree.structure(b):
+        return False
+    pairs = zip(jax.tree.leaves(_bits(a)), jax.tree.leaves(_bits(b)), strict=True)
+    return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in pairs)
+
+
+def _bits(tree: PyTree) -> PyTree:
+    """Arrays of the host, random keys as their bits."""
+
+    def one(leaf):
+        typed_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key_data(leaf) if typed_key else leaf
+
+    return to_host(jax.tree.map(one, tree))

@@ -1,0 +1,214 @@
+"""What every dynamics of the loop must pass; a dynamics of your own is one line more in `CASES`."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import boltzax as bx
+from boltzax import meanfield as mf
+from boltzax.sample import Chains
+from boltzax.sample._replica import ReplicaExchange
+from boltzax.sample._smc import TemperedSMC
+from boltzax.testing import check_dynamics
+
+KEY = jax.random.key(3)
+X = jnp.linspace(-1.0, 1.0, 8)[:, None]
+
+
+def gibbs(betas=1.0):
+    energy = bx.SquaredError(bx.models.Function(_line, jnp.zeros(2)), bx.Empirical((X, X[:, 0])))
+    return bx.compile(energy, bx.Normal(), marginalise=False).at(jnp.asarray(betas))
+
+
+def _line(w, x):
+    return jnp.tanh(w[0]) * x[0] + w[1]
+
+
+def _product(x):
+    return x[0] * x[1]
+
+
+def problem():
+    neuron = mf.Neuron(mf.Unit(jnp.tanh, dim=2), bx.Normal())
+    return mf.SelfConsistency(neuron, _product, bx.GaussianMeasure(2, order=3), 0.1)
+
+
+class Ising(bx.AbstractDynamics):
+    """A ring of spins at the inverse temperature `coupling`, one sweep of heat baths a step."""
+
+    coupling: jax.Array
+
+    class State(NamedTuple):
+        spins: jax.Array
+
+    def init(self, start, key, warmup):
+        return self.State(start)
+
+    def step(self, state, key, gain, time, warmup):
+        def site(i, spins):
+            field = self.coupling * (spins[i - 1] + spins[(i + 1) % len(spins)])
+            up = jax.random.uniform(jax.random.fold_in(key, i)) < jax.nn.sigmoid(2 * field)
+            return spins.at[i].set(jnp.where(up, 1.0, -1.0))
+
+        return self.State(jax.lax.fori_loop(0, len(state.spins), site, state.spins))
+
+    def record(self, state, draw):
+        spins = state.spins
+        return state, {"energy": -jnp.mean(spins * jnp.roll(spins, 1)), "spins": {"now": spins}}
+
+
+def chains():
+    return Chains(gibbs(), bx.RandomWalk(), True), {"params": jnp.ones((2, 2))}
+
+
+def replicas():
+    return ReplicaExchange(gibbs([0.0, 1.0, 4.0]), bx.RandomWalk(), True), {
+        "params": jnp.ones((3, 2, 2))
+    }
+
+
+def populations():
+    dynamics = TemperedSMC(gibbs(jnp.arange(4.0)), bx.RandomWalk(), 2, True)
+    return dynamics, {"params": jnp.ones((2, 5, 2))}
+
+
+def neurons():
+    dynamics = mf.Neurons(problem(), mf.Langevin(), batch=4, every=3, history=True)
+    return dynamics, dynamics.start(KEY, 3, 2)
+
+
+def descent():
+    dynamics = mf.Neurons(problem(), mf.Descent(optax.adam(0.1)))
+    return dynamics, dynamics.start(KEY, 3, 2)
+
+
+def foreground():
+    here = problem()
+    background = mf.Background.from_array(jnp.zeros(9), here)
+    dynamics = mf.Neurons(here, mf.Langevin(), mf.Static(background, None, KEY))
+    return dynamics, dynamics.start(KEY, 2, 2)
+
+
+def replayed():
+    here = problem()
+    history = mf.History(jnp.ones((40, 4)), KEY, 4)
+    dynamics = mf.Neurons(here, mf.Langevin(), mf.Replayed(history, jnp.asarray(0)))
+    return dynamics, dynamics.start(KEY, 2, 2)
+
+
+def spins():
+    return Ising(jnp.asarray(0.4)), jnp.ones(6)
+
+
+CASES = [
+    chains,
+    spins,
+    neurons,
+    pytest.param(replicas, marks=pytest.mark.slow),
+    pytest.param(populations, marks=pytest.mark.slow),
+    pytest.param(descent, marks=pytest.mark.slow),
+    pytest.param(foreground, marks=pytest.mark.slow),
+    pytest.param(replayed, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_dynamics_conforms(case):
+    dynamics, start = case()
+    check_dynamics(dynamics, start, key=KEY)
+
+
+def test_an_ising_ring_has_its_energy():
+    """`-⟨s s'⟩ = -(t + t^(n-1))/(1 + t^n)`, `t = tanh K`, for a ring of `n` spins."""
+    made = bx.run(*spins(), key=KEY, warmup=50, draws=4000, thin=2)
+    t, n = np.tanh(0.4), 6
+    exact = -(t + t ** (n - 1)) / (1 + t**n)
+    energy = bx.Estimate.of_series(made.records["energy"][None])
+    assert abs(energy.z_score(exact)) < 4
+    assert made.records["spins"]["now"].shape == (4000, 6) and made.draws == 4000
+    assert "Run of Ising, 4000 draws of energy, spins" in repr(made)
+
+
+class Broken(bx.AbstractDynamics):
+    """Breaks what `flaw` says."""
+
+    flaw: str = "nothing"
+
+    def init(self, start, key, warmup):
+        return start
+
+    def step(self, state, key, gain, time, warmup):
+        if self.flaw == "nan":
+            return jnp.where(time > 4, jnp.nan, state)
+        return state + jax.random.normal(key, state.shape)
+
+    def record(self, state, draw):
+        return state, {"draw" if self.flaw == "name" else "place": state}
+
+
+def test_a_nan_fails_the_run():
+    with pytest.raises(bx.RunError, match="(?s)Run of Broken.*throw=False"):
+        bx.run(Broken("nan"), jnp.zeros(2), key=KEY, draws=10)
+    made = bx.run(Broken("nan"), jnp.zeros(2), key=KEY, draws=10, throw=False)
+    assert made.status == bx.Status.non_finite and np.isnan(made.state).all()
+    assert bx.run(Broken("nan"), jnp.zeros(2), key=KEY, draws=4).status == bx.Status.successful
+
+
+def test_a_run_stops_when_asked():
+    """And the chunks are divisors, so that the state is that of the last record."""
+    options = {"key": KEY, "thin": 2, "draws": 50}
+    whole = bx.run(Broken(), jnp.zeros(2), **options)
+    assert np.array_equal(whole.state, whole.records["place"][-1])
+    part = bx.run(Broken(), jnp.zeros(2), stop=lambda chunks: len(chunks) == 3, **options)
+    assert part.draws == 15 and np.array_equal(part.state, whole.records["place"][14])
+    with pytest.raises(bx.DeclarationError, match="draws"):
+        bx.run(Broken(), jnp.zeros(2), key=KEY, draws=0)
+    with pytest.raises(bx.DeclarationError, match="dynamics"):
+        bx.run(bx.RandomWalk(), jnp.zeros(2), key=KEY, draws=1)
+
+
+@pytest.mark.parametrize("case", [chains, neurons, spins])
+def test_any_dynamics_is_laid_on_devices(case):
+    """On a mesh of one: the same run, its state where the start was put."""
+    dynamics, start = case()
+    place = bx.Placement(jax.make_mesh((1,), ("chain",)))
+    options = {"key": KEY, "draws": 6, "thin": 3, "rows": 2, "warmup": 3}
+    placed, plain = (bx.run(dynamics, start, placement=p, **options) for p in (place, None))
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, placed.records, plain.records)))
+    arrays = [leaf for leaf in jax.tree.leaves(placed.state) if leaf.ndim]
+    assert any(isinstance(leaf.sharding, jax.sharding.NamedSharding) for leaf in arrays)
+
+
+def test_records_that_a_store_cannot_name_are_refused(tmp_path):
+    with pytest.raises(bx.DeclarationError, match="'draw'"):
+        bx.run(Broken("name"), jnp.zeros(2), key=KEY, draws=4, sink=bx.ZarrSink(tmp_path))
+    derived = bx.ZarrSink(tmp_path / "d", derive={"norm": jnp.sum})
+    with pytest.raises(bx.DeclarationError, match="derive"):
+        bx.run(Broken(), jnp.zeros(2), key=KEY, draws=4, sink=derived)
+
+
+class Fickle(bx.AbstractDynamics):
+    """A record that no seed fixes."""
+
+    def init(self, start, key, warmup):
+        return start
+
+    def step(self, state, key, gain, time, warmup):
+        return state + 1
+
+    def record(self, state, draw):
+        shape = jax.ShapeDtypeStruct(state.shape, state.dtype)
+        noise = lambda: RNG.normal(size=shape.shape).astype(shape.dtype)  # noqa: E731
+        return state, {"place": state + jax.pure_callback(noise, shape)}
+
+
+RNG = np.random.default_rng(0)
+
+
+def test_a_dynamics_that_breaks_the_rules_is_caught():
+    with pytest.raises(AssertionError, match="second run is not the same"):
+        check_dynamics(Fickle(), jnp.zeros(2), key=KEY)
