@@ -150,7 +150,7 @@ def test_riders_within_little_memory(problem):
             lambda riders: rider_drift(problem, net, riders, residual, *data, memory), riders
         )[0]
 
-    assert bytes_at_once(10_000) < 0.3 * bytes_at_once(2**30)
+    assert bytes_at_once(10_000) < 0.5 * bytes_at_once(2**30)
 
 
 def test_failures_say_so(problem):

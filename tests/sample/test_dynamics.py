@@ -78,26 +78,26 @@ def populations():
 
 def neurons():
     dynamics = mf.Neurons(problem(), mf.Langevin(), batch=4, every=3, history=True)
-    return dynamics, dynamics.start(KEY, 3, 2)
+    return dynamics, dynamics.start(3, 2, key=KEY)
 
 
 def descent():
     dynamics = mf.Neurons(problem(), mf.Descent(optax.adam(0.1)))
-    return dynamics, dynamics.start(KEY, 3, 2)
+    return dynamics, dynamics.start(3, 2, key=KEY)
 
 
 def foreground():
     here = problem()
     background = mf.Background.from_array(jnp.zeros(9), here)
     dynamics = mf.Neurons(here, mf.Langevin(), mf.Static(background, None, KEY))
-    return dynamics, dynamics.start(KEY, 2, 2)
+    return dynamics, dynamics.start(2, 2, key=KEY)
 
 
 def replayed():
     here = problem()
     history = mf.History(jnp.ones((40, 4)), KEY, 4)
     dynamics = mf.Neurons(here, mf.Langevin(), mf.Replayed(history, jnp.asarray(0)))
-    return dynamics, dynamics.start(KEY, 2, 2)
+    return dynamics, dynamics.start(2, 2, key=KEY)
 
 
 def spins():

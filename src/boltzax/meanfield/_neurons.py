@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..core import MEMORY, map_within
+from ..core import MEMORY, Count, Key, Whole, map_within, typed
 from ..sample import AbstractDynamics
 from ._background import Background
 from ._dynamics import AbstractNeuronDynamics
@@ -80,12 +80,13 @@ class Static(AbstractField):
         return Seen((y - f).astype(f.dtype), x, weights)
 
 
+@typed
 class Neurons(AbstractDynamics):
     """A net of interacting neurons, with riders that feel it; or riders alone in a given field.
 
     Records: `net`, `riders` (coordinates, leading axis), and of the net, for each of the `every`
     steps before the record, `loss` (`½|f - y|²` on the batch of the step) and, if asked for,
-    `residual`. A run starts at what `start` draws.
+    `residual`. A run starts at what `start` draws, and goes by the key that it was drawn with.
 
     Args:
         problem: The net.
@@ -100,31 +101,25 @@ class Neurons(AbstractDynamics):
     problem: AbstractEnsemble
     dynamics: AbstractNeuronDynamics
     field: AbstractField | None = None
-    batch: int | None = eqx.field(static=True, default=None)
-    every: int = eqx.field(static=True, default=1)
+    batch: Count | None = eqx.field(static=True, default=None)
+    every: Count = eqx.field(static=True, default=1)
     history: bool = eqx.field(static=True, default=False)
-    memory: int = eqx.field(static=True, default=MEMORY)
+    memory: Count = eqx.field(static=True, default=MEMORY)
 
     streamed: ClassVar[tuple[str, ...]] = ("net", "riders", "residual")
 
-    @eqx.filter_jit
     def start(
-        self, key: PRNGKeyArray, width: int, riders: int = 0, steps: Int[Array, ""] | int = 0
+        self, width: Count, riders: Whole = 0, *, key: Key, steps: Int[Array, ""] | Whole = 0
     ) -> State:
-        """Neurons from the prior, at a step: a net of `width` (where no field is given) and riders.
+        """Neurons from the prior: a net of `width` neurons, if no field is given, and riders.
 
         Args:
             key: Of the draws, and of all steps of the run.
+            steps: The number of the first step.
         """
-        keys = jax.random.split(jax.random.fold_in(key, 2**31 - 1), 4)
-        weights = {} if self.field else {"net": self.problem.draw_net(keys[0], width)}
-        if riders:
-            weights["riders"] = self.problem.draw_riders(keys[2], riders, width)
-        own = {"net": keys[1], "riders": keys[3]}
-        moving = {name: self.dynamics.init(each, own[name]) for name, each in weights.items()}
-        return State(weights, moving, jnp.asarray(steps, jnp.int32), key)
+        return _drawn(self, width, riders, key, jnp.asarray(steps, jnp.int32))
 
-    def init(self, start, key, warmup):
+    def init(self, start: State, key, warmup):
         notes = jax.eval_shape(lambda state: self._moved(state)[1], start)
         return start, {
             name: jnp.zeros((self.every, *note.shape), note.dtype) for name, note in notes.items()
@@ -184,6 +179,18 @@ class Neurons(AbstractDynamics):
         temperature = self.problem.temperature
         own = state.weights[name], state.moving[name]
         return self.dynamics.step(*own, forces, temperature, key)
+
+
+@eqx.filter_jit
+def _drawn(neurons: Neurons, width: int, riders: int, key: PRNGKeyArray, steps: Array) -> State:
+    keys = jax.random.split(jax.random.fold_in(key, 2**31 - 1), 4)
+    problem = neurons.problem
+    weights = {} if neurons.field else {"net": problem.draw_net(keys[0], width)}
+    if riders:
+        weights["riders"] = problem.draw_riders(keys[2], riders, width)
+    own = {"net": keys[1], "riders": keys[3]}
+    moving = {name: neurons.dynamics.init(each, own[name]) for name, each in weights.items()}
+    return State(weights, moving, steps, key)
 
 
 def rider_drift(

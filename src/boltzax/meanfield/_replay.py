@@ -90,7 +90,7 @@ def replay(
     steps = history.residual.shape[0]
     first = training.state.steps - steps
     neurons = Neurons(problem, training.dynamics, Replayed(history, first), memory=memory)
-    start = neurons.start(key, problem.size(training.net), riders, first)
+    start = neurons.start(problem.size(training.net), riders, key=key, steps=first)
     return _ridden(neurons, start, steps, frames, throw)
 
 
@@ -135,7 +135,7 @@ def foreground(
         )
     field = Static(background, batch, jax.random.fold_in(key, 2**31 - 2))
     neurons = Neurons(problem, dynamics or Langevin(), field, memory=memory)
-    return _ridden(neurons, neurons.start(key, count, count), steps, frames, throw)
+    return _ridden(neurons, neurons.start(count, count, key=key), steps, frames, throw)
 
 
 @typed

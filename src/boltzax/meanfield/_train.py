@@ -121,7 +121,7 @@ def train(
             mend="leave out sink",
         )
     neurons = Neurons(problem, dynamics or Langevin(), None, batch, 1, history, memory)
-    start = neurons.start(key, width, riders) if resume is None else resume.state
+    start = neurons.start(width, riders, key=key) if resume is None else resume.state
     made, frames_kept = travel(
         neurons, start, steps, frames, sink=sink, checkpoints=checkpoints, progress=progress
     )
