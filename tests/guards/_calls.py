@@ -299,6 +299,14 @@ class Given:
         return mf.train(self.problem, 4, key=self.key, **few)
 
     @cached_property
+    def neurons(self):
+        return mf.Neurons(self.problem, mf.Langevin(), batch=3)
+
+    @cached_property
+    def started(self):
+        return self.neurons.start(3, 2, key=self.key)
+
+    @cached_property
     def probe(self):
         return mf.probe(self.problem, self.solved.background, order=32, refinements=0)
 
@@ -401,6 +409,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Interface.relabel": lambda g: call(g.ends[0].relabel, {0: "low"}),
     # sample
     "sample": lambda g: call(bx.sample, g.gibbs, WALK, key=g.key, **FEW),
+    "run": lambda g: call(bx.run, g.neurons, g.started, key=g.key, draws=4, thin=2),
     "anneal": lambda g: call(bx.anneal, g.gibbs, g.betas, WALK, key=g.key, **FEW, spacing=2.0),
     "free_energy_bounds": lambda g: call(bx.free_energy_bounds, g.gibbs, g.betas, key=g.key),
     "Bounds.excess": lambda g: call(
@@ -697,6 +706,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "meanfield.ride_along": lambda g: call(
         mf.ride_along, g.trained, 2, key=g.key, steps=4, frames=2, throw=False
     ),
+    "meanfield.Neurons.start": lambda g: call(g.neurons.start, 3, 2, key=g.key),
     "meanfield.replay": lambda g: call(mf.replay, g.trained, 2, key=g.key, frames=2, throw=False),
     "meanfield.foreground": lambda g: call(
         mf.foreground, g.problem, g.solved.background, 3, key=g.key, steps=4, frames=2, throw=False

@@ -44,7 +44,7 @@ DEAR = (
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 
-STEPS = "init step at_step position moved learn scales update result restrict".split()
+STEPS = "init step record at_step position moved learn scales update result restrict".split()
 DATUM = "check_label counted parts loss residual prediction change terms".split()
 NEURONS = "Frozen Layered ModularEnsemble ModularPrior LinearCumulant".split()
 EXEMPT = {
@@ -60,7 +60,9 @@ EXEMPT = {
     "TruncatedNormal": "a declaration",
     "Checkpoints.*": "runs inside `sample`: files",
     "ZarrSink.*": "runs inside `sample`: files",
-    "Placement.place": "runs inside `sample`",
+    "Placement.*": "runs inside `sample` and `run`",
+    "meanfield.Replayed.at": "runs inside a compiled loop",
+    "meanfield.Static.at": "runs inside a compiled loop",
     "interfaces.ChainTables.family": "a part of what was computed",
     "interfaces.ChainTables.pairs": "places in tables",
     "interfaces.Level.template": "shapes",
