@@ -40,7 +40,11 @@ SPACES = ("boltzax", *(f"boltzax.{name}" for name in (
 )))  # fmt: skip
 LATER = ("core", "declare", "compile", "sample", "observe", "interfaces", "meanfield")
 """Folders whose public functions are not all decorated yet: this list only shrinks."""
+UNREADY = ("core", "declare", "compile", "sample", "observe")
+"""Those whose decorated functions are not all held to it yet."""
 FREE: dict[str, str] = {
+    "boltzax.interfaces.Counterexample.__init__:value": "a logical value: any that can be a key",
+    "boltzax.interfaces.SubsetEntropy.interaction:whole": "the name of a subset, looked up there",
     "boltzax.models.Function.__init__:params": "any pytree: `compile` looks for weights in it",
     "boltzax.save:result": "any result; what cannot be stored is told with its place in it",
     "boltzax.load:declared": "what was declared, compared with what was stored",
@@ -110,7 +114,7 @@ def parameters(name: str, fn: Callable) -> list[tuple[str, Any]]:
 
 
 PUBLIC = list(public())
-CHECKED = [each for each in PUBLIC if each[1] in TYPED and folder(*each[1:]) not in LATER]
+CHECKED = [each for each in PUBLIC if each[1] in TYPED and folder(*each[1:]) not in UNREADY]
 
 
 def test_every_public_function_is_checked():
@@ -196,7 +200,8 @@ def _call(fn, owner, hints: dict[str, Any], parameter: str, wrong: Any) -> str |
 def valid(hint: Any) -> Any:
     """A value of the kind that an annotation asks for; instances are not initialised."""
     constraint = constraint_of(hint)
-    for value in itertools.chain(_candidates(hint), _arrays()):
+    # arrays before empty sequences: axes of one name have one size, which is 2 here
+    for value in itertools.chain(_candidates(hint), _arrays(), ((), {})):
         if not _refuses(constraint, value):
             return value
     raise AssertionError(f"no value of {hint}")
@@ -206,7 +211,8 @@ def _candidates(hint: Any) -> Iterator[Any]:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
         yield from _arrays()  # axes of one name have one size in all arguments
-    yield from (4, 3, 0.5, 2.0, True, "text", len, jax.random.key(0), slice(None), (), {}, None)
+    plain = (4, 3, 20_001, 0.5, 2.0, True, "text", len, jax.random.key(0), slice(None), None)
+    yield from plain
     if origin is Annotated:
         yield from _candidates(parts[0])
     elif origin in (typing.Union, types.UnionType):

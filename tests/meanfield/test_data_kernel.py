@@ -216,9 +216,10 @@ def test_wrong_arguments():
             distance(kernel(h), data_kernel(h))
     neuron = Neuron(Unit(jnp.tanh, dim=2), bx.Normal())
     flat = SelfConsistency(neuron, lambda x: x[0], bx.GaussianMeasure(2, order=4), 0.1)
+    net = flat.draw_net(jax.random.key(0), 3)
     with pytest.raises(DeclarationError, match="Layered"):
-        neuron_functions(flat, None, layer=1)
+        neuron_functions(flat, net, layer=1)
     deep = Layered(neuron, lambda x: x[0], flat.measure, 0.1, hidden=(3,))
     with pytest.raises(DeclarationError, match="1 to 2"):
-        neuron_functions(deep, None, layer=3)
+        neuron_functions(deep, net, layer=3)
     assert "effective rank" in repr(kernel(h))

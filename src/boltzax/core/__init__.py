@@ -56,6 +56,8 @@ from ._reader import LIBRARIES as LIBRARIES
 from ._reader import Reader as Reader
 from ._reader import in_library as in_library
 from ._reader import name_of as name_of
+from ._result import checked as checked
+from ._result import text_of_values as text_of_values
 from ._series import check_real as check_real
 from ._series import check_unmasked as check_unmasked
 from ._sharding import automatic as automatic

@@ -8,17 +8,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PyTree
 
-from ..core import DeclarationError, typed
+from ..core import Count, DeclarationError, known, typed
 from ..declare import HORIZON, Circuit, Contract
 from ..numerics import bounds, down, up
-from ._margin import Counterexample, check_count, each_model
+from ._margin import Counterexample, Models, each_model
 
 CertificateStatus = Literal["holds", "violated", "unknown"]
 
 
+@typed
 class Certificate(eqx.Module):
     """What is proved of a contract (or of all contracts of a circuit).
 
@@ -55,11 +55,11 @@ class Certificate(eqx.Module):
 @typed
 def certify(
     contract: Contract | Circuit,
-    model: PyTree = None,
+    model: Models = None,
     *,
-    splits: int = 10_000,
+    splits: Count = 10_000,
     gap: float = math.inf,
-    batch: int = 128,
+    batch: Count = 128,
     mean_value: bool = True,
 ) -> Certificate:
     """Prove a contract, or disprove it, by enclosing the model over boxes of inputs.
@@ -83,8 +83,6 @@ def certify(
         batch: Boxes at a time; each shape compiles once.
         mean_value: See `enclose`.
     """
-    check_count("splits", splits)
-    check_count("batch", batch)
     if not gap > 0:
         raise DeclarationError(
             "gap", got=repr(gap), expected="a positive number", mend="pass e.g. gap=0.01"
@@ -92,7 +90,7 @@ def certify(
     models = each_model(contract, model)
     parts = []
     for place, (part, net) in enumerate(zip(contract.contracts, models, strict=True)):
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((part, net))):
+        if not known(part, net):
             raise DeclarationError(
                 "model",
                 got="a traced model",
@@ -113,8 +111,8 @@ def certify(
 @typed
 def certified(
     contract: Contract | Circuit,
-    model: PyTree = None,
-    splits: int = 64,
+    model: Models = None,
+    splits: Count = 64,
     *,
     mean_value: bool = True,
 ) -> Bool[Array, ""]:
@@ -124,7 +122,6 @@ def certified(
     at growing distances, and covered to their ends. It can be jitted and vmapped over models. False
     means that nothing is proved. See `certify`.
     """
-    check_count("splits", splits)
     models = each_model(contract, model)
     good = jnp.ones((), bool)
     for part, net in zip(contract.contracts, models, strict=True):

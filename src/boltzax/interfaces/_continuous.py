@@ -1,7 +1,7 @@
 """Thresholds anywhere on the line, or in any dimension, that maximise the sum of entropies."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import compile as compile_gibbs
-from ..core import DeclarationError, Estimate, RunError, map_within, typed
+from ..core import Count, DeclarationError, Estimate, Key, RunError, map_within, scalar, typed
 from ..declare import Component, Contract, Interface, Violation
 from ..numerics import adam
+from ._family import Points
 from ._maximum_pressure import Pressure
-from ._table import check_draws
 
 RATE = 0.02
 """Step of the ascent (Adam; Kingma and Ba 2015) in widths of the span; it falls to 0
@@ -23,10 +23,12 @@ in the second half."""
 HOTTEST, COLDEST = 0.05, 0.002
 """Temperatures of the margin at first, and from half of the steps on, in widths of the span."""
 
-Thresholds = list[Float[Array, "side dim"]]
+Finite = Annotated[float, scalar(open_low=True)]
+Thresholds = list[Float[Array, "side _"]]
 """For each joint the thresholds `low` and `high`."""
 
 
+@typed
 class MaximisedInterfaces(eqx.Module):
     """Threshold interfaces that maximise `ΣH`.
 
@@ -97,14 +99,14 @@ def maximise_interfaces(
     first: Interface,
     last: Interface,
     *,
-    key: PRNGKeyArray,
-    span: tuple[float | int, float | int],
-    range: tuple[float | int | None, float | int | None] = (None, None),
-    draws: int = 2000,
-    fresh: int = 50_000,
-    starts: int = 4,
-    steps: int = 200,
-    points: int = 9,
+    key: Key,
+    span: tuple[Finite, Finite],
+    range: tuple[float | None, float | None] = (None, None),
+    draws: Count = 2000,
+    fresh: Count = 50_000,
+    starts: Count = 4,
+    steps: Count = 200,
+    points: Points = 9,
 ) -> MaximisedInterfaces:
     """The threshold interfaces at the joints of a chain with the largest `Σ_i H_i`.
 
@@ -118,11 +120,11 @@ def maximise_interfaces(
     are not excluded; with few dimensions compare `maximum_entropy_interfaces`.
 
     Raises:
-        DeclarationError: A wrong span, counts or interfaces.
+        DeclarationError: A span without width, or interfaces that do not fit.
         RunError: If no start ended where any draws satisfy the chain.
     """
     components = tuple(components)
-    _check(components, span, starts, steps, draws, fresh)
+    _check(components, span)
     dims = _dims(components, first)
     climb = Ascent(components, first, last, span, range, points)
     middle = [jnp.stack([jnp.full(d, span[0]), jnp.full(d, span[1])]) for d in dims]
@@ -239,7 +241,7 @@ def _dims(components: Sequence[Component], first: Interface) -> list[int]:
     return dims
 
 
-def _check(components: tuple, span: tuple, starts: int, steps: int, draws: int, fresh: int) -> None:
+def _check(components: tuple, span: tuple[float, float]) -> None:
     if len(components) < 2:
         raise DeclarationError(
             "components",
@@ -247,12 +249,10 @@ def _check(components: tuple, span: tuple, starts: int, steps: int, draws: int, 
             expected="at least two components in series",
             mend="with one component there is no interface to choose",
         )
-    if not -jnp.inf < span[0] < span[1] < jnp.inf:
+    if not span[0] < span[1]:
         raise DeclarationError(
             "span",
             got=str(span),
-            expected="two finite numbers in order",
+            expected="two numbers in order",
             mend="name the values between which thresholds may lie, e.g. span=(0, 5)",
         )
-    for count in (starts, steps, draws, fresh):
-        check_draws(count)

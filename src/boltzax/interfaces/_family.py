@@ -1,20 +1,23 @@
 """A finite family of interfaces of one signal, as stacked arrays."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ..core import DeclarationError
+from ..core import DeclarationError, typed, whole
 from ..declare import Interface
 
+Points = Annotated[int, whole(2)]
+"""How many values of x are looked at in each box."""
 PAIRS = 1 << 25
 """Comparisons of bounds held at a time when members are ordered."""
 
 
+@typed
 class Family(eqx.Module):
     """F interfaces with the same logical values and dimension: the candidates for one wire.
 
@@ -39,13 +42,12 @@ class Family(eqx.Module):
         Raises:
             DeclarationError: No member, members of different signals, or equal members.
         """
-        members = list(members)
-        if not members or not all(isinstance(each, Interface) for each in members):
+        if not members:
             raise DeclarationError(
                 "members",
-                got=f"{[type(each).__name__ for each in members]}",
+                got="none",
                 expected="a list of at least one Interface",
-                mend="write bx.Family.of([one, other])",
+                mend="write bx.interfaces.Family.of([one, other])",
             )
         first = members[0]
         for place, each in enumerate(members):
@@ -67,7 +69,7 @@ class Family(eqx.Module):
 
     @classmethod
     def thresholds(
-        cls, levels: Any, *, range: tuple[float | None, float | None] = (None, None)
+        cls, levels: ArrayLike, *, range: tuple[float | None, float | None] = (None, None)
     ) -> "Family":
         """All `A(0) = [range₀, low]`, `A(1) = [high, range₁]` with `low <= high` among the levels.
 
@@ -77,8 +79,8 @@ class Family(eqx.Module):
         Raises:
             DeclarationError: Levels that are not numbers inside the range.
         """
-        floor = -np.inf if range[0] is None else float(range[0])
-        ceiling = np.inf if range[1] is None else float(range[1])
+        floor = -np.inf if range[0] is None else range[0]
+        ceiling = np.inf if range[1] is None else range[1]
         grid = np.unique(np.asarray(levels, float).ravel())
         inside = np.all(np.isfinite(grid)) and np.all((grid >= floor) & (grid <= ceiling))
         if grid.size == 0 or not inside:
@@ -134,6 +136,7 @@ class Family(eqx.Module):
 
     def take(self, members: Sequence[int]) -> "Family":
         """The family of some members."""
+        check_places("members", members, len(self))
         rows = np.asarray(members, int)
         return Family(self.values, self.lower[rows], self.upper[rows])
 
@@ -179,15 +182,19 @@ def included(one: Family, other: Family) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def as_family(argument: str, value: Any) -> Family:
+def as_family(given: Interface | Family) -> Family:
     """A family; an interface is a family of one."""
-    if isinstance(value, Interface):
-        return Family.of([value])
-    if not isinstance(value, Family):
+    return Family.of([given]) if isinstance(given, Interface) else given
+
+
+def check_places(argument: str, places: Sequence[int], count: int) -> None:
+    """Refuse a place beyond the last, or before the first: jax would take another one for it."""
+    outside = [place for place in places if not -count <= place < count]
+    if outside:
         raise DeclarationError(
             argument,
-            got=type(value).__name__,
-            expected="an Interface or a Family",
-            mend="pass bx.Family.of([...]) or bx.Family.thresholds(levels)",
+            got=str(outside[0]),
+            expected=f"an integer from 0 to {count - 1}",
+            mend="members, joints and components are counted from 0; joint i lies between the "
+            "components i and i + 1",
         )
-    return value

@@ -1,17 +1,16 @@
 """Which directions of the weights some data leave free, and what two parts of the data share."""
 
 from collections.abc import Hashable
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..compile import Gibbs
-from ..core import DeclarationError, map_within, typed, weights_of, with_weights
+from ..core import DeclarationError, Model, map_within, typed, weights_of, with_weights
 from ..declare import AbstractChart, Distribution, Independent, MultivariateNormal, Normal
 from ._subsets import Subsets, output_shape, prior_of, rows_of, subset_rows
 
@@ -121,10 +120,10 @@ class Overlap(eqx.Module):
 
 @typed
 def free_directions(
-    model: PyTree,
-    x: Any,
+    model: Model,
+    x: ArrayLike,
     *,
-    subset: Any = None,
+    subset: ArrayLike | None = None,
     prior: Independent | Distribution | None = None,
     chart: AbstractChart | None = None,
     rtol: float | None = None,
@@ -155,8 +154,8 @@ def free_directions(
 
 @typed
 def overlap(
-    model: PyTree,
-    x: Any,
+    model: Model,
+    x: ArrayLike,
     subsets: Subsets,
     *,
     tolerance: float,

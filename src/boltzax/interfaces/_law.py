@@ -6,12 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, PRNGKeyArray
+from jaxtyping import Array, Bool
 
-from ..core import DeclarationError, Estimate, typed
+from ..core import Count, DeclarationError, Estimate, Key, Whole, typed
 from ..declare import Component, Interface
 from . import _law_sums as sums
-from ._family import Family
+from ._family import Family, Points, check_places
 from ._law_sums import Images
 from ._maximum import ChainTables, MaximumEntropy, chain_tables, max_plus
 from ._series import in_series
@@ -21,6 +21,7 @@ COMPARISONS = 1 << 27
 """How many pairs (member, draw) are looked at when the existence of widest inputs is checked."""
 
 
+@typed
 class InterfaceLaw(eqx.Module):
     """The law of emergent interfaces: components from the prior, given the specification.
 
@@ -65,14 +66,12 @@ class InterfaceLaw(eqx.Module):
         """
         return self.log_evidence() - self.end_to_end.entropy[0, 0]
 
-    def image(self, joint: int = 0, members: Sequence[int] | None = None) -> Estimate:
+    def image(self, joint: Whole = 0, members: Sequence[int] | None = None) -> Estimate:
         """`p(T = τ | spec)` for the members of a joint (or some of them); sums to 1."""
-        self._check(joint, self.joints)
         return self.images.estimate(sums.image, joint, self._rows(joint, members))
 
-    def satisfaction(self, joint: int = 0, members: Sequence[int] | None = None) -> Estimate:
+    def satisfaction(self, joint: Whole = 0, members: Sequence[int] | None = None) -> Estimate:
         """`P[B satisfied at this joint | spec]` for the members B of a joint (or some of them)."""
-        self._check(joint, self.joints)
         return self.images.estimate(sums.satisfaction, joint, self._rows(joint, members))
 
     def log_coverage(self, best: MaximumEntropy | None = None) -> Estimate:
@@ -92,7 +91,7 @@ class InterfaceLaw(eqx.Module):
         """`Σ e^{ΣH} / Z`: mean number of chains of members that a system satisfies."""
         return self.images.estimate(sums.expected_count)
 
-    def modularity(self, joint: int = 0) -> Estimate:
+    def modularity(self, joint: Whole = 0) -> Estimate:
         """`I(left; right | spec) = log Z - E[H_right(T)] - E[H_left(W)]`, in nats.
 
         The mutual information, given the specification, between the components to the left and to
@@ -103,11 +102,11 @@ class InterfaceLaw(eqx.Module):
         Raises:
             DeclarationError: Where a draw has no widest acceptable input.
         """
-        self._check(joint, self.joints)
+        check_places("joint", [joint], self.joints)
         self._check_widest(joint)
         return self.images.estimate(sums.modularity, joint)
 
-    def swap_rate(self, component: int) -> Estimate:
+    def swap_rate(self, component: Whole) -> Estimate:
         """How often one component may be exchanged for another system's, and the spec still holds.
 
         Two systems are drawn independently given the specification (through the families), and
@@ -122,7 +121,7 @@ class InterfaceLaw(eqx.Module):
         Raises:
             DeclarationError: As `modularity` does.
         """
-        self._check(component, len(self.chain))
+        check_places("component", [component], len(self.chain))
         if component < self.joints:
             self._check_widest(component)
         return self.images.estimate(sums.swap_rate, component)
@@ -135,16 +134,10 @@ class InterfaceLaw(eqx.Module):
 
     def _rows(self, joint: int, members: Sequence[int] | None) -> Array:
         count = len(self.chain.family(joint))
-        return jnp.arange(count) if members is None else jnp.asarray(members, int)
-
-    def _check(self, place: object, count: int) -> None:
-        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < count:
-            raise DeclarationError(
-                "joint or component",
-                got=repr(place),
-                expected=f"an integer from 0 to {count - 1}",
-                mend="joint i lies between components i and i + 1, both counted from 0",
-            )
+        if members is None:
+            return jnp.arange(count)
+        check_places("members", members, count)
+        return jnp.asarray(members, int)
 
     def _check_widest(self, joint: int) -> None:
         for i in range(joint + 1, len(self.chain)):
@@ -165,9 +158,9 @@ def interface_law(
     first: Interface,
     last: Interface,
     *,
-    key: PRNGKeyArray,
-    draws: int = 20_000,
-    points: int = 33,
+    key: Key,
+    draws: Count = 20_000,
+    points: Points = 33,
 ) -> InterfaceLaw:
     """The law of the interfaces at the joints, given that the chain takes `first` into `last`.
 

@@ -1,7 +1,7 @@
 """Whether a contract is kept, by how much, and where it is broken worst."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -9,10 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError, typed
+from ..core import Count, DeclarationError, Key, Model, typed
 from ..declare import HORIZON, Circuit, Contract, Interface
 
+Models: TypeAlias = Model | Sequence[Model] | None
+"""Of a contract the model; of a circuit one for each component; None for the declared."""
 
+
+@typed
 class Counterexample(eqx.Module):
     """A value that a contract allows as input, and for which the model breaks the promise.
 
@@ -41,7 +45,7 @@ class Counterexample(eqx.Module):
 
 
 @typed
-def margin(contract: Contract | Circuit, model: PyTree = None) -> Float[Array, ""]:
+def margin(contract: Contract | Circuit, model: Models = None) -> Float[Array, ""]:
     """`min_v min_x dist(model(x), boundary of guarantee(logic(v)))` over sampled x.
 
     The model is the declared one if not given (of a circuit, one for each component). Never below
@@ -51,13 +55,13 @@ def margin(contract: Contract | Circuit, model: PyTree = None) -> Float[Array, "
 
 
 @typed
-def satisfies(contract: Contract | Circuit, model: PyTree = None) -> Bool[Array, ""]:
+def satisfies(contract: Contract | Circuit, model: Models = None) -> Bool[Array, ""]:
     """Whether the margin over sampled x is not negative; `certified` covers every x."""
     return margin(contract, model) >= 0
 
 
 @typed
-def tightest(contract: Contract, model: PyTree = None) -> Interface:
+def tightest(contract: Contract, model: Model | None = None) -> Interface:
     """The tightest output interface `T`: for each output value the smallest box that holds the
     image of every input value that is to become it, over sampled x.
 
@@ -93,11 +97,11 @@ def tightest(contract: Contract, model: PyTree = None) -> Interface:
 @typed
 def counterexample(
     contract: Contract | Circuit,
-    model: PyTree = None,
+    model: Models = None,
     *,
-    key: PRNGKeyArray,
-    starts: int = 64,
-    steps: int = 100,
+    key: Key,
+    starts: Count = 64,
+    steps: Count = 100,
 ) -> Counterexample | None:
     """The input with the least margin that a search by gradients finds; `None` if it is not < 0.
 
@@ -110,8 +114,6 @@ def counterexample(
 
     Steps along signs: Madry et al. (2018), arXiv:1706.06083.
     """
-    check_count("starts", starts)
-    check_count("steps", steps)
     worst = None
     models = each_model(contract, model)
     for place, (part, net) in enumerate(zip(contract.contracts, models, strict=True)):
@@ -128,10 +130,10 @@ def counterexample(
 @typed
 def attack(
     contract: Contract | Circuit,
-    model: PyTree,
-    key: PRNGKeyArray,
-    starts: int = 64,
-    steps: int = 100,
+    model: Models,
+    key: Key,
+    starts: Count = 64,
+    steps: Count = 100,
 ) -> Float[Array, ""]:
     """The least margin that the search of `counterexample` finds; it can be jitted and vmapped."""
     least = jnp.asarray(jnp.inf)
@@ -156,14 +158,6 @@ def each_model(contract: Contract | Circuit, model: PyTree) -> Sequence[PyTree]:
             mend="pass a tuple of models, in the order of the components",
         )
     return models
-
-
-def check_count(name: str, value: object) -> None:
-    """A positive whole number."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise DeclarationError(
-            name, got=repr(value), expected="a positive integer", mend="pass e.g. 64"
-        )
 
 
 def distance(

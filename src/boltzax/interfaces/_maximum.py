@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..core import DeclarationError, Estimate, Influence, RunError, typed
+from ..core import Count, DeclarationError, Estimate, Influence, Key, RunError, typed
 from ..declare import Component, Interface
-from ._family import Family
-from ._table import EntropyTable, check_draws, entropy_table
+from ._family import Family, Points, check_places
+from ._table import EntropyTable, entropy_table
 
 
+@typed
 class ChainTables(eqx.Module):
     """The entropy tables of components in series.
 
@@ -32,21 +33,36 @@ class ChainTables(eqx.Module):
 
     def at(self, i: int) -> EntropyTable:
         """The table of component `i`."""
+        check_places("i", [i], len(self))
         return self.tables[self.position[i]]
 
     def family(self, joint: int) -> Family:
         """The candidates for one joint."""
+        check_places("joint", [joint], len(self) - 1)
         return self.at(joint).after
 
     def interfaces(self, members: Sequence[int]) -> tuple[Interface, ...]:
         """All interfaces of the chain, first and last included, for a member at each joint."""
-        inner = [self.family(i)[int(m)] for i, m in enumerate(members)]
+        self._check(members)
+        inner = [self.family(i)[m] for i, m in enumerate(members)]
         return (self.at(0).before[0], *inner, self.at(len(self) - 1).after[0])
 
     def pairs(self, members: Sequence[int]) -> list[tuple[int, int, int]]:
         """For each component its table, and the row and column that the members select."""
-        path = [0, *map(int, members), 0]
+        self._check(members)
+        path = [0, *members, 0]
         return [(u, path[i], path[i + 1]) for i, u in enumerate(self.position)]
+
+    def _check(self, members: Sequence[int]) -> None:
+        if len(members) != len(self) - 1:
+            raise DeclarationError(
+                "members",
+                got=f"{len(members)} members",
+                expected=f"one for each of the {len(self) - 1} joints",
+                mend="give the places in the families of the joints, in their order",
+            )
+        for joint, member in enumerate(members):
+            check_places("members", [member], len(self.family(joint)))
 
 
 @typed
@@ -56,9 +72,9 @@ def chain_tables(
     first: Interface,
     last: Interface,
     *,
-    key: PRNGKeyArray,
-    draws: int = 20_000,
-    points: int = 33,
+    key: Key,
+    draws: Count = 20_000,
+    points: Points = 33,
 ) -> ChainTables:
     """The tables of n components in series between `first` and `last`; see `entropy_table`.
 
@@ -67,7 +83,7 @@ def chain_tables(
     the same objects.
 
     Raises:
-        DeclarationError: Fewer than two components or wrong counts.
+        DeclarationError: Fewer than two components, or another number of families than of joints.
     """
     components = tuple(components)
     count = len(components) - 1
@@ -80,7 +96,6 @@ def chain_tables(
             expected="at least two components, and a family for each joint between them",
             mend="pass one family a joint, or a single Family for all",
         )
-    check_draws(draws)
     ends = (Family.of([first]), *families, Family.of([last]))
     kinds: list[tuple[Component, Family, Family]] = []
     position = []
@@ -103,6 +118,7 @@ def _same(one: tuple, other: tuple) -> bool:
     return one[0] is other[0] or bool(eqx.tree_equal(one[0], other[0]))
 
 
+@typed
 class MaximumEntropy(eqx.Module):
     """The interfaces with the largest `ΣH`, and how far ahead they are.
 
@@ -143,9 +159,9 @@ def maximum_entropy_interfaces(
     first: Interface,
     last: Interface,
     *,
-    key: PRNGKeyArray,
-    draws: int = 20_000,
-    points: int = 33,
+    key: Key,
+    draws: Count = 20_000,
+    points: Points = 33,
 ) -> MaximumEntropy:
     """The interfaces at the joints of a chain with the largest sum of entropies `Σ_i H_i`.
 

@@ -6,10 +6,12 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..core import DeclarationError, Estimate, Influence, typed
+from ..core import DeclarationError, Estimate, Influence, Whole, typed
+from ._family import check_places
 from ._maximum import ChainTables
 
 
+@typed
 class Pressure(eqx.Module):
     """`∂H/∂t` for every threshold t of an interface, in nats by units of the signal.
 
@@ -35,7 +37,7 @@ class Pressure(eqx.Module):
 
 
 @typed
-def pressure(chain: ChainTables, members: Sequence[int], joint: int = 0) -> Pressure:
+def pressure(chain: ChainTables, members: Sequence[int], joint: Whole = 0) -> Pressure:
     """The pressures on one interface of a chain of members, by central differences in the family.
 
     For each threshold the two members are taken that differ from the given one in this threshold
@@ -46,13 +48,7 @@ def pressure(chain: ChainTables, members: Sequence[int], joint: int = 0) -> Pres
     Raises:
         DeclarationError: Families of unions of boxes and a joint that does not exist.
     """
-    if not 0 <= joint < len(chain) - 1:
-        raise DeclarationError(
-            "joint",
-            got=str(joint),
-            expected=f"0 to {len(chain) - 2}",
-            mend="joint i lies between components i and i + 1",
-        )
+    check_places("joint", [joint], len(chain) - 1)
     family = chain.family(joint)
     if not family.single:
         raise DeclarationError(
@@ -68,7 +64,7 @@ def pressure(chain: ChainTables, members: Sequence[int], joint: int = 0) -> Pres
     flat = bounds.reshape(len(family), -1)
     columns = []
     for c in range(flat.shape[1]):
-        ends = _neighbours(flat, int(members[joint]), c)
+        ends = _neighbours(flat, members[joint], c)
         if ends is None:
             columns.append([Estimate.exact(np.nan).unknown(True)] * 3)
             continue

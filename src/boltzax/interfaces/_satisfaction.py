@@ -6,16 +6,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ..core import (
     POWER,
     DeclarationError,
     Estimate,
+    Key,
+    Model,
+    NonNegative,
     Outcome,
     estimate_of_parts,
     map_within,
     outcome_of,
+    text_of_values,
     typed,
     weights_of,
     with_weights,
@@ -55,6 +59,7 @@ class Agreement(eqx.Enumeration):
     )
 
 
+@typed
 class SatisfactionLaw(eqx.Module):
     """An ensemble held against `P[B satisfied | spec] = e^{H(B)}/Z`.
 
@@ -95,9 +100,8 @@ class SatisfactionLaw(eqx.Module):
         few = bool(self.agreement == Agreement.too_few)
         return outcome_of(not few and not bool(self.agreement == Agreement.agrees), not few)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not isinstance(self.fraction, jax.Array):
-            return "SatisfactionLaw(...)"
         pairs = (("slope", self.slope), ("level", self.level), ("order", self.order))
         said = ", ".join(f"{n} {float(e.value):.3f} ± {float(e.standard_error):.2g}"
                          for n, e in (*pairs, ("best", self.best)))  # fmt: skip
@@ -111,13 +115,13 @@ class SatisfactionLaw(eqx.Module):
 
 @typed
 def satisfaction_law(
-    ensemble: PyTree,
+    ensemble: Model,
     expected: ExpectedSatisfaction,
     *,
-    key: PRNGKeyArray,
-    initial: PyTree = None,
+    key: Key,
+    initial: Model | None = None,
     allow_satisfied: bool = False,
-    least: float = 10.0,
+    least: NonNegative = 10.0,
 ) -> SatisfactionLaw:
     """Whether an ensemble of systems satisfies interfaces as often as their entropy says.
 

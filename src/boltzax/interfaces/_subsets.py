@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, typed
+from ..core import DeclarationError, Estimate, Model, typed
 from ..declare import (
     AbstractChart,
     Component,
@@ -135,12 +135,12 @@ class SubsetEntropy(eqx.Module):
 
 @typed
 def subset_entropy(
-    model: PyTree,
+    model: Model,
     prior: Independent | Distribution,
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     subsets: Subsets,
-    tolerances: Any,
+    tolerances: ArrayLike,
     *,
     key: PRNGKeyArray,
     chart: AbstractChart | None = None,
@@ -210,10 +210,10 @@ def subset_entropy(
 
 @typed
 def memories(
-    model: PyTree,
+    model: Model,
     prior: Independent | Distribution,
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     tolerance: float,
     *,
     reach: float = 0.0,

@@ -4,16 +4,26 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
 from ..compile import compile as compile_gibbs
-from ..core import DeclarationError, Estimate, Influence, typed, wilson
+from ..core import (
+    Count,
+    DeclarationError,
+    Estimate,
+    Fraction,
+    Influence,
+    Key,
+    text_of_values,
+    typed,
+    wilson,
+)
 from ..declare import Component, Contract, Interface, Violation
-from ._family import Family, as_family
+from ._family import Family, Points, as_family, check_places
 from ._table_cells import cells, inputs
 
 
+@typed
 class EntropyTable(eqx.Module):
     """`H(Θ | b, a) = log P_prior[the component maps b into a]` for `b` in before, `a` in after.
 
@@ -49,7 +59,7 @@ class EntropyTable(eqx.Module):
         """`H = log p` with the standard error `sqrt((1 - p) / (n p))`; -inf ± inf without a hit."""
         return Estimate.of_hits(self.hits, self.draws, log=True)
 
-    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
+    def interval(self, level: Fraction = 0.95) -> tuple[Array, Array]:
         """Wilson interval of H, also without a hit (lower end -inf) or without a miss.
 
         Wilson (1927), J. Am. Stat. Assoc. 22:209.
@@ -59,6 +69,8 @@ class EntropyTable(eqx.Module):
 
     def satisfied(self, before: int, after: int) -> Bool[Array, " draw"]:
         """Which draws keep the contract of one pair."""
+        check_places("before", [before], len(self.before))
+        check_places("after", [after], len(self.after))
         return self.contains[self.cell[before], after]
 
     def difference(self, first: tuple[int, int], second: tuple[int, int]) -> Estimate:
@@ -73,9 +85,8 @@ class EntropyTable(eqx.Module):
         hit = np.asarray(self.satisfied(before, after), float)
         return Influence.of_samples(hit, source=source).map(jnp.log)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if isinstance(self.hits, Tracer) or not isinstance(self.hits, jax.Array):
-            return "EntropyTable(traced)"
         best = np.unravel_index(np.argmax(np.asarray(self.hits)), self.hits.shape)
         return (
             f"EntropyTable({len(self.before)} before x {len(self.after)} after, "
@@ -90,9 +101,9 @@ def entropy_table(
     before: Interface | Family,
     after: Interface | Family,
     *,
-    key: PRNGKeyArray,
-    draws: int = 20_000,
-    points: int = 33,
+    key: Key,
+    draws: Count = 20_000,
+    points: Points = 33,
 ) -> EntropyTable:
     """`H(Θ | b, a) = log P_prior[margin >= 0]` in nats, for all pairs of two families.
 
@@ -110,11 +121,9 @@ def entropy_table(
             points of `Contract`. In more dimensions the points of all boxes are pooled.
 
     Raises:
-        DeclarationError: Interfaces that do not fit the component, and counts that are not
-            positive.
+        DeclarationError: Interfaces that do not fit the component.
     """
-    before, after = as_family("before", before), as_family("after", after)
-    check_draws(draws)
+    before, after = as_family(before), as_family(after)
     contract = Contract(component, before[0], after[0], points=points)
     gibbs = compile_gibbs(Violation(contract), component.prior)
     given = inputs(before, contract.rows, points)
@@ -133,13 +142,7 @@ def histogram(cell: np.ndarray, kinds: int) -> np.ndarray:
     return np.bincount((cell + offset).ravel(), minlength=len(cell) * kinds).reshape(-1, kinds)
 
 
-def check_draws(draws: object) -> None:
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise DeclarationError(
-            "draws", got=repr(draws), expected="a positive integer", mend="pass e.g. draws=20_000"
-        )
-
-
+@typed
 class TightestKernel(eqx.Module):
     """`K[b, a] = P[a is the tightest member that contains the image of b]`; `[before, after + 1]`.
 
@@ -159,6 +162,7 @@ class TightestKernel(eqx.Module):
 
     def tightest(self, before: int) -> Int[Array, " draw"]:
         """The tightest member for each draw; `len(after)` if no member contains the image."""
+        check_places("before", [before], len(self.table.before))
         return self.member[self.table.cell[before]]
 
 

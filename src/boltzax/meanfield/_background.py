@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, as_argument, typed
-from ._cumulant import lower, vectors
+from ..core import Arrays, Count, DeclarationError, Whole, as_argument, typed
+from ._cumulant import Rule, lower, vectors
 from ._problem import AbstractEnsemble, SelfConsistency
 
 
+@typed
 class Background(eqx.Module):
     """`f` on the data of a problem: `values` at the nodes of its measure, and a function anywhere.
 
@@ -20,9 +21,9 @@ class Background(eqx.Module):
     """
 
     values: Float[Array, "node *out"]
-    function: PyTree = None
+    function: Callable | None = None
 
-    def __call__(self, x: PyTree) -> Array:
+    def __call__(self, x: Arrays) -> Array:
         """`f(x)` at one datum."""
         if self.function is None:
             raise DeclarationError(
@@ -34,7 +35,6 @@ class Background(eqx.Module):
         return self.function(x)
 
     @staticmethod
-    @typed
     def from_array(values: Float[Array, "node *out"], problem: AbstractEnsemble) -> "Background":
         """A background known at the nodes of the problem's measure."""
         expected = jax.eval_shape(problem.targets).shape
@@ -48,19 +48,16 @@ class Background(eqx.Module):
         return Background(values)
 
     @staticmethod
-    @typed
     def from_net(net: Callable, problem: AbstractEnsemble) -> "Background":
         """The output of any model, `net(x)` at one datum."""
         return Background(_at_inputs(as_argument(net), problem), net)
 
     @staticmethod
-    @typed
-    def from_ensemble(net: PyTree, problem: AbstractEnsemble) -> "Background":
+    def from_ensemble(net: Arrays, problem: AbstractEnsemble) -> "Background":
         """What the neurons of a net add up to, as `problem.output` says: `(1/N) Σ_i h(x; θ_i)`."""
         return Background.from_net(NetFunction(problem, net), problem)
 
     @staticmethod
-    @typed
     def from_kernel(kernel: Callable, problem: AbstractEnsemble) -> "Background":
         """Posterior mean of a Gaussian process: `f = K (K + T)⁻¹ y`, `K` the integral operator.
 
@@ -79,13 +76,12 @@ class Background(eqx.Module):
         )
 
     @staticmethod
-    @typed
     def lazy(
         problem: SelfConsistency,
         *,
-        rule: str = "sobol",
-        order: int | None = None,
-        seed: int = 0,
+        rule: Rule = "sobol",
+        order: Count | None = None,
+        seed: Whole = 0,
     ) -> "Background":
         """The lazy background: the Gaussian process of neurons that keep their prior.
 

@@ -5,10 +5,19 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-from jax.core import Tracer
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
-from ..core import DeclarationError, Estimate, Outcome, outcome_of, typed
+from ..core import (
+    Count,
+    DeclarationError,
+    Estimate,
+    Fraction,
+    Key,
+    Outcome,
+    outcome_of,
+    text_of_values,
+    typed,
+)
 from ._distances import TwoSample, energy_distance, kernel_distance, sliced_wasserstein
 from ._dynamics import Descent, Langevin
 from ._gap import Gap, gap_of
@@ -23,6 +32,7 @@ NODES = 4
 """Effective nodes for each draw from which the nodes of a law serve as the law itself."""
 
 
+@typed
 class Confrontation(eqx.Module):
     """Whether foreground neurons are those of the background, in four parts.
 
@@ -53,7 +63,7 @@ class Confrontation(eqx.Module):
     mixing: Mixing | None
     net_mixing: Mixing | None
     law: TwoSample | None
-    level: float = eqx.field(static=True)
+    level: Fraction = eqx.field(static=True)
     flows: bool = eqx.field(static=True)
 
     @property
@@ -114,9 +124,8 @@ class Confrontation(eqx.Module):
         """Whether all four parts agree, with enough neurons to tell."""
         return bool(self.outcome == Outcome.agree)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.gap.distance) or isinstance(self.gap.distance, Tracer):
-            return "Confrontation(...)"
         failed, open_, gap = self.failures, self.undecided, self.gap
         mixed = "an optimiser: nothing to mix" if self.flows else repr(self.mixing)
         if self.law is not None:
@@ -159,10 +168,10 @@ def confront(
     background: Training | FixedPoint | Probe,
     foreground: Foreground | Training | Particles | None = None,
     *,
-    key: PRNGKeyArray,
+    key: Key,
     law: FixedPoint | Probe | Particles | None = None,
-    level: float = 1e-3,
-    permutations: int = 999,
+    level: Fraction = 1e-3,
+    permutations: Count = 999,
 ) -> Confrontation:
     """Whether independent neurons in a background are what the background is made of.
 
@@ -194,12 +203,12 @@ def confront(
             that `permutations` cannot reach, or clouds of different coordinates.
         RunError: If tempered draws failed.
     """
-    if not 0 < level < 1 or (1 + permutations) * level < 1 - 1e-9:
+    if (1 + permutations) * level < 1 - 1e-9:
         raise DeclarationError(
             "level",
             got=f"{level} with {permutations} permutations",
-            expected="a number in (0, 1) that a p-value can reach, 1/(1 + permutations) or more",
-            mend=f"pass permutations={math.ceil(1 / level) - 1 if 0 < level < 1 else 999}",
+            expected="a number that a p-value can reach, 1/(1 + permutations) or more",
+            mend=f"pass permutations={math.ceil(1 / level) - 1}",
         )
     problem = background.problem
     if not isinstance(problem, SelfConsistency):
@@ -262,7 +271,7 @@ def _riders(background, foreground) -> Riders:
     if isinstance(given, dict):
         made = isinstance(background, Training) and isinstance(background.dynamics, Descent)
         return Riders(given, None, made)
-    if not isinstance(given, Foreground | Training) or given.riders is None:
+    if isinstance(given, FixedPoint | Probe) or given.riders is None:
         raise DeclarationError(
             "foreground",
             got="a background without riders" if foreground is None else "no riders",

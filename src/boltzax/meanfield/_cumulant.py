@@ -5,6 +5,7 @@ of the nodes' weights, so that `⟨u, v⟩` is the dot product of vectors.
 """
 
 import abc
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -12,9 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import AbstractResidual, EnergyPotential, Gibbs, MarginalPotential, compile
-from ..core import DeclarationError, map_within, with_weights
+from ..core import map_within, with_weights
 from ..declare import GaussianMeasure, SquaredError
 from ._problem import SelfConsistency
+
+Rule = Literal["sobol", "hermite", "trapezoid"]
+"""Nodes over the weights of a neuron: those of `bx.GaussianMeasure` without negative weights."""
 
 
 class AbstractCumulant(eqx.Module):
@@ -153,7 +157,7 @@ class NodeMean(eqx.Module):
         return jnp.sum(each, axis=0)
 
 
-def lower(problem: SelfConsistency, rule: str, order: int | None, seed: int) -> NodeCumulant:
+def lower(problem: SelfConsistency, rule: Rule, order: int | None, seed: int) -> NodeCumulant:
     """Nodes over one neuron's weights, and what the neuron does there on the data."""
     energy = SquaredError(problem.neuron.model, problem.measure, problem.target)
     gibbs = compile(energy, problem.neuron.prior, integral="nodes", marginalise=None)
@@ -161,13 +165,6 @@ def lower(problem: SelfConsistency, rule: str, order: int | None, seed: int) -> 
         gibbs = compile(energy, problem.neuron.prior, integral="nodes", marginalise=False)
     normal = _normal_nodes(gibbs, rule, order, seed)
     points, weights = normal.nodes()
-    if bool(jnp.any(weights < 0)):
-        raise DeclarationError(
-            "rule",
-            got="'sparse', with negative weights",
-            expected="a law with weights that are not negative",
-            mend="use 'sobol', 'hermite' or 'trapezoid'",
-        )
     return at_nodes(problem, gibbs, points, jnp.log(weights), weights)
 
 

@@ -5,13 +5,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ..core import DeclarationError, Estimate, estimate_of_parts, map_within, typed
+from ..core import (
+    Arrays,
+    Count,
+    DeclarationError,
+    Estimate,
+    estimate_of_parts,
+    map_within,
+    text_of_values,
+    typed,
+)
 from ._layered import Layered
 from ._problem import AbstractEnsemble
 
 
+@typed
 class DataKernel(eqx.Module):
     """`K(x, x') = (1/N) Σ_i h_i(x) h_i(x')` at data, an observable of a population of neurons.
 
@@ -43,9 +53,8 @@ class DataKernel(eqx.Module):
         spread = self.estimate.standard_error**2
         return jnp.sqrt(self.weights @ spread @ self.weights)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.weights) or isinstance(self.weights, Tracer):
-            return "DataKernel(...)"
         count = float(self.estimate.ess.reshape(-1)[0])
         trace = float(jnp.trace(self.operator))
         size = float(jnp.linalg.norm(self.operator))
@@ -58,10 +67,10 @@ class DataKernel(eqx.Module):
 @typed
 def neuron_functions(
     problem: AbstractEnsemble,
-    net: PyTree,
-    points: PyTree = None,
+    net: Arrays,
+    points: Arrays | None = None,
     *,
-    layer: int | None = None,
+    layer: Count | None = None,
 ) -> Float[Array, "neuron datum *out"]:
     """What each neuron of a net does: `h_i(x)`, of which `f` is the mean; or activations.
 
@@ -76,7 +85,7 @@ def neuron_functions(
     points = problem.inputs() if points is None else points
     if layer is not None:
         depth = problem.depth if isinstance(problem, Layered) else 0
-        if not 1 <= layer <= depth:
+        if layer > depth:
             raise DeclarationError(
                 "layer",
                 got=f"{layer} of a {type(problem).__name__}",

@@ -5,17 +5,17 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..compile import MarginalPotential
-from ..core import DeclarationError, map_within, typed, with_weights
+from ..core import DeclarationError, map_within, text_of_values, typed, with_weights
 from ..declare import GaussianMeasure
 from ._cumulant import AbstractCumulant, NodeCumulant, vectors
 from ._dual import Dual, newton
 from ._solve import FixedPoint
 
 
+@typed
 class WidthErrors(eqx.Module):
     """Errors, by the nodes over weights, of what `FiniteWidth` calls by the same names.
 
@@ -32,6 +32,7 @@ class WidthErrors(eqx.Module):
     limit: Float[Array, "..."] | None
 
 
+@typed
 class FiniteWidth(eqx.Module):
     """Coefficients of `1/N` under the Gibbs measure of a net of `N` neurons.
 
@@ -49,9 +50,8 @@ class FiniteWidth(eqx.Module):
     limit: Float[Array, "..."] | None
     errors: WidthErrors
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.loss) or isinstance(self.loss, Tracer):
-            return "FiniteWidth(...)"
         text = f"FiniteWidth: loss* ({float(self.loss):+.5g} ± {float(self.errors.loss):.1g})/N"
         if self.observable is not None and self.observable.shape == ():
             text += f", observable {float(self.limit):.5g} {float(self.observable):+.5g}/N"

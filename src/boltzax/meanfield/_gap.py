@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..core import POWER, POWER_QUANTILE, map_within
+from ..core import POWER, POWER_QUANTILE, map_within, typed
 from ._problem import SelfConsistency
 
 
+@typed
 class Gap(eqx.Module):
     """The functions of foreground and background, and their losses.
 

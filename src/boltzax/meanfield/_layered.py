@@ -1,6 +1,7 @@
 """Nets of more than one hidden layer, and neurons that ride along in any of them."""
 
 import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -8,9 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Coordinates
-from ..core import DeclarationError
+from ..core import Arrays, Count, DeclarationError, Positive, typed
 from ..declare import AbstractMeasure, Distribution
-from ._checks import is_whole
 from ._neuron import Neuron, Unit, population
 from ._problem import AbstractEnsemble, SelfConsistency
 
@@ -19,6 +19,7 @@ Layers = tuple[dict[str, Array], ...]
 The last has `readout` [N, *out]; each has `embedding` [N, fan-in] and `bias` [N]."""
 
 
+@typed
 class Layered(AbstractEnsemble):
     """A net with hidden layers of `N_1, ..., N_L` neurons::
 
@@ -53,8 +54,8 @@ class Layered(AbstractEnsemble):
         layer: Where riders sit, `1 ... L`; the last layer if not given.
 
     Raises:
-        DeclarationError: A neuron that is no `Unit`, widths that are not positive, a layer that is
-            not there, or an embedding prior that depends on the entry.
+        DeclarationError: A neuron that is no `Unit`, a layer that is not there, or an embedding
+            prior that depends on the entry.
     """
 
     neuron: Neuron
@@ -68,12 +69,12 @@ class Layered(AbstractEnsemble):
     def __init__(
         self,
         neuron: Neuron,
-        target: PyTree,
+        target: Callable | None,
         measure: AbstractMeasure,
-        temperature: float | Float[Array, ""],
+        temperature: Positive,
         *,
-        hidden: tuple[int, ...],
-        layer: int | None = None,
+        hidden: tuple[Count, ...],
+        layer: Count | None = None,
     ):
         flat = SelfConsistency(neuron, target, measure, temperature)
         if not isinstance(neuron.model, Unit):
@@ -83,17 +84,9 @@ class Layered(AbstractEnsemble):
                 expected="a Unit, whose drive is linear in the layer below",
                 mend="pass Neuron(Unit(jnp.tanh, dim=4, bias=True), bx.Normal())",
             )
-        hidden = tuple(hidden)
-        if not all(is_whole(width) and width >= 1 for width in hidden):
-            raise DeclarationError(
-                "hidden",
-                got=repr(hidden),
-                expected="positive widths of the hidden layers below the last",
-                mend="pass e.g. hidden=(64,)",
-            )
         depth = len(hidden) + 1
         layer = depth if layer is None else layer
-        if not is_whole(layer) or not 1 <= layer <= depth:
+        if layer > depth:
             raise DeclarationError(
                 "layer",
                 got=repr(layer),
@@ -117,7 +110,7 @@ class Layered(AbstractEnsemble):
         """`L`, the number of hidden layers."""
         return len(self.hidden) + 1
 
-    def riding(self, layer: int) -> "Layered":
+    def riding(self, layer: Count) -> "Layered":
         """The same problem with riders in another layer."""
         return Layered(
             self.neuron,
@@ -128,7 +121,7 @@ class Layered(AbstractEnsemble):
             layer=layer,
         )
 
-    def drives(self, net: Layers, x: PyTree) -> tuple[Float[Array, " neuron"], ...]:
+    def drives(self, net: Layers, x: Arrays) -> tuple[Float[Array, " neuron"], ...]:
         """`z_l(x)` of every layer, from the input up."""
         drives, below = [], x
         for index, layer in enumerate(net):
@@ -136,7 +129,7 @@ class Layered(AbstractEnsemble):
             below = self.neuron.model.activation(drives[-1])
         return tuple(drives)
 
-    def activations(self, net: Layers, x: PyTree) -> tuple[Float[Array, " neuron"], ...]:
+    def activations(self, net: Layers, x: Arrays) -> tuple[Float[Array, " neuron"], ...]:
         """`φ_l(x)` of every layer, from the input up."""
         return tuple(self.neuron.model.activation(z) for z in self.drives(net, x))
 
@@ -233,6 +226,7 @@ class Layered(AbstractEnsemble):
         return Coordinates(base, {path: self.priors[_law(path)] for path in kept}, {}, {})
 
 
+@typed
 class Frozen(AbstractEnsemble):
     """The last layer of a `Layered` net in the field of given layers below, which do not move.
 
@@ -255,7 +249,7 @@ class Frozen(AbstractEnsemble):
                 expected=f"a net of {problem.depth} layers",
                 mend="pass `train(problem, ...).net`",
             )
-        self.problem, self.below = problem.riding(problem.depth), tuple(net[:-1])
+        self.problem, self.below = problem.riding(problem.depth), net[:-1]
         self.target, self.measure = problem.target, problem.measure
         self.temperature = problem.temperature
 

@@ -4,11 +4,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..core import DeclarationError, typed
+from ..core import DeclarationError, NonNegative, typed
 from ._cumulant import AbstractCumulant
 from ._problem import SelfConsistency
 
 
+@typed
 class LinearCumulant(AbstractCumulant):
     """`h(x) = a w·x`, `a ~ N(0, σ_a²)`, `w ~ N(0, σ_w²)`: with `v = ∫ g x dm`, ::
 
@@ -26,12 +27,11 @@ class LinearCumulant(AbstractCumulant):
     strength: Float[Array, ""]
 
     @staticmethod
-    @typed
     def of(
         problem: SelfConsistency,
         *,
-        readout: float | Float[Array, ""] = 1.0,
-        weight: float | Float[Array, ""] = 1.0,
+        readout: NonNegative = 1.0,
+        weight: NonNegative = 1.0,
     ) -> "LinearCumulant":
         """That of a problem's data; `readout` and `weight` are standard deviations of the prior.
 

@@ -1,15 +1,27 @@
 """Whether neurons forget where they started, and whether they have the law that they should."""
 
 import math
+from typing import Annotated
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from ..core import POWER_QUANTILE, DeclarationError, Estimate, Outcome, outcome_of, typed
+from ..core import (
+    POWER_QUANTILE,
+    Count,
+    DeclarationError,
+    Estimate,
+    Key,
+    Outcome,
+    Positive,
+    outcome_of,
+    text_of_values,
+    typed,
+    whole,
+)
 from ..sample import RandomWalk, anneal
 from ._probe import Probe
 from ._problem import Particles
@@ -22,6 +34,7 @@ FROZEN = 0.75
 """A memory that matters: it must be seen with so many neurons."""
 
 
+@typed
 class Mixing(eqx.Module):
     """How neurons move among the lobes of their cloud, from frames of a run.
 
@@ -62,9 +75,8 @@ class Mixing(eqx.Module):
         """Whether the last frame is free of the first, of enough neurons to tell."""
         return bool(self.outcome == Outcome.agree)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.memory) or isinstance(self.memory, Tracer):
-            return "Mixing(...)"
         rate = f"{float(self.hop_rate.value):.3g} ± {float(self.hop_rate.standard_error):.1g}"
         return (
             f"hop rate {rate}, memory {float(self.memory):.3f} (allowed {float(self.allowed):.3f}) "
@@ -74,7 +86,7 @@ class Mixing(eqx.Module):
 
 
 @typed
-def mixing(frames: Particles, interval: float | Float[Array, ""] = 1.0) -> Mixing:
+def mixing(frames: Particles, interval: Positive = 1.0) -> Mixing:
     """Hops, memory and autocorrelation time from frames `[frame, neuron, ...]`, `interval` apart.
 
     Raises:
@@ -95,7 +107,12 @@ def mixing(frames: Particles, interval: float | Float[Array, ""] = 1.0) -> Mixin
 
 @typed
 def tempered(
-    law: Probe, count: int, *, key: PRNGKeyArray, moves: int = 40, throw: bool = True
+    law: Probe,
+    count: Annotated[int, whole(4 * CHAINS)],
+    *,
+    key: Key,
+    moves: Count = 40,
+    throw: bool = True,
 ) -> Particles:
     """`count` neurons of the law by tempered sequential Monte Carlo from the prior.
 
@@ -108,10 +125,6 @@ def tempered(
     Raises:
         RunError: Unless `throw=False`, if the forward and the reverse pass disagree.
     """
-    if count < 4 * CHAINS:
-        raise DeclarationError(
-            "count", got=repr(count), expected="at least 16 neurons", mend="pass e.g. 1024"
-        )
     gibbs, key_prior = law.gibbs, jax.random.fold_in(key, 1)
     prior = jax.vmap(gibbs.sample_prior)(jax.random.split(key_prior, 256))
     spread = float(jnp.std(jax.vmap(gibbs.energy)(prior)))

@@ -1,13 +1,27 @@
 """Modular addition, declared: table, neuron, prior, self-consistency, finite net."""
 
+from typing import Annotated, Any, TypeAlias
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, typed, with_weights
+from ..core import (
+    Constraint,
+    Count,
+    DeclarationError,
+    Key,
+    NonNegative,
+    Positive,
+    Refused,
+    scalar,
+    typed,
+    whole,
+    with_weights,
+)
 from ..declare import (
     AbstractMeasure,
     Distribution,
@@ -17,14 +31,30 @@ from ..declare import (
     Normal,
     SquaredError,
 )
-from ._checks import positive
 from ._neuron import Neuron
-from ._problem import AbstractEnsemble, SelfConsistency
+from ._problem import AbstractEnsemble, Particles, SelfConsistency
 
+
+def _odd(value: Any) -> int:
+    number = whole(3).take(value)
+    if number % 2 == 0:
+        raise Refused
+    return number
+
+
+Modulus: TypeAlias = Annotated[
+    int,
+    Constraint(
+        "an odd integer of at least 3: every mode but the constant is complex",
+        "pass e.g. 11",
+        _odd,
+    ),
+]
 TABLE = 4096
 """Points of the tables that turn uniform numbers into weights."""
 
 
+@typed
 class ModularPrior(Distribution):
     """Weights on the circle of `P` points: `p(w) ∝ exp(-½|w|² - (γP/6) Σ_k |w_k|⁶)`.
 
@@ -41,9 +71,8 @@ class ModularPrior(Distribution):
     pytree_data_fields = ("gamma", "log_constant", "size_table", "mean_table")
     pytree_aux_fields = ("modulus",)
 
-    def __init__(self, modulus: int, gamma: float = 1.0):
-        self.modulus = check_modulus(modulus)
-        positive("gamma", gamma, zero=True)
+    def __init__(self, modulus: Modulus, gamma: NonNegative = 1.0):
+        self.modulus = modulus
         strength = float(gamma)  # a table is made of it: a value, also under `jit`
         self.gamma = jnp.asarray(strength)
         size, mean, log_constant = _tables(self.modulus, strength)
@@ -51,14 +80,14 @@ class ModularPrior(Distribution):
         self.log_constant = jnp.asarray(log_constant)
         super().__init__(batch_shape=(), event_shape=(self.modulus,))
 
-    def log_prob(self, value, intermediates=None):
+    def log_prob(self, value: ArrayLike, intermediates: list | None = None):
         """Normalised log-density of `[..., P]` weights, in nats."""
         p, value = self.modulus, jnp.asarray(value)
         sixth = 2 * jnp.sum(modular_modes(value) ** 3, axis=-1) + jnp.mean(value, axis=-1) ** 6
         normal = -0.5 * jnp.einsum("...n,...n->...", value, value) - 0.5 * p * np.log(2 * np.pi)
         return normal - self.gamma * p / 6 * sixth - self.log_constant
 
-    def icdf(self, q):
+    def icdf(self, q: ArrayLike):
         """Weights `[..., P]` of `[..., P]` uniform numbers in (0, 1)."""
         p, half, q = self.modulus, (self.modulus - 1) // 2, jnp.asarray(q)
         mean = jnp.interp(jax.scipy.special.ndtri(q[..., 0]), *self.mean_table)
@@ -69,13 +98,14 @@ class ModularPrior(Distribution):
         wave = (radius * jnp.cos(angle)) @ cos - (radius * jnp.sin(angle)) @ sin
         return mean[..., None] + wave
 
-    def sample(self, key, sample_shape=()):
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()):
         shape = (*sample_shape, *self.batch_shape, self.modulus)
         dtype = self.size_table.dtype
         tiny = jnp.finfo(dtype).tiny
         return self.icdf(jax.random.uniform(key, shape, dtype, minval=tiny))
 
 
+@typed
 class ModularUnit(eqx.Module):
     """`h(x) = σ_a a (w_n + v_m)²`, `[P]`, of a pair `x`: `n` and `m` one-hot, `[2P]`.
 
@@ -90,10 +120,9 @@ class ModularUnit(eqx.Module):
     scale: float = eqx.field(static=True)
     product: bool = eqx.field(static=True)
 
-    def __init__(self, modulus: int, scale: float, product: bool = False):
-        self.readout = self.left = self.right = jnp.zeros(check_modulus(modulus))
-        positive("scale", scale)
-        self.scale, self.product = float(scale), bool(product)
+    def __init__(self, modulus: Modulus, scale: Positive, product: bool = False):
+        self.readout = self.left = self.right = jnp.zeros(modulus)
+        self.scale, self.product = float(scale), product
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, " modulus"]:
         p = self.left.shape[0]
@@ -102,6 +131,7 @@ class ModularUnit(eqx.Module):
         return self.scale * self.readout * active
 
 
+@typed
 class ModularNet(eqx.Module):
     """`f(x) = (1/N) Σ_i h_i(x)`: `N` of `ModularUnit`, their sum a product of matrices."""
 
@@ -111,15 +141,9 @@ class ModularNet(eqx.Module):
     scale: float = eqx.field(static=True)
     product: bool = eqx.field(static=True)
 
-    def __init__(self, modulus: int, width: int, scale: float, product: bool = False):
-        if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-            raise DeclarationError(
-                "width", got=repr(width), expected="a positive integer", mend="pass e.g. 64"
-            )
-        shape = (int(width), check_modulus(modulus))
-        self.readout = self.left = self.right = jnp.zeros(shape)
-        positive("scale", scale)
-        self.scale, self.product = float(scale), bool(product)
+    def __init__(self, modulus: Modulus, width: Count, scale: Positive, product: bool = False):
+        self.readout = self.left = self.right = jnp.zeros((width, modulus))
+        self.scale, self.product = float(scale), product
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, " modulus"]:
         p = self.left.shape[1]
@@ -128,6 +152,7 @@ class ModularNet(eqx.Module):
         return (self.scale / self.left.shape[0]) * (active @ self.readout)
 
 
+@typed
 class ModularEnsemble(AbstractEnsemble):
     """The nets of a problem of `modular_addition`, for `train`: the same law, sums as products.
 
@@ -151,11 +176,11 @@ class ModularEnsemble(AbstractEnsemble):
         self.problem, self.target = problem, None
         self.measure, self.temperature = problem.measure, problem.temperature
 
-    def at(self, noise: float | Float[Array, ""]) -> "ModularEnsemble":
+    def at(self, noise: Positive) -> "ModularEnsemble":
         """The same at another noise `s²`."""
         return ModularEnsemble(self.problem.at(noise))
 
-    def net(self, net: dict[str, Array]) -> ModularNet:
+    def net(self, net: Particles) -> ModularNet:
         """The function of a net with these coordinates."""
         width, modulus = net["left"].shape
         unit = self.problem.neuron.model
@@ -185,15 +210,14 @@ class ModularEnsemble(AbstractEnsemble):
 
 
 @typed
-def modular_table(modulus: int) -> tuple[Float[Array, "pair input"], Float[Array, "pair modulus"]]:
+def modular_table(
+    modulus: Modulus,
+) -> tuple[Float[Array, "pair input"], Float[Array, "pair modulus"]]:
     """All `P²` pairs `(n, m)`, one-hot `[P², 2P]`, and targets `1[n + m = q mod P] - 1/P`.
 
     Pair `(n, m)` is row `P n + m`.
-
-    Raises:
-        DeclarationError: An even modulus.
     """
-    p = check_modulus(modulus)
+    p = modulus
     n, m = np.divmod(np.arange(p * p), p)
     one = np.eye(p)
     x = np.concatenate([one[n], one[m]], axis=1)
@@ -202,14 +226,12 @@ def modular_table(modulus: int) -> tuple[Float[Array, "pair input"], Float[Array
 
 @typed
 def modular_split(
-    modulus: int, fraction: float, *, key: PRNGKeyArray
+    modulus: Modulus, fraction: Annotated[float, scalar(0, 1, open_low=True)], *, key: Key
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
     """Rows of the table to learn from, a random `fraction` of them, and the others, both sorted."""
-    p = check_modulus(modulus)
-    positive("fraction", fraction)
-    share = float(fraction)
-    count = round(share * p * p)
-    if not 1 <= count <= p * p:
+    p = modulus
+    count = round(fraction * p * p)
+    if not count:
         raise DeclarationError(
             "fraction",
             got=repr(fraction),
@@ -222,11 +244,11 @@ def modular_split(
 
 @typed
 def modular_addition(
-    modulus: int,
-    noise: float,
+    modulus: Modulus,
+    noise: Positive,
     *,
-    readout_scale: float,
-    gamma: float = 1.0,
+    readout_scale: Positive,
+    gamma: NonNegative = 1.0,
     rows: Int[np.ndarray, " datum"] | None = None,
     product: bool = False,
 ) -> SelfConsistency:
@@ -248,21 +270,21 @@ def modular_addition(
             of `n` or of `m` alone does not couple to its target; not on a part of it.
 
     Raises:
-        DeclarationError: An even modulus or one below 3, or numbers not positive.
+        DeclarationError: Rows that are not in the table, or twice the same.
     """
-    measure, temperature, prior = _parts(modulus, noise, readout_scale, gamma, rows)
+    measure, temperature, prior = _parts(modulus, noise, gamma, rows)
     neuron = Neuron(ModularUnit(modulus, readout_scale, product), prior)
     return SelfConsistency(neuron, None, measure, temperature)
 
 
 @typed
 def modular_gibbs(
-    modulus: int,
-    width: int,
-    noise: float,
+    modulus: Modulus,
+    width: Count,
+    noise: Positive,
     *,
-    readout_scale: float,
-    gamma: float = 1.0,
+    readout_scale: Positive,
+    gamma: NonNegative = 1.0,
     rows: Int[np.ndarray, " datum"] | None = None,
     product: bool = False,
 ) -> Gibbs:
@@ -271,7 +293,7 @@ def modular_gibbs(
     Its model is a `ModularNet`, whose sums over neurons are products of matrices. `beta` is
     `N/s²`: `.at(width / noise)` changes the noise without compiling.
     """
-    measure, temperature, prior = _parts(modulus, noise, readout_scale, gamma, rows)
+    measure, temperature, prior = _parts(modulus, noise, gamma, rows)
     net = ModularNet(modulus, width, readout_scale, product)
     energy = SquaredError(net, measure, None)
     return compile(energy, prior, beta=width / temperature, marginalise=False)
@@ -296,7 +318,7 @@ def modular_residual(
     return 1 - jnp.vdot(f, y) / jnp.vdot(y, y)
 
 
-def _parts(modulus, noise, readout_scale, gamma, rows):
+def _parts(modulus, noise, gamma, rows):
     """Data, temperature and prior."""
     x, y = modular_table(modulus)
     chosen = np.ones(len(x))
@@ -312,11 +334,8 @@ def _parts(modulus, noise, readout_scale, gamma, rows):
         chosen = np.zeros(len(x))
         chosen[rows] = 1
     measure = Empirical((x, y), weights=jnp.asarray(chosen, x.dtype))
-    positive("noise", noise)
-    temperature = float(noise)
     weights = ModularPrior(modulus, gamma)
-    positive("readout_scale", readout_scale)
-    return measure, temperature, Independent(readout=Normal(), left=weights, right=weights)
+    return measure, float(noise), Independent(readout=Normal(), left=weights, right=weights)
 
 
 def _waves(p: int) -> tuple[np.ndarray, np.ndarray]:
@@ -350,16 +369,3 @@ def _tables(p: int, gamma: float) -> tuple[np.ndarray, np.ndarray, float]:
     mean = np.concatenate([half, -half[:, ::-1]], axis=1)
     constant = (p - 1) / 2 * np.log(p * tail[0]) + np.log(below[-1] * np.sqrt(p / (2 * np.pi)))
     return size, mean, float(constant)
-
-
-def check_modulus(modulus: object) -> int:
-    """An odd whole number of at least 3."""
-    whole = isinstance(modulus, int | np.integer) and not isinstance(modulus, bool)
-    if not whole or int(str(modulus)) < 3 or int(str(modulus)) % 2 == 0:
-        raise DeclarationError(
-            "modulus",
-            got=repr(modulus),
-            expected="an odd whole number, at least 3: every mode but the constant is complex",
-            mend="pass e.g. 11",
-        )
-    return int(str(modulus))

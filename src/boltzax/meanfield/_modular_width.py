@@ -1,15 +1,16 @@
 """Modular addition at finite width: the order 1/N of the residual."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from ..core import Estimate, typed
+from ..core import Estimate, Key, NonNegative, Positive, typed, whole
 from ..theory import ModularAddition
 from ..theory import modular_addition as theory_of
-from ._checks import check_whole
-from ._modular import modular_table
+from ._modular import Modulus, modular_table
 
 CELLS = 1200
 """Cells an axis of the density of `|w_k|²`, `|v_k|²`."""
@@ -19,13 +20,13 @@ EDGE = 40.0
 
 @typed
 def modular_width(
-    modulus: int,
-    noise: float,
+    modulus: Modulus,
+    noise: Positive,
     *,
-    readout_scale: float,
-    gamma: float = 1.0,
-    key: PRNGKeyArray,
-    draws: int = 20_000,
+    readout_scale: Positive,
+    gamma: NonNegative = 1.0,
+    key: Key,
+    draws: Annotated[int, whole(1000)] = 20_000,
 ) -> Estimate:
     """The coefficient `c` of `1/N` in the residual of a net: `E r = r* + c/N`.
 
@@ -41,7 +42,6 @@ def modular_width(
 
     `modulus`, `noise`, `readout_scale`, `gamma`: as of `theory.modular_addition`.
     """
-    check_whole("draws", draws, 1000)
     exact = theory_of(modulus, noise, readout_scale=readout_scale, gamma=gamma)
     left, right = _neurons(exact, modulus, noise, readout_scale, gamma, key, draws)
     pairs, target = modular_table(modulus)

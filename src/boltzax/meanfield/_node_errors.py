@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._cumulant import AbstractCumulant, NodeCumulant, lower
+from ._cumulant import AbstractCumulant, NodeCumulant, Rule, lower
 from ._dual import Dual, Solution, newton
 from ._problem import SelfConsistency
 from ._refine import enough, refine
@@ -63,7 +63,7 @@ def node_errors(
     nodes: AbstractCumulant,
     found: Solution,
     goal: Goal,
-    rule: str,
+    rule: Rule,
     order: int | None,
     seed: int,
     replicates: int,

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from ..core import Status
+from ..core import Status, text_of_values, typed
 from ._solve import Uniqueness
 
 
+@typed
 class FieldPhases(eqx.Module):
     """The fixed points of a `Loop`, in rising order (of the first number, then the next).
 
@@ -48,9 +48,8 @@ class FieldPhases(eqx.Module):
             return None
         return int(np.argmin(np.where(stable, self.free_energies, np.inf)))
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.roots) or isinstance(self.roots, Tracer):
-            return "FieldPhases(...)"
         here = jax.tree.map(np.asarray, self)
         lines = [f"{len(here.roots)} fixed points, {(here.radius < 1).sum()} of them stable"]
         for i, root in enumerate(here.roots):

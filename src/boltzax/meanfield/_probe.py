@@ -6,14 +6,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import full_products, typed, with_weights
+from ..core import Count, Key, Whole, full_products, typed, with_weights
 from ..declare import Empirical, PerDatum
 from ._background import Background
-from ._cumulant import NodeCumulant, lower, vectors
+from ._cumulant import NodeCumulant, Rule, lower, vectors
 from ._problem import Particles, SelfConsistency
 from ._refine import enough, refine
 
 
+@typed
 class Probe(eqx.Module):
     """The Gibbs measure of one neuron in a background: `ρ ∝ p0 exp⟨g, h⟩`, `g = (y - f)/T`.
 
@@ -36,7 +37,6 @@ class Probe(eqx.Module):
         energy = PerDatum(self.problem.neuron.model, data, coupling)
         return compile(energy, self.problem.neuron.prior)
 
-    @full_products()
     def log_density(self, neuron: Particles) -> Float[Array, ""]:
         """`log p0(θ) + ⟨g, h(θ)⟩ - Ψ(g)` at one neuron (unconstrained coordinates), in nats."""
         return self.gibbs.log_prob(neuron) - self.nodes.value(self.vector)
@@ -57,15 +57,13 @@ class Probe(eqx.Module):
         """`E_ρ[h]`: what an ensemble of such neurons adds up to, as a background."""
         return Background.from_net(self.nodes.function(self.vector), self.problem)
 
-    @full_products()
     def response(self, change: Float[Array, "node *out"]) -> Float[Array, "node *out"]:
         """`Cov_ρ(h) δg`: how `E_ρ[h]` answers to a change of the field, at the nodes."""
         root, _ = vectors(self.problem)
         moved = self.nodes.covariance(self.vector) @ (root * change.reshape(-1))
         return (moved / jnp.where(root > 0, root, 1.0)).reshape(change.shape)
 
-    @full_products()
-    def draw(self, key: PRNGKeyArray, count: int) -> Particles:
+    def draw(self, key: Key, count: Count) -> Particles:
         """`count` neurons of the law (unconstrained coordinates, leading axis).
 
         Draws of the nodes, so some are equal where few nodes carry the law; what was integrated out
@@ -84,10 +82,10 @@ def probe(
     problem: SelfConsistency,
     background: Background,
     *,
-    rule: str = "sobol",
-    order: int | None = None,
-    seed: int = 0,
-    refinements: int = 3,
+    rule: Rule = "sobol",
+    order: Count | None = None,
+    seed: Whole = 0,
+    refinements: Whole = 3,
 ) -> Probe:
     """One neuron in a background that need not be self-consistent.
 

@@ -1,22 +1,23 @@
 """What is to be self-consistent: a neuron, a target, a measure, a temperature."""
 
 import abc
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ..compile import Coordinates, Gibbs, compile
-from ..core import DeclarationError, with_weights
+from ..core import Arrays, Count, Key, Positive, typed, with_weights
 from ..declare import AbstractMeasure, Independent, SquaredError
-from ._checks import positive
 from ._neuron import Neuron, population
 
 Particles = dict[str, Array]
 """Weights by path, in unconstrained coordinates, with a leading axis over neurons."""
 
 
+@typed
 class AbstractEnsemble(eqx.Module):
     """Neurons that feel one another through the residual of what they add up to.
 
@@ -30,34 +31,34 @@ class AbstractEnsemble(eqx.Module):
     temperature: eqx.AbstractVar[Float[Array, ""]]
 
     @abc.abstractmethod
-    def draw_net(self, key: PRNGKeyArray, width: int) -> PyTree:
+    def draw_net(self, key: Key, width: Count) -> PyTree:
         """A net of `width` neurons from the prior."""
 
     @abc.abstractmethod
-    def draw_riders(self, key: PRNGKeyArray, count: int, width: int) -> PyTree:
+    def draw_riders(self, key: Key, count: Count, width: Count) -> PyTree:
         """`count` riders from the prior (leading axis), for a net of `width` neurons."""
 
     @abc.abstractmethod
-    def size(self, net: PyTree) -> int:
+    def size(self, net: Arrays) -> int:
         """`N`, the number of neurons that `f` is the mean of."""
 
     @abc.abstractmethod
-    def output(self, net: PyTree, x: PyTree) -> Array:
+    def output(self, net: Arrays, x: Arrays) -> Array:
         """`f(x)` of the net, at one datum."""
 
     @abc.abstractmethod
-    def couple(self, net: PyTree, rider: PyTree, x: PyTree) -> Array:
+    def couple(self, net: Arrays, rider: Arrays, x: Arrays) -> Array:
         """What one rider would add to `N f(x)`, to first order in its weight; of `f`'s shape."""
 
     @abc.abstractmethod
-    def log_prior(self, net: PyTree) -> Float[Array, ""]:
+    def log_prior(self, net: Arrays) -> Float[Array, ""]:
         """Log-density of the net's prior, in nats."""
 
     @abc.abstractmethod
-    def log_prior_rider(self, rider: PyTree) -> Float[Array, ""]:
+    def log_prior_rider(self, rider: Arrays) -> Float[Array, ""]:
         """Log-density of one rider's prior, in nats."""
 
-    def split(self, datum: PyTree) -> tuple[PyTree, Array]:
+    def split(self, datum: Arrays) -> tuple[PyTree, Array]:
         """`x` and `y` of one datum."""
         return datum if self.target is None else (datum, self.target(datum))
 
@@ -69,12 +70,13 @@ class AbstractEnsemble(eqx.Module):
         """`y` at the nodes of the measure."""
         return jax.vmap(lambda z: self.split(z)[1])(self.measure.nodes()[0])
 
-    def residual(self, net: PyTree, datum: PyTree) -> Array:
+    def residual(self, net: Arrays, datum: Arrays) -> Array:
         """`y - f(x)` at one datum."""
         x, y = self.split(datum)
         return y - self.output(net, x)
 
 
+@typed
 class SelfConsistency(AbstractEnsemble):
     """One neuron in the field that its own ensemble makes: `f = E_ρ[h]`, `ρ ∝ p0 exp⟨g, h⟩`,
     `g = (y - f)/T`.
@@ -99,33 +101,26 @@ class SelfConsistency(AbstractEnsemble):
     def __init__(
         self,
         neuron: Neuron,
-        target: PyTree,
+        target: Callable | None,
         measure: AbstractMeasure,
-        temperature: float | Float[Array, ""],
+        temperature: Positive,
     ):
-        if not isinstance(neuron, Neuron):
-            raise DeclarationError(
-                "neuron",
-                got=type(neuron).__name__,
-                expected="a Neuron",
-                mend="pass Neuron(model, prior)",
-            )
         self.neuron, self.target, self.measure = neuron, target, measure
-        self.temperature = positive("temperature", temperature)
+        self.temperature = jnp.asarray(temperature, float)
         # checks the shapes of model, target and measure against each other
         error = SquaredError(neuron.model, measure, target)
         self.coordinates = compile(error, neuron.prior, marginalise=False).coordinates
 
-    def at(self, temperature: float | Float[Array, ""]) -> "SelfConsistency":
+    def at(self, temperature: Positive) -> "SelfConsistency":
         """The same problem at another temperature."""
-        value = positive("temperature", temperature)
+        value = jnp.asarray(temperature, float)
         return eqx.tree_at(lambda problem: problem.temperature, self, value)
 
     def model(self, neuron: Particles) -> PyTree:
         """The function of one neuron with these coordinates."""
         return with_weights(self.neuron.model, self.coordinates.constrain(neuron))
 
-    def gibbs(self, width: int, *, marginalise: bool | None = False) -> Gibbs:
+    def gibbs(self, width: Count, *, marginalise: bool | None = False) -> Gibbs:
         """The Gibbs measure over the weights of a net of `width` neurons, for any sampler.
 
         Its `beta` is `N/T`; its weights are those of the neuron with a leading axis.

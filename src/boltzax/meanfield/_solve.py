@@ -3,12 +3,22 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
-from ..core import DeclarationError, RunError, Status, typed
+from ..core import (
+    Count,
+    DeclarationError,
+    Key,
+    Positive,
+    Status,
+    Whole,
+    checked,
+    refuted,
+    text_of_values,
+    typed,
+)
 from ._background import Background
-from ._cumulant import AbstractCumulant, NodeCumulant, lower, vectors
+from ._cumulant import AbstractCumulant, NodeCumulant, Rule, lower, vectors
 from ._dual import Dual
 from ._node_errors import Goal, NodeErrors, figures, node_errors, settled
 from ._probe import Probe
@@ -32,6 +42,7 @@ class Uniqueness(eqx.Enumeration):
     unknown = "Nothing certifies that there is no other: one was found from all starts."
 
 
+@typed
 class FixedPoint(eqx.Module):
     """A self-consistent field, and how well it is known.
 
@@ -78,7 +89,7 @@ class FixedPoint(eqx.Module):
     steps: Int[Array, ""]
     status: Status
 
-    def draw(self, key: PRNGKeyArray, count: int) -> Particles:
+    def draw(self, key: Key, count: Count) -> Particles:
         """`count` neurons of the law (unconstrained coordinates, leading axis)."""
         if self.law is None:
             raise DeclarationError(
@@ -89,9 +100,8 @@ class FixedPoint(eqx.Module):
             )
         return self.law.draw(key, count)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if isinstance(self.residual, Tracer) or not eqx.is_array(self.residual):
-            return "FixedPoint(...)"
         t = float(self.problem.temperature)
         return "\n  ".join(
             [
@@ -112,15 +122,15 @@ class FixedPoint(eqx.Module):
 def solve(
     problem: SelfConsistency,
     *,
-    rule: str = "sobol",
-    order: int | None = None,
-    seed: int = 0,
+    rule: Rule = "sobol",
+    order: Count | None = None,
+    seed: Whole = 0,
     cumulant: AbstractCumulant | None = None,
     start: FixedPoint | None = None,
-    refinements: int = 3,
-    replicates: int = 4,
-    tolerance: float | None = None,
-    steps: int = 500,
+    refinements: Whole = 3,
+    replicates: Whole = 4,
+    tolerance: Positive | None = None,
+    steps: Count = 500,
     throw: bool = True,
 ) -> FixedPoint:
     """The self-consistent field: damped Newton on the convex dual, from no field.
@@ -150,10 +160,10 @@ def solve(
         throw: Raise `RunError` if the run failed; else look at `status`.
 
     Raises:
-        DeclarationError: A rule with negative weights, or a measure with negative weights.
+        DeclarationError: A measure with negative weights.
     """
     weights = problem.measure.nodes()[1]
-    if not isinstance(weights, Tracer) and bool(jnp.any(weights < 0)):
+    if refuted(lambda w: w >= 0, weights):
         raise DeclarationError(
             "measure",
             got="negative weights",
@@ -210,6 +220,4 @@ def solve(
         status=status,
         **known,
     )
-    if throw and not isinstance(found.residual, Tracer) and bool(status != Status.successful):
-        raise RunError(f"{Status[status]}\n{result!r}\n(`throw=False` returns this result.)")
-    return result
+    return checked(result, status, throw)

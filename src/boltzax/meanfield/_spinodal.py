@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
+from ..core import Count, text_of_values, typed
 from ..numerics import bisect, newton, polish, settle
 
 STEP = 0.02
@@ -16,6 +16,7 @@ STEP = 0.02
 HALVINGS = 14
 
 
+@typed
 class Jumps(eqx.Module):
     """Ends of branches, in the order in which they were met.
 
@@ -30,13 +31,12 @@ class Jumps(eqx.Module):
     exact: Bool[Array, " jump"]
 
     @staticmethod
-    def none(dim: int) -> "Jumps":
+    def none(dim: Count) -> "Jumps":
         """No jumps."""
         return Jumps(jnp.zeros(0), jnp.zeros((0, dim)), jnp.zeros((0, dim)), jnp.zeros(0, bool))
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.values) or isinstance(self.values, Tracer):
-            return "Jumps(...)"
         return ", ".join(f"{x:.8g}" for x in np.asarray(self.values)) or "no value"
 
 

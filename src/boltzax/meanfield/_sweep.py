@@ -1,17 +1,16 @@
 """Sweeps: a family of loops or of self-consistent fields, followed up and down."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
-from ..core import DeclarationError, RunError, Status, typed
+from ..core import (Count, DeclarationError, Key, Positive, RunError, Status, checked, scalar, text_of_values, typed)
 from ..numerics import polish, search, settle
-from ._checks import check_whole
 from ._loop import Loop, check_order, corners
 from ._phases import distinct, radii
 from ._problem import SelfConsistency
@@ -33,6 +32,7 @@ class Hysteresis(eqx.Enumeration):
     )
 
 
+@typed
 class Sweep(eqx.Module):
     """A family followed up, and then down from where it came to.
 
@@ -60,9 +60,8 @@ class Sweep(eqx.Module):
         """Area of the hysteresis, `∫ (down - up) dvalue` by the trapezoid rule."""
         return jnp.trapezoid(self.down - self.up, self.values, axis=0)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.values) or isinstance(self.values, Tracer):
-            return "Sweep(...)"
         low, high = float(self.values[0]), float(self.values[-1])
         area = ", ".join(f"{x:.4g}" for x in np.asarray(self.area)[:6])
         return "\n  ".join(
@@ -81,12 +80,12 @@ def sweep(
     make: Callable,
     values: Float[Array, " step"],
     *,
-    key: PRNGKeyArray,
+    key: Key,
     observe: Callable | None = None,
-    starts: int = 16,
-    damping: float = 1.0,
-    tolerance: float | None = None,
-    steps: int = 100_000,
+    starts: Count = 16,
+    damping: Annotated[float, scalar(0, 1, open_low=True)] = 1.0,
+    tolerance: Positive | None = None,
+    steps: Count = 100_000,
     throw: bool = True,
 ) -> Sweep:
     """Follow a family of loops, or of self-consistent fields, up and down along a parameter.
@@ -116,12 +115,6 @@ def sweep(
         raise DeclarationError(
             "values", got=f"{host}", expected="two or more rising numbers", mend="sort them"
         )
-    if not 0 < damping <= 1:
-        raise DeclarationError(
-            "damping", got=repr(damping), expected="a number in (0, 1]", mend="pass 1.0"
-        )
-    check_whole("starts", starts, 1)
-    check_whole("steps", steps, 1)
     first = make(values[0])
     if isinstance(first, SelfConsistency):
         result = _problems(make, values, observe, tolerance, steps)
@@ -137,9 +130,7 @@ def sweep(
             expected="a Loop or a SelfConsistency",
             mend="give back one of them for each value",
         )
-    if throw and bool(result.status != Status.successful):
-        raise RunError(f"{Status[result.status]}\n{result!r}\n(`throw=False` returns this result.)")
-    return result
+    return checked(result, result.status, throw)
 
 
 def _loops(make, values, first, key, observe, starts, damping, tolerance, steps) -> Sweep:
