@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..core import (Count, DeclarationError, Key, Positive, RunError, Status, checked, scalar, text_of_values, typed)
+from ..core import (
+    Count,
+    DeclarationError,
+    Key,
+    Positive,
+    Status,
+    checked,
+    scalar,
+    text_of_values,
+    typed,
+)
 from ..numerics import polish, search, settle
 from ._loop import Loop, check_order, corners
 from ._phases import distinct, radii
