@@ -18,6 +18,7 @@ from ._lazy import __getattr__ as __getattr__
 from ._version import __version__ as __version__
 from .compile import Gibbs as Gibbs
 from .compile import compile as compile
+from .compile import prior as prior
 from .core import Curve as Curve
 from .core import DeclarationError as DeclarationError
 from .core import Estimate as Estimate
@@ -60,6 +61,7 @@ from .declare import Violation as Violation
 from .declare import zero as zero
 from .observe import Evidence as Evidence
 from .observe import LocalLearningCoefficient as LocalLearningCoefficient
+from .observe import LogProbability as LogProbability
 from .observe import Phase as Phase
 from .observe import Phases as Phases
 from .observe import Verdict as Verdict
@@ -72,6 +74,7 @@ from .observe import heat_capacity as heat_capacity
 from .observe import influence as influence
 from .observe import learning_coefficient as learning_coefficient
 from .observe import local_learning_coefficient as local_learning_coefficient
+from .observe import log_probability as log_probability
 from .observe import phases as phases
 from .observe import spectrum as spectrum
 from .observe import susceptibility as susceptibility

@@ -167,6 +167,15 @@ class Given:
         return bx.anneal(self.gibbs, self.betas, WALK, key=self.key, **few)
 
     @cached_property
+    def rare(self):
+        at = {"at": self.scale, "key": self.key, "throw": False}
+        return partial(bx.log_probability, self.gibbs, norm, **at)
+
+    @cached_property
+    def above(self):
+        return self.rare(keep=True, **SPLIT | {"max_levels": 20})
+
+    @cached_property
     def series(self):
         return self.rng.normal(size=(2, 50))
 
@@ -497,6 +506,13 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Curve.shifted": lambda g: call(g.curve.shifted, g.scale),
     "Curve.interval": lambda g: call(g.curve.interval),
     "Curve.z_score": lambda g: call(g.curve.z_score, g.scale),
+    # rare events
+    "prior": lambda g: call(bx.prior, g.model, bx.Normal()),
+    "log_probability directly": lambda g: call(g.rare, by="direct", samples=64),
+    "log_probability by levels": lambda g: call(g.rare, by="levels", **SPLIT),
+    "log_probability by temperature": lambda g: call(g.rare, by="tempered", samples=16),
+    "LogProbability.z_score": lambda g: call(g.rare(by="direct", samples=64).z_score, g.scale),
+    "LogProbability.draw": lambda g: call(g.above.draw, 4, key=g.key),
     # report
     "save": lambda g: call(bx.save, g.folder / "again", g.drawn),
     "load": lambda g: call(bx.load, g.saved, g.gibbs),

@@ -40,7 +40,7 @@ DEAR = (
     "interfaces.subset_entropy", "interfaces.SubsetEntropy.*", "interfaces.certify",
     "meanfield.tempered", "meanfield.sweep", "meanfield.confront", "meanfield.fixed_points",
     "meanfield.finite_width*", "meanfield.Background.lazy", "meanfield.Background.from_kernel",
-    "meanfield.modular_width",
+    "meanfield.modular_width", "log_probability by temperature", "LogProbability.draw",
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 

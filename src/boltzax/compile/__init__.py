@@ -13,6 +13,8 @@ from ._marginal import MarginalPotential as MarginalPotential
 from ._potential import AbstractPotential as AbstractPotential
 from ._potential import EnergyPotential as EnergyPotential
 from ._potential import Moments as Moments
+from ._potential import Plain as Plain
+from ._prior import prior as prior
 from ._residual import AbstractResidual as AbstractResidual
 from ._residual import NodeResidual as NodeResidual
 from ._units import UnitPotential as UnitPotential

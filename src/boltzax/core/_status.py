@@ -67,6 +67,30 @@ class Status(eqx.Enumeration):
         "by a tenth of the target: sums over it are not to be trusted. Raise `order`, raise the "
         "temperature, or sample the law instead."
     )
+    no_hits = (
+        "No draw of the prior reaches the level. The value is -inf with an upper bound: draw more, "
+        'or take by="levels".'
+    )
+    few_hits = (
+        "Fewer than 10 draws of the prior reach the level: the error is nearly as large as the "
+        'probability. Look at the bounds, draw more, or take by="levels".'
+    )
+    extinct = (
+        "In every replicate of the rising levels all particles came to one and the same level, "
+        "below the one asked for, and could not go on: the level function has a plateau (a "
+        "saturated or discontinuous model). More particles or moves, or a prior that does not "
+        "saturate, may help."
+    )
+    capped = (
+        "No replicate of the rising levels came to the level asked for before its levels were used "
+        "up. It may be impossible to reach; else raise `max_levels`, `particles` and `moves`."
+    )
+    uneven = (
+        "The replicates differ by more than twice what independent particles would, or some never "
+        "came to the level asked for: they follow a decoy, whose weights come close to the level. "
+        "The error bar is from the spread, but may still be too small: raise `replicates`, "
+        "`particles` and `moves`."
+    )
 
 
 class RunError(RuntimeError):

@@ -6,68 +6,14 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ..compile import Gibbs, Weights
-from ..core import MEMORY, at_once, map_within, with_weights, working_bytes
-from ..declare import closed_quantile
-from ..sample import noise_like
+from ..compile import Weights
+from ..core import MEMORY, at_once, map_within, working_bytes
+from ..sample import Level as Level
 
 CELLS = 4_000_000
 """Numbers that the particles of all replicates that run at a time may hold together."""
-
-
-LARGE = 1000
-"""Weights from which on normals are drawn at half the price."""
-
-
-class Level(eqx.Module):
-    """A level function of whitened weights: `level(model(u))` for standard normal `u`.
-
-    `gibbs` holds the declared model and prior; `function` maps a model to a number.
-    """
-
-    gibbs: Gibbs
-    function: PyTree
-
-    def __call__(self, u: Weights) -> Float[Array, ""]:
-        value = self.function(self.model(u))
-        return jnp.where(jnp.isnan(value), -jnp.inf, value)
-
-    def model(self, u: Weights) -> PyTree:
-        """The model whose weights are the images of `u`."""
-        return with_weights(self.gibbs.declared, self.gibbs.coordinates.from_normal(u))
-
-    def at_draw(self, key: PRNGKeyArray) -> Float[Array, ""]:
-        """The level of one draw of the prior, of any prior that can be drawn from."""
-        if all(closed_quantile(prior) for prior in self.gibbs.coordinates.priors.values()):
-            return self(self.draw(key))
-        value = self.function(self.gibbs.model(self.gibbs.sample_prior(key)))
-        return jnp.where(jnp.isnan(value), -jnp.inf, value)
-
-    def template(self) -> Weights:
-        """Zeros of the shape of `u`."""
-        coordinates = self.gibbs.coordinates
-        return {path: jnp.zeros_like(coordinates.base[path]) for path in coordinates.priors}
-
-    def draw(self, key: PRNGKeyArray) -> Weights:
-        """One standard normal `u`: a draw of the prior, before whitening is undone."""
-        return noise_like(self.template(), key)
-
-    def draws(self, key: PRNGKeyArray, count: int) -> Weights:
-        """So many of them, with a leading axis.
-
-        Of more than `LARGE` weights in float32's resolution (see `boltzax.sample`), whatever they
-        are computed in: in float64 the drawing would cost more than the model.
-        """
-        template = self.template()
-        large = sum(leaf.size for leaf in template.values()) > LARGE
-        many = {
-            path: jnp.zeros((count, *x.shape), jnp.float32 if large else x.dtype)
-            for path, x in template.items()
-        }
-        drawn = noise_like(many, key)
-        return {path: drawn[path].astype(x.dtype) for path, x in template.items()}
 
 
 class Splitting(NamedTuple):

@@ -74,8 +74,10 @@ class EntropyTable(eqx.Module):
         return self.contains[self.cell[before], after]
 
     def difference(self, first: tuple[int, int], second: tuple[int, int]) -> Estimate:
-        """`H(first) - H(second)` for two pairs (before, after), by the draws that they share."""
-        return (self.influence(*first) - self.influence(*second)).estimate()
+        """`H(first) - H(second)` for two pairs (before, after), by the draws that they share; NaN
+        if neither has a hit."""
+        with np.errstate(invalid="ignore"):
+            return (self.influence(*first) - self.influence(*second)).estimate()
 
     def influence(self, before: int, after: int, *, source: str = "draws") -> Influence:
         """`H` of one pair with what each draw adds to it; NaN without a hit.

@@ -13,9 +13,11 @@ from ._learning_coefficient import learning_coefficient as learning_coefficient
 from ._learning_coefficient import wbic as wbic
 from ._local import LocalLearningCoefficient as LocalLearningCoefficient
 from ._local import local_learning_coefficient as local_learning_coefficient
+from ._log_probability import log_probability as log_probability
 from ._phases import Phase as Phase
 from ._phases import Phases as Phases
 from ._phases import phases as phases
+from ._probability import LogProbability as LogProbability
 from ._spectrum import spectrum as spectrum
 from ._susceptibility import susceptibility as susceptibility
 from ._verdict import Evidence as Evidence

@@ -26,6 +26,9 @@ from ._kernel import Move as Move
 from ._kernel import noise_like as noise_like
 from ._ladder_checks import above_bounds as above_bounds
 from ._ladder_checks import free_energy_bounds as free_energy_bounds
+from ._level import Level as Level
+from ._level import levels_of_draws as levels_of_draws
+from ._levels import Levels as Levels
 from ._loop import Run as Run
 from ._loop import draws_at as draws_at
 from ._loop import loop as loop
@@ -44,6 +47,8 @@ from ._precondition import Variance as Variance
 from ._random_walk import RandomWalk as RandomWalk
 from ._reduce import AbstractReduction as AbstractReduction
 from ._reduce import Mean as Mean
+from ._rise import Rise as Rise
+from ._rise import rise as rise
 from ._rounding import MOST_ROUNDING as MOST_ROUNDING
 from ._rounding import rounding as rounding
 from ._run import run as run

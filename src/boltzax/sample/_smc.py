@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from ..compile import Gibbs
 from ._dynamics import AbstractDynamics, displaced, read, set_beta
 from ._kernel import AbstractKernel, Move
+from ._population import resampled
 
 TUNING = 2
 """Steps a level whose only use is to tune the kernel; their places are thrown away."""
@@ -49,8 +50,7 @@ class TemperedSMC(AbstractDynamics):
         w = jax.vmap(jax.vmap(self.kernel.position))(states)
         work = self._difference(w, before, gibbs.beta)
         chains = work.shape[0]
-        source = jax.vmap(_systematic)(jax.random.split(key_resample, chains), -work)
-        w = jax.tree.map(lambda x: jax.vmap(lambda a, i: a[i])(x, source), w)
+        w = jax.vmap(resampled)(jax.random.split(key_resample, chains), w, -work)
         states = self._place(gibbs, states, w, jax.random.fold_in(key_move, 1))
         states = self._tuned(gibbs, states, w, key_tune, warmup)
         states, move, moved = self._walk(gibbs, states, key_move, warmup)
@@ -126,13 +126,3 @@ def _pooled(leaf: Array) -> Array:
     if not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return leaf
     return jnp.broadcast_to(jnp.mean(leaf, axis=1, keepdims=True), leaf.shape)
-
-
-def _systematic(key: Array, log_weights: Float[Array, " particle"]) -> Array:
-    """Systematic resampling: indices, in order."""
-    count = log_weights.shape[0]
-    bad = ~jnp.isfinite(log_weights)
-    log_weights = jnp.where(bad, -jnp.inf, log_weights)
-    cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
-    places = (jax.random.uniform(key) + jnp.arange(count, dtype=cumulative.dtype)) / count
-    return jnp.clip(jnp.searchsorted(cumulative, places * cumulative[-1]), 0, count - 1)

@@ -1,0 +1,278 @@
+"""The logarithm of a probability with its error, and what speaks against it."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, PyTree
+
+from ..compile import Weights
+from ..core import (
+    MEMORY,
+    Count,
+    DeclarationError,
+    Estimate,
+    Key,
+    RunError,
+    Status,
+    map_within,
+    typed,
+)
+from ..sample import Ensemble, Level, Rise, checked
+
+FEW = 10
+"""Hits below which a count is nearly all error."""
+
+
+class Reading(NamedTuple):
+    """The logarithm of one probability: its estimate, the error of independent particles, and what
+    speaks against it."""
+
+    estimate: Estimate
+    naive_error: float
+    status: Status
+
+
+class LogProbability(eqx.Module):
+    """`log P[level >= t]` in nats (never positive) with its error, for one level or several.
+
+    Args:
+        at: The levels `t`, `[*level]`.
+        estimate: Of the logarithms. Its 95% interval is Wilson's for direct draws and Student's t
+            over replicates for rising levels; without a hit the value is -inf with an upper bound.
+            Several levels of one run have correlated errors: neighbours rise and fall together.
+        naive_error: What the error would be if particles were independent.
+        status: What speaks against each of them.
+        evaluations: Of the level function.
+        method: How it was estimated.
+        replicates: The logarithm in each replicate `[replicate, *level]`; None for other methods.
+        above: Level function, whitened weights `[replicate, particle, ...]` above the highest
+            level and the logarithm of the probability in each replicate, if they were kept.
+        parts: Of the probability of independent events, those of each.
+        over: What the level function looked at, in words.
+    """
+
+    at: Float[Array, "*level"]
+    estimate: Estimate
+    naive_error: Float[Array, "*level"]
+    status: Status
+    evaluations: int = eqx.field(static=True)
+    method: str = eqx.field(static=True)
+    replicates: Float[Array, "replicate *level"] | None = None
+    above: tuple[Level, Weights, Float[Array, " replicate"]] | None = None
+    parts: tuple["LogProbability", ...] = ()
+    over: str = eqx.field(static=True, default="")
+
+    @property
+    def value(self) -> Float[Array, "*level"]:
+        """The logarithms, in nats."""
+        return self.estimate.value
+
+    @property
+    def standard_error(self) -> Float[Array, "*level"]:
+        """Their standard errors."""
+        return self.estimate.standard_error
+
+    @property
+    def lower(self) -> Float[Array, "*level"]:
+        """Lower end of the 95% interval."""
+        return self.estimate.lower
+
+    @property
+    def upper(self) -> Float[Array, "*level"]:
+        """Upper end of the 95% interval."""
+        return self.estimate.upper
+
+    @property
+    def outcome(self) -> Status:
+        """The `status`, by its older name."""
+        return self.status
+
+    @property
+    def bits(self) -> Float[Array, "*level"]:
+        """`-log₂ P`: bits of optimisation that reaching the level takes."""
+        return -self.value / math.log(2)
+
+    @property
+    def successful(self) -> bool:
+        """Whether nothing speaks against the estimates (or any of the parts)."""
+        good = np.all(np.asarray(self.status == Status.successful))
+        return bool(good) and all(part.successful for part in self.parts)
+
+    @typed
+    def z_score(self, truth: Estimate | float | Float[Array, "..."]) -> Float[Array, "..."]:
+        """`(value - truth)/standard_error`."""
+        return self.estimate.z_score(truth)
+
+    @typed
+    def draw(self, count: Count, *, key: Key, memory: Count = MEMORY) -> Ensemble:
+        """Weights from the prior at or above the highest level, on the axis `subset`.
+
+        Replicates are chosen in proportion to their probabilities, and particles within them
+        evenly. Particles of one replicate have ancestors in common: how far the draws can be
+        trusted is seen from the `status`, or from a run with another key.
+
+        Raises:
+            DeclarationError: If the weights were not kept.
+            RunError: If no replicate came to the highest level.
+        """
+        models, _ = drawn_above(self, count, key, memory)
+        assert self.above is not None
+        return Ensemble.of_models(self.above[0].gibbs, models, axes=("subset",))
+
+    def __len__(self) -> int:
+        return len(self.estimate)
+
+    def __iter__(self) -> "Iterator[LogProbability]":
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, place: int) -> "LogProbability":
+        """At one of the levels."""
+        one = {
+            name: jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[place]), getattr(self, name))
+            for name in ("at", "naive_error", "status")
+        }
+        runs = None if self.replicates is None else self.replicates[:, place]
+        return dataclasses.replace(
+            self, **one, estimate=self.estimate[place], replicates=runs, above=None
+        )
+
+    def __repr__(self) -> str:
+        if not isinstance(self.at, jax.Array) or isinstance(self.at, Tracer):
+            return "LogProbability(...)"
+        if self.at.ndim:
+            rows = [f"  {float(each.at):9.4g}: {each._line()}" for each in self]
+            return "LogProbability[\n" + "\n".join(rows) + "\n]"
+        parts = [f"  part {i}: {part!r}" for i, part in enumerate(self.parts)]
+        return "\n".join([self._line(), *parts])
+
+    def _line(self) -> str:
+        over = f", over {self.over}" if self.over else ""
+        text = (
+            f"{float(self.value):.5g} ± {float(self.standard_error):.2g} nats "
+            f"(95%: {float(self.lower):.5g} to {float(self.upper):.5g}; {self.method}{over})"
+        )
+        return text if bool(self.status == Status.successful) else f"{text}\n  {self._words()}"
+
+    def _words(self) -> str:
+        return Status[self._worst()]
+
+    def _worst(self) -> Status:
+        """The first status that is not successful, of any level or part."""
+        if self.at.ndim:
+            return self[int(np.argmax(_failed(self)))].status
+        return next((part.status for part in self.parts if not part.successful), self.status)
+
+
+def read_at(
+    levels: np.ndarray, readings: Sequence[Reading], method: str, evaluations: int, more: dict
+) -> LogProbability:
+    """The readings at each level, one or a vector of them, as one result."""
+    estimates, naive, status = zip(*readings, strict=True)
+    if levels.ndim:
+        estimate = Estimate.stack(estimates)
+        status = jax.tree.map(lambda *each: jnp.asarray(np.stack(each)), *status)
+    else:
+        (estimate,), (status,) = estimates, status
+    errors = jnp.asarray(np.reshape(naive, levels.shape), float)
+    at = jnp.asarray(levels, float)
+    return LogProbability(at, estimate, errors, status, evaluations, method, **more)
+
+
+def of_independent(parts: Sequence[LogProbability]) -> LogProbability:
+    """Of independent events together: logarithms add, and squares of errors."""
+    estimate = sum((part.estimate for part in parts[1:]), parts[0].estimate)
+    naive = jnp.asarray(math.hypot(*(float(part.naive_error) for part in parts)))
+    status = next((part.status for part in parts if not part.successful), parts[0].status)
+    evaluations = sum(part.evaluations for part in parts)
+    return LogProbability(
+        parts[0].at, never_positive(estimate), naive, status, evaluations, "sum of parts",
+        parts=tuple(parts),
+    )  # fmt: skip
+
+
+def drawn_above(result: LogProbability, draws: int, key: Key, memory: int) -> tuple[PyTree, Array]:
+    """Models from the prior at or above the highest level, and their levels `[draw]`."""
+    if result.above is None:
+        raise DeclarationError(
+            "log_probability",
+            got="a result without weights",
+            expected="the weights above the highest level",
+            mend='run with keep=True (and by="levels" or "auto")',
+        )
+    level, u, log_chance = result.above
+    if not np.any(np.isfinite(np.asarray(log_chance))):
+        raise RunError(f"no draw reaches the level: {result._words()}")
+    return _drawn(level, u, log_chance, key, draws, memory)
+
+
+def _failed(result: LogProbability) -> np.ndarray:
+    return ~np.asarray(result.status == Status.successful)
+
+
+def raise_for(result: LogProbability, throw: bool) -> None:
+    """Raise `RunError` for a result that something speaks against, unless it is taken as it is."""
+    checked(result, result._worst(), throw, result.__repr__)
+
+
+def of_hits(hits: int, samples: int) -> Reading:
+    """`log(hits/samples)` of independent draws."""
+    estimate = Estimate.of_hits(hits, samples, log=True)
+    if hits == samples:  # the error of Wilson's interval, not zero
+        error = (estimate.upper - estimate.lower) / (2 * 1.96)
+        estimate = dataclasses.replace(estimate, standard_error=error)
+    status = Status.no_hits if hits == 0 else Status.successful
+    status = Status.few_hits if 0 < hits < min(FEW, samples) else status
+    return Reading(estimate, float(estimate.standard_error), status)
+
+
+def of_rise(run: Rise, target: float) -> Reading:
+    """`log P[level >= target]` from rising levels that went as far, or further."""
+    logs, naive = run.log_probability(target), run.naive_error(target)
+    found = np.isfinite(logs)
+    under_way = run.interrupted and not np.all(run.stopped | found)
+    if not found.any() or under_way:
+        failed = Status.extinct if np.all(run.extinct) else Status.capped
+        return nothing(run.evaluations, Status.interrupted if under_way else failed)
+    p = np.exp(logs - logs.max())
+    relative = float(np.std(p, ddof=1) / np.mean(p)) if len(p) > 1 else math.nan
+    # to first order the logarithm of the mean is the mean of these
+    rows = logs.max() + np.log(np.mean(p)) + p / np.mean(p) - 1
+    spread = float(np.sqrt(np.mean(naive[found] ** 2)))
+    # some replicates that never come to the target are the plainest sign of a decoy
+    uneven = relative > 2 * spread or not found.all()
+    status = Status.uneven if uneven else Status.successful
+    status = Status.interrupted if run.interrupted else status
+    estimate = never_positive(Estimate.of_replicates(rows))
+    return Reading(estimate, spread / math.sqrt(len(p)), status)
+
+
+def nothing(evaluations: int, status: Status) -> Reading:
+    """No hit, and no bound but that a probability is at most 1."""
+    estimate = Estimate.of_hits(0, max(evaluations, 1), log=True)
+    low, high = (np.asarray(end) for end in estimate.interval())
+    bounds = (jnp.asarray(low), jnp.asarray(np.zeros_like(high)))
+    return Reading(dataclasses.replace(estimate, bounds=bounds), math.inf, status)
+
+
+def never_positive(estimate: Estimate) -> Estimate:
+    """An estimate of a logarithm of a probability: the upper bound is 0 at most."""
+    low, high = (np.asarray(end) for end in estimate.interval())
+    bounds = (jnp.asarray(low), jnp.asarray(np.minimum(high, 0)))
+    return dataclasses.replace(estimate, bounds=bounds)
+
+
+@eqx.filter_jit
+def _drawn(level: Level, u: Weights, log_chance: Array, key: Key, draws: int, memory: int):
+    key_replicate, key_particle = jax.random.split(key)
+    replicate = jax.random.categorical(key_replicate, log_chance, shape=(draws,))
+    count = jax.tree.leaves(u)[0].shape[1]
+    particle = jax.random.randint(key_particle, (draws,), 0, count)
+    chosen = jax.tree.map(lambda leaf: leaf[replicate, particle], u)
+    return eqx.filter_vmap(level.model)(chosen), map_within(level, chosen, memory)

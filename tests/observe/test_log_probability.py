@@ -1,0 +1,117 @@
+"""Probabilities of rare events under a prior, against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import boltzax as bx
+
+KEY = jax.random.key(5)
+FEW = {"particles": 128, "moves": 8}
+
+
+def first(model):
+    return model.params[0]
+
+
+PRIOR = bx.prior(bx.models.Function(lambda p: p[0], jnp.zeros(2)), bx.Normal())
+CURVE = np.array([-1.0, 0.5, 2.0, 3.5])
+RUN = bx.log_probability(PRIOR, first, CURVE, key=KEY, by="levels", keep=True, throw=False, **FEW)
+
+
+@pytest.mark.parametrize(
+    "by, at, more",
+    [
+        ("direct", 1.0, {"samples": 5000}),
+        pytest.param("tempered", 2.0, {"samples": 3200, "replicates": 8}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_gaussian_tail(by, at, more):
+    found = bx.log_probability(PRIOR, first, at, key=KEY, by=by, **more)
+    assert found.successful and found.standard_error < 0.1
+    assert abs(found.z_score(scipy.stats.norm.logsf(at))) < 4
+    assert found.lower < found.value < found.upper <= 0
+    np.testing.assert_allclose(found.bits, -found.value / np.log(2))
+
+
+def test_one_run_gives_the_curve():
+    """A t of 15 degrees of freedom is beyond 4 in a thousandth of the cases."""
+    exact = scipy.stats.norm.logsf(CURVE)
+    assert RUN.successful and np.all(np.abs(RUN.z_score(exact)) < 4)
+    assert np.all(np.asarray(RUN.standard_error) < 2 * np.asarray(RUN.naive_error))
+    assert np.all(np.diff(RUN.value) < 0) and np.all(np.asarray(RUN.upper) <= 0)
+    runs = np.exp(np.asarray(RUN.replicates))
+    np.testing.assert_allclose(np.log(runs.mean(axis=0)), RUN.value, rtol=1e-12)
+    last = RUN[-1]
+    assert last.value == RUN.value[-1] and len(list(RUN)) == 4
+    assert "levels" in repr(RUN) and repr(last).startswith(f"{float(last.value):.5g}")
+
+
+def test_the_weights_above_the_level_are_the_tail():
+    """`⟨u | u > t⟩ = φ(t)/Φ(-t)`, the inverse Mills ratio; the other weight is free."""
+    tail = RUN.draw(2000, key=KEY)
+    assert tail.axes == ("subset",)
+    weights = np.asarray(tail.map(lambda model: model.params))
+    assert weights[:, 0].min() > CURVE[-1] - 1e-12
+    exact = np.exp(scipy.stats.norm.logpdf(3.5) - scipy.stats.norm.logsf(3.5))
+    spread = scipy.stats.truncnorm.std(3.5, np.inf)
+    assert abs(weights[:, 0].mean() - exact) < 8 * spread / np.sqrt(2000)
+    assert abs(weights[:, 1].mean()) < 0.2
+
+
+def test_few_hits_are_said_and_auto_goes_on():
+    few = bx.log_probability(PRIOR, first, 3.0, key=KEY, by="direct", samples=2000, throw=False)
+    assert bool(few.status == bx.Status.few_hits) and np.isfinite(few.value)
+    none = bx.log_probability(PRIOR, first, 9.0, key=KEY, by="direct", samples=2000, throw=False)
+    assert none.value == -np.inf and np.exp(none.upper) < 0.002
+    assert bool(none.status == bx.Status.no_hits) and "No draw" in repr(none)
+    with pytest.raises(bx.RunError, match="No draw"):
+        bx.log_probability(PRIOR, first, 9.0, key=KEY, by="direct", samples=2000)
+    found = bx.log_probability(PRIOR, first, 3.0, key=KEY, samples=2000, **FEW)
+    assert found.method == "levels" and abs(found.z_score(scipy.stats.norm.logsf(3.0))) < 4
+
+
+def plateau(model):
+    return jnp.minimum(model.params[0], 1.0)
+
+
+@pytest.mark.parametrize(
+    "level, at, more, status",
+    [(plateau, 2.0, {}, "extinct"), (first, 9.0, {"max_levels": 8}, "capped")],
+)
+def test_a_level_that_is_not_reached_has_no_value(level, at, more, status):
+    settings = FEW | {"key": KEY, "by": "levels", "throw": False} | more
+    found = bx.log_probability(PRIOR, level, at, keep=True, **settings)
+    assert bool(found.status == getattr(bx.Status, status)) and found.value == -np.inf
+    assert found.upper == 0
+    with pytest.raises(bx.RunError, match="no draw reaches the level"):
+        found.draw(3, key=KEY)
+
+
+@pytest.mark.parametrize(
+    "argument, change",
+    [
+        ("at", {"at": np.inf}),
+        ("at", {"at": [1.0, 2.0], "by": "tempered"}),
+        ("keep", {"keep": True, "by": "direct"}),
+        ("level", {"level": lambda model: model.params}),
+        ("particles", {"particles": 3}),
+        ("gibbs", {"gibbs": PRIOR.model(PRIOR.position())}),
+    ],
+)
+def test_wrong_arguments_are_named(argument, change):
+    given = {"gibbs": PRIOR, "level": first, "key": KEY} | change
+    with pytest.raises(bx.DeclarationError) as caught:
+        bx.log_probability(**given)
+    assert caught.value.argument == argument
+
+
+def test_weights_that_were_integrated_out_are_refused():
+    model = bx.models.TwoLayer(3)
+    marginal = bx.compile(bx.SquaredError(model, bx.IntervalMeasure(order=8), bx.zero), bx.Normal())
+    with pytest.raises(bx.DeclarationError, match="integrated out"):
+        bx.log_probability(marginal, first, key=KEY)
+    with pytest.raises(bx.DeclarationError, match="without weights"):
+        RUN[0].draw(3, key=KEY)
