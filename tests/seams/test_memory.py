@@ -124,7 +124,7 @@ def test_a_wrong_memory_is_refused(memory):
     with pytest.raises(bx.DeclarationError, match="memory"):
         TRACE.evaluate(lambda m: m.embedding, memory=memory)
     with pytest.raises(bx.DeclarationError, match="memory"):
-        bx.influence(TRACE, None, memory=memory)
+        bx.influence(TRACE, LEARNS_ZERO, memory=memory)
 
 
 def test_functions_of_many_neurons_are_bounded():

@@ -15,21 +15,21 @@ from ..core import (
     Curve,
     DeclarationError,
     Influence,
-    check_memory,
-    full_products,
+    Memory,
     map_within,
+    typed,
 )
-from ..sample import AbstractDrawn, Trace, along, trace_of
-from ._reference import default_reference
+from ..sample import AbstractDrawn, PositiveBetas, Trace, along, trace_of
+from ._reference import Reference, default_reference
 
 
-@full_products()
+@typed
 def coefficient_curve(
     trace: Trace | AbstractDrawn,
-    betas: Array | np.ndarray | list[float],
-    reference: PyTree | float | None = None,
+    betas: PositiveBetas,
+    reference: Reference | None = None,
     *,
-    memory: int = MEMORY,
+    memory: Memory = MEMORY,
 ) -> Curve:
     """`λ̂(β') = β' (⟨E⟩_{β'} - E_ref)` at other temperatures from one run at β, over `log n`.
 
@@ -51,7 +51,7 @@ def coefficient_curve(
             estimated from minibatches, or if weights were integrated out and the run kept no draws.
     """
     result, trace = trace, trace_of(trace)
-    wanted = jnp.atleast_1d(jnp.asarray(betas, float))
+    wanted = jnp.asarray(betas, float)
     if trace.betas.ndim:
         raise DeclarationError(
             "trace",
@@ -67,15 +67,7 @@ def coefficient_curve(
             mend="raise max_gradients until the energies are over all data, use a run of "
             "bx.sample, or run at each beta",
         )
-    if wanted.ndim != 1 or not bool(jnp.all((wanted > 0) & jnp.isfinite(wanted))):
-        raise DeclarationError(
-            "betas",
-            got=f"{betas!r:.80}",
-            expected="positive numbers",
-            mend="pass e.g. trace.betas * jnp.linspace(0.5, 2.0, 16)",
-        )
     offset = default_reference(result, reference)
-    memory = check_memory(memory)
     rows = [_row(trace, beta, offset, memory) for beta in wanted]
     shared, left = Influence.stack([row[0] for row in rows]), np.array([row[1] for row in rows])
     plain = trace.vouched(shared.estimate(exact=not trace.gibbs.coordinates.priors))

@@ -4,18 +4,18 @@ from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 
-from ..core import DeclarationError, Estimate
-from ..sample import Bridges, Trace, bar_series, trace_of
+from ..core import DeclarationError, Estimate, typed
+from ..sample import AbstractDrawn, Bridges, Trace, bar_series, trace_of
 from ._integration import integration_series
-from ._reference import check_reference, reference_energy
+from ._reference import Reference, check_reference, reference_energy
 
 Method = Literal["bar", "integration"]
 
 
+@typed
 def free_energy(
-    trace: Trace, method: Method = "bar", *, reference: PyTree | float = 0.0
+    trace: Trace | AbstractDrawn, method: Method = "bar", *, reference: Reference = 0.0
 ) -> Estimate:
     """Free energy `F(β) = -log Z(β)`, or its excess `F(β) - β E_ref`, by one of two routes.
 
@@ -40,14 +40,10 @@ def free_energy(
         An estimate in nats, shape `[beta]`, for the requested betas.
 
     Raises:
-        DeclarationError: for a trace without a ladder, an unknown method, or a reference that is
-            neither a number nor a model of the declared structure.
+        DeclarationError: for a trace without a ladder, or a reference that is a model of another
+            structure.
     """
     bridges, trace = _bridges(trace), trace_of(trace)
-    if method not in ("bar", "integration"):
-        raise DeclarationError(
-            "method", got=repr(method), expected="'bar' or 'integration'", mend="choose one"
-        )
     rows = np.asarray(bridges.requested, int)
     offset = -trace.betas * reference_energy(trace, reference)
     if method == "bar":
@@ -58,7 +54,10 @@ def free_energy(
     return estimate.widened(np.asarray(rule)[rows]).shifted(offset)
 
 
-def effective_parameters(trace: Trace, reference: PyTree | float | None = None) -> Estimate:
+@typed
+def effective_parameters(
+    trace: Trace | AbstractDrawn, reference: Reference | None = None
+) -> Estimate:
     """Excess free energy over log inverse temperature, `(F(β) - β E_ref) / log(β m)`.
 
     The effective parameter count at a scale (in units where a regular model of d parameters tends
@@ -79,12 +78,14 @@ def effective_parameters(trace: Trace, reference: PyTree | float | None = None) 
         DeclarationError: for a trace without a ladder, or without a reference where one is needed.
     """
     _bridges(trace)
+    trace = trace_of(trace)
     reference = check_reference(trace, reference)
     betas = trace.betas * trace.gibbs.masses[0]
     return free_energy(trace, reference=reference).scaled(1 / jnp.log(betas))
 
 
-def entropy(trace: Trace) -> Estimate:
+@typed
+def entropy(trace: Trace | AbstractDrawn) -> Estimate:
     """Entropy `S(β) = β ⟨E⟩ - F(β)`: minus the relative entropy of posterior to prior, `<= 0`.
 
     A reference energy cancels: the value is the same for energies and for their excess.
@@ -104,7 +105,7 @@ def entropy(trace: Trace) -> Estimate:
     return trace.mean_of((heat - bar_series(bridges))[rows], exact=True)
 
 
-def _bridges(trace: Trace) -> Bridges:
+def _bridges(trace: Trace | AbstractDrawn) -> Bridges:
     trace = trace_of(trace)
     if trace.bridges is None:
         raise DeclarationError(

@@ -10,12 +10,14 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
     MEMORY,
+    Count,
     DeclarationError,
     Estimate,
-    check_memory,
-    full_products,
+    Key,
+    Memory,
     model_errors,
     share,
+    typed,
     weights_of,
     with_weights,
     working_bytes,
@@ -26,8 +28,8 @@ from ._comoments import Draws, correlation, covariance, plan, spread
 from ._susceptibility import Values, check_energy, check_observable
 
 
+@typed
 @model_errors("in bx.influence")
-@full_products()
 def influence(
     trace: Trace | AbstractDrawn,
     energy: AbstractEnergy,
@@ -35,10 +37,10 @@ def influence(
     *,
     total: bool = False,
     normalised: bool = False,
-    batch_size: int | None = None,
-    chunk: int | None = None,
-    memory: int = MEMORY,
-    key: PRNGKeyArray | None = None,
+    batch_size: Count | None = None,
+    chunk: Count | None = None,
+    memory: Memory = MEMORY,
+    key: Key | None = None,
 ) -> PyTree[Estimate]:
     """`∂⟨ℓ_i⟩/∂μ_j = -β Cov(ℓ_i, ℓ_j)`, `μ_j` the weight of datum j; `[*beta, query, datum]`.
 
@@ -81,8 +83,6 @@ def influence(
     """
     trace = trace_of(trace)
     _check_trace(trace)
-    _check_sizes(batch_size, chunk)
-    memory = check_memory(memory)
     columns, column_bytes = _blocks(trace, "energy", energy, batch_size, memory)
     rows, row_bytes, function = columns, column_bytes, None
     symmetric = query is None and not total
@@ -159,14 +159,13 @@ def _measured(trace: Trace, function: Callable) -> tuple[tuple[int, ...], int]:
 
 
 def _blocks(
-    trace: Trace, argument: str, energy: object, size: int | None, memory: int
+    trace: Trace, argument: str, energy: AbstractEnergy, size: int | None, memory: int
 ) -> tuple[list[DatumLosses], int]:
     """The data of an energy, some at a time, and the bytes that these hold at one draw.
 
     Without a size, there are as many data at a time as leave room for 4 draws.
     """
     check_energy(trace, argument, energy)
-    assert isinstance(energy, AbstractEnergy)
     blocks, largest = [], 1
     for factor, term in energy.terms():
         if not isinstance(term, AbstractDataTerm):
@@ -231,13 +230,3 @@ def _check_trace(trace: Trace) -> None:
             expected="the draws of the weights, at least 4 a chain",
             mend="run with keep=True",
         )
-
-
-def _check_sizes(batch_size: object, chunk: object) -> None:
-    for name, value in (("batch_size", batch_size), ("chunk", chunk)):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DeclarationError(
-                name, got=repr(value), expected="a positive integer", mend=f"pass e.g. {name}=64"
-            )

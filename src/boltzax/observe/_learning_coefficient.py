@@ -1,20 +1,32 @@
 """The learning coefficient, and its relatives at one temperature."""
 
+from typing import Annotated, TypeAlias
+
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
 
-from ..core import MEMORY, DeclarationError, Estimate
+from ..core import MEMORY, DeclarationError, Estimate, Key, Memory, Said, scalar, typed
 from ..sample import AbstractDrawn, Trace, trace_of
-from ._reference import check_reference, default_reference, reference_energy
+from ._reference import Reference, check_reference, default_reference, reference_energy
+
+Sample: TypeAlias = Annotated[
+    float,
+    scalar(1, open_low=True),
+    Said(
+        "a number of data above 1 (log n divides)",
+        "pass the number of data that the mean loss is over",
+    ),
+]
+"""How many data a mean loss is over."""
 
 
+@typed
 def learning_coefficient(
     trace: Trace | AbstractDrawn,
-    reference: PyTree | float | None = None,
+    reference: Reference | None = None,
     *,
     plain: bool = False,
-    key: PRNGKeyArray | None = None,
-    memory: int = MEMORY,
+    key: Key | None = None,
+    memory: Memory = MEMORY,
 ) -> Estimate:
     """`λ̂(β) = β (⟨E⟩ - E_ref)`, dimensionless; shape `[*beta]`.
 
@@ -37,7 +49,8 @@ def learning_coefficient(
     return trace.mean_of(energy - offset).scaled(trace.betas)
 
 
-def wbic(trace: Trace | AbstractDrawn, n: int, *, reference: PyTree | float = 0.0) -> Estimate:
+@typed
+def wbic(trace: Trace | AbstractDrawn, n: Sample, *, reference: Reference = 0.0) -> Estimate:
     """Widely applicable Bayesian information criterion, `n ⟨L - L_ref⟩` at `β = n / log n`.
 
     `L` is the mean loss. By default the value is absolute: it estimates the free energy at
@@ -53,15 +66,8 @@ def wbic(trace: Trace | AbstractDrawn, n: int, *, reference: PyTree | float = 0.
         An estimate in nats, of the shape of the trace's betas.
 
     Raises:
-        DeclarationError: for a trace at another beta, or an `n` of at most 1.
+        DeclarationError: for a trace at another beta.
     """
-    if not n > 1:
-        raise DeclarationError(
-            "n",
-            got=repr(n),
-            expected="a number of data above 1 (log n divides)",
-            mend="pass the number of data that the mean loss is over",
-        )
     trace = trace_of(trace)
     mass = trace.gibbs.masses[0]
     wanted = n / np.log(n) / float(mass)
@@ -70,12 +76,13 @@ def wbic(trace: Trace | AbstractDrawn, n: int, *, reference: PyTree | float = 0.
             "trace",
             got=f"draws at beta = {trace.betas}",
             expected=f"beta = {wanted:.6g}, that is n/log n times the mean loss",
-            mend=f"compile with beta=bx.temperature.watanabe({n})",
+            mend=f"compile with beta=bx.temperature.watanabe({n:g})",
         )
     excess = trace.energy - reference_energy(trace, reference)
     return trace.mean_of(excess * (n / mass))
 
 
+@typed
 def heat_capacity(trace: Trace | AbstractDrawn) -> Estimate:
     """`C(β) = β² Var E = -β² ∂²F/∂β²`, dimensionless; shape `[*beta]`.
 
@@ -95,8 +102,9 @@ def _variance_series(trace: Trace) -> np.ndarray:
     return series if trace.noise is None else series - np.asarray(trace.noise, float)
 
 
+@typed
 def effective_dimension(
-    trace: Trace | AbstractDrawn, reference: PyTree | float | None = None
+    trace: Trace | AbstractDrawn, reference: Reference | None = None
 ) -> Estimate:
     """`2 λ̂(β) = 2 β (⟨E⟩ - E_ref)`: the number of quadratic directions that the posterior resolves.
 

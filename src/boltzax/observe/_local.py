@@ -1,20 +1,27 @@
 """The local learning coefficient of a trained model, without tuning knobs."""
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs, compile
 from ..core import (
     DeclarationError,
     Estimate,
+    Key,
+    Model,
+    NonNegative,
+    Positive,
+    Said,
     Status,
     check_on_host,
-    full_products,
     model_errors,
+    typed,
     weights_of,
+    whole,
 )
 from ..declare import (
     AbstractChart,
@@ -35,7 +42,6 @@ from ..sample import (
     Placement,
     Trace,
     Underdamped,
-    check_positive,
 )
 from ._cost import LEAST, WARMUP, cost_of
 from ._evidence import Trained, gather, settled
@@ -48,6 +54,7 @@ LARGE = 100_000
 """Number of coordinates above which the default has no Metropolis test, whose step would shrink."""
 
 
+@typed
 class LocalLearningCoefficient(AbstractDrawn):
     """`λ̂ = β (⟨E⟩ - E(w*))` with its verdict, its evidence, and the draws behind it.
 
@@ -65,7 +72,7 @@ class LocalLearningCoefficient(AbstractDrawn):
     verdict: Verdict
     evidence: Evidence
     trace: Trace
-    minimum: PyTree
+    minimum: Model
 
     @property
     def reference(self) -> Array:
@@ -92,20 +99,23 @@ class LocalLearningCoefficient(AbstractDrawn):
         return f"{value:.5g} ± {error:.2g}, {name}\n  {self.evidence!r}"
 
 
+@typed
 @model_errors("in bx.local_learning_coefficient")
-@full_products()
 def local_learning_coefficient(
     energy: AbstractEnergy,
     *,
-    key: PRNGKeyArray,
+    key: Key,
     trained_on: AbstractEnergy | None = None,
-    temperature: Temperature | float | None = None,
-    localisation: float = 1.0,
+    temperature: Annotated[
+        Temperature | NonNegative | None,
+        Said(mend="pass bx.temperature.watanabe(n); bx.coefficient_curve gives a curve over beta"),
+    ] = None,
+    localisation: Positive = 1.0,
     chart: AbstractChart | None = None,
     kernel: AbstractKernel | None = None,
-    chains: int = 4,
-    tolerance: float = 0.02,
-    max_gradients: int = 1_000_000,
+    chains: Annotated[int, whole(2)] = 4,
+    tolerance: Positive = 0.02,
+    max_gradients: Annotated[int, whole(1000)] = 1_000_000,
     progress: bool = False,
     checkpoints: AbstractCheckpoints | None = None,
     placement: Placement | None = None,
@@ -151,8 +161,6 @@ def local_learning_coefficient(
             the model raises at some weights.
     """
     check_on_host("local_learning_coefficient", {"energy": energy, "key": key})
-    _check(energy, localisation, tolerance, max_gradients, chains, kernel)
-    _check_trained_on(trained_on)
     if trained_on is None:
         gibbs = _localised(energy, temperature, localisation, chart)
         trained = Trained(energy, gibbs, False)
@@ -163,13 +171,6 @@ def local_learning_coefficient(
         gibbs = _localised(energy, own, localisation, chart)
         trained = Trained(trained_on, whole, True)
         _check_same(gibbs.declared, whole.declared)
-    if gibbs.beta.ndim:
-        raise DeclarationError(
-            "temperature",
-            got=f"{gibbs.beta.shape[0]} values of beta",
-            expected="one temperature",
-            mend="use bx.coefficient_curve for a curve over beta",
-        )
     if kernel is None:
         kernel = _default_kernel(energy, gibbs, chains, max_gradients)
     cost = cost_of(energy, gibbs, trained.energy, kernel, chains, max_gradients)
@@ -197,16 +198,6 @@ def local_learning_coefficient(
         chains=chains,
     )
     return LocalLearningCoefficient(estimate, verdict, evidence, runs[-1].trace, minimum)
-
-
-def _check_trained_on(trained_on: object) -> None:
-    if trained_on is not None and not isinstance(trained_on, AbstractEnergy):
-        raise DeclarationError(
-            "trained_on",
-            got=type(trained_on).__name__,
-            expected="the energy that the model was trained on, or None",
-            mend="write trained_on=bx.SquaredError(model, all_data)",
-        )
 
 
 def _check_same(first: PyTree, second: PyTree) -> None:
@@ -258,27 +249,3 @@ def _default_kernel(
         return Underdamped(preconditioner=Identity())
     longest = max_gradients // (chains * 2 * (WARMUP + LEAST))
     return HMC(jitter=1.5, max_steps=min(max(longest, 8), 256))
-
-
-def _check(energy, localisation, tolerance, max_gradients, chains, kernel) -> None:
-    if not isinstance(energy, AbstractEnergy):
-        raise DeclarationError(
-            "energy",
-            got=type(energy).__name__,
-            expected="an energy of a trained model",
-            mend="write bx.SquaredError(model, bx.Empirical((x, y)))",
-        )
-    for argument, value in (("localisation", localisation), ("tolerance", tolerance)):
-        check_positive(argument, value)
-    for argument, value, least in (("max_gradients", max_gradients, 1000), ("chains", chains, 2)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise DeclarationError(
-                argument,
-                got=repr(value),
-                expected=f"an integer of at least {least}",
-                mend="leave it out",
-            )
-    if kernel is not None and not isinstance(kernel, AbstractKernel):
-        raise DeclarationError(
-            "kernel", got=repr(kernel), expected="a kernel", mend="pass e.g. bx.SGLD(), or None"
-        )

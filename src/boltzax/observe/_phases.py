@@ -7,13 +7,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ..core import DeclarationError, Estimate, Influence
+from ..core import DeclarationError, Estimate, Influence, Number, typed
 from ..sample import Trace, bar_series
-from ._reference import reference_energy
+from ._reference import Reference, reference_energy
 
 
+@typed
 class Phase(eqx.Module):
     """A region of the weights, by a run along a ladder that was kept to it.
 
@@ -29,15 +30,20 @@ class Phase(eqx.Module):
     log_mass: Float[Array, ""]
     share: Float[Array, "beta chain draw"]
 
-    def __init__(self, trace: Trace, log_mass: float | Array = 0.0, share: Array | None = None):
-        if not isinstance(trace, Trace) or trace.bridges is None:
+    def __init__(
+        self,
+        trace: Trace,
+        log_mass: Number = 0.0,
+        share: Float[Array, "beta chain draw"] | None = None,
+    ):
+        if trace.bridges is None:
             raise DeclarationError(
                 "trace",
-                got=type(trace).__name__ + " without a ladder",
+                got="a Trace without a ladder",
                 expected="a run along a ladder from the region's own prior",
                 mend="use bx.anneal on the measure with the restricted prior",
             )
-        share = jnp.ones_like(trace.energy) if share is None else jnp.asarray(share, float)
+        share = jnp.ones_like(trace.energy) if share is None else share
         if share.shape != trace.energy.shape or not bool(jnp.all(share >= 0)):
             raise DeclarationError(
                 "share",
@@ -60,6 +66,7 @@ class Phase(eqx.Module):
         return Phase(self.trace[rows], self.log_mass, self.share[rows])
 
 
+@typed
 class Phases(eqx.Module):
     """What `phases` returns; axes `[phase, beta]` for the parts, `[beta]` for the whole."""
 
@@ -70,7 +77,8 @@ class Phases(eqx.Module):
     learning_coefficient: Estimate
 
 
-def phases(parts: Sequence[Phase], *, reference: PyTree | float = 0.0) -> Phases:
+@typed
+def phases(parts: Sequence[Phase], *, reference: Reference = 0.0) -> Phases:
     """Free energy and learning coefficient of a whole from those of disjoint regions `A_i`.
 
     `F_i = F_trace - log(mass) - log⟨share⟩`, `F = -log Σ_i exp(-F_i)`, the posterior probability

@@ -1,12 +1,31 @@
 """The energy that others are measured from."""
 
+from typing import Annotated, Any, TypeAlias
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, Estimate, weights_of
+from ..core import Constraint, DeclarationError, Estimate, Model, Number, constraint_of, weights_of
 from ..sample import AbstractDrawn, Trace, trace_of
+
+
+def _reference(value: Any) -> Any:
+    single = isinstance(value, np.ndarray | jax.Array) and not value.ndim
+    number = single or isinstance(value, int | float | np.number)
+    return constraint_of(Number if number else Model).take(value)
+
+
+Reference: TypeAlias = Annotated[
+    PyTree | float,
+    Constraint(
+        "a finite energy, or a model",
+        "pass the model w* whose energy is subtracted, or its energy",
+        _reference,
+    ),
+]
+"""The energy that others are measured from, or a model `w*` that has it."""
 
 
 def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
@@ -14,10 +33,8 @@ def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""
 
     A number is an energy as declared, also where the trace's energies are relative to a model.
     """
-    if isinstance(reference, int | float | np.number) and not isinstance(reference, bool):
-        return _number(reference) - trace.gibbs.reference_energy
-    if isinstance(reference, np.ndarray | jax.Array) and reference.ndim == 0:
-        return _number(reference) - trace.gibbs.reference_energy
+    if isinstance(reference, float) or (isinstance(reference, jax.Array) and not reference.ndim):
+        return jnp.asarray(reference, float) - trace.gibbs.reference_energy
     declared = {path: jnp.shape(leaf) for path, leaf in weights_of(trace.gibbs.declared).items()}
     given = {path: jnp.shape(leaf) for path, leaf in weights_of(reference).items()}
     if given != declared:
@@ -37,18 +54,6 @@ def default_reference(
     if reference is None and isinstance(trace, AbstractDrawn):
         return trace.reference
     return reference_energy(trace_of(trace), 0.0 if reference is None else reference)
-
-
-def _number(reference) -> Float[Array, ""]:
-    value = jnp.asarray(reference, float)
-    if not bool(jnp.isfinite(value)):
-        raise DeclarationError(
-            "reference",
-            got=f"{float(value)}",
-            expected="a finite energy",
-            mend="pass the model w* whose energy is subtracted, or its energy",
-        )
-    return value
 
 
 def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | float:

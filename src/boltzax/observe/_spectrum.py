@@ -5,23 +5,23 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, PyTree
 
-from ..core import MEMORY, Estimate, full_products
+from ..core import MEMORY, Count, Estimate, Key, Memory, typed
 from ..declare import AbstractBasis, AbstractMeasure
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
-@full_products()
+@typed
 def spectrum(
     trace: Trace | AbstractDrawn,
     measure: AbstractMeasure,
-    count: int,
+    count: Count,
     *,
     log: bool = False,
-    order: int | None = None,
-    key: PRNGKeyArray | None = None,
-    memory: int = MEMORY,
+    order: Count | None = None,
+    key: Key | None = None,
+    memory: Memory = MEMORY,
 ) -> Estimate:
     """`⟨c_k²⟩` of the model's function in the orthonormal basis of `measure`; `[*beta, count]`.
 
@@ -60,7 +60,7 @@ class Squares(eqx.Module):
 
     basis: AbstractBasis
     count: int = eqx.field(static=True)
-    order: int | None = eqx.field(static=True)
+    order: Count | None = eqx.field(static=True)
     log: bool = eqx.field(static=True)
 
     def __call__(self, model: Callable) -> Array:

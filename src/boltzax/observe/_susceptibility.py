@@ -5,14 +5,16 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ..core import (
     MEMORY,
     DeclarationError,
     Estimate,
-    full_products,
+    Key,
+    Memory,
     model_errors,
+    typed,
     weights_of,
     with_weights,
 )
@@ -20,15 +22,15 @@ from ..declare import AbstractEnergy, Localisation
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
+@typed
 @model_errors("in bx.susceptibility")
-@full_products()
 def susceptibility(
     trace: Trace | AbstractDrawn,
     observable: Callable | AbstractEnergy,
     perturbation: AbstractEnergy,
     *,
-    key: PRNGKeyArray | None = None,
-    memory: int = MEMORY,
+    key: Key | None = None,
+    memory: Memory = MEMORY,
 ) -> PyTree[Estimate]:
     """`d⟨A⟩/dh = -β Cov(A, B)` at `h = 0`, for the energy `E + h B`; shape `[*beta, *shape of A]`.
 
@@ -50,8 +52,8 @@ def susceptibility(
         memory: Bytes of intermediate values at once, as in `trace.evaluate`.
 
     Raises:
-        DeclarationError: A trace without draws, a perturbation that is not an energy, has a
-            `Localisation` in it (which β does not multiply) or is of another model.
+        DeclarationError: A trace without draws, a perturbation of another model, or with a
+            `Localisation` in it, which β does not multiply.
     """
     trace = trace_of(trace)
     check_energy(trace, "perturbation", perturbation)
@@ -104,18 +106,13 @@ class Floating(eqx.Module):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), self.function(model))
 
 
-def check_observable(trace: Trace, argument: str, observable: object) -> Values | Floating:
+def check_observable(
+    trace: Trace, argument: str, observable: AbstractEnergy | Callable
+) -> Values | Floating:
     """A function of the model with floating values, from a function or an energy."""
     if isinstance(observable, AbstractEnergy):
         check_energy(trace, argument, observable)
         return Values(observable)
-    if not callable(observable):
-        raise DeclarationError(
-            argument,
-            got=type(observable).__name__,
-            expected="a function of the model, or an energy",
-            mend="pass e.g. `lambda model: model(x)`",
-        )
     function = Floating(observable)
     if not jax.tree.leaves(eqx.filter_eval_shape(function, trace.gibbs.declared)):
         raise DeclarationError(
@@ -127,15 +124,8 @@ def check_observable(trace: Trace, argument: str, observable: object) -> Values 
     return function
 
 
-def check_energy(trace: Trace, argument: str, energy: object) -> None:
+def check_energy(trace: Trace, argument: str, energy: AbstractEnergy) -> None:
     """An energy of the traced model, or a `DeclarationError`."""
-    if not isinstance(energy, AbstractEnergy):
-        raise DeclarationError(
-            argument,
-            got=type(energy).__name__,
-            expected="an energy",
-            mend="pass e.g. bx.SquaredError(model, nu - mu, target) or bx.PerDatum(...)",
-        )
     shapes = {path: jnp.shape(leaf) for path, leaf in weights_of(trace.gibbs.declared).items()}
     for _, term in energy.terms():
         if isinstance(term, Localisation):

@@ -2,6 +2,8 @@
 
 import equinox as eqx
 
+from ..core import Whole, typed
+
 
 class Verdict(eqx.Enumeration):
     """What is wrong with an estimate, if anything; the first that holds, in this order."""
@@ -74,6 +76,7 @@ class Verdict(eqx.Enumeration):
     )
 
 
+@typed
 class Evidence(eqx.Module):
     """What a verdict is judged by.
 
@@ -125,7 +128,7 @@ class Evidence(eqx.Module):
     divergent: float
     r_hat: float
     ess: float
-    burn_in: int
+    burn_in: Whole
     steps: tuple[float, ...]
     by_step: tuple[float, ...]
     by_step_error: tuple[float, ...]
@@ -144,7 +147,7 @@ class Evidence(eqx.Module):
     loss_of_constant: float | None
     residual_variance: float | None
     beta: float
-    gradients: int
+    gradients: Whole
     scope: str = eqx.field(static=True)
     rounding: float = 0.0
     needed: int | None = None

@@ -24,6 +24,7 @@ from ._kernel import AbstractGradientFree as AbstractGradientFree
 from ._kernel import AbstractKernel as AbstractKernel
 from ._kernel import Move as Move
 from ._kernel import noise_like as noise_like
+from ._ladder import PositiveBetas as PositiveBetas
 from ._ladder_checks import above_bounds as above_bounds
 from ._ladder_checks import free_energy_bounds as free_energy_bounds
 from ._level import Level as Level
@@ -66,7 +67,6 @@ from ._trace import along as along
 from ._trace import judge as judge
 from ._trace import trace_of as trace_of
 from ._unadjusted import AbstractUnadjusted as AbstractUnadjusted
-from ._unadjusted import check_positive as check_positive
 from ._underdamped import SGNHT as SGNHT
 from ._underdamped import Underdamped as Underdamped
 from ._unit_moves import UnitMoves as UnitMoves

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ..compile import Gibbs, Weights
 from ..core import (
@@ -17,18 +17,25 @@ from ..core import (
     DeclarationError,
     Estimate,
     Influence,
+    Key,
+    Memory,
     Status,
     at_hand,
-    check_real,
+    described,
     finite,
     refuted,
+    typed,
     weights_of,
 )
 from ._bounds import Bounds
 from ._ensemble import Ensemble
 from ._interrupt import checked
 
+RUNS = "pass what bx.sample, bx.anneal or bx.local_learning_coefficient gave"
 
+
+@described("a Trace", RUNS)
+@typed
 class Trace(eqx.Module):
     """Draws of a Gibbs measure, axes `[*beta, chain, draw]`.
 
@@ -142,9 +149,7 @@ class Trace(eqx.Module):
         axes = (*betas, "chain", "draw")
         return Ensemble(self.gibbs, self.w, axes, self.energy.shape)
 
-    def evaluate(
-        self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
-    ) -> PyTree:
+    def evaluate(self, fn: Callable, key: Key | None = None, *, memory: Memory = MEMORY) -> PyTree:
         """`fn(model)` at every draw, with leading axes `[*beta, chain, draw]`.
 
         Weights that were integrated out are drawn from their conditional law with `key` (default:
@@ -161,12 +166,12 @@ class Trace(eqx.Module):
             What `fn` gives, with axes `[*beta, chain, draw, *shape]`. For its mean use `mean`.
 
         Raises:
-            DeclarationError: for a trace without draws, or a wrong `memory`.
+            DeclarationError: for a trace without draws.
         """
         return self.ensemble.map(fn, key=key, memory=memory)
 
     def mean(
-        self, fn: Callable, key: PRNGKeyArray | None = None, *, memory: int = MEMORY
+        self, fn: Callable, key: Key | None = None, *, memory: Memory = MEMORY
     ) -> PyTree[Estimate]:
         """Posterior mean `⟨fn(model)⟩` with the error of an autocorrelated mean.
 
@@ -179,7 +184,7 @@ class Trace(eqx.Module):
             One `Estimate` for each array that `fn` gives, of shape `[*beta, *shape]`.
 
         Raises:
-            DeclarationError: for a trace without draws, or a wrong `memory`.
+            DeclarationError: for a trace without draws.
         """
         return jax.tree.map(self.mean_of, self.evaluate(fn, key, memory=memory))
 
@@ -197,7 +202,6 @@ class Trace(eqx.Module):
         Raises:
             DeclarationError: for numbers with other leading axes.
         """
-        check_real(values)
         values, lead = np.asarray(values, float), self.energy.ndim - 2
         if values.shape[: lead + 2] != self.energy.shape:
             raise DeclarationError(
@@ -232,6 +236,7 @@ def along(gibbs: Gibbs, values: Estimate | Influence, influence: Influence | Non
     return Curve(log_n, values, axis="log n", unit=unit, influence=influence)
 
 
+@described("a result that has one", RUNS)
 class AbstractDrawn(eqx.Module):
     """A result that stands on draws: what takes a trace takes it too, and uses its `trace`.
 
@@ -246,22 +251,10 @@ class AbstractDrawn(eqx.Module):
         """The energy from which the excess of the draws is measured."""
 
 
-def trace_of(value: Trace | AbstractDrawn) -> Trace:
-    """The draws of a trace, or of a result that has one.
-
-    Raises:
-        DeclarationError: for anything else.
-    """
-    if isinstance(value, AbstractDrawn):
-        return value.trace
-    if not isinstance(value, Trace):
-        raise DeclarationError(
-            "trace",
-            got=type(value).__name__,
-            expected="a Trace, or a result that has one",
-            mend="pass what bx.sample, bx.anneal or bx.local_learning_coefficient gave",
-        )
-    return value
+@typed
+def trace_of(trace: Trace | AbstractDrawn) -> Trace:
+    """The draws of a trace, or of a result that has one."""
+    return trace.trace if isinstance(trace, AbstractDrawn) else trace
 
 
 class Bridges(eqx.Module):

@@ -12,12 +12,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jax.interpreters import partial_eval
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError
 from ._kernel import AbstractKernel
 
 FAR = 1e4
@@ -85,21 +83,3 @@ def total(tree) -> Float[Array, ""]:
 def size(w: Weights) -> int:
     """Number of coordinates."""
     return sum(leaf.size for leaf in jax.tree.leaves(w))
-
-
-def check_positive(argument: str, value: object, none: bool = False) -> None:
-    """One positive finite number (or None, where that is allowed)."""
-    if none and value is None:
-        return
-    try:
-        good = not isinstance(value, bool | str | None) and jnp.ndim(value) == 0
-        good = good and 0 < float(value) < float("inf")
-    except (TypeError, ValueError):
-        good = isinstance(value, Tracer)
-    if not good:
-        raise DeclarationError(
-            argument,
-            got=repr(value),
-            expected="a positive number" + (", or None to have it chosen" if none else ""),
-            mend="leave it out" if none else "pass e.g. 1.0",
-        )
