@@ -49,6 +49,9 @@ FREE: dict[str, str] = {
     "boltzax.save:result": "any result; what cannot be stored is told with its place in it",
     "boltzax.load:declared": "what was declared, compared with what was stored",
     "boltzax.Checkpoints.open:state": "any pytree, of the structure that was saved",
+    "boltzax.Placement.lay:start": "any pytree of arrays that the dynamics starts with",
+    "boltzax.run:start": "any pytree: `init` of the dynamics looks at it",
+    "boltzax.Run.__init__:state": "any pytree: the state of the dynamics",
 }
 """Parameters that take anything, `owner.function:parameter`, and what looks at their meaning."""
 

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
-from ..core import Status, model_errors, to_host
+from ..core import Status, model_errors, to_host, typed
 from ._dynamics import AbstractDynamics
 from ._interrupt import listening
 from ._plan import AbstractCheckpoints, AbstractSink, Plan
@@ -20,6 +20,7 @@ from ._plan import AbstractCheckpoints, AbstractSink, Plan
 CHUNKS = 20
 
 
+@typed
 class Run(eqx.Module):
     """What a run of any dynamics made.
 

@@ -14,7 +14,6 @@ from ..core import (
     Status,
     Whole,
     check_on_host,
-    full_products,
     model_errors,
     to_host,
     typed,
@@ -28,7 +27,6 @@ from ._plan import AbstractCheckpoints, AbstractSink
 
 @typed
 @model_errors("in bx.run")
-@full_products()
 def run(
     dynamics: AbstractDynamics,
     start: PyTree,
