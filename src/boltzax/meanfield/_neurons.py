@@ -125,13 +125,13 @@ class Neurons(AbstractDynamics):
             name: jnp.zeros((self.every, *note.shape), note.dtype) for name, note in notes.items()
         }
 
-    def step(self, state, key, gain, time, warmup):
+    def step(self, state: State, key, gain, time, warmup):
         state, notes = state
         state, found = self._moved(state)
         place = (time - warmup) % self.every
         return state, {name: notes[name].at[place].set(note) for name, note in found.items()}
 
-    def record(self, state, draw):
+    def record(self, state: State, draw):
         return state, state[0].weights | state[1]
 
     def _moved(self, state: State) -> tuple[State, dict[str, Array]]:
