@@ -2,15 +2,31 @@
 
 import abc
 from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
-from ..core import DeclarationError, path_name
+from ..core import Constraint, DeclarationError, Refused, path_name
 from ._measure import AbstractMeasure
 from ._models import TwoLayer
+
+
+def _shape(value: Any) -> Any:
+    if not isinstance(value, jax.ShapeDtypeStruct | jax.Array | np.ndarray | np.generic):
+        raise Refused
+    return value
+
+
+Shape: TypeAlias = Annotated[
+    Any,
+    Constraint(
+        "an array, or its shape and dtype", "pass an array or a jax.ShapeDtypeStruct", _shape
+    ),
+]
 
 
 class AbstractSupervised(eqx.Module):
@@ -26,7 +42,7 @@ class AbstractSupervised(eqx.Module):
         """How many parts a datum may have without a target: `(x, y)`, and what else."""
 
     @abc.abstractmethod
-    def check_label(self, output, y) -> None:
+    def check_label(self, output: Shape, y: Shape) -> None:
         """Whether shapes and dtypes of an output and a label fit; else a DeclarationError."""
 
 

@@ -1,20 +1,34 @@
 """The cross-entropy of classes, one or many positions a datum."""
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from ..core import DeclarationError
+from ..core import Arrays, Model, Said, typed
 from ._basis import widened
 from ._check_labels import check_labels, check_shapes, is_class, slack
 from ._check_loss import AbstractSupervised
-from ._energy import AbstractCountedTerm, check_data_term, split_datum
+from ._energy import AbstractCountedTerm, Target, split_datum
 from ._measure import AbstractMeasure
+from ._models import Predictor
+
+Counts: TypeAlias = Annotated[
+    Literal["data", "tokens"] | None,
+    Said(mend="say what n counts; a weight for each datum belongs into the measure"),
+]
+Ignored: TypeAlias = Annotated[
+    int | None,
+    Said(
+        expected="an integer label, or None",
+        mend="pass e.g. ignore=-100; for a mask let the data be (x, y, mask)",
+    ),
+]
 
 
+@typed
 class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
     """`E(w) = ∫ Σ_t -log softmax(f(x)_t)_{y_t} μ(dz)` in nats, a sum over the positions of a datum.
 
@@ -35,30 +49,11 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
         ignore: The integer label of positions that do not count, e.g. -100.
     """
 
-    model: PyTree
+    model: Predictor
     measure: AbstractMeasure
-    target: PyTree = None
-    count: Literal["data", "tokens"] | None = eqx.field(static=True, default=None, kw_only=True)
-    ignore: int | None = eqx.field(static=True, default=None, kw_only=True)
-
-    def __post_init__(self):
-        check_data_term(self.model, self.measure, self.target)
-        if self.count not in (None, "data", "tokens"):
-            raise DeclarationError(
-                "count",
-                got=repr(self.count),
-                expected="'data' or 'tokens'",
-                mend="say what n counts; a weight for each datum belongs into the measure",
-            )
-        if self.ignore is not None and (
-            isinstance(self.ignore, bool) or not isinstance(self.ignore, int)
-        ):
-            raise DeclarationError(
-                "ignore",
-                got=repr(self.ignore),
-                expected="an integer label, or None",
-                mend="pass e.g. ignore=-100; for a mask let the data be (x, y, mask)",
-            )
+    target: Target = None
+    count: Counts = eqx.field(static=True, default=None, kw_only=True)
+    ignore: Ignored = eqx.field(static=True, default=None, kw_only=True)
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -71,20 +66,20 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
     def unit(self) -> str:
         return self.count or "data"
 
-    def counted(self, datum: PyTree) -> Float[Array, ""]:
+    def counted(self, datum: Arrays) -> Float[Array, ""]:
         if self.unit == "data":
             return widened(1)
         x, y, mask = self.parts(datum)
         out = eqx.filter_eval_shape(lambda model, x: model(x), self.model, x)
         return jnp.sum(widened(self._kept(out.shape[:-1], y, mask)))
 
-    def parts(self, datum: PyTree) -> tuple[PyTree, Array, Array | None]:
+    def parts(self, datum: Arrays) -> tuple[PyTree, Array, Array | None]:
         """Input, label and mask of one datum."""
         if self.target is None and len(datum) == 3:
             return datum
         return (*split_datum(self.target, datum), None)
 
-    def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
+    def loss(self, model: Model, datum: Arrays) -> Float[Array, ""]:
         x, y, mask = self.parts(datum)
         logits, y = widened(model(x)), jnp.asarray(y)
         check_shapes(logits, y)

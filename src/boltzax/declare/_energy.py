@@ -2,18 +2,62 @@
 
 import abc
 from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Inexact, PyTree
 
-from ..core import DeclarationError, described, eager, full_products, known, weights_of
+from ..core import (
+    Arrays,
+    DeclarationError,
+    Key,
+    Model,
+    NonNegative,
+    Said,
+    described,
+    eager,
+    known,
+    scalar,
+    typed,
+    weights_of,
+)
 from ._basis import widened
 from ._check_loss import AbstractSupervised, check_loss
 from ._measure import AbstractMeasure
+from ._models import Predictor
+
+Factor: TypeAlias = Annotated[
+    float | Array,
+    scalar(array=True),
+    Said(expected="one real number", mend="multiply or divide an energy by a scalar"),
+]
+Target: TypeAlias = Annotated[
+    Callable | None,
+    Said(
+        expected="a function of x (or None if each datum is a pair (x, y))",
+        mend="pass bx.zero, a function, a model; arrays of labels belong into bx.Empirical((x, y))",
+    ),
+]
+Strength: TypeAlias = Annotated[
+    NonNegative,
+    Said(expected="one finite, non-negative number", mend="pass e.g. strength=1.0"),
+]
+Loss: TypeAlias = Annotated[
+    Callable,
+    Said(expected="a function (model, datum) -> scalar", mend="pass the per-datum loss"),
+]
+Counter: TypeAlias = Annotated[
+    Callable | None,
+    Said(
+        expected="a function datum -> number, or None where n counts data",
+        mend="pass what is counted, e.g. `lambda z: z.shape[0]`",
+    ),
+]
 
 
-def zero(x: PyTree) -> Float[Array, ""]:
+@typed
+def zero(x: Arrays) -> Float[Array, ""]:
     """The target that is zero everywhere."""
     return jnp.zeros(())
 
@@ -23,7 +67,11 @@ def total(energy: "AbstractEnergy", model: PyTree) -> Float[Array, ""]:
     return sum((factor * term.value(model) for factor, term in energy.terms()), jnp.zeros(()))
 
 
-@described("an energy", "pass e.g. bx.SquaredError(model, bx.Empirical((x, y)))")
+@described(
+    "an energy",
+    "declare e.g. bx.SquaredError(model, measure, target), or bx.PerDatum for your own loss; scale "
+    "one by `factor * energy`",
+)
 class AbstractEnergy(eqx.Module):
     """A function of the weights; energies add and scale."""
 
@@ -31,17 +79,11 @@ class AbstractEnergy(eqx.Module):
     def terms(self) -> tuple[tuple[Array | float, "AbstractTerm"], ...]:
         """The energy as a linear combination of elementary terms."""
 
-    def __add__(self, other: object) -> "SumEnergy":
-        if not isinstance(other, AbstractEnergy):
-            raise DeclarationError(
-                "energy",
-                got=repr(other),
-                expected="an energy on both sides of +",
-                mend="add energies to energies; use `factor * energy` to scale",
-            )
-        return SumEnergy((self, other))
+    @typed
+    def __add__(self, energy: "AbstractEnergy") -> "SumEnergy":
+        return SumEnergy((self, energy))
 
-    def __radd__(self, other: object) -> "AbstractEnergy":
+    def __radd__(self, other: Any) -> "AbstractEnergy":
         # the builtin `sum` starts from 0
         return self if isinstance(other, int) and other == 0 else self + other
 
@@ -51,10 +93,12 @@ class AbstractEnergy(eqx.Module):
     def __rmul__(self, factor: float | Array) -> "ScaledEnergy":
         return ScaledEnergy(factor, self)
 
-    def __truediv__(self, divisor: float | Array) -> "ScaledEnergy":
-        return ScaledEnergy(1 / _real("divisor", divisor, "divide an energy by a scalar"), self)
+    @typed
+    def __truediv__(self, divisor: Factor) -> "ScaledEnergy":
+        return ScaledEnergy(1 / jnp.asarray(divisor, float), self)
 
 
+@typed
 class SumEnergy(AbstractEnergy):
     """`E_1 + E_2 + ...`"""
 
@@ -63,11 +107,12 @@ class SumEnergy(AbstractEnergy):
     def terms(self):
         return tuple(term for part in self.parts for term in part.terms())
 
-    def value(self, model: PyTree) -> Float[Array, ""]:
+    def value(self, model: Model) -> Float[Array, ""]:
         """The energy of a model with the structure of the declared one."""
         return total(self, model)
 
 
+@typed
 class ScaledEnergy(AbstractEnergy):
     """`factor * E`"""
 
@@ -75,15 +120,14 @@ class ScaledEnergy(AbstractEnergy):
     energy: AbstractEnergy
 
     @eager
-    def __init__(self, factor: float | Array, energy: AbstractEnergy):
-        self.factor = _real("factor", factor, "multiply an energy by a scalar")
+    def __init__(self, factor: Factor, energy: AbstractEnergy):
+        self.factor = jnp.asarray(factor, float)
         self.energy = energy
 
     def terms(self):
         return tuple((self.factor * factor, term) for factor, term in self.energy.terms())
 
-    @full_products()
-    def value(self, model: PyTree) -> Float[Array, ""]:
+    def value(self, model: Model) -> Float[Array, ""]:
         """The energy of a model with the structure of the declared one."""
         return total(self, model)
 
@@ -94,33 +138,32 @@ class AbstractTerm(AbstractEnergy):
     model: eqx.AbstractVar[PyTree]
 
     @abc.abstractmethod
-    def value(self, model: PyTree) -> Float[Array, ""]:
+    def value(self, model: Model) -> Float[Array, ""]:
         """The energy of the model with these weights."""
 
     @abc.abstractmethod
-    def estimate(self, model: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
+    def estimate(self, model: Model, key: Key) -> Float[Array, ""]:
         """An unbiased estimate of `value` (a minibatch, if the measure is `Subsampled`)."""
 
     def terms(self):
         return ((1.0, self),)
 
 
+@typed
 class AbstractDataTerm(AbstractTerm):
     """`E(w) = ∫ loss(w, z) μ(dz)`: an integral over the data measure."""
 
     measure: eqx.AbstractVar[AbstractMeasure]
 
     @abc.abstractmethod
-    def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
+    def loss(self, model: Model, datum: Arrays) -> Inexact[Array, ""]:
         """The loss of one datum."""
 
-    @full_products()
-    def value(self, model: PyTree) -> Float[Array, ""]:
+    def value(self, model: Model) -> Float[Array, ""]:
         self._check(model)
         return self.measure.integrate(lambda datum: self.loss(model, datum))
 
-    @full_products()
-    def estimate(self, model: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
+    def estimate(self, model: Model, key: Key) -> Float[Array, ""]:
         self._check(model)
         return self.measure.estimate(lambda datum: self.loss(model, datum), key)
 
@@ -143,7 +186,7 @@ class AbstractCountedTerm(AbstractDataTerm):
         """What n counts: `"data"` or another plural."""
 
     @abc.abstractmethod
-    def counted(self, datum: PyTree) -> Float[Array, ""]:
+    def counted(self, datum: Arrays) -> Float[Array, ""]:
         """How many of them one datum holds."""
 
 
@@ -154,6 +197,7 @@ def amount(term: AbstractDataTerm) -> Float[Array, ""]:
     return term.measure.integrate(term.counted)
 
 
+@typed
 class SquaredError(AbstractDataTerm, AbstractSupervised):
     """`E(w) = ∫ ½ |f(x) - y|² μ(dz)`: the unit-variance Gaussian likelihood, up to its constant.
 
@@ -161,12 +205,9 @@ class SquaredError(AbstractDataTerm, AbstractSupervised):
     the datum is a pair `(x, y)`. For data of variance s², multiply by 1/s².
     """
 
-    model: PyTree
+    model: Predictor
     measure: AbstractMeasure
-    target: PyTree = None
-
-    def __post_init__(self):
-        check_data_term(self.model, self.measure, self.target)
+    target: Target = None
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -182,26 +223,27 @@ class SquaredError(AbstractDataTerm, AbstractSupervised):
                 mend="reshape the labels or the model's output, e.g. y[:, None] or out[0]",
             )
 
-    def residual(self, model: PyTree, datum: PyTree) -> Array:
+    def residual(self, model: Model, datum: Arrays) -> Array:
         """`f(x) - y`, of the shape of the model's output, in the precision of the process."""
         x, y = split_datum(self.target, datum)
         output, y = widened(model(x)), widened(y)
         self.check_label(output, y)
         return output - y
 
-    def prediction(self, model: PyTree, datum: PyTree) -> Array:
+    def prediction(self, model: Model, datum: Arrays) -> Array:
         """`f(x)`, in the precision of the process."""
         return widened(model(datum if self.target is not None else datum[0]))
 
-    def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
+    def loss(self, model: Model, datum: Arrays) -> Inexact[Array, ""]:
         return 0.5 * jnp.sum(self.residual(model, datum) ** 2)
 
-    def change(self, model: PyTree, reference: PyTree, datum: PyTree) -> Float[Array, ""]:
+    def change(self, model: Model, reference: Model, datum: Arrays) -> Inexact[Array, ""]:
         """`½|r|² - ½|r_ref|² = (f - f_ref)·(r + r_ref)/2`, without loss of digits."""
         moved = self.prediction(model, datum) - self.prediction(reference, datum)
         return jnp.sum(moved * (self.residual(reference, datum) + 0.5 * moved))
 
 
+@typed
 class PerDatum(AbstractCountedTerm):
     """`E(w) = ∫ fn(model, z) μ(dz)` for any per-datum loss `fn` that returns a scalar.
 
@@ -213,36 +255,23 @@ class PerDatum(AbstractCountedTerm):
             data: for a sequence its tokens, `count=lambda z: z.shape[0]`.
     """
 
-    model: PyTree
+    model: Model
     measure: AbstractMeasure
-    fn: Callable = eqx.field(static=True)
-    count: Callable | None = eqx.field(static=True, default=None, kw_only=True)
-
-    def __post_init__(self):
-        for argument, value, expected in (
-            ("fn", self.fn, "a function (model, datum) -> scalar"),
-            ("count", self.count, "a function datum -> number, or None where n counts data"),
-        ):
-            if not callable(value) and not (argument == "count" and value is None):
-                raise DeclarationError(
-                    argument,
-                    got=repr(value),
-                    expected=expected,
-                    mend="pass the per-datum loss, and only what is counted as `count=`",
-                )
-        _check_measure(self.measure)
+    fn: Loss = eqx.field(static=True)
+    count: Counter = eqx.field(static=True, default=None, kw_only=True)
 
     @property
     def unit(self) -> str:
         return "data" if self.count is None else "what `count` counts"
 
-    def counted(self, datum: PyTree) -> Float[Array, ""]:
+    def counted(self, datum: Arrays) -> Array:
         return widened(1 if self.count is None else self.count(datum))
 
-    def loss(self, model: PyTree, datum: PyTree) -> Float[Array, ""]:
+    def loss(self, model: Model, datum: Arrays) -> Any:  # what `fn` gives is checked by shape
         return self.fn(model, datum)
 
 
+@typed
 class Localisation(AbstractTerm):
     """`(strength/2) |w - w*|²` about the weights `w*` of `model`.
 
@@ -254,70 +283,18 @@ class Localisation(AbstractTerm):
     strength: Array
 
     @eager
-    def __init__(self, model: PyTree, strength: float | Array):
+    def __init__(self, model: Model, strength: Strength):
         self.model = model
-        self.strength = _real("strength", strength, "pass e.g. strength=1.0")
-        if known(self.strength) and not 0 <= float(self.strength) < float("inf"):
-            raise DeclarationError(
-                "strength",
-                got=repr(strength),
-                expected="one finite, non-negative number",
-                mend="pass e.g. strength=1.0",
-            )
+        self.strength = jnp.asarray(strength, float)
 
-    def value(self, model: PyTree) -> Float[Array, ""]:
+    def value(self, model: Model) -> Float[Array, ""]:
         centre, here = weights_of(self.model), weights_of(model)
         return 0.5 * self.strength * sum(jnp.sum((here[k] - centre[k]) ** 2) for k in centre)
 
-    def estimate(self, model: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
+    def estimate(self, model: Model, key: Key) -> Float[Array, ""]:
         return self.value(model)
-
-
-def _real(argument: str, value: object, mend: str) -> Array:
-    """One real number as an array."""
-    try:
-        proper = value is not None and not isinstance(value, bool | str)
-        kind, shape = (jnp.result_type(value), jnp.shape(value)) if proper else (None, None)
-    except (TypeError, ValueError):
-        kind, shape = None, None
-    real = kind is not None and jnp.issubdtype(kind, jnp.number)
-    if not real or jnp.issubdtype(kind, jnp.complexfloating) or shape != ():
-        raise DeclarationError(
-            argument, got=f"{value!r:.80}", expected="one real number", mend=mend
-        )
-    return jnp.asarray(value, float)
 
 
 def split_datum(target: PyTree, datum: PyTree) -> tuple[PyTree, PyTree]:
     """Input and label of a datum: a pair, or an input whose label is `target(x)`."""
     return datum if target is None else (datum, target(datum))
-
-
-def _check_measure(measure: object) -> None:
-    if not isinstance(measure, AbstractMeasure):
-        raise DeclarationError(
-            "measure",
-            got=type(measure).__name__,
-            expected="a measure",
-            mend="pass e.g. bx.GaussianMeasure(1), or bx.Empirical((x, y)) for arrays of data",
-        )
-
-
-def check_data_term(model: object, measure: object, target: object) -> None:
-    """Kinds of the arguments of a term with a model, a measure and a target."""
-    if not callable(model):
-        raise DeclarationError(
-            "model",
-            got=type(model).__name__,
-            expected="a callable pytree: model(x)",
-            mend="pass an equinox module, or bx.models.Function(fn, params)",
-        )
-    _check_measure(measure)
-    if target is not None and not callable(target):
-        raise DeclarationError(
-            "target",
-            got=type(target).__name__,
-            expected="a function of x (or None if each datum is a pair (x, y))",
-            mend="pass bx.zero, a function, a model; arrays of labels belong into "
-            "bx.Empirical((x, y))",
-        )
