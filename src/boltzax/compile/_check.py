@@ -12,7 +12,6 @@ from ..core import (
     DeclarationError,
     Reader,
     at_hand,
-    check_unmasked,
     eager,
     finite,
     known,
@@ -36,16 +35,8 @@ FLOAT32_BETA = 1e6
 """Above this beta times mass, float32 resolves an energy of order one to worse than 0.1 nats."""
 
 
-def check_terms(energy: object) -> tuple[tuple[Array | float, AbstractTerm], ...]:
+def check_terms(energy: AbstractEnergy) -> tuple[tuple[Array | float, AbstractTerm], ...]:
     """The terms of an energy, each checked on its own."""
-    if not isinstance(energy, AbstractEnergy):
-        raise DeclarationError(
-            "energy",
-            got=type(energy).__name__,
-            expected="an energy",
-            mend="declare e.g. bx.SquaredError(model, measure, target), or bx.PerDatum for your "
-            "own loss",
-        )
     terms = energy.terms()
     if all(isinstance(term, Localisation) for _, term in terms):
         raise DeclarationError(
@@ -226,7 +217,7 @@ def _check_leaf(path: str, leaf: Array, kind) -> None:
         )
 
 
-def check_beta(beta: object, terms) -> Array:
+def check_beta(beta: float | Array | Temperature, terms) -> Array:
     """The inverse temperature as an array; `Temperature` is resolved by the mass of the data."""
     masses = masses_of(terms)
     if isinstance(beta, Temperature):
@@ -240,29 +231,9 @@ def check_beta(beta: object, terms) -> Array:
                 mend="pass beta as a number",
             )
         beta = beta.beta(float(masses[0]) if known(masses) else masses[0])
-    value = check_number("beta", beta)
+    value = jnp.asarray(beta, float)
     check_betas("beta", value, masses)
-    if value.shape != ():
-        raise DeclarationError(
-            "beta",
-            got=f"shape {value.shape}",
-            expected="one number",
-            mend="for a ladder pass betas to bx.anneal",
-        )
     return value
-
-
-def check_number(argument: str, value: object) -> Array:
-    """A real number (or an array of them) in the precision in use."""
-    check_unmasked(argument, value)
-    if isinstance(value, bool | str) or value is None or not _is_number(value):
-        raise DeclarationError(
-            argument,
-            got=f"{value!r:.80}",
-            expected="a number or, in bx.compile, a Temperature",
-            mend="pass beta=1.0, or bx.compile(..., beta=bx.temperature.watanabe(n))",
-        )
-    return jnp.asarray(value, float)
 
 
 @eager
@@ -295,12 +266,3 @@ def check_betas(argument: str, betas: Array, masses) -> None:
             expected=f"at most {FLOAT32_BETA:.0e} in float32",
             mend='switch on float64: jax.config.update("jax_enable_x64", True) at the top',
         )
-
-
-def _is_number(value: object) -> bool:
-    try:
-        return jnp.issubdtype(jnp.result_type(value), jnp.number) and not jnp.issubdtype(
-            jnp.result_type(value), jnp.complexfloating
-        )
-    except (TypeError, ValueError):
-        return False

@@ -1,24 +1,32 @@
 """Declaration to Gibbs measure."""
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core import DeclarationError, automatic, eager, full_products, refuted, weights_of
+from ..core import (
+    Count,
+    DeclarationError,
+    Said,
+    automatic,
+    eager,
+    refuted,
+    scalar,
+    typed,
+    weights_of,
+)
 from ..declare import (
     AbstractChart,
     AbstractDataTerm,
     AbstractEnergy,
     AbstractTerm,
-    Distribution,
-    Independent,
     Localisation,
+    Prior,
     SquaredError,
     Temperature,
-    check_chart,
-    check_distribution,
+    as_independent,
     in_support,
     subsamplings,
 )
@@ -32,16 +40,26 @@ from ._residual import basis_residual, moment_residual, node_residual
 Integral = Literal["auto", "declared", "nodes", "moments", "basis"]
 
 
-@full_products()
+InverseTemperature: TypeAlias = Annotated[
+    Annotated[float | Array, scalar(array=True)] | Temperature,
+    Said(
+        expected="one number, or a Temperature",
+        mend="pass beta=1.0, or beta=bx.temperature.watanabe(n); for a ladder pass betas to "
+        "bx.anneal",
+    ),
+]
+
+
+@typed
 @eager
 def compile(
     energy: AbstractEnergy,
-    prior: Independent | Distribution,
+    prior: Prior,
     *,
-    beta: float | Array | Temperature = 1.0,
+    beta: InverseTemperature = 1.0,
     chart: AbstractChart | None = None,
     integral: Integral = "auto",
-    modes: int = 64,
+    modes: Count = 64,
     marginalise: bool | None = None,
 ) -> Gibbs:
     """Check a declaration and lower it to one Gibbs measure `p(w) ∝ π(w) exp(-β E(w))`.
@@ -63,13 +81,10 @@ def compile(
         DeclarationError: Naming the argument, what it got, what was expected and the mend, before
             anything is traced or sampled.
     """
-    terms = check_terms(automatic(energy) if isinstance(energy, AbstractEnergy) else energy)
+    terms = check_terms(automatic(energy))
     declared, base = check_weights(terms)
     value = check_beta(beta, terms)
-    _check_choices(integral, modes, marginalise)
-    if chart is not None:
-        check_chart("chart", chart)
-    priors = automatic(_as_prior(prior))
+    priors = automatic(as_independent(prior))
     lowered = coordinates(base, chart, priors.resolve)
     data = tuple((f, t) for f, t in terms if not isinstance(t, Localisation))
     springs = tuple((f, t) for f, t in terms if isinstance(t, Localisation))
@@ -156,42 +171,6 @@ def _choose(
             )
         return plain, reason
     return potential, ""
-
-
-def _as_prior(prior: object) -> Independent:
-    if isinstance(prior, Independent):
-        return prior
-    if isinstance(prior, dict):
-        return Independent(prior)
-    check_distribution("prior", prior)
-    return Independent({"*": prior})
-
-
-def _check_choices(integral: object, modes: object, marginalise: object) -> None:
-    if not isinstance(integral, str) or integral not in (
-        "auto",
-        "declared",
-        "nodes",
-        "moments",
-        "basis",
-    ):
-        raise DeclarationError(
-            "integral",
-            got=repr(integral),
-            expected="'auto', 'declared', 'nodes', 'moments' or 'basis'",
-            mend="choose one of them",
-        )
-    if isinstance(modes, bool) or not isinstance(modes, int) or modes < 1:
-        raise DeclarationError(
-            "modes", got=repr(modes), expected="a positive integer", mend="pass e.g. modes=64"
-        )
-    if not isinstance(marginalise, bool | None):
-        raise DeclarationError(
-            "marginalise",
-            got=repr(marginalise),
-            expected="True, False or None",
-            mend="None integrates out what is cheap",
-        )
 
 
 def _check_centre(lowered: Coordinates, centre: dict[str, Array]) -> None:

@@ -1,15 +1,18 @@
 """The Gibbs measure over the weights: what every sampler and observable works on."""
 
 from functools import partial
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ..core import (
     DeclarationError,
+    Key,
+    Model,
+    Said,
     at_once,
     automatic,
     described,
@@ -19,16 +22,26 @@ from ..core import (
     known,
     refuted,
     state_of,
+    typed,
     weights_of,
     with_weights,
 )
 from ..declare import in_support
-from ._check import check_betas, check_function, check_number, check_settings
+from ._check import check_betas, check_function, check_settings
 from ._coordinates import Coordinates, Weights
 from ._potential import AbstractPotential, Moments
 from ._relative import relative_potential
 
+InverseTemperatures: TypeAlias = Annotated[
+    Float[Array, "*beta"],
+    Said(
+        expected="a number or, in bx.compile, a Temperature",
+        mend="pass beta=1.0, or bx.compile(..., beta=bx.temperature.watanabe(n))",
+    ),
+]
 
+
+@typed
 @described("a Gibbs measure", "compile the declaration first: bx.compile(energy, prior)")
 class Gibbs(eqx.Module):
     """`log p(w) = log π(w) - U(w, β) - log Z(β)`, with `U = β E(w)` for a plain energy.
@@ -41,24 +54,21 @@ class Gibbs(eqx.Module):
 
     potential: AbstractPotential
     coordinates: Coordinates
-    beta: Float[Array, ""]
-    declared: PyTree
+    beta: Float[Array, "*beta"]
+    declared: Model
     reason: str = eqx.field(static=True)
     masses: tuple[Array, ...]
 
-    @full_products()
     @at_once
     def log_prior(self, w: Weights) -> Float[Array, ""]:
         """Log-density of the prior at `w`, in nats, log-Jacobian of the supports included."""
         return self.coordinates.log_prior(w)
 
-    @full_products()
     @at_once
     def potential_at(self, w: Weights, beta: Float[Array, ""]) -> Float[Array, ""]:
         """`U(w, β)` in nats at any β."""
         return self.potential(self.coordinates.constrain(w), beta)
 
-    @full_products()
     @at_once
     def moments(self, w: Weights) -> Moments:
         """`U`, `∂U/∂β` and `-∂²U/∂β²` at this `beta`."""
@@ -72,9 +82,8 @@ class Gibbs(eqx.Module):
         """`-∂²U/∂β²`: variance of the energy over weights that were integrated out (else 0)."""
         return self.moments(w).energy_variance
 
-    @full_products()
     @at_once
-    def energy_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
+    def energy_estimate(self, w: Weights, key: Key) -> Float[Array, ""]:
         """An unbiased estimate of `energy` (from a minibatch, if the measure is `Subsampled`).
 
         Relative to a reference, both energies are from the same batch, so that most of the noise
@@ -91,9 +100,8 @@ class Gibbs(eqx.Module):
         high, low = self.potential.offset()
         return float(high) + float(low) if known(high, low) else high + low
 
-    @full_products()
     @eager
-    def relative_to(self, model: PyTree | None = None) -> "Gibbs":
+    def relative_to(self, model: Model | None = None) -> "Gibbs":
         """The same measure with every energy counted from that of a model, `E(w) - E(w_ref)`.
 
         The difference is taken datum by datum before it is summed: for squared errors
@@ -116,15 +124,13 @@ class Gibbs(eqx.Module):
         potential = relative_potential(self.potential, given)
         return eqx.tree_at(lambda gibbs: gibbs.potential, self, potential)
 
-    @full_products()
     @at_once
     def log_prob(self, w: Weights) -> Float[Array, ""]:
         """`log π(w) - U(w, β)`, in nats, without the constant `-log Z`."""
         return self.log_prior(w) - self.potential_at(w, self.beta)
 
-    @full_products()
     @at_once
-    def log_prob_estimate(self, w: Weights, key: PRNGKeyArray) -> Float[Array, ""]:
+    def log_prob_estimate(self, w: Weights, key: Key) -> Float[Array, ""]:
         """An unbiased estimate of `log_prob` (from a minibatch, if the measure is `Subsampled`)."""
         weights = self.coordinates.constrain(w)
         # what a prior keeps for its gradient is as large as the weights: made again instead
@@ -132,7 +138,7 @@ class Gibbs(eqx.Module):
             weights, self.beta, key
         )
 
-    def sample_prior(self, key: PRNGKeyArray) -> Weights:
+    def sample_prior(self, key: Key) -> Weights:
         """One draw of the prior, in unconstrained coordinates."""
         drawn = _draw(self.coordinates, key)
         return {path: drawn[path] for path in self.coordinates.priors}  # jit sorts dictionaries
@@ -145,13 +151,12 @@ class Gibbs(eqx.Module):
         """The declared model with the weights `w`."""
         return with_weights(self.declared, self.constrain(w))
 
-    @full_products()
-    def complete(self, w: Weights, key: PRNGKeyArray) -> PyTree:
+    def complete(self, w: Weights, key: Key) -> PyTree:
         """The model at `w`, weights that were integrated out drawn from their conditional law."""
         weights = self.potential.complete(self.constrain(w), self.beta, key)
         return with_weights(self.declared, weights)
 
-    def energy_of(self, model: PyTree) -> Float[Array, ""]:
+    def energy_of(self, model: Model) -> Float[Array, ""]:
         """`E` of a model of the declared structure, nothing averaged.
 
         Raises:
@@ -164,7 +169,7 @@ class Gibbs(eqx.Module):
         return _energy_at(self.potential, weights)
 
     @eager
-    def position(self, model: PyTree | None = None) -> Weights:
+    def position(self, model: Model | None = None) -> Weights:
         """Coordinates of a model's weights (of the declared model, if none is given).
 
         Raises:
@@ -193,7 +198,7 @@ class Gibbs(eqx.Module):
                 )
         return found
 
-    def _given(self, model: PyTree | None) -> dict[str, Array]:
+    def _given(self, model: Model | None) -> dict[str, Array]:
         """The weights of a model of the declared structure, by path."""
         model = self.declared if model is None else model
         check_settings(self.declared, model)
@@ -210,9 +215,9 @@ class Gibbs(eqx.Module):
         return given
 
     @eager
-    def at(self, beta: float | Float[Array, ""]) -> "Gibbs":
+    def at(self, beta: InverseTemperatures) -> "Gibbs":
         """The same measure at another inverse temperature, or at several, of shape `[beta]`."""
-        value = check_number("beta", np.asarray(beta) if isinstance(beta, list | tuple) else beta)
+        value = jnp.asarray(beta, float)
         check_betas("beta", value, self.masses)
         return eqx.tree_at(lambda gibbs: gibbs.beta, self, value)
 
@@ -273,5 +278,5 @@ def _energy_at(potential: AbstractPotential, weights: dict[str, Array]) -> Float
 
 @full_products()
 @at_once
-def _draw(coordinates: Coordinates, key: PRNGKeyArray) -> Weights:
+def _draw(coordinates: Coordinates, key: Key) -> Weights:
     return coordinates.sample_prior(key)

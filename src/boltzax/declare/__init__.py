@@ -9,7 +9,6 @@ from ._chart import Mask as Mask
 from ._chart import Select as Select
 from ._chart import Slots as Slots
 from ._chart import Tie as Tie
-from ._chart import check_chart as check_chart
 from ._check_loss import check_loss as check_loss
 from ._check_loss import check_model as check_model
 from ._circle import CircleMeasure as CircleMeasure
@@ -51,9 +50,11 @@ from ._prior import Independent as Independent
 from ._prior import Laplace as Laplace
 from ._prior import MultivariateNormal as MultivariateNormal
 from ._prior import Normal as Normal
+from ._prior import Prior as Prior
 from ._prior import StudentT as StudentT
 from ._prior import TruncatedNormal as TruncatedNormal
 from ._prior import Uniform as Uniform
+from ._prior import as_independent as as_independent
 from ._prior import biject_to as biject_to
 from ._prior import check_distribution as check_distribution
 from ._prior import closed_quantile as closed_quantile

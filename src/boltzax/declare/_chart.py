@@ -2,14 +2,45 @@
 
 import abc
 from collections.abc import Mapping
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
-from ..core import DeclarationError, matches
+from ..core import DeclarationError, Said, described, matches, typed
+
+PATH = Said(expected="a path as a string", mend="name weights, e.g. bx.Freeze('embedding')")
+Frozen: TypeAlias = Annotated[str, PATH, Said(called="Freeze")]
+Selected: TypeAlias = Annotated[str, PATH, Said(called="Select")]
+Entries: TypeAlias = Annotated[
+    Bool[np.ndarray, "..."],
+    Said(
+        expected="a boolean array, True where the entry is free",
+        mend="compare or cast: mask.astype(bool)",
+    ),
+]
+Masks: TypeAlias = Annotated[
+    Mapping[str, Entries],
+    Said(
+        expected="a dictionary from path to boolean array",
+        mend="write Mask({'embedding': mask})",
+        called="Mask",
+    ),
+]
+TIE = Said(
+    expected="a dictionary from leaf to leaf, or leaf='other'",
+    mend="write Tie(decoder='encoder')",
+    called="Tie",
+)
+Ties: TypeAlias = Annotated[Mapping[str, str] | None, TIE]
+Source: TypeAlias = Annotated[str, TIE]
 
 
+@described(
+    "a chart: Freeze, Select, Mask, Tie, or several joined by |",
+    "pass e.g. bx.Freeze('embedding')",
+)
 class AbstractChart(eqx.Module):
     """A choice of free weights; charts compose with `|`, left to right."""
 
@@ -17,20 +48,9 @@ class AbstractChart(eqx.Module):
     def restrict(self, slots: "Slots") -> "Slots":
         """What is left free by this chart of what was free before it."""
 
-    def __or__(self, other: "AbstractChart") -> "Composed":
-        check_chart("chart", other)
-        return Composed((self, other))
-
-
-def check_chart(argument: str, value: object) -> None:
-    """Whether a value is a chart."""
-    if not isinstance(value, AbstractChart):
-        raise DeclarationError(
-            argument,
-            got=f"{value!r:.80}",
-            expected="a chart: Freeze, Select, Mask, Tie, or several joined by |",
-            mend="pass e.g. bx.Freeze('embedding')",
-        )
+    @typed
+    def __or__(self, chart: "AbstractChart") -> "Composed":
+        return Composed((self, chart))
 
 
 class Slots(eqx.Module):
@@ -48,15 +68,8 @@ class Slots(eqx.Module):
     masks: dict[str, Bool[np.ndarray, "..."]]
     ties: dict[str, str] = eqx.field(static=True)
 
-    def named(self, argument: str, pattern: object) -> tuple[str, ...]:
+    def named(self, argument: str, pattern: str) -> tuple[str, ...]:
         """The paths that a pattern names; an error if there is none."""
-        if not isinstance(pattern, str):
-            raise DeclarationError(
-                argument,
-                got=repr(pattern),
-                expected="a path as a string",
-                mend=f"name one of {sorted(self.shapes)}",
-            )
         found = tuple(path for path in self.shapes if matches(pattern, path))
         if not found:
             raise DeclarationError(
@@ -75,12 +88,13 @@ class Slots(eqx.Module):
         return Slots(self.shapes, free, masks, ties)
 
 
+@typed
 class Freeze(AbstractChart):
     """Hold the named weights at the declared model's values; the others stay free."""
 
     paths: tuple[str, ...] = eqx.field(static=True)
 
-    def __init__(self, *paths: str):
+    def __init__(self, *paths: Frozen):
         self.paths = paths
 
     def restrict(self, slots: Slots) -> Slots:
@@ -88,12 +102,13 @@ class Freeze(AbstractChart):
         return slots.only(set(slots.free) - held)
 
 
+@typed
 class Select(AbstractChart):
     """Only the named weights are free: the weight-restricted posterior."""
 
     paths: tuple[str, ...] = eqx.field(static=True)
 
-    def __init__(self, *paths: str):
+    def __init__(self, *paths: Selected):
         self.paths = paths
 
     def restrict(self, slots: Slots) -> Slots:
@@ -101,30 +116,14 @@ class Select(AbstractChart):
         return slots.only(set(slots.free) & kept)
 
 
+@typed
 class Mask(AbstractChart):
     """Free entries by a boolean array a leaf; leaves that are not named stay as they are."""
 
     masks: dict[str, Bool[np.ndarray, "..."]]
 
-    def __init__(self, masks: Mapping[str, Array | np.ndarray]):
-        if not isinstance(masks, Mapping):
-            raise DeclarationError(
-                "Mask",
-                got=type(masks).__name__,
-                expected="a dictionary from path to boolean array",
-                mend="write Mask({'embedding': mask})",
-            )
-        self.masks = {}
-        for path, mask in masks.items():
-            array = np.asarray(mask)
-            if array.dtype != bool:
-                raise DeclarationError(
-                    f"Mask[{path!r}]",
-                    got=f"dtype {array.dtype}",
-                    expected="a boolean array, True where the entry is free",
-                    mend="compare or cast: mask.astype(bool)",
-                )
-            self.masks[path] = array
+    def __init__(self, masks: Masks):
+        self.masks = dict(masks)
 
     def restrict(self, slots: Slots) -> Slots:
         masks, kept = {}, set(slots.free)
@@ -143,19 +142,13 @@ class Mask(AbstractChart):
         return slots.only(kept, masks)
 
 
+@typed
 class Tie(AbstractChart):
     """`Tie(decoder="encoder")`: the leaf `decoder` takes the values of the leaf `encoder`."""
 
     ties: dict[str, str] = eqx.field(static=True)
 
-    def __init__(self, ties: Mapping[str, str] | None = None, /, **by_field: str):
-        if not isinstance(ties, Mapping | None):
-            raise DeclarationError(
-                "Tie",
-                got=repr(ties),
-                expected="a dictionary from leaf to leaf, or leaf='other'",
-                mend="write Tie(decoder='encoder')",
-            )
+    def __init__(self, ties: Ties = None, /, **by_field: Source):
         self.ties = dict(ties or {}) | by_field
 
     def restrict(self, slots: Slots) -> Slots:
@@ -183,7 +176,7 @@ class Tie(AbstractChart):
         kept = slots.only(set(slots.free) - tied)
         return Slots(kept.shapes, kept.free, kept.masks, ties)
 
-    def _one(self, slots: Slots, pattern: object) -> str:
+    def _one(self, slots: Slots, pattern: str) -> str:
         found = slots.named("Tie", pattern)
         if len(found) > 1:
             raise DeclarationError(
@@ -195,6 +188,7 @@ class Tie(AbstractChart):
         return next(iter(found))
 
 
+@typed
 class Composed(AbstractChart):
     """Charts applied one after the other."""
 

@@ -1,20 +1,33 @@
 """Components, contracts and circuits: who promises what to whom."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, full_products
+from ..core import DeclarationError, Key, Model, Said, Whole, typed, whole
 from ._energy import AbstractTerm
 from ._extremes import greatest, least, lesser
 from ._interface import Interface, Value
-from ._prior import Distribution, Independent, check_distribution
+from ._models import Predictor
+from ._prior import Independent, Prior, as_independent
+
+Logic: TypeAlias = Annotated[
+    Mapping[Value, Value] | None,
+    Said(
+        expected="a dictionary from input value to output value, or None",
+        mend="write e.g. logic={0: 1, 1: 0} for an inverter",
+    ),
+]
+Points: TypeAlias = Annotated[
+    int, whole(2), Said(mend="pass e.g. points=33; more of them see narrower violations")
+]
 
 
+@typed
 class Component(eqx.Module):
     """A model with a prior over its weights, and the logic that it is to compute.
 
@@ -33,32 +46,16 @@ class Component(eqx.Module):
 
     def __init__(
         self,
-        model: PyTree,
-        prior: Independent | Distribution,
-        logic: Mapping[Value, Value] | None = None,
+        model: Predictor,
+        prior: Prior,
+        logic: Logic = None,
     ):
-        if not callable(model):
-            raise DeclarationError(
-                "model",
-                got=type(model).__name__,
-                expected="a callable pytree: model(x)",
-                mend="pass an equinox module, or bx.models.Function(fn, params)",
-            )
-        if not isinstance(prior, Independent):
-            check_distribution("prior", prior)
-            prior = Independent({"*": prior})
-        if not isinstance(logic, Mapping | None):
-            raise DeclarationError(
-                "logic",
-                got=repr(logic),
-                expected="a dictionary from input value to output value, or None",
-                mend="write e.g. logic={0: 1, 1: 0} for an inverter",
-            )
         self.model = model
-        self.prior = prior
+        self.prior = as_independent(prior)
         self.logic = None if logic is None else tuple(logic.items())
 
 
+@typed
 class Contract(eqx.Module):
     """What a component promises: for every logical value v and every `x` in `assume(v)`,
     `model(x)` lies in `guarantee(logic(v))`.
@@ -80,41 +77,20 @@ class Contract(eqx.Module):
     rows: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
-        self, component: Component, assume: Interface, guarantee: Interface, *, points: int = 33
+        self, component: Component, assume: Interface, guarantee: Interface, *, points: Points = 33
     ):
-        for name, value, kind in (
-            ("component", component, Component),
-            ("assume", assume, Interface),
-            ("guarantee", guarantee, Interface),
-        ):
-            if not isinstance(value, kind):
-                raise DeclarationError(
-                    name,
-                    got=type(value).__name__,
-                    expected=f"a bx.{kind.__name__}",
-                    mend="write bx.Contract(component, assume, guarantee)",
-                )
-        if isinstance(points, bool) or not isinstance(points, int) or points < 2:
-            raise DeclarationError(
-                "points",
-                got=repr(points),
-                expected="an integer of at least 2",
-                mend="pass e.g. points=33; more of them see narrower violations",
-            )
         self.component, self.points = component, points
         self.assume, self.guarantee = assume, guarantee
         self.rows = _rows(component, assume, guarantee)
         _check_shapes(component.model, assume, guarantee)
 
-    @full_products()
-    def image(self, model: PyTree) -> Float[Array, "value point out"]:
+    def image(self, model: Model) -> Float[Array, "value point out"]:
         """What the model makes of the points of each logical value."""
         points = self.assume.points(self.points)
         images = jax.vmap(jax.vmap(model))(points)
         return images.reshape(*points.shape[:2], self.guarantee.dim)
 
-    @full_products()
-    def margin(self, model: PyTree) -> Float[Array, ""]:
+    def margin(self, model: Model) -> Float[Array, ""]:
         """`min_v min_x dist(model(x), boundary of guarantee(logic(v)))` over the points looked at.
 
         In units of the output. `inf` if nothing is assumed; a result that is not a number counts
@@ -146,6 +122,7 @@ class Contract(eqx.Module):
         return self.component.prior
 
 
+@typed
 class Circuit(eqx.Module):
     """Components joined by wires, with an interface on every wire.
 
@@ -168,15 +145,15 @@ class Circuit(eqx.Module):
         self,
         components: Sequence[Component],
         interfaces: Sequence[Interface],
-        wires: Sequence[Sequence[int]] | None = None,
+        wires: Sequence[Sequence[Whole]] | None = None,
         *,
-        points: int = 33,
+        points: Points = 33,
     ):
         self.components, self.interfaces = tuple(components), tuple(interfaces)
         count = len(self.components)
         if wires is None:
             wires = [(i,) for i in range(count)]
-        self.wires = tuple(tuple(int(w) for w in reads) for reads in wires)
+        self.wires = tuple(tuple(reads) for reads in wires)
         self.points = points
         inputs = len(self.interfaces) - count
         if count == 0 or inputs < 1 or len(self.wires) != count:
@@ -226,14 +203,12 @@ class Circuit(eqx.Module):
             }
         )
 
-    @full_products()
-    def margin(self, models: Sequence[PyTree]) -> Float[Array, ""]:
+    def margin(self, models: Sequence[Model]) -> Float[Array, ""]:
         """The smallest margin of the contracts, each in units of its own output."""
         pairs = zip(self.contracts, models, strict=True)
         return least(jnp.stack([contract.margin(model) for contract, model in pairs]))
 
-    @full_products()
-    def output(self, models: Sequence[PyTree], *inputs: Float[Array, " dim"]) -> PyTree:
+    def output(self, models: Sequence[Model], *inputs: Float[Array, "..."]) -> PyTree:
         """What comes out at the last component for given input values, `[dim]` each."""
         signals = [jnp.atleast_1d(x) for x in inputs]
         for model, reads in zip(models, self.wires, strict=True):
@@ -241,8 +216,9 @@ class Circuit(eqx.Module):
         return signals[-1]
 
 
+@typed
 def Chain(
-    components: Sequence[Component], interfaces: Sequence[Interface], *, points: int = 33
+    components: Sequence[Component], interfaces: Sequence[Interface], *, points: Points = 33
 ) -> Circuit:
     """The circuit of components in series: `interfaces[i]` before, `interfaces[i + 1]` after
     component `i`."""
@@ -256,6 +232,7 @@ def Chain(
     return Circuit(components, interfaces, points=points)
 
 
+@typed
 class Violation(AbstractTerm):
     """`E(w) = max(0, -margin(w))`: zero exactly where the contract (or circuit) holds.
 
@@ -266,23 +243,15 @@ class Violation(AbstractTerm):
     contract: Contract | Circuit
     model: PyTree
 
-    def __init__(self, contract: Contract | Circuit, model: PyTree = None):
-        if not isinstance(contract, Contract | Circuit):
-            raise DeclarationError(
-                "contract",
-                got=type(contract).__name__,
-                expected="a Contract or a Circuit",
-                mend="write bx.Violation(bx.Contract(component, assume, guarantee))",
-            )
+    def __init__(self, contract: Contract | Circuit, model: Model | None = None):
         self.contract = contract
         self.model = contract.model if model is None else model
 
-    @full_products()
-    def value(self, model: PyTree) -> Float[Array, ""]:
+    def value(self, model: Model) -> Float[Array, ""]:
         margin = self.contract.margin(model)
         return jnp.where(margin < 0, -margin, 0.0)
 
-    def estimate(self, model: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
+    def estimate(self, model: Model, key: Key) -> Float[Array, ""]:
         return self.value(model)
 
 

@@ -85,7 +85,8 @@ class AbstractEnergy(eqx.Module):
 
     def __radd__(self, other: Any) -> "AbstractEnergy":
         # the builtin `sum` starts from 0
-        return self if isinstance(other, int) and other == 0 else self + other
+        start = isinstance(other, int) and other == 0
+        return self if start else self.__add__(other)
 
     def __mul__(self, factor: float | Array) -> "ScaledEnergy":
         return ScaledEnergy(factor, self)

@@ -3,23 +3,35 @@
 import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core import DeclarationError, eager, known
+from ..core import WORDS, Count, DeclarationError, Number, Said, eager, known, typed
 from ._boxes import Box, inside, intersection, maximal
 from ._extremes import greatest, least, lesser
-from ._interface_checks import check_bounds, check_box, check_list, check_values
+from ._interface_checks import Bounds, Boxes, Values, refuse_nan
 from ._interface_points import spread
 
+WORDS[Hashable] = ("a hashable value", "pass e.g. a number, a text, or a tuple of them")
 Value = Hashable
 """A logical value: 0 and 1, a name, a tuple of values."""
 
 
+Sets: TypeAlias = Annotated[
+    Mapping[Value, Boxes],
+    Said(
+        expected="a dictionary from logical value to boxes",
+        mend="pass e.g. {0: [(0.0, 1.2)], 1: [(3.5, 5.0)]}",
+    ),
+]
+Threshold: TypeAlias = Float[Array, "*dim"]
+
+
+@typed
 class Interface(eqx.Module):
     """For each of K logical values a finite union of closed boxes in R^d.
 
@@ -41,9 +53,9 @@ class Interface(eqx.Module):
     upper: Float[Array, "value box dim"]
 
     @eager
-    def __init__(self, values: Sequence[Value], lower: Any, upper: Any):
-        self.values = check_values(values)
-        low, high = (check_bounds(name, b) for name, b in (("lower", lower), ("upper", upper)))
+    def __init__(self, values: Values, lower: Bounds, upper: Bounds):
+        self.values = tuple(values)
+        low, high = refuse_nan("lower", lower), refuse_nan("upper", upper)
         if low.shape != high.shape or low.ndim != 3 or low.shape[0] != len(self.values):
             raise DeclarationError(
                 "lower, upper",
@@ -58,7 +70,7 @@ class Interface(eqx.Module):
             self.lower, self.upper = _arrays(sets, low.shape[-1])
 
     @classmethod
-    def boxes(cls, sets: Mapping[Value, Sequence[tuple[Any, Any]]]) -> "Interface":
+    def boxes(cls, sets: Sets) -> "Interface":
         """The interface with the given boxes, pairs of corners `(lower, upper)`, of each value.
 
         ::
@@ -72,17 +84,7 @@ class Interface(eqx.Module):
             DeclarationError: Bounds in the wrong order, boxes of different dimensions, or no box at
                 all.
         """
-        if not isinstance(sets, Mapping) or not sets:
-            raise DeclarationError(
-                "sets",
-                got=f"{sets!r:.80}",
-                expected="a dictionary from logical value to boxes",
-                mend="pass e.g. {0: [(0.0, 1.2)], 1: [(3.5, 5.0)]}",
-            )
-        checked = {
-            v: [check_box(v, box) for box in check_list(v, boxes)] for v, boxes in sets.items()
-        }
-        dims = {len(box[0]) for boxes in checked.values() for box in boxes}
+        dims = {len(box[0]) for boxes in sets.values() for box in boxes}
         if len(dims) != 1:
             raise DeclarationError(
                 "sets",
@@ -90,11 +92,11 @@ class Interface(eqx.Module):
                 expected="at least one box, and one dimension for all",
                 mend="give every corner the same number of entries",
             )
-        lower, upper = _arrays([maximal(boxes) for boxes in checked.values()], dims.pop())
-        return cls(tuple(checked), lower, upper)
+        lower, upper = _arrays([maximal(list(boxes)) for boxes in sets.values()], dims.pop())
+        return cls(tuple(sets), lower, upper)
 
     @classmethod
-    def intervals(cls, sets: Mapping[Value, Sequence[tuple[Any, Any]]]) -> "Interface":
+    def intervals(cls, sets: Sets) -> "Interface":
         """The interface on the line with the given intervals `(lower, upper)` of each value.
 
         ::
@@ -116,7 +118,11 @@ class Interface(eqx.Module):
     @classmethod
     @eager
     def thresholds(
-        cls, low: Any, high: Any, *, range: tuple[Any, Any] = (None, None)
+        cls,
+        low: Threshold,
+        high: Threshold,
+        *,
+        range: tuple[Threshold | None, Threshold | None] = (None, None),
     ) -> "Interface":
         """`A(0) = [range₀, low]`, `A(1) = [high, range₁]`; rays where the range is `None`.
 
@@ -171,13 +177,12 @@ class Interface(eqx.Module):
         """
         return greatest(least(lesser(y - self.lower, self.upper - y)))
 
-    def contains(self, y: Any, value: Value) -> Array:
+    def contains(self, y: Float[Array, "..."], value: Value) -> Array:
         """Whether `y` is acceptable for the logical value (boundary included).
 
         `y` is `[dim]`, with any leading axes; in one dimension the last axis may be left out.
         """
         row = self.index(value)
-        y = jnp.asarray(y, float)
         if self.dim == 1 and (y.ndim == 0 or y.shape[-1] != 1):
             y = y[..., None]
         if y.shape[-1] != self.dim:
@@ -190,7 +195,7 @@ class Interface(eqx.Module):
         sides = jnp.minimum(y[..., None, :] - self.lower[row], self.upper[row] - y[..., None, :])
         return jnp.max(jnp.min(sides, axis=-1), axis=-1) >= 0
 
-    def erode(self, by: float) -> "Interface":
+    def erode(self, by: Number) -> "Interface":
         """The values that stay acceptable when moved by at most `by` (L∞): a margin demanded.
 
         A negative `by` dilates.
@@ -217,22 +222,24 @@ class Interface(eqx.Module):
                 )
         return Interface._of(smaller, self.dim)
 
-    def points(self, count: int) -> Float[Array, "value point dim"]:
+    def points(self, count: Count) -> Float[Array, "value point dim"]:
         """`count` points of each box: evenly spaced with both ends on the line; in more dimensions
         the corners (of up to 6 axes), then a Halton sequence. A ray is covered to `HORIZON`.
         """
         return spread(self.lower, self.upper, count)
 
-    def __le__(self, other: "Interface") -> bool:
+    @typed
+    def __le__(self, interface: "Interface") -> bool:
         """Inclusion: `A(v) ⊆ B(v)` for every logical value."""
-        theirs = self._like(other)
+        theirs = self._like(interface)
         return all(
             all(any(inside(box, large) for large in theirs[value]) for box in boxes)
             for value, boxes in self.sets().items()
         )
 
-    def __ge__(self, other: "Interface") -> bool:
-        return other <= self
+    @typed
+    def __ge__(self, interface: "Interface") -> bool:
+        return interface <= self
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Interface):
@@ -242,34 +249,37 @@ class Interface(eqx.Module):
     def __hash__(self) -> int:
         return hash(frozenset(self.sets().items()))
 
-    def __and__(self, other: "Interface") -> "Interface":
+    @typed
+    def __and__(self, interface: "Interface") -> "Interface":
         """Meet: `A(v) ∩ B(v)`."""
-        theirs = self._like(other)
+        theirs = self._like(interface)
         meet = {
             value: [intersection(a, b) for a in boxes for b in theirs[value]]
             for value, boxes in self.sets().items()
         }
         return Interface._of(meet, self.dim)
 
-    def __or__(self, other: "Interface") -> "Interface":
+    @typed
+    def __or__(self, interface: "Interface") -> "Interface":
         """Join: `A(v) ∪ B(v)`."""
-        theirs = self._like(other)
+        theirs = self._like(interface)
         join = {value: [*boxes, *theirs[value]] for value, boxes in self.sets().items()}
         return Interface._of(join, self.dim)
 
-    def __matmul__(self, other: "Interface") -> "Interface":
+    @typed
+    def __matmul__(self, interface: "Interface") -> "Interface":
         """Product: the interface of the pair `(x, y)` in R^(d+e), with values `(u, v)`.
 
         Products of products are flat: the values of `A @ B @ C` are triples.
         """
         pairs = {
-            (*_flat(self, u), *_flat(other, v)): [
+            (*_flat(self, u), *_flat(interface, v)): [
                 ((*a[0], *b[0]), (*a[1], *b[1])) for a in left for b in right
             ]
             for u, left in self.sets().items()
-            for v, right in other.sets().items()
+            for v, right in interface.sets().items()
         }
-        return Interface._of(pairs, self.dim + other.dim)
+        return Interface._of(pairs, self.dim + interface.dim)
 
     def relabel(self, names: Mapping[Value, Value]) -> "Interface":
         """The same sets under other names of the logical values."""
@@ -281,15 +291,8 @@ class Interface(eqx.Module):
         lower, upper = _arrays([maximal(list(boxes)) for boxes in sets.values()], dim)
         return Interface(tuple(sets), lower, upper)
 
-    def _like(self, other: object) -> dict[Value, tuple[Box, ...]]:
+    def _like(self, other: "Interface") -> dict[Value, tuple[Box, ...]]:
         """The sets of an interface that can be compared with this one."""
-        if not isinstance(other, Interface):
-            raise DeclarationError(
-                "interface",
-                got=type(other).__name__,
-                expected="an Interface",
-                mend="compare interfaces with interfaces",
-            )
         if set(self.values) != set(other.values) or self.dim != other.dim:
             raise DeclarationError(
                 "interface",

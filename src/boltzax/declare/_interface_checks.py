@@ -1,81 +1,90 @@
-"""Checks of the sets that an interface is declared with."""
+"""What an interface is declared with: logical values, bounds, boxes."""
 
 import math
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from ..core import DeclarationError, eager, refuted
-from ._boxes import Box
+from ..core import Constraint, DeclarationError, Refused, Said, eager, refuted
+from . import _boxes
+from ._basis import floating
 
 
-def check_values(values: object) -> tuple[Hashable, ...]:
+def _values(value: Any) -> tuple:
     try:
-        checked = tuple(values)  # type: ignore[arg-type]
-        good = len(checked) > 0 and len(set(checked)) == len(checked)
+        values = tuple(value)
+        good = len(values) > 0 and len(set(values)) == len(values)
     except TypeError:
-        checked, good = (), False
-    if not good:
-        raise DeclarationError(
-            "values",
-            got=repr(values),
-            expected="different, hashable logical values",
-            mend="name them e.g. (0, 1)",
-        )
-    return checked
+        raise Refused from None
+    if not good or isinstance(value, str | bytes):
+        raise Refused
+    return values
+
+
+Values: TypeAlias = Annotated[
+    Sequence[Hashable],
+    Constraint("different, hashable logical values", "name them e.g. (0, 1)", _values),
+]
+"""The logical values of an interface."""
+Bounds: TypeAlias = Annotated[
+    Float[Array, "..."],
+    Said(expected="numbers, none of them NaN", mend="pass an array [value, box, dim]"),
+]
 
 
 @eager
-def check_bounds(name: str, value: Any) -> Array:
-    try:
-        array = jnp.asarray(value, float)
-        good = not refuted(lambda each: each == each, array)
-    except (TypeError, ValueError):
-        array, good = jnp.zeros(()), False
-    if not good:
+def refuse_nan(name: str, bounds: Array) -> Array:
+    """The bounds in the precision in use, if none of them is NaN."""
+    if refuted(lambda each: each == each, bounds):
         raise DeclarationError(
             name,
-            got=f"{value!r:.80}",
+            got="bounds that are NaN",
             expected="numbers, none of them NaN",
             mend="pass an array [value, box, dim]",
         )
-    return array
+    return floating(bounds)
 
 
-def check_list(value: Hashable, boxes: object) -> list:
-    if not isinstance(boxes, Sequence) or isinstance(boxes, str):
-        raise DeclarationError(
-            f"sets[{value!r}]",
-            got=f"{boxes!r:.80}",
-            expected="a list of boxes (lower, upper)",
-            mend="write [(0.0, 1.2)], also for a single box",
-        )
-    return list(boxes)
-
-
-def check_box(value: Hashable, box: object) -> Box:
-    argument = f"sets[{value!r}]"
+def _box(value: Any) -> _boxes.Box:
     try:
-        low, high = box  # type: ignore[misc]
+        low, high = value
         ends = []
         for end, missing in ((low, -math.inf), (high, math.inf)):
             entries = [end] if np.ndim(end) == 0 or end is None else list(end)
             ends.append(tuple(missing if x is None else float(x) for x in entries))
-    except (TypeError, ValueError) as error:
-        raise DeclarationError(
-            argument,
-            got=f"{box!r:.80}",
-            expected="a pair (lower, upper) of numbers or of corners; None for a ray",
-            mend="write e.g. (0.0, 1.2) or ((0, 0), (1, 1))",
-        ) from error
+    except (TypeError, ValueError):
+        raise Refused from None
     if len(ends[0]) != len(ends[1]) or not all(a <= b for a, b in zip(*ends, strict=True)):
-        raise DeclarationError(
-            argument,
-            got=f"{box!r:.80}",
-            expected="lower <= upper in every coordinate",
-            mend="swap the bounds",
-        )
+        raise Refused("", value, UPSIDE_DOWN)
     return ends[0], ends[1]
+
+
+UPSIDE_DOWN = Constraint("lower <= upper in every coordinate", "swap the bounds", _box)
+BOX = Constraint(
+    "a pair (lower, upper) of numbers or of corners; None for a ray",
+    "write e.g. (0.0, 1.2) or ((0, 0), (1, 1))",
+    _box,
+)
+
+
+def _list(value: Any) -> list[_boxes.Box]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise Refused
+    boxes = []
+    for each in value:
+        try:
+            boxes.append(_box(each))
+        except Refused as refused:
+            raise Refused("", each, refused.constraint or BOX) from None
+    return boxes
+
+
+Boxes: TypeAlias = Annotated[
+    Sequence[tuple[Any, Any]],
+    Constraint(
+        "a list of boxes (lower, upper)", "write [(0.0, 1.2)], also for a single box", _list
+    ),
+]
+"""The closed boxes of one logical value as they are declared: pairs of corners."""

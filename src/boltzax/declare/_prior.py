@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
 import jax
@@ -39,9 +40,22 @@ from numpyro.distributions import Uniform as Uniform
 from numpyro.distributions.transforms import AffineTransform
 from numpyro.distributions.transforms import biject_to as biject_to
 
-from ..core import DeclarationError, eager, finite, known, matches, refuted
+from ..core import WORDS, DeclarationError, Said, eager, finite, known, matches, refuted, typed
 from ..numerics import bisect
 from ._basis import floating
+
+WORDS[Distribution] = (
+    "a distribution of numpyro",
+    "pass e.g. bx.Normal() or bx.Uniform(-1, 1) (an instance, not the class)",
+)
+PRIORS = Said(
+    expected="a distribution for each path",
+    mend="write Independent(weight=...) or Independent({'*': ...}), or pass the one distribution "
+    "itself",
+    called="prior",
+)
+ByPath: TypeAlias = Annotated[Mapping[str, Distribution] | None, PRIORS]
+OfField: TypeAlias = Annotated[Distribution, Said(called="prior")]
 
 HALVINGS = 64
 """Halvings of the interval."""
@@ -63,6 +77,7 @@ _NO_DENSITY = (
 """Distributions whose `log_prob` is not a density of integral one over all entries of a leaf."""
 
 
+@typed
 class Independent(eqx.Module):
     """Independent priors: a distribution for each path of the weights.
 
@@ -75,17 +90,7 @@ class Independent(eqx.Module):
     by_pattern: dict[str, Distribution]
 
     @eager
-    def __init__(
-        self, by_path: Mapping[str, Distribution] | None = None, /, **by_field: Distribution
-    ):
-        if not isinstance(by_path, Mapping | None):
-            raise DeclarationError(
-                "prior",
-                got=f"Independent({type(by_path).__name__})",
-                expected="a distribution for each path",
-                mend="write Independent(weight=...) or Independent({'*': ...}), or pass the one "
-                "distribution itself",
-            )
+    def __init__(self, by_path: ByPath = None, /, **by_field: OfField):
         both = dict(by_path or {}) | by_field
         if not both:
             raise DeclarationError(
@@ -95,13 +100,6 @@ class Independent(eqx.Module):
                 mend="pass e.g. Independent(weight=Normal())",
             )
         for pattern, distribution in both.items():
-            if not isinstance(pattern, str):
-                raise DeclarationError(
-                    "prior",
-                    got=f"the pattern {pattern!r}",
-                    expected="a path as a string",
-                    mend="name weights by their path, e.g. 'layers[0].weight'",
-                )
             check_distribution(f"prior[{pattern!r}]", distribution)
         self.by_pattern = {k: _as_leaves(v) for k, v in both.items()}
 
@@ -146,22 +144,8 @@ class Independent(eqx.Module):
 
 
 @eager
-def check_distribution(argument: str, value: object) -> None:
-    """Whether a value can be a prior: an instance of a continuous numpyro distribution."""
-    if isinstance(value, type) and issubclass(value, Distribution):
-        raise DeclarationError(
-            argument,
-            got=f"the class {value.__name__}",
-            expected="a distribution with its parameters",
-            mend=f"call it: {value.__name__}(...)",
-        )
-    if not isinstance(value, Distribution):
-        raise DeclarationError(
-            argument,
-            got=type(value).__name__,
-            expected="a numpyro distribution",
-            mend="pass e.g. bx.Normal() or bx.Uniform(-1, 1)",
-        )
+def check_distribution(argument: str, value: Distribution) -> None:
+    """Whether a distribution can be a prior: a continuous one with a density."""
     if value.is_discrete:
         raise DeclarationError(
             argument,
@@ -211,6 +195,25 @@ def _check_parameters(argument: str, value: Distribution) -> None:
             expected="low < high",
             mend="swap the bounds or widen them",
         )
+
+
+def as_independent(prior: "Prior") -> Independent:
+    """A prior of all weights by path: one distribution is that of all of them."""
+    if isinstance(prior, Independent):
+        return prior
+    if isinstance(prior, Mapping):
+        return Independent(prior)
+    check_distribution("prior", prior)
+    return Independent({"*": prior})
+
+
+Prior: TypeAlias = Annotated[
+    Independent | Distribution | Mapping[str, Distribution],
+    Said(
+        expected="a distribution, or one for each path",
+        mend="pass e.g. bx.Normal() (an instance, not the class), or bx.Independent(weight=...)",
+    ),
+]
 
 
 def in_support(prior: Distribution, value: Array) -> Array | np.ndarray:
