@@ -15,9 +15,11 @@ from ._estimate import Estimate
 from ._influence import Influence
 from ._intervals import LEVEL
 from ._status import RunError
+from ._typing import typed
 from ._words import MOST, shown
 
 
+@typed
 class Curve(eqx.Module):
     """Estimates at places along a named axis.
 

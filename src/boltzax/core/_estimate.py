@@ -18,9 +18,11 @@ from ._numbers import alike, held, is_number, on_host
 from ._samples import check_counts, independent
 from ._series import check_real, series_means
 from ._tracing import known, library
+from ._typing import typed
 from ._words import MOST, html_table, number_words, shown
 
 
+@typed
 class Estimate(eqx.Module):
     """A Monte Carlo estimate: value, standard error, effective sample size, split r_hat.
 

@@ -15,10 +15,12 @@ from ._numbers import held, is_number
 from ._samples import check_some
 from ._series import check_real
 from ._tracing import library
+from ._typing import typed
 
-Rows = dict[str, Float[Array, "*shape chain draw"]]
+Rows = dict[str, Float[Array, "*shape _chain _draw"]]
 
 
+@typed
 class Influence(eqx.Module):
     """A function of means over draws, with what each draw moves it by.
 

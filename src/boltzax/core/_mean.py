@@ -6,8 +6,10 @@ from jaxtyping import Array
 from ._errors import DeclarationError
 from ._estimate import Estimate
 from ._series import check_real
+from ._typing import typed
 
 
+@typed
 def mean_estimate(
     draws: Array | np.ndarray, *, axes: tuple[int, int] | None = None, exact: bool = False
 ) -> Estimate:
