@@ -34,9 +34,8 @@ class Estimate(eqx.Module):
     `bounds` is the 95% interval where it is not the normal one (few replicates, counts); a limit
     without a value is one with an infinite value and a finite bound.
 
-    Sums, differences and functions of estimates are estimates. Their arguments, and the entries of
-    one estimate, are taken as independent; functions of shared draws are those of `Influence`.
-    Multiples are by exact numbers. A sum has the worst ess and r_hat of its parts.
+    Functions of estimates are estimates; the arguments, and the entries of one, are taken as
+    independent (functions of shared draws: `Influence`). A sum has the worst ess and r_hat.
     """
 
     value: Float[Array, "*shape"]
@@ -299,10 +298,7 @@ class Estimate(eqx.Module):
             level: a probability between 0 and 1, both excluded.
 
         Returns:
-            The `bounds`, or the normal interval where none are kept.
-
-        Raises:
-            DeclarationError: if `level` is not such a number, or is not the one of the `bounds`.
+            The `bounds` (whose level is .95), or the normal interval where none are kept.
         """
         factor = normal_quantile(level)
         if self.bounds is None:
