@@ -6,15 +6,26 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..compile import Gibbs
-from ..core import DeclarationError, Model, map_within, typed, weights_of, with_weights
+from ..core import (
+    DeclarationError,
+    Fraction,
+    Model,
+    NonNegative,
+    Positive,
+    map_within,
+    text_of_values,
+    typed,
+    weights_of,
+    with_weights,
+)
 from ..declare import AbstractChart, Distribution, Independent, MultivariateNormal, Normal
 from ._subsets import Subsets, output_shape, prior_of, rows_of, subset_rows
 
 
+@typed
 class FreeDirections(eqx.Module):
     """What `free_directions` returns: the outputs on some data, to first order in the weights.
 
@@ -45,19 +56,16 @@ class FreeDirections(eqx.Module):
         """Dimension of the null space: directions that move no output on these data."""
         return self.directions.shape[1] - self.rank
 
-    @typed
-    def effective(self, tolerance: float | Float[Array, ""]) -> Float[Array, ""]:
+    def effective(self, tolerance: NonNegative) -> Float[Array, ""]:
         """`Σ_k σ_k²/(σ_k² + ε²)`: directions that errors of size ε constrain."""
         return jnp.sum(self._weight(tolerance))
 
-    @typed
-    def information(self, tolerance: float | Float[Array, ""]) -> Float[Array, ""]:
+    def information(self, tolerance: NonNegative) -> Float[Array, ""]:
         """`½ logdet(I + J Jᵀ/ε²)` in nats: what outputs with Gaussian errors of size ε say about
         the weights, to first order."""
         return _information(self.singular, jnp.asarray(tolerance))
 
-    @typed
-    def leverage(self, tolerance: float | Float[Array, ""] | None = None) -> dict[str, Array]:
+    def leverage(self, tolerance: NonNegative | None = None) -> dict[str, Array]:
         """How far each weight is pinned: the diagonal of the projector onto the constrained
         directions, by path, each entry in [0, 1].
 
@@ -67,8 +75,7 @@ class FreeDirections(eqx.Module):
         paths = [path for path, _ in self.shapes]
         return dict(zip(paths, _leverage(self, tolerance), strict=True))
 
-    @typed
-    def share(self, tolerance: float | Float[Array, ""] | None = None) -> dict[str, Array]:
+    def share(self, tolerance: NonNegative | None = None) -> dict[str, Array]:
         """Mean leverage of each leaf: constrained directions in it over its number of weights."""
         return {path: jnp.mean(h) for path, h in self.leverage(tolerance).items()}
 
@@ -78,9 +85,8 @@ class FreeDirections(eqx.Module):
         ratio = tolerance / jnp.where(self.singular > 0, self.singular, 1.0)
         return jnp.where(self.singular > 0, 1 / (1 + ratio**2), 0.0)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.singular) or isinstance(self.singular, Tracer):
-            return f"FreeDirections(shapes={self.shapes})"
         total = self.directions.shape[1]
         lines = [
             f"FreeDirections: {int(self.rank)} of {total} directions constrained, "
@@ -91,6 +97,7 @@ class FreeDirections(eqx.Module):
         return "\n  ".join(lines)
 
 
+@typed
 class Overlap(eqx.Module):
     """What `overlap` returns; matrices over the subsets, each symmetric.
 
@@ -108,9 +115,8 @@ class Overlap(eqx.Module):
     rank: Int[Array, "subset subset"]
     information: Float[Array, "subset subset"]
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.rank) or isinstance(self.rank, Tracer):
-            return f"Overlap(names={self.names})"
         lines = [f"Overlap of {list(self.names)}: rank | information in nats"]
         for rank, nats in zip(np.asarray(self.rank), np.asarray(self.information), strict=True):
             left = " ".join(f"{r:4d}" for r in rank)
@@ -121,12 +127,12 @@ class Overlap(eqx.Module):
 @typed
 def free_directions(
     model: Model,
-    x: ArrayLike,
+    x: Float[Array, "datum ..."],
     *,
     subset: ArrayLike | None = None,
     prior: Independent | Distribution | None = None,
     chart: AbstractChart | None = None,
-    rtol: float | None = None,
+    rtol: Fraction | None = None,
 ) -> FreeDirections:
     """Directions of the weights along which no output on a subset of the data moves.
 
@@ -148,20 +154,19 @@ def free_directions(
     if subset is not None:
         mask[:] = False
         mask[subset_rows("subset", subset, x.shape[0])] = True
-    _check_rtol(rtol)
     return FreeDirections(_shapes(gibbs), *_decomposed(gibbs, x, jnp.asarray(mask), rtol))
 
 
 @typed
 def overlap(
     model: Model,
-    x: ArrayLike,
+    x: Float[Array, "datum ..."],
     subsets: Subsets,
     *,
-    tolerance: float,
+    tolerance: Positive,
     prior: Independent | Distribution | None = None,
     chart: AbstractChart | None = None,
-    rtol: float | None = None,
+    rtol: Fraction | None = None,
 ) -> Overlap:
     """What the constraints of each two subsets of the data share, at the weights of `model`.
 
@@ -174,14 +179,6 @@ def overlap(
     """
     gibbs, x = _declared(model, x, prior, chart)
     named = rows_of(subsets, x.shape[0])
-    _check_rtol(rtol)
-    if not 0 < tolerance < np.inf:
-        raise DeclarationError(
-            "tolerance",
-            got=repr(tolerance),
-            expected="a positive number",
-            mend="pass the size of an error, in units of the output",
-        )
     jacobian = whitened_jacobian(gibbs, x)
     count, outputs, weights = jacobian.shape
     whole = jacobian.reshape(count * outputs, weights)
@@ -295,9 +292,9 @@ def _threshold(whole: Array, rtol: float | None) -> Float[Array, ""]:
 
 def _declared(model, x, prior, chart) -> tuple[Gibbs, Array]:
     x = jnp.asarray(x, float)
-    if x.ndim == 0 or x.shape[0] == 0:
+    if not len(x):
         raise DeclarationError(
-            "x", got=f"shape {x.shape}", expected="[datum, ...]", mend="put the data first"
+            "x", got=f"shape {x.shape}", expected="at least one datum", mend="put the data first"
         )
     output_shape(model, x)
     gibbs = prior_of(model, Normal() if prior is None else prior, x, chart)
@@ -316,10 +313,3 @@ def _shapes(gibbs: Gibbs) -> tuple[tuple[str, tuple[int, ...]], ...]:
         (path, tuple(coordinates.indices.get(path, coordinates.base[path]).shape))
         for path in _paths(gibbs)
     )
-
-
-def _check_rtol(rtol: float | None) -> None:
-    if rtol is not None and not 0 < rtol < 1:
-        raise DeclarationError(
-            "rtol", got=repr(rtol), expected="a number between 0 and 1", mend="leave it out"
-        )

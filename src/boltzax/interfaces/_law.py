@@ -84,6 +84,7 @@ class InterfaceLaw(eqx.Module):
 
     def satisfaction_of(self, members: Sequence[int]) -> Estimate:
         """`e^{ΣH}/Z`: the share of the systems that satisfy a whole chain of members."""
+        self.chain.check_members(members)
         log = self.images.estimate(sums.log_share, np.asarray(members, int))
         return log.map(jnp.exp)
 

@@ -114,10 +114,10 @@ def satisfaction(given: Images, m: Messages, w: Weights, joint: int, rows: Array
 def log_share(given: Images, m: Messages, w: Weights, members: Array) -> Array:
     """`ΣH - log Z` of a chain of members."""
     tables, path = given.chain.tables, [0, *members, 0]
-    kept = [
-        jnp.sum(jnp.where(tables[u].satisfied(path[i], path[i + 1]), w[u], 0.0))
-        for i, u in enumerate(given.chain.position)
-    ]
+    kept = []
+    for i, u in enumerate(given.chain.position):
+        hit = tables[u].contains[tables[u].cell[path[i]], path[i + 1]]  # the members are traced
+        kept.append(jnp.sum(jnp.where(hit, w[u], 0.0)))
     return jnp.sum(jnp.log(jnp.stack(kept))) - m.log_evidence()
 
 

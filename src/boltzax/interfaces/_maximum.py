@@ -43,17 +43,23 @@ class ChainTables(eqx.Module):
 
     def interfaces(self, members: Sequence[int]) -> tuple[Interface, ...]:
         """All interfaces of the chain, first and last included, for a member at each joint."""
-        self._check(members)
+        self.check_members(members)
         inner = [self.family(i)[m] for i, m in enumerate(members)]
         return (self.at(0).before[0], *inner, self.at(len(self) - 1).after[0])
 
     def pairs(self, members: Sequence[int]) -> list[tuple[int, int, int]]:
         """For each component its table, and the row and column that the members select."""
-        self._check(members)
+        self.check_members(members)
         path = [0, *members, 0]
         return [(u, path[i], path[i + 1]) for i, u in enumerate(self.position)]
 
-    def _check(self, members: Sequence[int]) -> None:
+    def check_members(self, members: Sequence[int]) -> None:
+        """Refuse what is no member for each joint.
+
+        Raises:
+            DeclarationError: For another number of members than of joints, or a place beyond the
+                family of a joint.
+        """
         if len(members) != len(self) - 1:
             raise DeclarationError(
                 "members",

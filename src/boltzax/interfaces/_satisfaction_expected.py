@@ -6,17 +6,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, map_within, typed
+from ..core import Count, DeclarationError, Key, map_within, text_of_values, typed
 from ..declare import Component, Contract, Interface, Violation
+from ._family import Points
 from ._series import Series, end_to_end
 
 REPLICATES = 200
 """Replicates of the bootstrap over systems and prior draws."""
 
 
+@typed
 class ExpectedSatisfaction(eqx.Module):
     """What the prior says of the candidate interfaces B between two components.
 
@@ -52,9 +54,8 @@ class ExpectedSatisfaction(eqx.Module):
         """Standard error of `entropy - log_evidence`, in nats."""
         return jnp.std(self.entropy_replicates - self.log_evidence_replicates[:, None], axis=0)
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not isinstance(self.entropy, jax.Array) or self.entropy.ndim != 1:
-            return "ExpectedSatisfaction(...)"
         low, high = float(jnp.min(self.entropy)), float(jnp.max(self.entropy))
         return (
             f"ExpectedSatisfaction of {self.entropy.size} candidates: H from {low:.3g} to "
@@ -69,9 +70,9 @@ def expected_satisfaction(
     candidates: Sequence[Interface],
     last: Interface,
     *,
-    key: PRNGKeyArray,
-    draws: int = 100_000,
-    points: int = 33,
+    key: Key,
+    draws: Count = 100_000,
+    points: Points = 33,
 ) -> ExpectedSatisfaction:
     """`e^{H(B)}` and Z for each candidate interface B, by direct Monte Carlo.
 

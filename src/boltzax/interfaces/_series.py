@@ -4,16 +4,18 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ..core import DeclarationError
+from ..core import DeclarationError, Model, typed
 from ..declare import Component, Contract, Independent, Interface
+from ._family import Points
 
 
+@typed
 class Series(eqx.Module):
     """Models one after the other: `x -> parts[-1](... parts[0](x))`."""
 
-    parts: tuple[PyTree, ...]
+    parts: tuple[Model, ...]
 
     def __call__(self, x: Float[Array, " dim"]) -> Array:
         for part in self.parts:
@@ -21,6 +23,7 @@ class Series(eqx.Module):
         return x
 
 
+@typed
 def in_series(components: Sequence[Component]) -> Component:
     """Components in series as one: a `Series`, independent priors, the composition of the logics.
 
@@ -28,10 +31,10 @@ def in_series(components: Sequence[Component]) -> Component:
         DeclarationError: If there is none, or if one gives a value that the next does not know.
     """
     parts = tuple(components)
-    if not parts or not all(isinstance(part, Component) for part in parts):
+    if not parts:
         raise DeclarationError(
             "components",
-            got=f"{components!r:.80}",
+            got="none",
             expected="a sequence of components",
             mend="pass e.g. (amplifier, amplifier)",
         )
@@ -55,8 +58,9 @@ def in_series(components: Sequence[Component]) -> Component:
     return Component(Series(tuple(part.model for part in parts)), Independent(prior), logic)
 
 
+@typed
 def end_to_end(
-    components: Sequence[Component], first: Interface, last: Interface, *, points: int = 33
+    components: Sequence[Component], first: Interface, last: Interface, *, points: Points = 33
 ) -> Contract:
     """The contract of components in series, seen as one: nothing is said of what is between.
 
