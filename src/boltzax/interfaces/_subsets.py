@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, Model, typed
+from ..core import DeclarationError, Estimate, Model, Status, typed
 from ..declare import (
     AbstractChart,
     Component,
