@@ -657,6 +657,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "interfaces.Level.draws": lambda g: call(g.level.draws, g.key, 4),
     "interfaces.Splitting.probability": lambda g: call(g.split.probability, jnp.zeros(())),
     "interfaces.Splitting.naive_error": lambda g: call(g.split.naive_error, jnp.zeros(())),
+    "interfaces.Entropy.draw": lambda g: call(g.above.draw, 4, key=g.key),
     "interfaces.Entropy.z_score": lambda g: call(
         it.from_splitting(g.split, jnp.zeros(())).z_score, -g.scale
     ),

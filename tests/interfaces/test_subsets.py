@@ -17,8 +17,7 @@ from numpyro.distributions import VonMises
 from scipy.special import ndtr
 
 import boltzax as bx
-from boltzax.interfaces import _free_directions, _subsets
-from boltzax.interfaces._entropy import Outcome
+from boltzax.interfaces import Outcome, _free_directions, _subsets
 from boltzax.interfaces._free_directions import free_directions, overlap
 from boltzax.interfaces._splitting import Level
 from boltzax.interfaces._subsets import SubsetEntropy, Worst, memories, subset_entropy

@@ -146,7 +146,7 @@ def test_functions_of_many_neurons_are_bounded():
 
 def test_hits_of_the_prior_are_counted_within_memory():
     """A wire of 65,536 lanes a draw: what a draw computes counts, not how many weights it has."""
-    from boltzax.interfaces._entropy import _hits
+    from boltzax.sample import levels_of_draws
 
     class Wide(eqx.Module):
         weight: jax.Array
@@ -157,7 +157,7 @@ def test_hits_of_the_prior_are_counted_within_memory():
         def at_draw(self, key):
             return jnp.sum(jnp.tanh(self.weight * jax.random.normal(key, (65536,))))
 
-    hits = temporary(lambda w: _hits(Wide(w), KEY, 4096, 2**30), jnp.ones(()))
+    hits = temporary(lambda w: levels_of_draws(Wide(w), KEY, 4096, 2**30), jnp.ones(()))
     assert hits < 2**28
 
 

@@ -14,7 +14,6 @@ from ._curve import entropy_curve as entropy_curve
 from ._entropy import Entropy as Entropy
 from ._entropy import Outcome as Outcome
 from ._entropy import entropy as entropy
-from ._entropy import from_splitting as from_splitting
 from ._entropy import wilson as wilson
 from ._family import Family as Family
 from ._free_directions import FreeDirections as FreeDirections
@@ -48,6 +47,7 @@ from ._shared import SharedEntropy as SharedEntropy
 from ._shared import shared_entropy as shared_entropy
 from ._splitting import Level as Level
 from ._splitting import Splitting as Splitting
+from ._splitting import from_splitting as from_splitting
 from ._splitting import split as split
 from ._subsets import SubsetEntropy as SubsetEntropy
 from ._subsets import memories as memories

@@ -1,15 +1,15 @@
 """Draws of the prior, given that the contracts hold."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from ..compile import compile
-from ..core import MEMORY, RunError, check_memory, map_within, typed
-from ..declare import Circuit, Contract, Violation
-from ._entropy import Entropy, Outcome, from_splitting
-from ._splitting import Level, split
+from ..core import MEMORY, Count, Key, typed
+from ..declare import Circuit, Contract
+from ..observe import LogProbability, drawn_above, log_probability
+from ._entropy import looked_at, prior_of_contract
 
 
 class Conditioned(eqx.Module):
@@ -24,20 +24,20 @@ class Conditioned(eqx.Module):
 
     models: PyTree
     margin: Float[Array, " draw"]
-    entropy: Entropy
+    entropy: LogProbability
 
 
 @typed
 def condition(
     contract: Contract | Circuit,
     *,
-    key: PRNGKeyArray,
-    draws: int = 1000,
+    key: Key,
+    draws: Count = 1000,
     particles: int = 512,
     moves: int = 32,
     replicates: int = 16,
     max_levels: int = 200,
-    memory: int = MEMORY,
+    memory: Count = MEMORY,
 ) -> Conditioned:
     """Draws of `π(w | all contracts hold)`, the posterior at zero temperature, by splitting.
 
@@ -49,25 +49,11 @@ def condition(
     Raises:
         RunError: If no replicate came to the target.
     """
-    memory = check_memory(memory)
-    gibbs = compile(Violation(contract), contract.prior, marginalise=False)
-    level, zero = Level(gibbs, contract.margin), jnp.zeros(())
     key_run, key_pick = jax.random.split(key)
-    sizes = {"particles": particles, "moves": moves, "replicates": replicates, "memory": memory}
-    run = split(level, zero, key_run, max_levels=max_levels, keep=True, **sizes)
-    found = from_splitting(run, zero)
-    chance = jnp.where(run.reached, run.probability(zero), 0.0)
-    if not bool(jnp.any(chance > 0)):
-        raise RunError(f"no draw keeps the contract: {Outcome[found.outcome]}")
-    models, margin = _picked(level, run.u, jnp.log(chance), key_pick, draws, memory)
-    return Conditioned(models, margin, found)
-
-
-@eqx.filter_jit
-def _picked(level: Level, u, log_chance, key, draws: int, memory: int):
-    key_replicate, key_particle = jax.random.split(key)
-    replicate = jax.random.categorical(key_replicate, log_chance, shape=(draws,))
-    count = jax.tree.leaves(u)[0].shape[1]
-    particle = jax.random.randint(key_particle, (draws,), 0, count)
-    chosen = jax.tree.map(lambda leaf: leaf[replicate, particle], u)
-    return eqx.filter_vmap(level.model)(chosen), map_within(level, chosen, memory)
+    found = log_probability(
+        prior_of_contract(contract), contract.margin, key=key_run, by="levels", keep=True,
+        particles=particles, moves=moves, replicates=replicates, max_levels=max_levels,
+        memory=memory, throw=False,
+    )  # fmt: skip
+    models, margin = drawn_above(found, draws, key_pick, memory)
+    return Conditioned(models, margin, dataclasses.replace(found, over=looked_at(contract)))

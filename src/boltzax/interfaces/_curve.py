@@ -1,15 +1,15 @@
 """Entropy against tolerance: one run of splitting passes all of them."""
 
+import dataclasses
+
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from ..compile import compile
-from ..core import MEMORY, DeclarationError, check_memory, typed
-from ..declare import Circuit, Contract, Violation
-from ._entropy import Entropy, from_splitting
-from ._splitting import Level, split
+from ..core import MEMORY, Count, DeclarationError, Key, typed
+from ..declare import Circuit, Contract
+from ..observe import LogProbability, log_probability
+from ._entropy import looked_at, prior_of_contract
 
 
 class EntropyCurve(eqx.Module):
@@ -20,22 +20,21 @@ class EntropyCurve(eqx.Module):
     """
 
     tolerances: Float[Array, " tolerance"]
-    entropies: tuple[Entropy, ...]
+    entropies: LogProbability
 
     @property
     def value(self) -> Float[Array, " tolerance"]:
-        return jnp.stack([each.value for each in self.entropies])
+        return self.entropies.value
 
     @property
     def standard_error(self) -> Float[Array, " tolerance"]:
-        return jnp.stack([each.standard_error for each in self.entropies])
+        return self.entropies.standard_error
 
-    def __getitem__(self, place: int) -> Entropy:
+    def __getitem__(self, place: int) -> LogProbability:
         return self.entropies[place]
 
     def __repr__(self) -> str:
-        rows = zip(np.asarray(self.tolerances), self.entropies, strict=True)
-        return "EntropyCurve[\n" + "\n".join(f"  {t:9.4g}: {each!r}" for t, each in rows) + "\n]"
+        return f"EntropyCurve over minus the tolerance, {self.entropies!r}"
 
 
 @typed
@@ -43,12 +42,12 @@ def entropy_curve(
     contract: Contract | Circuit,
     tolerances: Float[Array, " tolerance"],
     *,
-    key: PRNGKeyArray,
+    key: Key,
     particles: int = 512,
     moves: int = 16,
     replicates: int = 16,
     max_levels: int = 200,
-    memory: int = MEMORY,
+    memory: Count = MEMORY,
 ) -> EntropyCurve:
     """`H(t) = log P_prior[margin >= -t]`: the entropy that is left if outputs may miss by t.
 
@@ -67,15 +66,9 @@ def entropy_curve(
             expected="at least one finite number",
             mend="pass e.g. jnp.linspace(1.0, 0.0, 11)",
         )
-    level = Level(compile(Violation(contract), contract.prior, marginalise=False), contract.margin)
-    run = split(
-        level,
-        -jnp.min(tolerances),
-        key,
-        particles=particles,
-        moves=moves,
-        replicates=replicates,
-        max_levels=max_levels,
-        memory=check_memory(memory),
-    )
-    return EntropyCurve(tolerances, tuple(from_splitting(run, -t) for t in tolerances))
+    found = log_probability(
+        prior_of_contract(contract), contract.margin, -tolerances, key=key, by="levels",
+        particles=particles, moves=moves, replicates=replicates, max_levels=max_levels,
+        memory=memory, throw=False,
+    )  # fmt: skip
+    return EntropyCurve(tolerances, dataclasses.replace(found, over=looked_at(contract)))

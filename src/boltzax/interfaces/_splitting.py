@@ -6,11 +6,14 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import Weights
 from ..core import MEMORY, at_once, map_within, working_bytes
+from ..observe import LogProbability, of_rise, read_at
 from ..sample import Level as Level
+from ..sample import Rise
 
 CELLS = 4_000_000
 """Numbers that the particles of all replicates that run at a time may hold together."""
@@ -238,3 +241,17 @@ def _naive_error(levels, log_survival, populations, target):
     used = jnp.arange(fractions.shape[0]) < place
     parts = jnp.where(used, (1 - fractions) / fractions, 0.0)
     return jnp.sqrt((jnp.sum(parts) + (1 - last) / jnp.maximum(last, 1 / count)) / count)
+
+
+def from_splitting(run: Splitting, target: Float[Array, ""]) -> LogProbability:
+    """`log P[level >= target]` from a run of splitting that went as far, or further."""
+    levels, log_survival, values = (
+        np.swapaxes(np.asarray(x), 0, 1) for x in (run.levels, run.log_survival, run.populations)
+    )
+    reached, extinct = np.asarray(run.reached), np.asarray(run.extinct)
+    evaluations = int(np.sum(np.asarray(run.evaluations)))
+    rise = Rise(
+        levels, log_survival, values, reached, extinct, reached | extinct, run.u, evaluations
+    )
+    at = np.asarray(target, float)
+    return read_at(at, [of_rise(rise, float(at))], "splitting", evaluations, {})

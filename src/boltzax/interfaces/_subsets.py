@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, Model, typed
+from ..core import DeclarationError, Estimate, Model, Status, typed
 from ..declare import (
     AbstractChart,
     Component,
@@ -22,8 +22,8 @@ from ..declare import (
     Interface,
     PerDatum,
 )
-from ._entropy import Entropy, Outcome, from_splitting
-from ._splitting import Level, Splitting, split
+from ..observe import LogProbability
+from ._splitting import Level, Splitting, from_splitting, split
 
 Subsets = Mapping[Hashable, Any] | Sequence[Any]
 """Parts of the data: index lists or boolean masks, by name or in a list."""
@@ -54,7 +54,7 @@ class SubsetEntropy(eqx.Module):
     names: tuple[Hashable, ...] = eqx.field(static=True)
     tolerances: Float[Array, " tolerance"]
     probability: Float[Array, "subset replicate tolerance"]
-    last: tuple[Entropy, ...]
+    last: tuple[LogProbability, ...]
 
     @property
     def successful(self) -> bool:
@@ -129,7 +129,7 @@ class SubsetEntropy(eqx.Module):
                 value, error = float(local.value[i, -1]), float(local.standard_error[i, -1])
                 text += f", 2λ = {value:.2f} ± {error:.2f}"
             outcome = self.last[i].outcome
-            lines.append(text + ("" if self.last[i].successful else f" ({Outcome[outcome]})"))
+            lines.append(text + ("" if self.last[i].successful else f" ({Status[outcome]})"))
         return "\n  ".join(lines)
 
 

@@ -18,6 +18,10 @@ from ._phases import Phase as Phase
 from ._phases import Phases as Phases
 from ._phases import phases as phases
 from ._probability import LogProbability as LogProbability
+from ._probability import drawn_above as drawn_above
+from ._probability import of_independent as of_independent
+from ._probability import of_rise as of_rise
+from ._probability import read_at as read_at
 from ._spectrum import spectrum as spectrum
 from ._susceptibility import susceptibility as susceptibility
 from ._verdict import Evidence as Evidence
