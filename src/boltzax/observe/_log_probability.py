@@ -30,8 +30,8 @@ ENOUGH = 100
 """Hits from which on direct drawing is left as it is: a relative error of 10%."""
 
 
-@model_errors("in bx.log_probability")
 @typed
+@model_errors("in bx.log_probability")
 def log_probability(
     gibbs: Gibbs,
     level: Callable,

@@ -39,6 +39,7 @@ class Reading(NamedTuple):
     status: Status
 
 
+@typed
 class LogProbability(eqx.Module):
     """`log P[level >= t]` in nats (never positive) with its error, for one level or several.
 
@@ -105,12 +106,10 @@ class LogProbability(eqx.Module):
         good = np.all(np.asarray(self.status == Status.successful))
         return bool(good) and all(part.successful for part in self.parts)
 
-    @typed
     def z_score(self, truth: Estimate | float | Float[Array, "..."]) -> Float[Array, "..."]:
         """`(value - truth)/standard_error`."""
         return self.estimate.z_score(truth)
 
-    @typed
     def draw(self, count: Count, *, key: Key, memory: Count = MEMORY) -> Ensemble:
         """Weights from the prior at or above the highest level, on the axis `subset`.
 
