@@ -43,9 +43,7 @@ LATER = ("interfaces", "meanfield")
 UNREADY = ("sample", "observe")
 """Those whose decorated functions are not all held to it yet."""
 FREE: dict[str, str] = {
-    "boltzax.testing.check_dynamics:start": "what the dynamics starts from, which it looks at itself",
-    "boltzax.meanfield.Neurons.step:state": "the state that the dynamics made itself",
-    "boltzax.meanfield.Neurons.record:state": "the state that the dynamics made itself",
+    "boltzax.testing.check_dynamics:start": "what the dynamics starts from",
     "boltzax.interfaces.Counterexample.__init__:value": "a logical value: any that can be a key",
     "boltzax.interfaces.SubsetEntropy.interaction:whole": "the name of a subset, looked up there",
     "boltzax.models.Function.__init__:params": "any pytree: `compile` looks for weights in it",

@@ -125,13 +125,13 @@ class Neurons(AbstractDynamics):
             name: jnp.zeros((self.every, *note.shape), note.dtype) for name, note in notes.items()
         }
 
-    def step(self, state: State, key, gain, time, warmup):
-        state, notes = state
-        state, found = self._moved(state)
+    def step(self, state: tuple[State, dict[str, Array]], key, gain, time, warmup):
+        before, notes = state
+        after, found = self._moved(before)
         place = (time - warmup) % self.every
-        return state, {name: notes[name].at[place].set(note) for name, note in found.items()}
+        return after, {name: notes[name].at[place].set(note) for name, note in found.items()}
 
-    def record(self, state: State, draw):
+    def record(self, state: tuple[State, dict[str, Array]], draw):
         return state, state[0].weights | state[1]
 
     def _moved(self, state: State) -> tuple[State, dict[str, Array]]:
