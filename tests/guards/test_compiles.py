@@ -65,6 +65,7 @@ EXEMPT = {
     "meanfield.Static.at": "runs inside a compiled loop",
     "interfaces.ChainTables.family": "a part of what was computed",
     "interfaces.ChainTables.pairs": "places in tables",
+    "interfaces.ChainTables.check_members": "it refuses, and computes nothing",
     "interfaces.Level.template": "shapes",
     "meanfield.Abstract*": "its subclasses are called",
     **{f"meanfield.{name}.*": "runs inside compiled functions" for name in NEURONS},

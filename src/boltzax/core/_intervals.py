@@ -7,8 +7,10 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 from scipy import special
 
+from ._arguments import Fraction
 from ._errors import DeclarationError
 from ._tracing import library
+from ._typing import typed
 
 LEVEL = 0.95
 """The probability with which kept bounds of an estimate cover the truth."""
@@ -38,7 +40,8 @@ def student_factor(replicates: int, level: float = LEVEL) -> float:
     return float(special.stdtrit(replicates - 1, 0.5 + level / 2)) if replicates > 1 else np.nan
 
 
-def wilson(hits: ArrayLike, samples: ArrayLike, level: float = LEVEL) -> Sides:
+@typed
+def wilson(hits: ArrayLike, samples: ArrayLike, level: Fraction = LEVEL) -> Sides:
     """Wilson's interval of a probability, by counts of hits among independent samples.
 
     Also without a hit (lower end 0) or without a miss (upper end 1). Wilson (1927), J. Am. Stat.

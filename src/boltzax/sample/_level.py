@@ -5,10 +5,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import map_within, with_weights
+from ..core import Count, Key, map_within, typed, with_weights
 from ..declare import closed_quantile
 from ._kernel import noise_like
 
@@ -16,6 +16,7 @@ LARGE = 1000
 """Weights from which on normals are drawn at half the price."""
 
 
+@typed
 class Level(eqx.Module):
     """A level function of whitened weights: `level(model(u))` for standard normal `u`.
 
@@ -36,7 +37,7 @@ class Level(eqx.Module):
         """The model whose weights are the images of `u`."""
         return with_weights(self.gibbs.declared, self.gibbs.coordinates.from_normal(u))
 
-    def at_draw(self, key: PRNGKeyArray) -> Float[Array, ""]:
+    def at_draw(self, key: Key) -> Float[Array, ""]:
         """The level of one draw of the prior, of any prior that can be drawn from."""
         if all(closed_quantile(prior) for prior in self.gibbs.coordinates.priors.values()):
             return self(self.draw(key))
@@ -47,11 +48,11 @@ class Level(eqx.Module):
         coordinates = self.gibbs.coordinates
         return {path: jnp.zeros_like(coordinates.base[path]) for path in coordinates.priors}
 
-    def draw(self, key: PRNGKeyArray) -> Weights:
+    def draw(self, key: Key) -> Weights:
         """One standard normal `u`: a draw of the prior, before whitening is undone."""
         return noise_like(self.template(), key)
 
-    def draws(self, key: PRNGKeyArray, count: int) -> Weights:
+    def draws(self, key: Key, count: Count) -> Weights:
         """So many of them, with a leading axis.
 
         Of more than `LARGE` weights in float32's resolution (see `boltzax.sample`), whatever they
@@ -68,9 +69,7 @@ class Level(eqx.Module):
 
 
 @eqx.filter_jit
-def levels_of_draws(
-    level: Level, key: PRNGKeyArray, samples: int, memory: int
-) -> Float[Array, " sample"]:
+def levels_of_draws(level: Level, key: Key, samples: int, memory: int) -> Float[Array, " sample"]:
     """The levels of independent draws of the prior."""
     # a draw has intermediate values of its own besides those of its level
     return map_within(level.at_draw, jax.random.split(key, samples), memory // 16)
