@@ -242,7 +242,7 @@ def check_betas(argument: str, betas: Array, masses) -> None:
     if not known(betas):
         return
     looked = at_hand(betas)
-    if not np.all(finite(looked)):
+    if not looked.size or not np.all(finite(looked)):
         raise DeclarationError(
             argument,
             got=f"{betas}",

@@ -1,7 +1,7 @@
 """The Gibbs measure over the weights: what every sampler and observable works on."""
 
 from functools import partial
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -143,7 +143,7 @@ class Gibbs(eqx.Module):
         drawn = _draw(self.coordinates, key)
         return {path: drawn[path] for path in self.coordinates.priors}  # jit sorts dictionaries
 
-    def constrain(self, w: Weights) -> dict[str, Array]:
+    def constrain(self, w: Weights) -> dict[str, Any]:
         """All weights of the model by path, frozen and tied ones included."""
         return self.coordinates.constrain(w)
 
@@ -169,7 +169,7 @@ class Gibbs(eqx.Module):
         return _energy_at(self.potential, weights)
 
     @eager
-    def position(self, model: Model | None = None) -> Weights:
+    def position(self, model: Model | None = None) -> dict[str, Any]:
         """Coordinates of a model's weights (of the declared model, if none is given).
 
         Raises:

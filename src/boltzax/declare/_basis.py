@@ -3,6 +3,7 @@
 import abc
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,10 +12,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from boltzax.core import (
+    Constraint,
     Count,
     DeclarationError,
-    check_unmasked,
+    Refused,
     known,
+    numbers,
     share,
     stored_bytes,
     typed,
@@ -179,6 +182,21 @@ def _summed(fn: Callable, points: PyTree, weights: Array) -> PyTree:
     return jax.tree.map(lambda v: jnp.tensordot(weights, v, axes=1, precision="highest"), values)
 
 
+def _real(values: Any) -> Any:
+    held = numbers(values, None, host=not isinstance(values, Array))
+    if jnp.issubdtype(held.dtype, jax.dtypes.prng_key):
+        raise Refused
+    return values
+
+
+REAL = Constraint(
+    "real numbers",
+    "pass a number or an array; of complex numbers the real part or the modulus, whichever is "
+    "meant",
+    _real,
+)
+
+
 def floating(array: object, argument: str = "value") -> Array:
     """An array in the default float dtype: float64 exactly when `jax_enable_x64` is on.
 
@@ -190,14 +208,7 @@ def floating(array: object, argument: str = "value") -> Array:
         DeclarationError: For complex numbers, whose imaginary part would be dropped, and for masked
             arrays, whose mask would.
     """
-    check_unmasked(argument, array)
-    if jnp.iscomplexobj(array):
-        raise DeclarationError(
-            argument,
-            got="complex numbers",
-            expected="real numbers",
-            mend="take the real part or the modulus, whichever is meant",
-        )
+    REAL.check(argument, array)
     return jnp.asarray(array, dtype=jnp.result_type(float))
 
 

@@ -40,7 +40,7 @@ def _leaf(leaf: Any) -> Array:
         raise _too_large(str(error)) from error
     except (TypeError, ValueError):
         raise Refused("", leaf, DATA) from None
-    if array.ndim == 0:
+    if array.ndim == 0 or jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         raise Refused("", leaf, DATA)
     return array
 

@@ -188,7 +188,9 @@ def _check_parameters(argument: str, value: Distribution) -> None:
     base = getattr(value, "base_dist", None)
     if isinstance(base, Distribution):
         _check_parameters(argument, base)
-    if isinstance(value, Uniform) and refuted(operator.lt, value.low, value.high):
+    if isinstance(value, Uniform) and refuted(
+        operator.lt, floating(value.low, argument), floating(value.high, argument)
+    ):
         raise DeclarationError(
             argument,
             got=f"Uniform({value.low}, {value.high})",
