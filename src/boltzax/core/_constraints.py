@@ -171,7 +171,8 @@ def _sequence(origin: type, parts: tuple) -> Constraint:
 
     def take(value: Any) -> Any:
         array = isinstance(value, np.ndarray | Array) and value.ndim == 1 and plain
-        if array and not isinstance(value, Tracer | np.ma.MaskedArray):
+        held = array and not isinstance(value, Tracer | np.ma.MaskedArray)
+        if held and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             value = tuple(np.asarray(value).tolist())
         if proper is tuple and isinstance(value, list):
             value = tuple(value)

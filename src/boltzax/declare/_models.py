@@ -124,7 +124,7 @@ class TwoLayer(AbstractUnitModel):
         return weights if self.bias is None else weights | {"bias": self.bias}
 
     @typed
-    def unit(self, weights: dict[str, Array], x: Inexact[Array, "*dim"]) -> Array:
+    def unit(self, weights: dict[str, Array], x: Inexact[Array, "*dim"]) -> Any:
         width, dim = self.embedding.shape
         inner = 1 / math.sqrt(dim) if self.scaling == "ntk" else 1.0
         outer = {"standard": 1.0, "mean_field": 1 / width, "ntk": 1 / math.sqrt(width)}
