@@ -438,7 +438,7 @@ def test_an_error_that_an_observable_raises_says_what_failed():
         value = model(POINTS[0])
         return eqx.error_if(value, value < jnp.inf, "no solution")
 
-    with pytest.raises(bx.DeclarationError, match=r"raised in Trace\.evaluate: no solution"):
+    with pytest.raises(bx.DeclarationError, match=r"raised at a draw: no solution"):
         trace.mean(raises)
     with pytest.raises(bx.DeclarationError, match=r"raised in bx\.influence: no solution"):
         bx.influence(trace, energy, raises)

@@ -136,7 +136,7 @@ class Ensemble(eqx.Module):
         axes = (*left, *self.axes[len(places) :])
         return Ensemble(gibbs, {path: leaf[places] for path, leaf in self.w.items()}, axes, shape)
 
-    @model_errors("in Ensemble.map")
+    @model_errors("at a draw")
     def map(self, fn: Callable, *, key: Key | None = None, memory: Count = MEMORY) -> PyTree:
         """`fn(model)` at every draw.
 
