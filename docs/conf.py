@@ -60,6 +60,8 @@ autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+# names of axes in annotations, `Float[Array, "datum"]`, are no references
+suppress_warnings = ["ref.python"]
 default_role = "code"  # `x` in a docstring is code
 
 
