@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax.observe._minimum import descend, gradient_test
-from boltzax.observe._runs import Run, _settled, careful_estimate, extrapolated
+from boltzax.observe._runs import LocalRun, _settled, careful_estimate, extrapolated
 from boltzax.sample import Trace
 
 KEY = jax.random.key(3)
@@ -193,9 +193,9 @@ def test_descent_never_goes_up():
     np.testing.assert_allclose(lowest["params"], best, atol=1e-3)
 
 
-def made(value: float, error: float, scale: float) -> Run:
+def made(value: float, error: float, scale: float) -> LocalRun:
     estimate = bx.Estimate(*(jnp.asarray(a) for a in (value, error, 100.0, 1.0)))
-    return Run(scale, estimate, None, jnp.zeros(()), 0, 1.0, 0.0, 0, None)
+    return LocalRun(scale, estimate, None, jnp.zeros(()), 0, 1.0, 0.0, 0, None)
 
 
 @given(st.floats(1.0, 10.0), st.floats(-0.05, 0.05), st.sampled_from([1, 2]), st.floats(0.001, 0.1))
