@@ -61,6 +61,8 @@ def test_every_public_name_is_in_the_inventory():
 def test_every_parameter_is_told(entries):
     missing = {}
     for name, value in public_names().items():
+        if entries[name].find("dd").get_text().strip().startswith("alias of"):
+            continue  # told where it has its own name
         if (getattr(value, "__module__", None) or "").startswith("boltzax"):
             wanted, there = parameters(value), told(entries[name])
         else:  # a distribution of NumPyro: its signature is written by hand

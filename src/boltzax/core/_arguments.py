@@ -6,12 +6,11 @@ argument. Constraints of plain annotations (`int`, `Sequence[float]`, `Float[Arr
 class, a union of them) are derived by `constraint_of` in `_constraints.py`.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
 from types import ModuleType
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +30,7 @@ class Refused(Exception):
         self.part, self.value, self.constraint = part, value, constraint
 
 
-@dataclasses.dataclass(frozen=True)
-class Constraint:
+class Constraint(NamedTuple):
     """What a value must be.
 
     Args:
@@ -46,9 +44,13 @@ class Constraint:
 
     expected: str
     mend: str
-    take: Callable[[Any], Any] = dataclasses.field(repr=False)
+    take: Callable[[Any], Any]
     arrays: bool = False
     called: str = ""
+
+    def __repr__(self) -> str:
+        """The words without marks of code, as the reference prints an annotation."""
+        return self.expected.replace("`", "")
 
     def check(self, argument: str, value: Any) -> Any:
         """The value in its standard form.
@@ -69,8 +71,7 @@ class Constraint:
             ) from None
 
 
-@dataclasses.dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """What errors say of an argument, in place of what its type says: `Annotated[int, Said(...)]`.
 
     Args:
@@ -83,10 +84,14 @@ class Said:
     mend: str = ""
     called: str = ""
 
+    def __repr__(self) -> str:
+        """The words without marks of code, as the reference prints an annotation."""
+        return self.expected.replace("`", "") or f"called {self.called}"
+
     def of(self, constraint: Constraint) -> Constraint:
         """The constraint in these words."""
-        said = {name: text for name, text in dataclasses.asdict(self).items() if text}
-        return dataclasses.replace(constraint, **said)
+        said = {name: text for name, text in self._asdict().items() if text}
+        return constraint._replace(**said)
 
 
 def got(value: Any) -> str:
