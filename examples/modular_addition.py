@@ -118,9 +118,7 @@ def diagram(options: Options) -> dict:
     noises = np.linspace(0.02, 0.1, 9 if options.quick else 33)
     found = {
         p: [
-            bx.theory.modular_addition(
-                p, s2, readout_scale=options.strength / p, gamma=options.gamma
-            )
+            bx.cases.modular_exact(p, s2, readout_scale=options.strength / p, gamma=options.gamma)
             for s2 in noises
         ]
         for p in moduli
@@ -142,7 +140,7 @@ def diagram(options: Options) -> dict:
 def features(problem, theory, width: int, key) -> dict:
     """A net in which every mode of every neuron is specialised, readouts from their law."""
     p, unit = theory.modulus, problem.problem.neuron.model
-    x, y = bx.meanfield.modular_table(p)
+    x, y = bx.cases.modular_table(p)
     keys = jax.random.split(key, 3)
     modes = jnp.arange(1, (p + 1) // 2)
 
@@ -165,17 +163,17 @@ def restart(run, net: dict):
 
 def measure(problem, frames: dict, threshold: float, rows=None):
     """Residual and specialised fraction of each frame (of a table, or rows of it)."""
-    x, y = bx.meanfield.modular_table(problem.problem.neuron.model.left.shape[0])
+    x, y = bx.cases.modular_table(problem.problem.neuron.model.left.shape[0])
     x, y = (x, y) if rows is None else (x[rows], y[rows])
     residual = read_all(problem, frames, x, y)
-    size = bx.meanfield.modular_modes(frames["left"]) * bx.meanfield.modular_modes(frames["right"])
+    size = bx.cases.modular_modes(frames["left"]) * bx.cases.modular_modes(frames["right"])
     return np.asarray(residual), np.asarray(jnp.mean(size > threshold**2, axis=(1, 2)))
 
 
 @eqx.filter_jit
 def read_all(problem, frames: dict, x, y):
     """The residual of every frame."""
-    return jax.vmap(lambda w: bx.meanfield.modular_residual(problem.net(w), x, y))(frames)
+    return jax.vmap(lambda w: bx.cases.modular_residual(problem.net(w), x, y))(frames)
 
 
 def late(values: np.ndarray):
@@ -188,9 +186,9 @@ def nets(options: Options, scales: dict) -> dict:
     columns: dict[str, list] = {}
     for width, steps in zip(options.widths, options.steps, strict=True):
         for noise in options.noises:
-            theory = bx.theory.modular_addition(options.modulus, noise, **scales)
-            problem = bx.meanfield.ModularEnsemble(
-                bx.meanfield.modular_addition(options.modulus, noise, **scales)
+            theory = bx.cases.modular_exact(options.modulus, noise, **scales)
+            problem = bx.cases.ModularEnsemble(
+                bx.cases.modular_addition(options.modulus, noise, **scales)
             )
             arguments = {"steps": steps, "batch": None, "frames": FRAMES}
             dynamics = bx.meanfield.Langevin(dt=options.dt)
@@ -231,7 +229,7 @@ def coefficients(options: Options, scales: dict) -> dict:
     """What theory says of the gap times the width, at each noise."""
     draws = 2000 if options.quick else 40_000
     found = [
-        bx.meanfield.modular_width(
+        bx.cases.modular_width(
             options.modulus, noise, key=jax.random.key(options.seed), draws=draws, **scales
         )
         for noise in options.noises
@@ -246,16 +244,16 @@ def coefficients(options: Options, scales: dict) -> dict:
 def sweeps(options: Options, scales: dict) -> list[dict]:
     """The residual while the noise falls and rises again, with few and with many steps."""
     width = options.widths[min(1, len(options.widths) - 1)]
-    onset = bx.theory.modular_phases(options.modulus, **scales).onset
+    onset = bx.cases.modular_phases(options.modulus, **scales).onset
     down = np.linspace(1.3 * onset, 0.6 * onset, options.levels)
     path = np.concatenate([down, down[::-1]])
-    exact = [bx.theory.modular_addition(options.modulus, s2, **scales).residual for s2 in down]
-    first = bx.meanfield.ModularEnsemble(
-        bx.meanfield.modular_addition(options.modulus, float(path[0]), **scales)
+    exact = [bx.cases.modular_exact(options.modulus, s2, **scales).residual for s2 in down]
+    first = bx.cases.ModularEnsemble(
+        bx.cases.modular_addition(options.modulus, float(path[0]), **scales)
     )
     chunk, found = options.rates[0], []
-    x, y = bx.meanfield.modular_table(options.modulus)
-    read = jax.jit(lambda net: bx.meanfield.modular_residual(first.net(net), x, y))
+    x, y = bx.cases.modular_table(options.modulus)
+    read = jax.jit(lambda net: bx.cases.modular_residual(first.net(net), x, y))
     for rate in options.rates:
         run, values = None, []
         for noise in path:
@@ -289,15 +287,13 @@ def parts(options: Options) -> dict:
             "gamma": options.gamma * ratio,
             "readout_scale": strength * ratio**0.75 / p,
         }
-        noise = options.part_noise * bx.theory.modular_phases(p, **scales).onset
-        x, y = bx.meanfield.modular_table(p)
+        noise = options.part_noise * bx.cases.modular_phases(p, **scales).onset
+        x, y = bx.cases.modular_table(p)
         for product, fraction in itertools.product((False, True), options.fractions):
-            theory = bx.theory.modular_addition(p, noise, fraction=fraction, **scales)
-            seen, held = bx.meanfield.modular_split(
-                p, fraction, key=jax.random.key(options.seed + 3)
-            )
-            problem = bx.meanfield.ModularEnsemble(
-                bx.meanfield.modular_addition(p, noise, rows=seen, product=product, **scales)
+            theory = bx.cases.modular_exact(p, noise, fraction=fraction, **scales)
+            seen, held = bx.cases.modular_split(p, fraction, key=jax.random.key(options.seed + 3))
+            problem = bx.cases.ModularEnsemble(
+                bx.cases.modular_addition(p, noise, rows=seen, product=product, **scales)
             )
             run = bx.meanfield.train(
                 problem,

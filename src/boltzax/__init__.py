@@ -7,6 +7,7 @@
 `boltzax.testing` (which needs hypothesis) are imported when first used.
 """
 
+from . import cases as cases
 from . import interfaces as interfaces
 from . import meanfield as meanfield
 from . import models as models

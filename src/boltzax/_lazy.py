@@ -11,7 +11,7 @@ LAZY = {
 }
 """Each of these names, and the folder that it lies in."""
 
-NAMESPACES = ("interfaces", "meanfield", "models", "temperature", "theory")
+NAMESPACES = ("cases", "interfaces", "meanfield", "models", "temperature", "theory")
 """Public folders and modules of the top level."""
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import boltzax as bx
+from boltzax import cases
 from boltzax import interfaces as it
 from boltzax import meanfield as mf
 
@@ -325,8 +326,8 @@ class Given:
 
     @cached_property
     def modular(self):
-        gibbs = mf.modular_gibbs(3, 2, 0.05, readout_scale=0.02)
-        return gibbs.model(gibbs.sample_prior(self.key)), *mf.modular_table(3)
+        gibbs = cases.modular_gibbs(3, 2, 0.05, readout_scale=0.02)
+        return gibbs.model(gibbs.sample_prior(self.key)), *cases.modular_table(3)
 
     @cached_property
     def clouds(self):
@@ -772,21 +773,22 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "meanfield.neuron_functions": lambda g: call(
         mf.neuron_functions, g.problem, g.solved.draw(g.key, 8)
     ),
-    "meanfield.modular_addition": lambda g: call(
-        mf.modular_addition, 3, 0.05 * g.scale, readout_scale=0.02
+    # cases
+    "cases.modular_addition": lambda g: call(
+        cases.modular_addition, 3, 0.05 * g.scale, readout_scale=0.02
     ),
-    "meanfield.modular_gibbs": lambda g: call(
-        mf.modular_gibbs, 3, 2, 0.05 * g.scale, readout_scale=0.02
+    "cases.modular_gibbs": lambda g: call(
+        cases.modular_gibbs, 3, 2, 0.05 * g.scale, readout_scale=0.02
     ),
-    "meanfield.modular_width": lambda g: call(
-        mf.modular_width, 3, 0.05 * g.scale, readout_scale=0.02, key=g.key, draws=1000
+    "cases.modular_width": lambda g: call(
+        cases.modular_width, 3, 0.05 * g.scale, readout_scale=0.02, key=g.key, draws=1000
     ),
-    "meanfield.modular_modes": lambda g: call(
-        mf.modular_modes, jnp.asarray(g.rng.normal(size=(2, 5)))
+    "cases.modular_modes": lambda g: call(
+        cases.modular_modes, jnp.asarray(g.rng.normal(size=(2, 5)))
     ),
-    "meanfield.modular_residual": lambda g: call(mf.modular_residual, *g.modular),
-    "meanfield.modular_split": lambda g: call(mf.modular_split, 5, 0.6, key=g.key),
-    "meanfield.modular_table": lambda g: call(mf.modular_table, 5),
+    "cases.modular_residual": lambda g: call(cases.modular_residual, *g.modular),
+    "cases.modular_split": lambda g: call(cases.modular_split, 5, 0.6, key=g.key),
+    "cases.modular_table": lambda g: call(cases.modular_table, 5),
     # theory
     "theory.exact_free_energy": lambda g: call(
         bx.theory.exact_free_energy, potential, log_prior, [(-0.8, 0.8)], g.betas

@@ -40,13 +40,14 @@ DEAR = (
     "interfaces.subset_entropy", "interfaces.SubsetEntropy.*", "interfaces.certify",
     "meanfield.tempered", "meanfield.sweep", "meanfield.confront", "meanfield.fixed_points",
     "meanfield.finite_width*", "meanfield.Background.lazy", "meanfield.Background.from_kernel",
-    "meanfield.modular_width", "log_probability by temperature", "LogProbability.draw",
+    "cases.modular_width", "log_probability by temperature", "LogProbability.draw",
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 
 STEPS = "init step record at_step position moved learn scales update result restrict".split()
 DATUM = "check_label counted parts loss residual prediction change terms".split()
-NEURONS = "Frozen Layered ModularEnsemble ModularPrior LinearCumulant".split()
+NEURONS = """meanfield.Frozen meanfield.Layered meanfield.LinearCumulant cases.ModularEnsemble
+    cases.ModularPrior""".split()
 EXEMPT = {
     "AbstractMeasure.*": "its subclasses are called",
     **{f"*.{name}": "runs inside a compiled loop" for name in STEPS},
@@ -68,11 +69,17 @@ EXEMPT = {
     "interfaces.ChainTables.check_members": "it refuses, and computes nothing",
     "interfaces.Level.template": "shapes",
     "meanfield.Abstract*": "its subclasses are called",
-    **{f"meanfield.{name}.*": "runs inside compiled functions" for name in NEURONS},
+    **{f"{name}.*": "runs inside compiled functions" for name in NEURONS},
     "meanfield.SelfConsistency.*": "what is not called runs inside compiled functions",
     "meanfield.Jumps.none": "makes an empty result",
     "meanfield.Neuron.coordinates": "runs inside compiled functions",
     "theory.*": "numpy and scipy, without jax",
+    "cases.curie_weiss*": "numpy and scipy, without jax",
+    "cases.modular_exact": "numpy and scipy, without jax",
+    "cases.modular_answer": "numpy and scipy, without jax",
+    "cases.modular_phases": "numpy and scipy, without jax",
+    "cases.ModularExact.*": "numpy and scipy, without jax",
+    "cases.ModularPhases.*": "numpy and scipy, without jax",
 }
 """Public functions and methods that are not called here, and why."""
 
@@ -162,7 +169,7 @@ def test_an_eager_operation_on_another_shape_is_caught():
 
 def public_verbs() -> Iterator[str]:
     """Every public function, and every public method of a public class."""
-    for prefix in ("", "interfaces.", "meanfield.", "theory."):
+    for prefix in ("", "cases.", "interfaces.", "meanfield.", "theory."):
         module = getattr(bx, prefix.rstrip(".")) if prefix else bx
         for name in module.__all__:
             value = getattr(module, name)

@@ -10,12 +10,13 @@ import boltzax as bx
 
 from .._source import ROOT, Source, planted, read_package
 
-NAMESPACES = ("", ".interfaces", ".meanfield", ".models", ".temperature", ".theory", ".testing")
+NAMESPACES = (
+    "", ".cases", ".interfaces", ".meanfield", ".models", ".temperature", ".theory", ".testing"
+)  # fmt: skip
 """Not `plot`, whose figures have the names of what they draw."""
 
 SHARED = {
     "entropy": "minus the relative entropy to the prior: at one β, and at β → ∞ under a contract",
-    "modular_addition": "a worked problem, and its exact answer",
     "models": "the templates, and the strategy that draws one of them",
     "Outcome": "of an estimate of an entropy, where a `Status` will stand; and of a test",
 }
@@ -98,6 +99,23 @@ def test_an_old_name_works_with_a_warning(old):
     assert old not in dir(bx.meanfield)
     with pytest.raises(AttributeError, match="no attribute 'Phase'"):
         _ = bx.meanfield.Phase
+
+
+MOVED = {
+    "meanfield.modular_addition": "modular_addition",
+    "meanfield.ModularEnsemble": "ModularEnsemble",
+    "theory.modular_addition": "modular_exact",
+    "theory.ModularAddition": "ModularExact",
+    "theory.curie_weiss": "curie_weiss",
+}
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_a_moved_name_works_with_a_warning(old):
+    folder, _, name = old.partition(".")
+    with pytest.warns(DeprecationWarning, match=f"{name} is now boltzax.cases.{MOVED[old]};"):
+        found = getattr(getattr(bx, folder), name)
+    assert found is getattr(bx.cases, MOVED[old])
 
 
 def test_a_result_stored_under_an_old_name_is_found():

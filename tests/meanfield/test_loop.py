@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
+from boltzax.cases import curie_weiss, curie_weiss_spinodal
 from boltzax.core import DeclarationError, RunError, Status
 from boltzax.meanfield._finite_width import finite_width
 from boltzax.meanfield._linear import LinearCumulant
@@ -18,7 +19,6 @@ from boltzax.meanfield._problem import SelfConsistency
 from boltzax.meanfield._solve import Uniqueness, solve
 from boltzax.meanfield._sweep import Hysteresis, sweep
 from boltzax.report._sweep import sweep as plot_sweep
-from boltzax.theory._curie_weiss import curie_weiss, curie_weiss_spinodal
 from boltzax.theory._linear_mean_field import linear_mean_field
 
 KEY = jax.random.key(0)

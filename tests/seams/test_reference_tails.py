@@ -18,6 +18,7 @@ from boltzax import (
     DeclarationError,
     GaussianMeasure,
     IntervalMeasure,
+    cases,
     theory,
 )
 
@@ -85,13 +86,13 @@ def test_differences_of_nearly_equal_numbers():
     assert found == pytest.approx(n * math.log(gap / n / 2), rel=1e-14, abs=1)
     # near the critical temperature h = (2/3)(βJ - 1)^(3/2)
     e = 2.0**-36
-    magnetisation, field = theory.curie_weiss_spinodal(1 + e)
+    magnetisation, field = cases.curie_weiss_spinodal(1 + e)
     assert field == pytest.approx(2 / 3 * e**1.5, rel=1e-9)
     assert magnetisation == pytest.approx(math.sqrt(e), rel=1e-9)
     # cold: 1 - m² = 1/cosh²(βm)
-    found = theory.curie_weiss(30.0, 1.0, 0.0)
+    found = cases.curie_weiss(30.0, 1.0, 0.0)
     assert found.slopes[0] == pytest.approx(30 * 4 * math.exp(-60), rel=1e-12)
-    assert theory.curie_weiss(0.5, 1.0, 1e-30).roots[0] == pytest.approx(1e-30, rel=1e-12)
+    assert cases.curie_weiss(0.5, 1.0, 1e-30).roots[0] == pytest.approx(1e-30, rel=1e-12)
 
 
 @pytest.mark.parametrize("log_n", [-300.0, -30.0, -6.0])
@@ -113,10 +114,10 @@ def test_a_strong_field_keeps_its_digits():
     usual = theory.linear_mean_field(0.1, 1.0)
     assert usual.kernel == pytest.approx(1 / (1 - usual.field**2), rel=1e-13)
     # a silent net: residual of order s² to relative precision
-    quiet, louder = (theory.modular_addition(5, s, readout_scale=0.3) for s in (1e-9, 1e-8))
+    quiet, louder = (cases.modular_exact(5, s, readout_scale=0.3) for s in (1e-9, 1e-8))
     assert quiet.residual / louder.residual == pytest.approx(0.1, rel=1e-2)
     assert quiet.error < 1e-3 * quiet.residual
-    many = theory.modular_addition(5001, 1e-3, readout_scale=1e-3).specialised_modes()
+    many = cases.modular_exact(5001, 1e-3, readout_scale=1e-3).specialised_modes()
     assert np.isfinite(many).all() and many.sum() == pytest.approx(1, rel=1e-9)
 
 

@@ -22,7 +22,7 @@ from ._arguments import KEY, Constraint, Refused, Said, integer, real
 ANYTHING = Constraint("anything", "", lambda value: value)
 WORDS: dict[type, tuple[str, str]] = {}
 """Words and mend of classes, said where they are declared (`typed(words=..., mend=...)`)."""
-FOLDERS = ("interfaces", "meanfield", "theory", "models", "testing")
+FOLDERS = ("cases", "interfaces", "meanfield", "theory", "models", "testing")
 """Folders whose public names are not at the top level."""
 
 

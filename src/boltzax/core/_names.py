@@ -1,5 +1,6 @@
 """What a namespace exports."""
 
+import importlib
 import warnings
 from collections.abc import Callable
 from types import ModuleType
@@ -27,16 +28,17 @@ def renamed(namespace: dict[str, Any], **names: str) -> Callable[[str], Any]:
 
     Args:
         namespace: `globals()` of the module.
-        names: The new name for each old one.
+        names: The new name for each old one; a full one, `boltzax.cases.curie_weiss`, for what has
+            moved to another folder.
     """
     module = namespace["__name__"]
 
     def __getattr__(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        new = names[name]
-        told = f"{module}.{name} is now {module}.{new}; the old name will go with the next release"
-        warnings.warn(told, DeprecationWarning, stacklevel=2)
-        return namespace[new]
+        home, _, new = names[name].rpartition(".")
+        told = f"{module}.{name} is now {home or module}.{new}; the old name will go with the next"
+        warnings.warn(f"{told} release", DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(home), new) if home else namespace[new]
 
     return __getattr__

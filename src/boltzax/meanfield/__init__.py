@@ -32,17 +32,6 @@ from ._loop import fixed_points as fixed_points
 from ._mixing import Mixing as Mixing
 from ._mixing import mixing as mixing
 from ._mixing import tempered as tempered
-from ._modular import ModularEnsemble as ModularEnsemble
-from ._modular import ModularNet as ModularNet
-from ._modular import ModularPrior as ModularPrior
-from ._modular import ModularUnit as ModularUnit
-from ._modular import modular_addition as modular_addition
-from ._modular import modular_gibbs as modular_gibbs
-from ._modular import modular_modes as modular_modes
-from ._modular import modular_residual as modular_residual
-from ._modular import modular_split as modular_split
-from ._modular import modular_table as modular_table
-from ._modular_width import modular_width as modular_width
 from ._neuron import Neuron as Neuron
 from ._neuron import Unit as Unit
 from ._neurons import AbstractField as AbstractField
@@ -76,6 +65,17 @@ __getattr__ = _renamed(
     AbstractDynamics="AbstractNeuronDynamics",
     Agreement="Confrontation",
     Phases="FieldPhases",
+    ModularEnsemble="boltzax.cases.ModularEnsemble",
+    ModularNet="boltzax.cases.ModularNet",
+    ModularPrior="boltzax.cases.ModularPrior",
+    ModularUnit="boltzax.cases.ModularUnit",
+    modular_addition="boltzax.cases.modular_addition",
+    modular_gibbs="boltzax.cases.modular_gibbs",
+    modular_modes="boltzax.cases.modular_modes",
+    modular_residual="boltzax.cases.modular_residual",
+    modular_split="boltzax.cases.modular_split",
+    modular_table="boltzax.cases.modular_table",
+    modular_width="boltzax.cases.modular_width",
 )
 
 

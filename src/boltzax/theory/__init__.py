@@ -1,6 +1,7 @@
 """Exact answers, each with its citation: learning coefficients, free energies, spectral decay."""
 
 from ..core import exported as _exported
+from ..core import renamed as _renamed
 from ._coefficient import LearningCoefficient as LearningCoefficient
 from ._combine import direct_sum as direct_sum
 from ._combine import product as product
@@ -8,9 +9,6 @@ from ._crossing import homogeneous as homogeneous
 from ._crossing import normal_crossing as normal_crossing
 from ._crossing import regular as regular
 from ._crossing_exact import normal_crossing_exact as normal_crossing_exact
-from ._curie_weiss import CurieWeiss as CurieWeiss
-from ._curie_weiss import curie_weiss as curie_weiss
-from ._curie_weiss import curie_weiss_spinodal as curie_weiss_spinodal
 from ._decay import KINKS as KINKS
 from ._decay import POLES as POLES
 from ._decay import circle_half_width as circle_half_width
@@ -30,11 +28,6 @@ from ._linear import deep_linear as deep_linear
 from ._linear import reduced_rank as reduced_rank
 from ._linear_mean_field import LinearMeanField as LinearMeanField
 from ._linear_mean_field import linear_mean_field as linear_mean_field
-from ._modular_addition import ModularAddition as ModularAddition
-from ._modular_addition import modular_addition as modular_addition
-from ._modular_addition import modular_answer as modular_answer
-from ._modular_phases import ModularPhases as ModularPhases
-from ._modular_phases import modular_phases as modular_phases
 from ._psd import psd_factorization as psd_factorization
 from ._quadrature import exact_free_energy as exact_free_energy
 from ._result import ExactFreeEnergy as ExactFreeEnergy
@@ -47,6 +40,17 @@ from ._vandermonde import tanh_network as tanh_network
 from ._vandermonde import vandermonde as vandermonde
 
 __all__ = _exported(globals())
+__getattr__ = _renamed(
+    globals(),
+    CurieWeiss="boltzax.cases.CurieWeiss",
+    ModularAddition="boltzax.cases.ModularExact",
+    ModularPhases="boltzax.cases.ModularPhases",
+    curie_weiss="boltzax.cases.curie_weiss",
+    curie_weiss_spinodal="boltzax.cases.curie_weiss_spinodal",
+    modular_addition="boltzax.cases.modular_exact",
+    modular_answer="boltzax.cases.modular_answer",
+    modular_phases="boltzax.cases.modular_phases",
+)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from boltzax.core import Constraint, DeclarationError, Refused, integer, numbers, real, scalar
+from boltzax.core import Constraint, DeclarationError, Refused, numbers, real, scalar
 
 
 def exact(above: int, *, closed: bool) -> Constraint:
@@ -48,13 +48,6 @@ def log_counts(limit: float) -> Constraint:
     )
 
 
-def _odd(value: Any) -> int:
-    number = integer(value)
-    if number < 3 or number % 2 == 0:
-        raise Refused
-    return number
-
-
 def _above_zero(value: Any) -> float:
     number = float(real(value))
     if not number > 0:
@@ -68,10 +61,6 @@ AboveOrInfinite: TypeAlias = Annotated[
     float, Constraint("a number greater than 0", "pass its absolute value", _above_zero)
 ]
 """A number above 0, infinity among them."""
-Finite: TypeAlias = Annotated[float, scalar(open_low=True)]
-"""A finite number."""
-Share: TypeAlias = Annotated[float, scalar(0, 1, open_low=True)]
-"""A number above 0, at most 1."""
 Exact: TypeAlias = Annotated[Fraction | float, exact(0, closed=True)]
 """A number that is not negative, as an exact fraction."""
 Degree: TypeAlias = Annotated[Fraction | float, exact(0, closed=False)]
@@ -80,15 +69,6 @@ Powers: TypeAlias = Sequence[Exact]
 """Numbers that are not negative, as exact fractions."""
 PriorPowers: TypeAlias = Sequence[Annotated[Fraction | float, exact(-1, closed=False)]]
 """Numbers greater than -1, as exact fractions."""
-Modulus: TypeAlias = Annotated[
-    int,
-    Constraint(
-        "an odd number from 3 on, so that every Fourier mode but the constant is complex",
-        "pass e.g. 59",
-        _odd,
-    ),
-]
-"""An odd integer of at least 3."""
 
 
 def at_most(argument: str, value: int, bound: int, what: str) -> int:

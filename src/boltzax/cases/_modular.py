@@ -1,7 +1,5 @@
 """Modular addition, declared: table, neuron, prior, self-consistency, finite net."""
 
-from typing import Annotated, Any, TypeAlias
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,16 +8,12 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..compile import Gibbs, compile
 from ..core import (
-    Constraint,
     Count,
     DeclarationError,
     Key,
     NonNegative,
     Positive,
-    Refused,
-    scalar,
     typed,
-    whole,
     with_weights,
 )
 from ..declare import (
@@ -31,25 +25,9 @@ from ..declare import (
     Normal,
     SquaredError,
 )
-from ._neuron import Neuron
-from ._problem import AbstractEnsemble, Particles, SelfConsistency
+from ..meanfield import AbstractEnsemble, Neuron, SelfConsistency
+from ._arguments import Modulus, Share
 
-
-def _odd(value: Any) -> int:
-    number = whole(3).take(value)
-    if number % 2 == 0:
-        raise Refused
-    return number
-
-
-Modulus: TypeAlias = Annotated[
-    int,
-    Constraint(
-        "an odd integer of at least 3: every mode but the constant is complex",
-        "pass e.g. 11",
-        _odd,
-    ),
-]
 TABLE = 4096
 """Points of the tables that turn uniform numbers into weights."""
 
@@ -180,7 +158,7 @@ class ModularEnsemble(AbstractEnsemble):
         """The same at another noise `s²`."""
         return ModularEnsemble(self.problem.at(noise))
 
-    def net(self, net: Particles) -> ModularNet:
+    def net(self, net: dict[str, Array]) -> ModularNet:
         """The function of a net with these coordinates."""
         width, modulus = net["left"].shape
         unit = self.problem.neuron.model
@@ -226,7 +204,7 @@ def modular_table(
 
 @typed
 def modular_split(
-    modulus: Modulus, fraction: Annotated[float, scalar(0, 1, open_low=True)], *, key: Key
+    modulus: Modulus, fraction: Share, *, key: Key
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
     """Rows of the table to learn from, a random `fraction` of them, and the others, both sorted."""
     p = modulus
@@ -257,7 +235,7 @@ def modular_addition(
     `h_q(n, m) = σ_a a_q (w_n + v_m)²`, `a_q ~ N(0, 1)`, `w` and `v` of `ModularPrior`; the target
     of `modular_table`. The measure counts data, and their noise in a net of `N` neurons has the
     variance `s²/N`, so that the temperature is `s²`. Rubin, Seroussi & Ringel (2024, ICLR,
-    arXiv:2310.03789) in mean-field units; `theory.modular_addition` solves it.
+    arXiv:2310.03789) in mean-field units; `modular_exact` solves it.
 
     Args:
         modulus: `P`, odd.

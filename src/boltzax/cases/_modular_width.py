@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core import Estimate, Key, NonNegative, Positive, typed, whole
-from ..theory import ModularAddition
-from ..theory import modular_addition as theory_of
-from ._modular import Modulus, modular_table
+from ._arguments import Modulus
+from ._modular import modular_table
+from ._modular_exact import ModularExact, modular_exact
 
 CELLS = 1200
 """Cells an axis of the density of `|w_k|²`, `|v_k|²`."""
@@ -35,14 +35,14 @@ def modular_width(
 
         c = (T/2) ⟨y, H⁻¹ t⟩/|y|²,   t = E_ρ[δh (δh·H⁻¹δh)],   T = s².
 
-    The law `ρ` is that of `theory.modular_addition`: modes are independent, `(|w_k|², |v_k|²)` has
+    The law `ρ` is that of `modular_exact`: modes are independent, `(|w_k|², |v_k|²)` has
     the density `exp(-2 S_k)` and phases are uniform, so neurons are drawn from it directly; the
     readout is integrated out. `C` is `[P³, P³]`, from the same draws: take many more than `P³`. The
     standard error is that of independent draws, at that `C`.
 
-    `modulus`, `noise`, `readout_scale`, `gamma`: as of `theory.modular_addition`.
+    `modulus`, `noise`, `readout_scale`, `gamma`: as of `modular_exact`.
     """
-    exact = theory_of(modulus, noise, readout_scale=readout_scale, gamma=gamma)
+    exact = modular_exact(modulus, noise, readout_scale=readout_scale, gamma=gamma)
     left, right = _neurons(exact, modulus, noise, readout_scale, gamma, key, draws)
     pairs, target = modular_table(modulus)
     active = jnp.dot(left, pairs[:, :modulus].T) + jnp.dot(right, pairs[:, modulus:].T)
@@ -75,7 +75,7 @@ def _coefficient(feature: Float[Array, "draw pair"], target, residual, noise):
     return 0.5 * noise * stiff * along / jnp.dot(y, y)
 
 
-def _neurons(exact: ModularAddition, modulus, noise, scale, gamma, key, draws):
+def _neurons(exact: ModularExact, modulus, noise, scale, gamma, key, draws):
     """`w` and `v` of independent neurons of the law, `[draw, P]` each."""
     half = (modulus - 1) // 2
     keys = jax.random.split(key, 4)

@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import final
 
-from boltzax.core import typed
-from boltzax.numerics import root
-
+from ..core import typed
+from ..numerics import root
 from ._arguments import Above, Modulus, Share
 
 
@@ -14,7 +13,7 @@ from ._arguments import Above, Modulus, Share
 @final
 @dataclass(frozen=True)
 class ModularPhases:
-    """Phases of the net of `modular_addition` as `P → ∞` at fixed `σ_a P`.
+    """Phases of the net of `modular_exact` as `P → ∞` at fixed `σ_a P`.
 
     With `t = |w_k|² = |v_k|²` the action of a Fourier mode is `P (t - U t² + γ t³/3)`, `U = u r²`,
     `r` the residual. It has a second minimum where `U > √γ`, at `t = (U + √(U² - γ))/γ`, which is
@@ -26,7 +25,7 @@ class ModularPhases:
       `(s²_I - s²)/(s²_I - s²_II)` (lever rule).
     - "features", `s² ≤ s²_II`: all modes at the second minimum, beyond `Φ_c`.
 
-    `σ_a² P²`, `N` and the fraction `α` of the table enter as in `modular_addition`.
+    `σ_a² P²`, `N` and the fraction `α` of the table enter as in `modular_exact`.
 
     - `onset`: `s²_I = α √(2 σ_a² P²/(N U_c))`.
     - `completion`: `s²_II = s²_I - 4 α σ_a² P² Φ_c²`; not positive if features are never complete.
@@ -96,7 +95,7 @@ def modular_phases(
     width: Above = 1.0,
     fraction: Share = 1.0,
 ) -> ModularPhases:
-    """The phases of `modular_addition` with these arguments as closed forms.
+    """The phases of `modular_exact` with these arguments as closed forms.
 
     They hold for `P → ∞` at fixed `readout_scale * modulus`; at finite `P` the transition is
     rounded: the second minimum, which is wide, outweighs the first one earlier, at a `U` below

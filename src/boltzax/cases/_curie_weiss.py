@@ -9,9 +9,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from boltzax.core import DeclarationError, typed
-from boltzax.numerics import root
-
+from ..core import DeclarationError, typed
+from ..numerics import root
 from ._arguments import Above, Finite
 
 

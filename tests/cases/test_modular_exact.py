@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from scipy.integrate import dblquad
 
+from boltzax.cases import modular_answer, modular_exact, modular_phases
 from boltzax.core import DeclarationError
-from boltzax.theory._modular_addition import modular_addition, modular_answer
-from boltzax.theory._modular_phases import modular_phases
 
 law = settings(derandomize=True, deadline=None, max_examples=6)
 SCALES = {"readout_scale": 0.05 / 11}
@@ -22,7 +21,7 @@ noises = st.sampled_from([0.02, 0.03, 0.045, 0.06, 0.066, 0.09, 0.2])
     [(0.12, 0.9992), (0.06, 0.8852), (0.05, 0.7471), (0.04, 0.6061), (0.03, 0.4660)],
 )
 def test_tabulated_residuals(noise, expected):
-    found = modular_addition(11, noise, **SCALES)
+    found = modular_exact(11, noise, **SCALES)
     assert found.residual == pytest.approx(expected, abs=6e-5)
     assert found.error < 1e-10
 
@@ -30,7 +29,7 @@ def test_tabulated_residuals(noise, expected):
 def test_law_of_a_mode_by_adaptive_quadrature():
     """λ and the specialised fraction at P = 3, in the plane of |w| and |v|."""
     p, noise, gamma, scale = 3, 0.05, 1.3, 0.05 / 3
-    found = modular_addition(p, noise, readout_scale=scale, gamma=gamma)
+    found = modular_exact(p, noise, readout_scale=scale, gamma=gamma)
     u = 2 * scale**2 * p**2 / noise**2 * found.residual**2
 
     def integral(fn, low=0.0):
@@ -55,7 +54,7 @@ def test_unique_as_the_map_falls(noise, p):
     phases = modular_phases(p, readout_scale=0.05 / p)
     answers = [modular_answer(p, noise, r, phases) for r in np.linspace(0, 1, 6)]
     assert np.all(np.diff(answers) < 0)
-    found = modular_addition(p, noise, readout_scale=0.05 / p)
+    found = modular_exact(p, noise, readout_scale=0.05 / p)
     assert modular_answer(p, noise, found.residual, phases, 2) == pytest.approx(found.residual)
     step = 1e-5
     up, down = (
@@ -66,7 +65,7 @@ def test_unique_as_the_map_falls(noise, p):
 
 
 def test_residual_rises_with_noise_and_falls_with_features():
-    found = [modular_addition(11, s2, **SCALES) for s2 in np.linspace(0.02, 0.12, 9)]
+    found = [modular_exact(11, s2, **SCALES) for s2 in np.linspace(0.02, 0.12, 9)]
     assert np.all(np.diff([m.residual for m in found]) > 0)
     assert np.all(np.diff([m.specialised for m in found]) <= 1e-12)
     assert max(m.gain for m in found) > 5  # the plain loop diverges in the mixed phase
@@ -99,7 +98,7 @@ def test_large_modulus_follows_the_lever_rule():
     """The distance to the closed forms falls at least as fast as log(P)/P."""
     gaps = []
     for p in (41, 161, 641):
-        found = modular_addition(p, 0.05, readout_scale=0.05 / p)
+        found = modular_exact(p, 0.05, readout_scale=0.05 / p)
         phases = found.phases
         gaps.append(
             (
@@ -115,7 +114,7 @@ def test_large_modulus_follows_the_lever_rule():
 def test_shift_of_the_transition_at_finite_modulus():
     """Equal weight of both minima at `U_c - γ/(6P) log(2πP/√(20γ/3))`, from Laplace's formula."""
     p, noise = 201, 0.05
-    found = modular_addition(p, noise, readout_scale=0.05 / p)
+    found = modular_exact(p, noise, readout_scale=0.05 / p)
     odds = found.specialised / (1 - found.specialised)
     shift = (math.log(odds) - math.log(2 * math.pi * p / math.sqrt(20 / 3))) / (6 * p)
     expected = found.phases.critical_coupling + shift
@@ -124,27 +123,27 @@ def test_shift_of_the_transition_at_finite_modulus():
 
 def test_little_coupling_is_the_gaussian_process():
     """Far above the onset, and without the sixth powers, `⟨|w|²|v|²⟩ = 1/P²`, so `λ = 4 σ_a²`."""
-    found = modular_addition(11, 50.0, readout_scale=0.05, gamma=1e-3)
+    found = modular_exact(11, 50.0, readout_scale=0.05, gamma=1e-3)
     assert found.eigenvalue == pytest.approx(4 * 0.05**2, rel=1e-4)
     assert found.specialised < 1e-12
 
 
 def test_two_conventions_and_scaling():
     n, scale = 37.0, 0.01
-    paper = modular_addition(7, 0.05, readout_scale=scale, width=n)
-    units = modular_addition(7, 0.05 * n, readout_scale=scale * math.sqrt(n))
+    paper = modular_exact(7, 0.05, readout_scale=scale, width=n)
+    units = modular_exact(7, 0.05 * n, readout_scale=scale * math.sqrt(n))
     assert paper.residual == pytest.approx(units.residual, rel=1e-10)
     # γ only sets units: `|w|² ~ γ^(-1/2)` for a modulus P/√γ
-    one = modular_addition(5, 0.04, readout_scale=0.05 / 5)
-    other = modular_addition(15, 0.04 * 3, readout_scale=0.05 * 3**1.5 / 15, gamma=9.0)
+    one = modular_exact(5, 0.04, readout_scale=0.05 / 5)
+    other = modular_exact(15, 0.04 * 3, readout_scale=0.05 * 3**1.5 / 15, gamma=9.0)
     assert one.residual == pytest.approx(other.residual, rel=1e-9)
 
 
 def test_fraction_moves_the_onset():
     part = modular_phases(11, **SCALES, fraction=0.5)
     assert part.onset == pytest.approx(0.5 * modular_phases(11, **SCALES).onset)
-    part = modular_addition(11, 0.03, **SCALES, fraction=0.5)
-    whole = modular_addition(11, 0.06, **SCALES)
+    part = modular_exact(11, 0.03, **SCALES, fraction=0.5)
+    whole = modular_exact(11, 0.06, **SCALES)
     assert part.residual == pytest.approx(whole.residual, rel=1e-10)
 
 
@@ -166,7 +165,7 @@ def test_memorisation_from_draws_of_a_kernel():
     t = size[:, :, 0] ** 2
     expected = (p - 1) * (2 + (p - 3) * np.mean(t) ** 2 / np.mean(t**2)) / p**2
     assert np.mean(phi**2) / eigenvalue == pytest.approx(expected, rel=0.03)
-    found = modular_addition(11, 50.0, readout_scale=0.05, gamma=1e-3)
+    found = modular_exact(11, 50.0, readout_scale=0.05, gamma=1e-3)
     assert found.memorisation == pytest.approx(10 * 10 / 121, rel=1e-3)  # ⟨t⟩² = ⟨t t'⟩
     assert found.held_out == pytest.approx(
         1 - (1 - found.residual) * (1 - found.memorisation), rel=1e-12
@@ -187,7 +186,7 @@ def test_memorisation_from_draws_of_a_kernel():
 def test_wrong_arguments(argument, arguments):
     arguments = {"modulus": 11, "noise": 0.05, "readout_scale": 0.01} | arguments
     with pytest.raises(DeclarationError) as raised:
-        modular_addition(arguments.pop("modulus"), arguments.pop("noise"), **arguments)
+        modular_exact(arguments.pop("modulus"), arguments.pop("noise"), **arguments)
     assert raised.value.argument == argument
 
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, xlog1py, xlogy
 
-from boltzax.core import Count, typed
-from boltzax.numerics import root
-
+from ..core import Count, typed
+from ..numerics import root
 from ._arguments import Above, Finite, Modulus, Share
 from ._modular_phases import ModularPhases, modular_phases
 
@@ -21,8 +20,8 @@ _ROOT_TOLERANCE = 1e-14
 @typed
 @final
 @dataclass(frozen=True, eq=False)
-class ModularAddition:
-    """The self-consistent net of `modular_addition` at one noise.
+class ModularExact:
+    """The self-consistent net of `modular_exact` at one noise.
 
     Args:
         residual: `r`; the net leaves `y - f = r y`, on all of the table.
@@ -72,7 +71,7 @@ class ModularAddition:
 
 
 @typed
-def modular_addition(
+def modular_exact(
     modulus: Modulus,
     noise: Above,
     *,
@@ -80,7 +79,7 @@ def modular_addition(
     gamma: Above = 1.0,
     width: Above = 1.0,
     fraction: Share = 1.0,
-) -> ModularAddition:
+) -> ModularExact:
     """The infinite net that adds modulo `P`: residual, specialised fraction and phase.
 
     The net is `f_q(n, m) = (1/N) Σ_i a_iq (w_in + v_im)²` for the target
@@ -128,7 +127,7 @@ def modular_addition(
     inside = 0.0 if math.isnan(barrier) else _beyond(p, coupling, phases.gamma, barrier)
     size = float(law.weights.sum(axis=1) @ law.size)
     spread = law.mean((law.product - mean) ** 2)
-    return ModularAddition(
+    return ModularExact(
         modulus=p,
         noise=s2,
         residual=r,
@@ -164,7 +163,7 @@ def modular_answer(
 ) -> float:
     """`s²/(s² + α λ(r))`: the residual that a net makes whose neurons see the residual `r`.
 
-    Falls as `r` rises. `modular_addition` is where it meets `r`.
+    Falls as `r` rises. `modular_exact` is where it meets `r`.
     """
     p = modulus
     law = _law(p, _coupling(phases, noise, residual), phases.gamma, refine)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boltzax.cases import curie_weiss, curie_weiss_spinodal
 from boltzax.core import DeclarationError
-from boltzax.theory._curie_weiss import curie_weiss, curie_weiss_spinodal
 from boltzax.theory._linear_mean_field import linear_mean_field
 
 

@@ -7,23 +7,24 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from boltzax.core import DeclarationError, mean_estimate, with_weights
-from boltzax.meanfield import Langevin, solve, train
-from boltzax.meanfield._cumulant import NodeCumulant, lower, vectors
-from boltzax.meanfield._finite_width import _third
-from boltzax.meanfield._modular import (
+from boltzax.cases import (
     ModularEnsemble,
     ModularPrior,
     ModularUnit,
     modular_addition,
+    modular_exact,
     modular_gibbs,
     modular_modes,
     modular_residual,
     modular_split,
     modular_table,
+    modular_width,
 )
-from boltzax.meanfield._modular_width import _neurons, modular_width
-from boltzax.theory._modular_addition import modular_addition as theory
+from boltzax.cases._modular_width import _neurons
+from boltzax.core import DeclarationError, mean_estimate, with_weights
+from boltzax.meanfield import Langevin, solve, train
+from boltzax.meanfield._cumulant import NodeCumulant, lower, vectors
+from boltzax.meanfield._finite_width import _third
 
 P, NOISE, SCALES = 3, 0.05, {"readout_scale": 0.05 / 3}
 
@@ -95,13 +96,13 @@ def test_action_of_a_mode():
 
 
 @pytest.mark.slow
-def test_solve_agrees_with_theory():
+def test_solve_agrees_with_modular_exact():
     """The joint law of all modes on nodes, at a γ and a noise where nodes of the prior reach it:
     half of them count. The neurons of the prior alone would leave 0.970."""
     gamma, noise, scale = 9.0, 0.27, 0.26 / 3
     problem = modular_addition(P, noise, readout_scale=scale, gamma=gamma)
     _, y = modular_table(P)
-    exact = theory(P, noise, readout_scale=scale, gamma=gamma)
+    exact = modular_exact(P, noise, readout_scale=scale, gamma=gamma)
     f = np.asarray(solve(problem, order=8192).background.values)
     found = 1 - np.vdot(f, y) / np.vdot(y, y)
     assert found == pytest.approx(exact.residual, abs=0.003)
@@ -157,17 +158,17 @@ def run(modulus, noise, width, steps, scales):
 def test_a_small_net():
     """P = 3, N = 64: theory, up to four standard errors and 4/N, as far as nets of P = 11 are."""
     found = run(P, NOISE, 64, 2000, SCALES)
-    exact = theory(P, NOISE, **SCALES).residual
+    exact = modular_exact(P, NOISE, **SCALES).residual
     assert abs(found.value - exact) < 4 * found.standard_error + 4 / 64
     assert found.value < 0.9  # the Gaussian process of the prior leaves 0.98
 
 
 @pytest.mark.slow
-def test_nets_approach_theory():
+def test_nets_approach_modular_exact():
     """r = theory + c/N + O(1/N²), extrapolated from two widths: four standard errors (1 in 16,000)
     and 0.0005 for the last order, which is what nets of N = 64 are off the line, by (64/256)²."""
     scales = {"readout_scale": 0.05 / 11}
-    exact = theory(11, 0.06, **scales).residual
+    exact = modular_exact(11, 0.06, **scales).residual
     one, two = (run(11, 0.06, width, 4000, scales) for width in (256, 1024))
     limit = (4 * two.value - one.value) / 3
     error = jnp.hypot(4 * two.standard_error, one.standard_error) / 3
@@ -199,7 +200,7 @@ def test_the_order_one_over_width_is_that_of_finite_width():
     noise, scale, draws = 0.5, 0.2, 1000
     found = modular_width(3, noise, readout_scale=scale, key=jax.random.key(0), draws=draws)
     problem = modular_addition(3, noise, readout_scale=scale)
-    exact = theory(3, noise, readout_scale=scale)
+    exact = modular_exact(3, noise, readout_scale=scale)
     left, right = _neurons(exact, 3, noise, scale, 1.0, jax.random.key(0), draws)
     x, y = modular_table(3)
     feature = scale * (left @ x[:, :3].T + right @ x[:, 3:].T) ** 2
@@ -218,7 +219,7 @@ def test_the_order_one_over_width_is_that_of_finite_width():
 
 def test_neurons_are_drawn_from_the_law():
     """`4σ_a²P²⟨|w_k|²|v_k|²⟩` is the eigenvalue: 4 standard errors, false alarms 6e-5."""
-    exact = theory(11, 0.05, readout_scale=0.05 / 11)
+    exact = modular_exact(11, 0.05, readout_scale=0.05 / 11)
     left, right = _neurons(exact, 11, 0.05, 0.05 / 11, 1.0, jax.random.key(1), 20_000)
     product = jnp.mean(modular_modes(left) * modular_modes(right), axis=1) * 4 * 0.05**2
     error = jnp.std(product) / 20_000**0.5

@@ -1,0 +1,28 @@
+"""Worked systems with exact answers: modular addition, and the Curie-Weiss magnet."""
+
+from ..core import exported as _exported
+from ._curie_weiss import CurieWeiss as CurieWeiss
+from ._curie_weiss import curie_weiss as curie_weiss
+from ._curie_weiss import curie_weiss_spinodal as curie_weiss_spinodal
+from ._modular import ModularEnsemble as ModularEnsemble
+from ._modular import ModularNet as ModularNet
+from ._modular import ModularPrior as ModularPrior
+from ._modular import ModularUnit as ModularUnit
+from ._modular import modular_addition as modular_addition
+from ._modular import modular_gibbs as modular_gibbs
+from ._modular import modular_modes as modular_modes
+from ._modular import modular_residual as modular_residual
+from ._modular import modular_split as modular_split
+from ._modular import modular_table as modular_table
+from ._modular_exact import ModularExact as ModularExact
+from ._modular_exact import modular_answer as modular_answer
+from ._modular_exact import modular_exact as modular_exact
+from ._modular_phases import ModularPhases as ModularPhases
+from ._modular_phases import modular_phases as modular_phases
+from ._modular_width import modular_width as modular_width
+
+__all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
