@@ -89,7 +89,8 @@ def main(options: Options) -> None:
     chain = None
     full = time.perf_counter()
     parts = [component] * options.components
-    chain = chain_tables(parts, family, first, last, key=key, points=5, **one)
+    declared = bx.Chain(parts, [first, *[family] * (len(parts) - 1), last], points=5)
+    chain = chain_tables(declared, key=key, **one)
     full = time.perf_counter() - full
     best, plus_first, plus_again = timed(lambda turn: max_plus(chain), options.rounds)
     results = {

@@ -155,17 +155,16 @@ def train(spec, w, key, rates, noises, steps: int, optimiser: str, loss: str):
 def system(kind: str, options: Options, key) -> dict:
     """All ensembles of one kind of component."""
     component = COMPONENTS[kind]
-    pair = (component, component)
+    wires = (FIRST, bx.Family.of(FAMILY), LAST)
+    chain = bx.Chain((component, component), wires, points=9)
     keys = jax.random.split(key, 8)
-    expected = expected_satisfaction(
-        pair, FIRST, FAMILY, LAST, key=keys[0], draws=options.draws, points=9
-    )
+    expected = expected_satisfaction(chain, key=keys[0], draws=options.draws)
     spec = expected.spec
     gibbs = bx.compile(bx.Violation(spec), spec.prior)
     print(f"\n{kind}: {expected}")
     rows, curves = [], {}
     total = options.systems * options.seeds
-    coarse = end_to_end(pair, FIRST, LAST, points=5)
+    coarse = end_to_end(bx.Chain(chain.components, wires, points=5))
 
     def judge(method, rate, noise, weights, first, told=False):
         """Rows of the table for weights `[seed, system]`."""

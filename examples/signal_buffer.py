@@ -126,7 +126,8 @@ def from_prior(component, options: Options, key) -> list[dict]:
         jax.random.split(keys[0], many)
     )
     middles = jax.random.uniform(keys[1], (many,), minval=1.0, maxval=4.0)
-    pair = end_to_end((component, component), *ends_of(shared_api(component, 0.0)), points=9)
+    accept, emit = ends_of(shared_api(component, 0.0))
+    pair = end_to_end(bx.Chain((component, component), (accept, None, emit), points=9))
     after = {path: jnp.roll(leaf, 1, axis=0) for path, leaf in draws.items()}
 
     def own(w, middle):

@@ -38,6 +38,7 @@ from .declare import Contract as Contract
 from .declare import CrossEntropy as CrossEntropy
 from .declare import CubeMeasure as CubeMeasure
 from .declare import Empirical as Empirical
+from .declare import Family as Family
 from .declare import Freeze as Freeze
 from .declare import Gamma as Gamma
 from .declare import GaussianMeasure as GaussianMeasure

@@ -61,6 +61,15 @@ def together(g):
     return bx.Chain([gain, gain], wires, points=2)
 
 
+def joined(g):
+    chain = together(g)
+    return bx.Circuit(chain.components, chain.interfaces, points=2)
+
+
+def paired(component, ends, family):
+    return bx.Chain([component] * 2, [ends[0], family, ends[1]], points=2)
+
+
 def norm(model):
     return model(jnp.ones(2))
 
@@ -231,13 +240,15 @@ class Given:
 
     @cached_property
     def family(self):
-        return it.Family.thresholds(self.scale * np.array([1.0, 2.0, 3.0]), range=(0.0, None))
+        return bx.Family.thresholds(self.scale * np.array([1.0, 2.0, 3.0]), range=(0.0, None))
 
     @cached_property
-    def chain(self):
-        few = {"draws": 256, "points": 2}
-        pair = [self.component] * 2
-        return it.chain_tables(pair, self.family, *self.ends, key=self.key, **few)
+    def pair(self):
+        return paired(self.component, self.ends, self.family)
+
+    @cached_property
+    def tables(self):
+        return it.chain_tables(self.pair, key=self.key, draws=256)
 
     @cached_property
     def table(self):
@@ -245,9 +256,7 @@ class Given:
 
     @cached_property
     def law(self):
-        few = {"draws": 256, "points": 2}
-        pair = [self.component] * 2
-        return it.interface_law(pair, self.family, *self.ends, key=self.key, **few)
+        return it.interface_law(self.pair, key=self.key, draws=256)
 
     @cached_property
     def subsets(self):
@@ -280,10 +289,7 @@ class Given:
 
     @cached_property
     def expected(self):
-        pair, few = (self.component,) * 2, {"draws": 1024, "points": 2}
-        return it.expected_satisfaction(
-            pair, self.ends[0], list(self.family), self.ends[1], key=self.key, **few
-        )
+        return it.expected_satisfaction(self.pair, key=self.key, draws=1024)
 
     # mean field
 
@@ -407,8 +413,9 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Contract.margins": lambda g: call(g.contract.margins, g.contract.image(g.gain)),
     "Contract.image": lambda g: call(g.contract.image, g.gain),
     "Chain": lambda g: call(together, g.scale),
-    "Circuit.output": lambda g: call(together(g.scale).output, (g.gain, g.gain), jnp.ones(1)),
-    "Circuit.margin": lambda g: call(together(g.scale).margin, (g.gain, g.gain)),
+    "Circuit": lambda g: call(joined, g.scale),
+    "Circuit.output": lambda g: call(joined(g.scale).output, (g.gain, g.gain), jnp.ones(1)),
+    "Circuit.margin": lambda g: call(joined(g.scale).margin, (g.gain, g.gain)),
     "Interface.thresholds": lambda g: call(bx.Interface.thresholds, g.scale, 2.0),
     "Interface.intervals": lambda g: call(bx.Interface.intervals, {0: [(0.0, g.scale)]}),
     "Interface.boxes": lambda g: call(bx.Interface.boxes, {0: [([0.0], [g.scale])]}),
@@ -560,33 +567,30 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "interfaces.EntropyTable.difference": lambda g: call(g.table.difference, (2, 3), (2, 4)),
     "interfaces.TightestKernel.tightest": lambda g: call(it.tightest_kernel(g.table).tightest, 0),
     "interfaces.tightest_kernel": lambda g: call(it.tightest_kernel, g.table),
-    "interfaces.chain_tables": lambda g: call(
-        it.chain_tables, [g.component] * 2, g.family, *g.ends, key=g.key, draws=256, points=2
+    "interfaces.chain_tables": lambda g: call(it.chain_tables, g.pair, key=g.key, draws=256),
+    "interfaces.ChainTables.at": lambda g: call(g.tables.at, 0),
+    "interfaces.ChainTables.interfaces": lambda g: call(g.tables.interfaces, [0]),
+    "interfaces.ChainTables.entropies": lambda g: call(g.tables.entropies, [2]),
+    "interfaces.ChainTables.influence": lambda g: call(g.tables.influence, [2]),
+    "Chain with candidates": lambda g: call(paired, g.component, g.ends, g.family),
+    "Chain.at": lambda g: call(g.pair.at, [1]),
+    "Chain.between": lambda g: call(g.pair.between, [None]),
+    "Chain.chosen": lambda g: call(g.pair.chosen, [1]),
+    "Chain.margin": lambda g: call(together(g.scale).margin, (g.gain, g.gain)),
+    "Chain.output": lambda g: call(together(g.scale).output, (g.gain, g.gain), jnp.ones(1)),
+    "Family.thresholds": lambda g: call(
+        bx.Family.thresholds, g.scale * np.array([1.0, 2.0]), range=(0.0, None)
     ),
-    "interfaces.ChainTables.at": lambda g: call(g.chain.at, 0),
-    "interfaces.ChainTables.interfaces": lambda g: call(g.chain.interfaces, [0]),
-    "interfaces.Family.thresholds": lambda g: call(
-        it.Family.thresholds, g.scale * np.array([1.0, 2.0]), range=(0.0, None)
-    ),
-    "interfaces.Family.of": lambda g: call(it.Family.of, g.ends),
-    "interfaces.Family.take": lambda g: call(g.family.take, [0, 1]),
-    "interfaces.Family.index": lambda g: call(g.family.index, g.family[1]),
-    "interfaces.Family.order": lambda g: call(g.family.order),
-    "interfaces.max_plus": lambda g: call(it.max_plus, g.chain),
-    "interfaces.pressure": lambda g: call(it.pressure, g.chain, [0]),
-    "interfaces.maximum_entropy_interfaces": lambda g: call(
-        it.maximum_entropy_interfaces,
-        [g.component] * 2,
-        g.family,
-        *g.ends,
-        key=g.key,
-        draws=256,
-        points=2,
-    ),
+    "Family.of": lambda g: call(bx.Family.of, g.ends),
+    "Family.take": lambda g: call(g.family.take, [0, 1]),
+    "Family.index": lambda g: call(g.family.index, g.family[1]),
+    "Family.order": lambda g: call(g.family.order),
+    "interfaces.max_plus": lambda g: call(it.max_plus, g.tables),
+    "interfaces.pressure": lambda g: call(it.pressure, g.tables, [0]),
+    "interfaces.maximum_entropy": lambda g: call(it.maximum_entropy, g.pair, key=g.key, draws=256),
     "interfaces.maximise_interfaces": lambda g: call(
         it.maximise_interfaces,
-        [g.component] * 2,
-        *g.ends,
+        g.pair,
         key=g.key,
         span=(0.5, 4.0),
         range=(0, None),
@@ -594,11 +598,8 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         fresh=64,
         starts=2,
         steps=3,
-        points=2,
     ),
-    "interfaces.interface_law": lambda g: call(
-        it.interface_law, [g.component] * 2, g.family, *g.ends, key=g.key, draws=256, points=2
-    ),
+    "interfaces.interface_law": lambda g: call(it.interface_law, g.pair, key=g.key, draws=256),
     "interfaces.InterfaceLaw.expected_interfaces": lambda g: call(g.law.expected_interfaces),
     "interfaces.InterfaceLaw.swap_rate": lambda g: call(g.law.swap_rate, 0),
     "interfaces.InterfaceLaw.modularity": lambda g: call(g.law.modularity),
@@ -607,17 +608,10 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         for name in ("log_evidence", "resolution", "image", "satisfaction", "log_coverage")
     },
     "interfaces.InterfaceLaw.satisfaction_of": lambda g: call(g.law.satisfaction_of, [2]),
-    "interfaces.end_to_end": lambda g: call(it.end_to_end, [g.component] * 2, *g.ends, points=3),
-    "interfaces.in_series": lambda g: call(it.in_series, [g.component] * 2),
+    "interfaces.end_to_end": lambda g: call(it.end_to_end, g.pair),
+    "interfaces.in_series": lambda g: call(it.in_series, g.pair),
     "interfaces.expected_satisfaction": lambda g: call(
-        it.expected_satisfaction,
-        (g.component,) * 2,
-        g.ends[0],
-        list(g.family),
-        g.ends[1],
-        key=g.key,
-        draws=1024,
-        points=2,
+        it.expected_satisfaction, g.pair, key=g.key, draws=1024
     ),
     "interfaces.memories": lambda g: call(
         it.memories, bx.models.Function(line, np.zeros(2)), bx.Normal(), g.x[:3], g.y[:3], 0.5

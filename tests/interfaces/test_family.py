@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import boltzax as bx
 from boltzax.compile import compile as compile_gibbs
 from boltzax.core import DeclarationError
-from boltzax.interfaces._family import Family
+from boltzax.declare import Family
 from boltzax.interfaces._table import entropy_table, tightest_kernel
 
 SLOPE = bx.models.Function(lambda w, x: w * x[0], jnp.zeros(()))

@@ -12,7 +12,7 @@ import pytest
 
 import boltzax as bx
 from boltzax.core import DeclarationError, RunError
-from boltzax.interfaces._family import Family
+from boltzax.declare import Family
 from boltzax.interfaces._law import interface_law
 from boltzax.interfaces._maximum import max_plus
 
@@ -35,8 +35,8 @@ DRAWS = 120
 
 def law_of(*gains, draws=DRAWS, seed=0, last=LAST):
     parts = [amplifier(gain) for gain in gains]
-    key = jax.random.key(seed)
-    return interface_law(parts, FAMILY, FIRST, last, key=key, draws=draws, points=3)
+    chain = bx.Chain(parts, [FIRST, *[FAMILY] * (len(parts) - 1), last], points=3)
+    return interface_law(chain, key=jax.random.key(seed), draws=draws)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def three():
 
 def kept(law, i):
     """Which draws of component i keep each contract, `[before, after, draw]`, from the table."""
-    table = law.chain.at(i)
+    table = law.tables.at(i)
     return np.asarray(table.contains)[np.asarray(table.cell)].transpose(0, 2, 1)
 
 
@@ -92,7 +92,7 @@ def test_two_components_by_all_pairs(two):
     assert np.isclose(float(two.expected_interfaces().value), both.sum() / count)
     assert both.sum() > 1.5 * count
     best = int(np.argmax(shares))
-    assert max_plus(two.chain).members == (best,)
+    assert max_plus(two.tables).members == (best,)
     assert np.isclose(float(two.log_coverage().value), np.log(shares.max()))
     assert np.isclose(float(two.satisfaction_of([best]).value), shares.max())
 
@@ -109,7 +109,7 @@ def test_modularity_and_swap_rate_by_all_pairs(two):
         assert np.isclose(float(two.swap_rate(component).value), swapped)
     assert spec.mean() < swapped < 1
     # given an interface the components decouple: nothing shared, and any swap succeeds
-    best = max_plus(two.chain).members[0]
+    best = max_plus(two.tables).members[0]
     given = one[best][:, None] & other[best][None, :]
     assert abs(mutual_information(1.0 * given)) < 1e-12
     assert given[np.ix_(one[best], other[best])].all()
@@ -128,7 +128,7 @@ def test_three_components_by_all_triples(three):
     assert np.isclose(float(three.expected_interfaces().value), chains.sum() / count)
     joint = chains.sum((2, 3, 4)) / count
     members = tuple(int(m) for m in np.unravel_index(joint.argmax(), joint.shape))
-    assert np.isclose(joint[max_plus(three.chain).members], joint.max())
+    assert np.isclose(joint[max_plus(three.tables).members], joint.max())
     assert np.isclose(float(three.satisfaction_of(members).value), joint.max())
     draws = spec.shape[0]
     left = mutual_information(1.0 * spec.reshape(draws, -1))
@@ -152,7 +152,7 @@ def test_the_laws_are_told_apart():
     assert np.argmax(image) != np.argmax(satisfaction)
     assert abs(satisfaction.sum() - 1) > 1
     order = np.asarray(FAMILY.order(), float)
-    k, m = (np.asarray(law.chain.at(i).probability) for i in (0, 1))
+    k, m = (np.asarray(law.tables.at(i).probability) for i in (0, 1))
     assert np.allclose(satisfaction, k[0] * m[:, 0] / np.exp(float(law.log_evidence().value)))
     # the mutants: ζ transposed, and products of e^H for the evidence
     left = np.linalg.solve(order.T, k[0])
@@ -184,7 +184,8 @@ def test_series_takes_the_first_into_the_last():
     first = bx.Interface.intervals({0: [(0, 1.0)], 1: [(4.0, None)]})
     last = bx.Interface.intervals({0: [(0, 8.0)], 1: [(8.0, None)]})
     family = Family.thresholds([2.0, 3.0, 4.0, 6.0], range=(0, None))
-    law = interface_law([slope, slope], family, first, last, key=jax.random.key(1), points=2)
+    chain = bx.Chain([slope, slope], [first, family, last], points=2)
+    law = interface_law(chain, key=jax.random.key(1))
 
     def below(x):  # P[w v <= x]
         return x / 9 * (1 + np.log(9 / x))
@@ -206,7 +207,7 @@ def test_what_is_wrong_is_refused():
             call()
     crossing = Family.of([FAMILY[1], FAMILY[6]])  # neither inside the other
     parts = [amplifier(1.0), amplifier(1.0)]
-    with pytest.raises(DeclarationError):
-        interface_law(parts, crossing, FIRST, LAST, key=jax.random.key(0), draws=300)
-    with pytest.raises(DeclarationError, match="families"):
-        interface_law(parts, [FAMILY] * 2, FIRST, LAST, key=jax.random.key(0))
+    with pytest.raises(DeclarationError, match="smallest members"):
+        interface_law(bx.Chain(parts, [FIRST, crossing, LAST]), key=jax.random.key(0), draws=300)
+    with pytest.raises(DeclarationError, match="Family of candidates"):
+        interface_law(bx.Chain(parts, [FIRST, None, LAST]), key=jax.random.key(0))

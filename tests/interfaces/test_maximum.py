@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax.core import DeclarationError, RunError
+from boltzax.declare import Family
 from boltzax.interfaces._continuous import maximise_interfaces
-from boltzax.interfaces._family import Family
 from boltzax.interfaces._maximum import (
     ChainTables,
     chain_tables,
     max_plus,
-    maximum_entropy_interfaces,
+    maximum_entropy,
 )
 from boltzax.interfaces._maximum_pressure import pressure
 from boltzax.interfaces._table import EntropyTable
@@ -31,6 +31,11 @@ SLOPE = bx.Component(bx.models.Function(lambda w, x: w * x[0], jnp.zeros(())), b
 FIRST = bx.Interface.intervals({0: [(0, 1.0)], 1: [(4.0, None)]})
 LAST = bx.Interface.intervals({0: [(0, RATIO)], 1: [(4 * STEP, None)]})
 key = jax.random.key
+
+
+def slopes(n, family=None, last=LAST):
+    """A chain of n equal components with candidates at every joint."""
+    return bx.Chain([SLOPE] * n, [FIRST, *[family] * (n - 1), last], points=2)
 
 
 def best_sum(n):
@@ -54,7 +59,7 @@ def grid(n):
 def test_linear_chains_exactly(n):
     family, low, high = grid(n)
     draws = 20_000 if n == 2 else 40_000
-    chain = chain_tables([SLOPE] * n, family, FIRST, LAST, key=key(n), draws=draws, points=2)
+    chain = chain_tables(slopes(n, family), key=key(n), draws=draws)
     wanted = [
         family.index(bx.Interface.thresholds(a, b, range=(0, None)))
         for a, b in zip(low, high, strict=True)
@@ -82,7 +87,7 @@ def ends_of(interface):
 @pytest.fixture(scope="module")
 def small():
     family = Family.thresholds([1.5, 2.5, 4.0, 6.0], range=(0, None))
-    return chain_tables([SLOPE] * 4, family, FIRST, LAST, key=key(0), draws=3000, points=2)
+    return chain_tables(slopes(4, family), key=key(0), draws=3000)
 
 
 def sums(chain):
@@ -114,17 +119,15 @@ def test_max_plus_is_brute_force(small):
 def test_max_plus_of_any_tables(seed, count):
     """Tables of noise, with hits that are 0: the best and the second best chain of all."""
     random = np.random.default_rng(seed)
-    family = Family.thresholds([1.0, 2.0])
-    one = Family.of([FIRST])
-    ends = [one, *[family] * (count - 1), one]
+    declared = slopes(count, Family.thresholds([1.0, 2.0]))
     tables = []
-    for before, after in itertools.pairwise(ends):
+    for before, after in itertools.pairwise(declared.families):
         cell = random.integers(0, 4, (len(before), 50))
         contains = random.random((4, len(after))) < 0.5
         contains[0] = True
         hits = contains[cell].sum(1)
         tables.append(EntropyTable(before, after, *map(jnp.asarray, (cell, contains, hits))))
-    chain = ChainTables((SLOPE,) * count, tuple(tables), tuple(range(count)))
+    chain = ChainTables(declared, tuple(tables), tuple(range(count)))
     every = [
         (sum(float(chain.at(i).entropy.value[b, a]) for i, (_, b, a) in enumerate(pairs)), m)
         for m in itertools.product(range(3), repeat=count - 1)
@@ -156,9 +159,7 @@ def test_equal_components_share_draws_and_errors(small):
 
 def test_fresh_draws_do_not_flatter():
     family, _, _ = grid(2)
-    found = maximum_entropy_interfaces(
-        [SLOPE] * 2, family, FIRST, LAST, key=key(3), draws=4000, points=2
-    )
+    found = maximum_entropy(slopes(2, family), key=key(3), draws=4000)
     pairs = itertools.pairwise([ends_of(each) for each in found.interfaces])
     truth = [entropy(*a, *b) for a, b in pairs]
     assert abs(float(found.entropy.z_score(sum(truth)))) < 4
@@ -170,7 +171,7 @@ def test_fresh_draws_do_not_flatter():
 def test_pressures_balance_at_the_optimum():
     levels = [2.2, RATIO**0.5, 3.5, 5.0, 4 * STEP**0.5, 6.3]
     family = Family.thresholds(levels, range=(0, None))
-    chain = chain_tables([SLOPE] * 2, family, FIRST, LAST, key=key(5), draws=40_000, points=2)
+    chain = chain_tables(slopes(2, family), key=key(5), draws=40_000)
     low, high = RATIO**0.5, 4 * STEP**0.5
     member = family.index(bx.Interface.thresholds(low, high, range=(0, None)))
     found = pressure(chain, [member])
@@ -196,8 +197,7 @@ def test_pressures_balance_at_the_optimum():
 @pytest.mark.slow
 def test_continuous_thresholds_find_the_exact_optimum():
     found = maximise_interfaces(
-        [SLOPE] * 2, FIRST, LAST, key=key(0), span=(0.0, 12.0), range=(0, None),
-        starts=2, steps=150, points=2,
+        slopes(2), key=key(0), span=(0.0, 12.0), range=(0, None), starts=2, steps=150,
     )  # fmt: skip
     low, high = ends_of(found.interfaces[1])
     truth = entropy(1.0, 4.0, low, high) + entropy(low, high, RATIO, 4 * STEP)
@@ -219,8 +219,8 @@ def test_continuous_thresholds_in_two_dimensions():
     first = bx.Interface.thresholds([1.0, 1.0], [4.0, 4.0], range=(0, None))
     last = bx.Interface.thresholds([8.0, 8.0], [8.0, 8.0], range=(0, None))
     found = maximise_interfaces(
-        [pair] * 2, first, last, key=key(1), span=(0.0, 12.0), range=(0, None),
-        draws=8000, starts=2, steps=150, points=2,
+        bx.Chain([pair] * 2, [first, None, last], points=2), key=key(1), span=(0.0, 12.0),
+        range=(0, None), draws=8000, starts=2, steps=150,
     )  # fmt: skip
     truth = 0.0
     for axis in (0, 1):
@@ -233,12 +233,14 @@ def test_continuous_thresholds_in_two_dimensions():
 def test_what_is_wrong_is_refused(small):
     never = bx.Interface.intervals({0: [(0, 0.1)], 1: [(1e6, None)]})
     family = small.family(0)
-    chain = chain_tables([SLOPE] * 2, family, FIRST, never, key=key(0), draws=500, points=2)
+    chain = chain_tables(slopes(2, family, never), key=key(0), draws=500)
     with pytest.raises(RunError, match="No chain of members"):
         max_plus(chain)
-    with pytest.raises(DeclarationError, match="families"):
-        chain_tables([SLOPE], family, FIRST, LAST, key=key(0))
+    with pytest.raises(DeclarationError, match="Family of candidates"):
+        chain_tables(slopes(2), key=key(0))
+    with pytest.raises(DeclarationError, match="at least one joint"):
+        maximise_interfaces(slopes(1), key=key(0), span=(0.0, 1.0))
     with pytest.raises(DeclarationError, match="joint"):
         pressure(small, [0, 0, 0], 3)
     with pytest.raises(DeclarationError, match="span"):
-        maximise_interfaces([SLOPE] * 2, FIRST, LAST, key=key(0), span=(1.0, 1.0))
+        maximise_interfaces(slopes(2), key=key(0), span=(1.0, 1.0))

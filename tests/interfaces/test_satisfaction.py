@@ -17,10 +17,10 @@ from boltzax.interfaces._satisfaction import Agreement, _summary, satisfaction_l
 from boltzax.interfaces._satisfaction_expected import (
     Judge,
     Series,
-    _stack,
     end_to_end,
     expected_satisfaction,
 )
+from boltzax.interfaces._series import in_series
 
 
 class Linear(eqx.Module):
@@ -54,9 +54,12 @@ SPEC = (1.1, 2.2)
 
 @pytest.fixture(scope="module")
 def expected():
-    return expected_satisfaction(
-        (LINEAR, LINEAR), FIRST, FAMILY, LAST, key=jax.random.key(0), draws=DRAWS, points=3
-    )
+    return expected_satisfaction(pair(), key=jax.random.key(0), draws=DRAWS)
+
+
+def pair(first=FIRST, members=FAMILY, last=LAST, points=3):
+    """Two linear components with candidates between them."""
+    return bx.Chain((LINEAR, LINEAR), (first, bx.Family.of(members), last), points=points)
 
 
 def exact() -> tuple[np.ndarray, float]:
@@ -208,15 +211,10 @@ def test_wrong_declarations(expected):
     with pytest.raises(bx.DeclarationError, match="a quarter of the pool"):
         satisfaction_law(models, expected, key=key, allow_satisfied=True)
     with pytest.raises(bx.DeclarationError, match="two"):
-        expected_satisfaction((LINEAR,) * 3, FIRST, FAMILY, LAST, key=key)
-    other = bx.Interface.intervals({0: [(0, 1)], "x": [(2, 3)]})
-    with pytest.raises(bx.DeclarationError, match="candidates"):
-        expected_satisfaction((LINEAR, LINEAR), FIRST, [FAMILY[0], other], LAST, key=key)
+        expected_satisfaction(bx.Chain((LINEAR,), (FIRST, FIRST)), key=key)
     beyond = bx.Interface.thresholds(-8.0, 9.0)
     with pytest.raises(bx.DeclarationError, match="none of 100096 draws"):
-        expected_satisfaction(
-            (LINEAR, LINEAR), FIRST, FAMILY, beyond, key=key, draws=DRAWS, points=3
-        )
+        expected_satisfaction(pair(last=beyond), key=key, draws=DRAWS)
 
 
 @pytest.mark.slow
@@ -231,15 +229,12 @@ def test_too_few_systems(expected):
 def test_relabelling_changes_nothing(expected):
     names = {0: "low", 1: "high"}
     first, last, *family = (i.relabel(names) for i in (FIRST, LAST, *FAMILY))
-    again = expected_satisfaction(
-        (LINEAR, LINEAR), first, family, last, key=jax.random.key(0), draws=DRAWS, points=3
-    )
+    again = expected_satisfaction(pair(first, family, last), key=jax.random.key(0), draws=DRAWS)
     assert np.array_equal(again.entropy, expected.entropy)
     # values listed in another order
     turned = [bx.Interface((1, 0), c.lower[::-1], c.upper[::-1]) for c in FAMILY]
     models = Series(ensemble(jax.random.key(11), 64))
-    one = run(Judge((LINEAR, LINEAR), FIRST, _stack(FAMILY), LAST, 3), models)
-    two = run(Judge((LINEAR, LINEAR), FIRST, _stack(turned), LAST, 3), models)
+    one, two = (run(Judge(pair(members=each)), models) for each in (FAMILY, turned))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
@@ -255,14 +250,12 @@ def test_judge_is_the_contracts():
         bx.Interface.intervals({0: [], 1: [(0, 5)]}),
     ]
     inverter = bx.Component(Amplifier(), bx.Normal(0.0, 2.0), logic={0: 1, 1: 0})
-    pair = (inverter, inverter)
+    judge = Judge(bx.Chain((inverter,) * 2, (first, bx.Family.of(family), last), points=9))
     keys = jax.random.split(jax.random.key(12), 2)
     gains = [2 * jax.random.normal(k, (2, 400)) for k in keys]
     models = Series(tuple(eqx.tree_at(lambda a: (a.gain, a.bias), Amplifier(), tuple(g))
                           for g in gains))  # fmt: skip
-    before, after, solved = eqx.filter_jit(jax.vmap(Judge(pair, first, _stack(family), last, 9)))(
-        models
-    )
+    before, after, solved = run(judge, models)
     for i, middle in enumerate(family):
         one = bx.Contract(inverter, first, middle, points=9)
         two = bx.Contract(inverter, middle, last, points=9)
@@ -277,9 +270,9 @@ def test_judge_is_the_contracts():
 
 def test_end_to_end():
     inverter = bx.Component(Amplifier(), bx.Normal(), logic={0: 1, 1: 0})
-    two = end_to_end((inverter, inverter), FIRST, LAST)
+    two = end_to_end(bx.Chain((inverter, inverter), (FIRST, None, LAST)))
     assert dict(two.component.logic) == {0: 0, 1: 1}
-    three = end_to_end((inverter,) * 3, FIRST, LAST)
+    three = end_to_end(bx.Chain((inverter,) * 3, (FIRST, None, None, LAST)))
     assert dict(three.component.logic) == {0: 1, 1: 0}
     assert set(bx.compile(bx.Violation(two), two.prior).coordinates.base) == {
         f"parts[{i}].{name}" for i in (0, 1) for name in ("gain", "bias")
@@ -291,9 +284,11 @@ def test_end_to_end():
     assert np.allclose(system(x), 5 * jax.nn.sigmoid(-(inner - 2.5)))
     half = bx.Component(Amplifier(), bx.Normal(), logic={0: 2, 1: 3})
     with pytest.raises(bx.DeclarationError, match="truth table"):
-        end_to_end((half, inverter), FIRST, LAST)
+        bx.Chain((half, inverter), (FIRST, None, LAST))
+    with pytest.raises(bx.DeclarationError, match="truth table"):
+        in_series((half, inverter))
     with pytest.raises(bx.DeclarationError, match="components"):
-        end_to_end((), FIRST, LAST)
+        in_series(())
 
 
 @pytest.mark.slow
@@ -313,20 +308,16 @@ def test_summary_of_exact_shares():
 
 def one_value(expected):
     """Planted: interfaces of which one logical value is looked at."""
-    cut = [bx.Interface((0,), c.lower[:1], c.upper[:1]) for c in (FIRST, LAST, *FAMILY)]
-    first, last, *family = cut
-    made = expected_satisfaction(
-        (LINEAR, LINEAR), first, family, last, key=jax.random.key(0), draws=DRAWS, points=3
-    )
+    first = bx.Interface.intervals(FIRST.sets() | {1: []})
+    last = bx.Interface.intervals(LAST.sets() | {1: [(None, None)]})
+    made = expected_satisfaction(pair(first, last=last), key=jax.random.key(0), draws=DRAWS)
     return eqx.tree_at(lambda e: e.judge, made, expected.judge)
 
 
 def one_part(expected):
     """Planted: H of the first component alone (the second may do as it likes)."""
     all_good = bx.Interface.intervals({0: [(None, None)], 1: [(None, None)]})
-    made = expected_satisfaction(
-        (LINEAR, LINEAR), FIRST, FAMILY, all_good, key=jax.random.key(0), draws=DRAWS, points=3
-    )
+    made = expected_satisfaction(pair(last=all_good), key=jax.random.key(0), draws=DRAWS)
     first = (made.entropy, made.entropy_replicates)
     return eqx.tree_at(lambda e: (e.entropy, e.entropy_replicates), expected, first)
 

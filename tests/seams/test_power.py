@@ -99,9 +99,8 @@ def satisfactions():
     first, last = bx.Interface.thresholds(1.0, 2.0), bx.Interface.thresholds(2.2, 2.2)
     pairs = [(low, low * ratio) for low in (1.0, 1.2, 1.4) for ratio in (1.0, 1.2, 1.4)]
     between = [bx.Interface.thresholds(*pair) for pair in pairs]
-    return bx.interfaces.expected_satisfaction(
-        (line, line), first, between, last, key=KEY, draws=30_208, points=3
-    )
+    chain = bx.Chain((line, line), (first, bx.Family.of(between), last), points=3)
+    return bx.interfaces.expected_satisfaction(chain, key=KEY, draws=30_208)
 
 
 def systems(seed, count, spoiled=0.0):

@@ -2,6 +2,8 @@
 
 from ..core import exported as _exported
 from ._basis import AbstractBasis as AbstractBasis
+from ._chain import Chain as Chain
+from ._chain import Specified as Specified
 from ._chart import AbstractChart as AbstractChart
 from ._chart import Composed as Composed
 from ._chart import Freeze as Freeze
@@ -12,11 +14,11 @@ from ._chart import Tie as Tie
 from ._check_loss import check_loss as check_loss
 from ._check_loss import check_model as check_model
 from ._circle import CircleMeasure as CircleMeasure
-from ._contract import Chain as Chain
-from ._contract import Circuit as Circuit
+from ._circuit import AbstractCircuit as AbstractCircuit
+from ._circuit import Circuit as Circuit
 from ._contract import Component as Component
 from ._contract import Contract as Contract
-from ._contract import Violation as Violation
+from ._contract import Points as Points
 from ._cross_entropy import CrossEntropy as CrossEntropy
 from ._cube import CubeMeasure as CubeMeasure
 from ._empirical import Empirical as Empirical
@@ -31,6 +33,9 @@ from ._energy import PerDatum as PerDatum
 from ._energy import SquaredError as SquaredError
 from ._energy import amount as amount
 from ._energy import zero as zero
+from ._family import Family as Family
+from ._family import check_places as check_places
+from ._family import included as included
 from ._gaussian import GaussianMeasure as GaussianMeasure
 from ._interface import Interface as Interface
 from ._interface_points import HORIZON as HORIZON
@@ -66,6 +71,7 @@ from ._temperature import bayes as bayes
 from ._temperature import log_count as log_count
 from ._temperature import loss_gap as loss_gap
 from ._temperature import watanabe as watanabe
+from ._violation import Violation as Violation
 
 __all__ = _exported(globals())
 

@@ -1,15 +1,14 @@
-"""Components, contracts and circuits: who promises what to whom."""
+"""Components and contracts: what a component promises between two interfaces."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, Key, Model, Said, Whole, typed, whole
-from ._energy import AbstractTerm
+from ..core import DeclarationError, Model, Said, typed, whole
 from ._extremes import greatest, least, lesser
 from ._interface import Interface, Value
 from ._models import Predictor
@@ -25,6 +24,7 @@ Logic: TypeAlias = Annotated[
 Points: TypeAlias = Annotated[
     int, whole(2), Said(mend="pass e.g. points=33; more of them see narrower violations")
 ]
+"""How many values of x a contract looks at in each box."""
 
 
 @typed
@@ -122,152 +122,46 @@ class Contract(eqx.Module):
         return self.component.prior
 
 
-@typed
-class Circuit(eqx.Module):
-    """Components joined by wires, with an interface on every wire.
+def outputs(component: Component, values: Sequence[Value]) -> list[Value]:
+    """What each logical value of the input is to become.
 
-    `interfaces` are those of the wires: first the inputs of the whole circuit, then the output of
-    each component in turn. `wires[i]` names the wires that component `i` reads, each of them an
-    input or the output of an earlier component; the component sees their values end to end, and its
-    logic a tuple of logical values if there are several. Without `wires` the components are in
-    series: component `i` reads wire `i` and writes wire `i + 1`.
-
-    The components satisfy the interfaces if and only if each of them keeps its contract. Raises
-    `DeclarationError` for wrong counts, wires, dimensions or logical values.
+    Raises:
+        DeclarationError: If the truth table lacks one of them.
     """
-
-    components: tuple[Component, ...]
-    interfaces: tuple[Interface, ...]
-    wires: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-    points: int = eqx.field(static=True)
-
-    def __init__(
-        self,
-        components: Sequence[Component],
-        interfaces: Sequence[Interface],
-        wires: Sequence[Sequence[Whole]] | None = None,
-        *,
-        points: Points = 33,
-    ):
-        self.components, self.interfaces = tuple(components), tuple(interfaces)
-        count = len(self.components)
-        if wires is None:
-            wires = [(i,) for i in range(count)]
-        self.wires = tuple(tuple(reads) for reads in wires)
-        self.points = points
-        inputs = len(self.interfaces) - count
-        if count == 0 or inputs < 1 or len(self.wires) != count:
-            raise DeclarationError(
-                "interfaces",
-                got=f"{count} components, {len(self.interfaces)} interfaces, "
-                f"{len(self.wires)} wires",
-                expected="an interface for each input and for the output of each component",
-                mend="for n components in series give n + 1 interfaces",
-            )
-        for i, reads in enumerate(self.wires):
-            if not reads or any(not 0 <= w < inputs + i for w in reads):
-                raise DeclarationError(
-                    f"wires[{i}]",
-                    got=str(reads),
-                    expected=f"inputs or outputs of earlier components: 0 to {inputs + i - 1}",
-                    mend="put the components in an order in which each reads what exists",
-                )
-        _ = self.contracts
-
-    @property
-    def contracts(self) -> tuple[Contract, ...]:
-        """The contract of each component: what it reads, and what it must write."""
-        inputs = len(self.interfaces) - len(self.components)
-        found = []
-        for i, component in enumerate(self.components):
-            assume = self.interfaces[self.wires[i][0]]
-            for wire in self.wires[i][1:]:
-                assume = assume @ self.interfaces[wire]
-            after = self.interfaces[inputs + i]
-            found.append(Contract(component, assume, after, points=self.points))
-        return tuple(found)
-
-    @property
-    def model(self) -> tuple[PyTree, ...]:
-        """The models of all components."""
-        return tuple(component.model for component in self.components)
-
-    @property
-    def prior(self) -> Independent:
-        """The joint prior: independent components, paths prefixed by their place, `[0].weight`."""
-        return Independent(
-            {
-                f"[{i}].{pattern}": distribution
-                for i, component in enumerate(self.components)
-                for pattern, distribution in component.prior.by_pattern.items()
-            }
-        )
-
-    def margin(self, models: Sequence[Model]) -> Float[Array, ""]:
-        """The smallest margin of the contracts, each in units of its own output."""
-        pairs = zip(self.contracts, models, strict=True)
-        return least(jnp.stack([contract.margin(model) for contract, model in pairs]))
-
-    def output(self, models: Sequence[Model], *inputs: Float[Array, "..."]) -> PyTree:
-        """What comes out at the last component for given input values, `[dim]` each."""
-        signals = [jnp.atleast_1d(x) for x in inputs]
-        for model, reads in zip(models, self.wires, strict=True):
-            signals.append(jnp.atleast_1d(model(jnp.concatenate([signals[w] for w in reads]))))
-        return signals[-1]
-
-
-@typed
-def Chain(
-    components: Sequence[Component], interfaces: Sequence[Interface], *, points: Points = 33
-) -> Circuit:
-    """The circuit of components in series: `interfaces[i]` before, `interfaces[i + 1]` after
-    component `i`."""
-    if len(interfaces) != len(components) + 1:
-        raise DeclarationError(
-            "interfaces",
-            got=f"{len(interfaces)} for {len(components)} components",
-            expected=f"{len(components) + 1}: one at each end and one at each joint",
-            mend="add or drop an interface; for other wiring use bx.Circuit",
-        )
-    return Circuit(components, interfaces, points=points)
-
-
-@typed
-class Violation(AbstractTerm):
-    """`E(w) = max(0, -margin(w))`: zero exactly where the contract (or circuit) holds.
-
-    In units of the output. It is the largest violation and not its square: then the partition
-    function at temperature T is `Z(T) = e^H + O(T)`, with a square only `O(√T)`.
-    """
-
-    contract: Contract | Circuit
-    model: PyTree
-
-    def __init__(self, contract: Contract | Circuit, model: Model | None = None):
-        self.contract = contract
-        self.model = contract.model if model is None else model
-
-    def value(self, model: Model) -> Float[Array, ""]:
-        margin = self.contract.margin(model)
-        return jnp.where(margin < 0, -margin, 0.0)
-
-    def estimate(self, model: Model, key: Key) -> Float[Array, ""]:
-        return self.value(model)
-
-
-def _rows(component: Component, assume: Interface, guarantee: Interface) -> tuple[int, ...]:
-    """Which value of the output each value of the input is to become."""
     table = None if component.logic is None else dict(component.logic)
-    rows = []
-    for value in assume.values:
+    for value in values:
         if table is not None and value not in table:
             raise DeclarationError(
                 "logic",
                 got=f"a table without the input value {value!r}",
-                expected=f"an output value for each of {list(assume.values)}",
+                expected=f"an output value for each of {list(values)}",
                 mend="complete the truth table; a component with two inputs reads tuples",
             )
-        wanted = value if table is None else table[value]
+    return [value if table is None else table[value] for value in values]
+
+
+def output_shape(model: PyTree, dim: int) -> tuple[int, ...]:
+    """The shape of what a model makes of one value of a dimension.
+
+    Raises:
+        DeclarationError: If it does not take such a value.
+    """
+    x = jax.ShapeDtypeStruct((dim,), jnp.result_type(float))
+    try:
+        return eqx.filter_eval_shape(lambda model, x: jnp.asarray(model(x)), model, x).shape
+    except Exception as error:
+        raise DeclarationError(
+            "model",
+            got=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
+            expected=f"a model of one value x of shape ({dim},)",
+            mend="match the model's input to the dimension of the interface before it",
+        ) from error
+
+
+def _rows(component: Component, assume: Interface, guarantee: Interface) -> tuple[int, ...]:
+    """Which value of the output each value of the input is to become."""
+    pairs = list(zip(assume.values, outputs(component, assume.values), strict=True))
+    for value, wanted in pairs:
         if wanted not in guarantee.values:
             raise DeclarationError(
                 "logic",
@@ -275,25 +169,15 @@ def _rows(component: Component, assume: Interface, guarantee: Interface) -> tupl
                 expected=f"one of {list(guarantee.values)}",
                 mend="give the component its logic (the default is the identity), or relabel",
             )
-        rows.append(guarantee.values.index(wanted))
-    return tuple(rows)
+    return tuple(guarantee.values.index(wanted) for _, wanted in pairs)
 
 
 def _check_shapes(model: PyTree, assume: Interface, guarantee: Interface) -> None:
-    x = jax.ShapeDtypeStruct((assume.dim,), jnp.result_type(float))
-    try:
-        out: Any = eqx.filter_eval_shape(lambda model, x: jnp.asarray(model(x)), model, x)
-    except Exception as error:
+    shape = output_shape(model, assume.dim)
+    if shape != (guarantee.dim,) and not (shape == () and guarantee.dim == 1):
         raise DeclarationError(
             "model",
-            got=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
-            expected=f"a model of one value x of shape ({assume.dim},)",
-            mend="match the model's input to the dimension of the interface before it",
-        ) from error
-    if out.shape != (guarantee.dim,) and not (out.shape == () and guarantee.dim == 1):
-        raise DeclarationError(
-            "model",
-            got=f"an output of shape {out.shape}",
+            got=f"an output of shape {shape}",
             expected=f"shape ({guarantee.dim},), the dimension of the interface after it",
             mend="match the model's output to the interface",
         )

@@ -29,6 +29,7 @@ Sets: TypeAlias = Annotated[
     ),
 ]
 Threshold: TypeAlias = Float[Array, "*dim"]
+End: TypeAlias = Float[Array, "..."]
 
 
 @typed
@@ -122,7 +123,7 @@ class Interface(eqx.Module):
         low: Threshold,
         high: Threshold,
         *,
-        range: tuple[Threshold | None, Threshold | None] = (None, None),
+        range: tuple[End | None, End | None] = (None, None),
     ) -> "Interface":
         """`A(0) = [range₀, low]`, `A(1) = [high, range₁]`; rays where the range is `None`.
 

@@ -1,6 +1,8 @@
 """Interfaces under selection pressure: entropy, certificates, emergent interfaces."""
 
 from ..core import exported as _exported
+from ..core import renamed as _renamed
+from ..declare import Family as Family
 from ..numerics import enclose as enclose
 from ._certify import Certificate as Certificate
 from ._certify import certified as certified
@@ -15,7 +17,6 @@ from ._entropy import Entropy as Entropy
 from ._entropy import Outcome as Outcome
 from ._entropy import entropy as entropy
 from ._entropy import wilson as wilson
-from ._family import Family as Family
 from ._free_directions import FreeDirections as FreeDirections
 from ._free_directions import Overlap as Overlap
 from ._free_directions import free_directions as free_directions
@@ -32,7 +33,7 @@ from ._maximum import ChainTables as ChainTables
 from ._maximum import MaximumEntropy as MaximumEntropy
 from ._maximum import chain_tables as chain_tables
 from ._maximum import max_plus as max_plus
-from ._maximum import maximum_entropy_interfaces as maximum_entropy_interfaces
+from ._maximum import maximum_entropy as maximum_entropy
 from ._maximum_pressure import Pressure as Pressure
 from ._maximum_pressure import pressure as pressure
 from ._satisfaction import Agreement as Agreement
@@ -57,6 +58,7 @@ from ._table import TightestKernel as TightestKernel
 from ._table import entropy_table as entropy_table
 from ._table import tightest_kernel as tightest_kernel
 
+__getattr__ = _renamed(globals(), maximum_entropy_interfaces="maximum_entropy")
 __all__ = _exported(globals())
 
 

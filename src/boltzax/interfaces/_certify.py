@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ..core import Count, DeclarationError, known, typed
-from ..declare import HORIZON, Circuit, Contract
+from ..declare import HORIZON, Contract, Specified
 from ..numerics import bounds, down, up
 from ._margin import Counterexample, Models, each_model
 
@@ -54,7 +54,7 @@ class Certificate(eqx.Module):
 
 @typed
 def certify(
-    contract: Contract | Circuit,
+    contract: Specified,
     model: Models = None,
     *,
     splits: Count = 10_000,
@@ -110,7 +110,7 @@ def certify(
 
 @typed
 def certified(
-    contract: Contract | Circuit,
+    contract: Specified,
     model: Models = None,
     splits: Count = 64,
     *,

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float, PyTree
 
 from ..core import MEMORY, Count, Key, typed
-from ..declare import Circuit, Contract
+from ..declare import Specified
 from ..observe import LogProbability, drawn_above, log_probability
 from ._entropy import looked_at, prior_of_contract
 
@@ -29,7 +29,7 @@ class Conditioned(eqx.Module):
 
 @typed
 def condition(
-    contract: Contract | Circuit,
+    contract: Specified,
     *,
     key: Key,
     draws: Count = 1000,

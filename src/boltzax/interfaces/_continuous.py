@@ -1,20 +1,30 @@
 """Thresholds anywhere on the line, or in any dimension, that maximise the sum of entropies."""
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float
 
 from ..compile import compile as compile_gibbs
-from ..core import Count, DeclarationError, Estimate, Key, RunError, map_within, scalar, typed
-from ..declare import Component, Contract, Interface, Violation
+from ..core import (
+    Count,
+    DeclarationError,
+    Estimate,
+    Influence,
+    Key,
+    RunError,
+    map_within,
+    scalar,
+    typed,
+)
+from ..declare import Chain, Contract, Interface, Violation
 from ..numerics import adam
-from ._family import Points
+from ..sample import Ensemble
 from ._maximum_pressure import Pressure
+from ._old_forms import of_chain
 
 RATE = 0.02
 """Step of the ascent (Adam; Kingma and Ba 2015) in widths of the span; it falls to 0
@@ -25,7 +35,7 @@ HOTTEST, COLDEST = 0.05, 0.002
 
 Finite = Annotated[float, scalar(open_low=True)]
 Thresholds = list[Float[Array, "side _"]]
-"""For each joint the thresholds `low` and `high`."""
+"""For each free joint the thresholds `low` and `high`."""
 
 
 @typed
@@ -34,11 +44,11 @@ class MaximisedInterfaces(eqx.Module):
 
     Args:
         interfaces: All n + 1.
-        thresholds: For each joint `[low or high, dim]`.
+        thresholds: For each joint that was free `[low or high, dim]`.
         entropy: `ΣH` in nats by counting fresh draws.
         entropies: Its terms.
         starts: `ΣH` that each start reached, by counting the draws of the ascent.
-        pressures: Of each joint, by differentiating the smoothed probability at the last
+        pressures: Of each of these joints, by differentiating the smoothed probability at the last
             temperature; indexed as in `pressure`, NaN for the ends of the range.
         gradient_norm: Norm of the total pressures, over all thresholds.
     """
@@ -57,47 +67,44 @@ class MaximisedInterfaces(eqx.Module):
 
 
 class Ascent(eqx.Module):
-    """What is climbed: components with their drawn models, and the ends of the chain."""
+    """What is climbed: a chain whose free joints hold thresholds, and draws of its components."""
 
-    components: tuple[Component, ...]
-    first: Interface
-    last: Interface
+    chain: Chain
+    draws: tuple[Ensemble, ...]
     span: tuple[float, float] = eqx.field(static=True)
     ends: tuple[float | None, float | None] = eqx.field(static=True)
-    points: int = eqx.field(static=True)
+
+    @property
+    def free(self) -> list[int]:
+        """The joints without an interface of their own."""
+        inner = self.chain.interfaces[1:-1]
+        return [joint for joint, held in enumerate(inner) if not isinstance(held, Interface)]
 
     def allowed(self, at: Thresholds) -> Thresholds:
         """The thresholds moved into the span, and a `low` above its `high` to their mean."""
+        inside = [jnp.clip(t, *self.span) for t in at]
+        return [jnp.where(t[0] > t[1], jnp.mean(t, axis=0), t) for t in inside]
 
-        def one(t):
-            t = jnp.clip(t, *self.span)
-            return jnp.where(t[0] > t[1], jnp.mean(t, axis=0), t)
+    def contracts(self, at: Thresholds) -> tuple[Contract, ...]:
+        joints = list(self.chain.interfaces[1:-1])
+        for joint, t in zip(self.free, at, strict=True):
+            joints[joint] = Interface.thresholds(t[0], t[1], range=self.ends)
+        return self.chain.between(joints).contracts
 
-        return [one(t) for t in at]
+    def margins(self, at: Thresholds) -> Float[Array, "component draw"]:
+        pairs = zip(self.contracts(at), self.draws, strict=True)
+        return jnp.stack([_margins(contract, drawn) for contract, drawn in pairs])
 
-    def contracts(self, at: Thresholds) -> list[Contract]:
-        middle = [Interface.thresholds(t[0], t[1], range=self.ends) for t in at]
-        wires = [self.first, *middle, self.last]
-        return [
-            Contract(component, wires[i], wires[i + 1], points=self.points)
-            for i, component in enumerate(self.components)
-        ]
-
-    def margins(self, at: Thresholds, models: Sequence[PyTree]) -> Float[Array, "component draw"]:
-        pairs = zip(self.contracts(at), models, strict=True)
-        return jnp.stack([_each(contract.margin, drawn) for contract, drawn in pairs])
-
-    def smooth(self, at: Thresholds, models: Sequence[PyTree], temperature: Array) -> Array:
+    def smooth(self, at: Thresholds, temperature: Array) -> Array:
         """`ΣH` with `exp(-violation / temperature)` in place of `margin >= 0`."""
-        logs = jnp.minimum(self.margins(at, models) / temperature, 0.0)
+        logs = jnp.minimum(self.margins(at) / temperature, 0.0)
         return jnp.sum(jax.nn.logsumexp(logs, axis=1) - jnp.log(logs.shape[1]))
 
 
+@of_chain("components", "first", "last", points=9)
 @typed
 def maximise_interfaces(
-    components: Sequence[Component],
-    first: Interface,
-    last: Interface,
+    chain: Chain,
     *,
     key: Key,
     span: tuple[Finite, Finite],
@@ -106,38 +113,35 @@ def maximise_interfaces(
     fresh: Count = 50_000,
     starts: Count = 4,
     steps: Count = 200,
-    points: Points = 9,
 ) -> MaximisedInterfaces:
     """The threshold interfaces at the joints of a chain with the largest `Σ_i H_i`.
 
-    Every joint has `A(0) = [range₀, low]`, `A(1) = [high, range₁]` in its dimension, with `low` and
+    A joint with an interface keeps it. Every other one (open, or with candidates, which are not
+    looked at) has `A(0) = [range₀, low]`, `A(1) = [high, range₁]` in its dimension, with `low` and
     `high` anywhere in the `span`, coordinate by coordinate. With prior draws that stay fixed the
     probability is smoothed, `p ≈ ⟨exp(-violation / T)⟩`: that of `Violation` at temperature T,
     which the thresholds enter pathwise. The ascent lowers T from 0.05 to 0.002 of the span, from
     several `starts`. The best start is chosen by counting, and its `ΣH` counted anew with
-    `fresh` draws at nearly twice the `points`, so that what
+    `fresh` draws at nearly twice the points of the chain, so that what
     smoothing and choosing flatter is not in the result. Local maxima other than those of the starts
-    are not excluded; with few dimensions compare `maximum_entropy_interfaces`.
+    are not excluded; with few dimensions compare `maximum_entropy`.
 
     Raises:
-        DeclarationError: A span without width, or interfaces that do not fit.
+        DeclarationError: A span without width, interfaces that do not fit, and no free joint.
         RunError: If no start ended where any draws satisfy the chain.
     """
-    components = tuple(components)
-    _check(components, span)
-    dims = _dims(components, first)
-    climb = Ascent(components, first, last, span, range, points)
-    middle = [jnp.stack([jnp.full(d, span[0]), jnp.full(d, span[1])]) for d in dims]
-    gibbs = [
-        compile_gibbs(Violation(contract), contract.prior) for contract in climb.contracts(middle)
-    ]
+    climb = Ascent(chain, (), span, range)
+    _check(climb)
+    dims = [chain.dims[joint + 1] for joint in climb.free]
+    wide = [jnp.stack([jnp.full(d, span[0]), jnp.full(d, span[1])]) for d in dims]
+    contracts = climb.contracts(wide)
     one, two, three = jax.random.split(key, 3)
-    models = _models(gibbs, one, draws)
+    climb = eqx.tree_at(lambda c: c.draws, climb, _drawn(contracts, one, draws))
     begin = [
         jnp.sort(jax.random.uniform(k, (starts, 2, d), minval=span[0], maxval=span[1]), axis=1)
         for k, d in zip(jax.random.split(two, len(dims)), dims, strict=True)
     ]
-    reached, counted = _ascend(climb, models, begin, steps)
+    reached, counted = _ascend(climb, begin, steps)
     best = int(jnp.argmax(counted))
     if not bool(jnp.isfinite(counted[best])):
         raise RunError(
@@ -145,85 +149,83 @@ def maximise_interfaces(
             "span, or a wider specification."
         )
     at = [each[best] for each in reached]
-    exact = Ascent(components, first, last, span, range, 2 * points - 1)
-    hits = np.sum(np.asarray(_margins(exact, at, _models(gibbs, three, fresh))) >= 0, axis=1)
+    finer = Chain(chain.components, chain.interfaces, points=2 * chain.points - 1)
+    exact = Ascent(finer, _drawn(contracts, three, fresh), span, range)
+    hits = np.sum(np.asarray(_all_margins(exact, at)) >= 0, axis=1)
     each = Estimate.of_hits(hits, fresh, log=True)
     whole = each.times(np.ones(len(hits)))
     wires = [contract.assume for contract in climb.contracts(at)]
-    pressures, norm = _pressures(climb, at, models)
-    return MaximisedInterfaces((*wires, last), at, whole, each, counted, pressures, norm)
+    pressures, norm = _pressures(climb, at)
+    return MaximisedInterfaces((*wires, chain.last), at, whole, each, counted, pressures, norm)
 
 
-def _each(fn: Callable, drawn: PyTree) -> PyTree:
-    """`fn` of each of the models drawn, as many together as memory allows."""
-    arrays, static = eqx.partition(drawn, eqx.is_array)
-    return map_within(lambda leaves: fn(eqx.combine(leaves, static)), arrays)
+def _drawn(contracts: tuple[Contract, ...], key: Key, count: int) -> tuple[Ensemble, ...]:
+    """Draws of the priors of all components."""
+    return tuple(
+        Ensemble.prior(compile_gibbs(Violation(contract), contract.prior), count, key=k)
+        for contract, k in zip(contracts, jax.random.split(key, len(contracts)), strict=True)
+    )
 
 
-@eqx.filter_jit
-def _models(gibbs: Sequence[Any], key: PRNGKeyArray, draws: int) -> list[PyTree]:
-    keys = jax.random.split(key, len(gibbs))
-    return [
-        eqx.filter_vmap(lambda k, g=g: g.model(g.sample_prior(k)))(jax.random.split(k, draws))
-        for g, k in zip(gibbs, keys, strict=True)
-    ]
+def _margins(contract: Contract, drawn: Ensemble) -> Float[Array, " draw"]:
+    return map_within(lambda w: contract.margin(drawn.gibbs.model(w)), drawn.w)
 
 
 @eqx.filter_jit
-def _margins(climb: Ascent, at: Thresholds, models: list[PyTree]) -> Array:
-    return climb.margins(at, models)
+def _all_margins(climb: Ascent, at: Thresholds) -> Array:
+    return climb.margins(at)
 
 
 @eqx.filter_jit
-def _ascend(
-    climb: Ascent, models: list[PyTree], begin: list[Array], steps: int
-) -> tuple[Thresholds, Array]:
+def _ascend(climb: Ascent, begin: list[Array], steps: int) -> tuple[Thresholds, Array]:
     """The thresholds that each start reaches, and their `ΣH` by counting."""
     width = climb.span[1] - climb.span[0]
 
     def slope(at, i):
         temperature = width * HOTTEST * (COLDEST / HOTTEST) ** jnp.minimum(2 * i / steps, 1.0)
-        return jax.grad(lambda at: -climb.smooth(at, models, temperature))(at)
+        return jax.grad(lambda at: -climb.smooth(at, temperature))(at)
 
     def rate(i):
         return width * RATE * jnp.minimum(2 - 2 * i / steps, 1.0)
 
     def run(at):
         at = adam(slope, at, steps, rate, climb.allowed)
-        hits = jnp.mean(1.0 * (climb.margins(at, models) >= 0), axis=1)
+        hits = jnp.mean(1.0 * (climb.margins(at) >= 0), axis=1)
         return at, jnp.sum(jnp.log(hits))
 
     return jax.lax.map(run, begin)
 
 
-@eqx.filter_jit
-def _pressures(
-    climb: Ascent, at: Thresholds, models: list[PyTree]
-) -> tuple[tuple[Pressure, ...], Array]:
+def _pressures(climb: Ascent, at: Thresholds) -> tuple[tuple[Pressure, ...], Array]:
     """Pathwise derivatives of each H at the coldest temperature, with errors over the draws."""
-    temperature = COLDEST * (climb.span[1] - climb.span[0])
-
-    def kept(at, i, model):
-        return jnp.exp(jnp.minimum(climb.contracts(at)[i].margin(model) / temperature, 0.0))
-
-    sides = []
-    for i, drawn in enumerate(models):
-        soft = _each(lambda model, i=i: kept(at, i, model), drawn)
-        slope = _each(lambda model, i=i: jax.grad(kept)(at, i, model), drawn)
-        sides.append(jax.tree.map(lambda g, s=soft: _ratio(g, s), slope))
+    slopes = []
+    for i, (soft, slope) in enumerate(_slopes(climb, at)):
+        kept = Influence.of_samples(soft, source=f"component {i}")
+        slopes.append(
+            [Influence.of_samples(each, source=f"component {i}") / kept for each in slope]
+        )
     made = []
-    for joint in range(len(at)):
-        before, after = (jax.tree.map(_at_bounds, sides[joint + k][joint]) for k in (0, 1))
-        made.append(Pressure(before, after, before + after))
+    for place, joint in enumerate(climb.free):
+        sides = [slopes[joint][place], slopes[joint + 1][place]]
+        estimates = [each.estimate() for each in (*sides, sides[0] + sides[1])]
+        made.append(Pressure(*(jax.tree.map(_at_bounds, each) for each in estimates)))
     norm = jnp.sqrt(sum(jnp.nansum(each.total.value**2) for each in made))
     return tuple(made), jnp.asarray(norm)
 
 
-def _ratio(slope: Array, soft: Array) -> Estimate:
-    """`⟨slope⟩ / ⟨soft⟩`, a mean of the value and what each draw adds to it."""
-    p = jnp.mean(soft)
-    value = jnp.mean(slope, axis=0) / p
-    return Estimate.of_samples(value + (slope - soft[:, None, None] * value) / p)
+@eqx.filter_jit
+def _slopes(climb: Ascent, at: Thresholds) -> list[tuple[Array, Thresholds]]:
+    """Of each component `exp(-violation / T)` for each draw, and its derivatives."""
+    temperature = COLDEST * (climb.span[1] - climb.span[0])
+
+    def kept(at, i, w):
+        margin = climb.contracts(at)[i].margin(climb.draws[i].gibbs.model(w))
+        return jnp.exp(jnp.minimum(margin / temperature, 0.0))
+
+    return [
+        map_within(lambda w, i=i: jax.value_and_grad(kept)(at, i, w), drawn.w)
+        for i, drawn in enumerate(climb.draws)
+    ]
 
 
 def _at_bounds(x: Float[Array, "side dim"]) -> Float[Array, "value side dim"]:
@@ -232,27 +234,18 @@ def _at_bounds(x: Float[Array, "side dim"]) -> Float[Array, "value side dim"]:
     return jnp.stack([jnp.stack([none, x[0]]), jnp.stack([x[1], none])])
 
 
-def _dims(components: Sequence[Component], first: Interface) -> list[int]:
-    """Dimensions of the joints, from the shapes of the models' outputs."""
-    x, dims = jax.ShapeDtypeStruct((first.dim,), jnp.result_type(float)), []
-    for component in components[:-1]:
-        x = eqx.filter_eval_shape(lambda m, x: jnp.atleast_1d(m(x)), component.model, x)
-        dims.append(x.shape[0])
-    return dims
-
-
-def _check(components: tuple, span: tuple[float, float]) -> None:
-    if len(components) < 2:
+def _check(climb: Ascent) -> None:
+    if not climb.free:
         raise DeclarationError(
-            "components",
-            got=f"{len(components)} of them",
-            expected="at least two components in series",
-            mend="with one component there is no interface to choose",
+            "chain",
+            got="an interface at every joint" if climb.chain.joints else "one component",
+            expected="at least one joint that is open",
+            mend="put None in place of an interface that is to be chosen",
         )
-    if not span[0] < span[1]:
+    if not climb.span[0] < climb.span[1]:
         raise DeclarationError(
             "span",
-            got=str(span),
+            got=str(climb.span),
             expected="two numbers in order",
             mend="name the values between which thresholds may lie, e.g. span=(0, 5)",
         )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..core import MEMORY, Count, DeclarationError, Key, typed
-from ..declare import Circuit, Contract
+from ..declare import Specified
 from ..observe import LogProbability, log_probability
 from ._entropy import looked_at, prior_of_contract
 
@@ -39,7 +39,7 @@ class EntropyCurve(eqx.Module):
 
 @typed
 def entropy_curve(
-    contract: Contract | Circuit,
+    contract: Specified,
     tolerances: Float[Array, " tolerance"],
     *,
     key: Key,

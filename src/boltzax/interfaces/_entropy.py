@@ -9,7 +9,7 @@ import jax
 from ..compile import Gibbs, compile
 from ..core import MEMORY, Count, Key, Status, typed, whole
 from ..core import wilson as wilson
-from ..declare import Circuit, Contract, Violation
+from ..declare import Contract, Specified, Violation
 from ..observe import LogProbability, log_probability, of_independent
 
 Method = Literal["auto", "direct", "splitting", "tempered"]
@@ -24,7 +24,7 @@ Outcome = Status
 
 @typed
 def entropy(
-    contract: Contract | Circuit,
+    contract: Specified,
     *,
     key: Key,
     method: Method = "auto",
@@ -86,12 +86,12 @@ def entropy(
     return parts[0] if together else of_independent(parts)
 
 
-def prior_of_contract(contract: Contract | Circuit) -> Gibbs:
+def prior_of_contract(contract: Specified) -> Gibbs:
     """The measure whose prior is that of the components; its energy is the violation."""
     return compile(Violation(contract), contract.prior, marginalise=False)
 
 
-def looked_at(contract: Contract | Circuit) -> str:
+def looked_at(contract: Specified) -> str:
     """Over how many points of x a contract is looked at, in words."""
     count = 0
     for each in contract.contracts:

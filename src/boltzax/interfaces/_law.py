@@ -1,5 +1,6 @@
 """The law of the interfaces that emerge in a chain of which only the ends are specified."""
 
+import warnings
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -9,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from ..core import Count, DeclarationError, Estimate, Key, Whole, typed
-from ..declare import Component, Interface
+from ..declare import Chain, check_places
 from . import _law_sums as sums
-from ._family import Family, Points, check_places
 from ._law_sums import Images
 from ._maximum import ChainTables, MaximumEntropy, chain_tables, max_plus
+from ._old_forms import of_chain
 from ._series import in_series
 from ._table import EntropyTable, entropy_table, tightest_kernel
 
@@ -47,13 +48,20 @@ class InterfaceLaw(eqx.Module):
     end_to_end: EntropyTable
 
     @property
+    def tables(self) -> ChainTables:
+        """The tables of the components, whose draws these are."""
+        return self.images.tables
+
+    @property
     def chain(self) -> ChainTables:
-        """The tables of the components."""
-        return self.images.chain
+        """Deprecated: `tables`."""
+        told = "InterfaceLaw.chain is now .tables; the old name will go with the next release"
+        warnings.warn(told, DeprecationWarning, stacklevel=2)
+        return self.tables
 
     @property
     def joints(self) -> int:
-        return len(self.chain) - 1
+        return len(self.tables) - 1
 
     def log_evidence(self) -> Estimate:
         """`log Z`: how probable it is that the specification holds through the families."""
@@ -79,12 +87,12 @@ class InterfaceLaw(eqx.Module):
 
         With the chain that these draws choose (or `best.members`), by these draws.
         """
-        members = max_plus(self.chain).members if best is None else best.members
+        members = max_plus(self.tables).members if best is None else best.members
         return self.images.estimate(sums.log_share, np.asarray(members, int))
 
     def satisfaction_of(self, members: Sequence[int]) -> Estimate:
         """`e^{ΣH}/Z`: the share of the systems that satisfy a whole chain of members."""
-        self.chain.check_members(members)
+        self.tables.pairs(members)
         log = self.images.estimate(sums.log_share, np.asarray(members, int))
         return log.map(jnp.exp)
 
@@ -122,28 +130,28 @@ class InterfaceLaw(eqx.Module):
         Raises:
             DeclarationError: As `modularity` does.
         """
-        check_places("component", [component], len(self.chain))
+        check_places("component", [component], len(self.tables))
         if component < self.joints:
             self._check_widest(component)
         return self.images.estimate(sums.swap_rate, component)
 
     def __repr__(self) -> str:
         return (
-            f"InterfaceLaw({len(self.chain)} components; log Z {self.log_evidence()}, "
+            f"InterfaceLaw({len(self.tables)} components; log Z {self.log_evidence()}, "
             f"end to end {self.end_to_end.entropy[0, 0]})"
         )
 
     def _rows(self, joint: int, members: Sequence[int] | None) -> Array:
-        count = len(self.chain.family(joint))
+        count = len(self.tables.family(joint))
         if members is None:
             return jnp.arange(count)
         check_places("members", members, count)
         return jnp.asarray(members, int)
 
     def _check_widest(self, joint: int) -> None:
-        for i in range(joint + 1, len(self.chain)):
+        for i in range(joint + 1, len(self.tables)):
             below = jnp.sum(self.images.orders[i - 1], axis=0)
-            if not bool(_has_widest(self.chain.at(i), below)):
+            if not bool(_has_widest(self.tables.at(i), below)):
                 raise DeclarationError(
                     "families",
                     got=f"a draw of component {i} with several widest acceptable inputs",
@@ -152,32 +160,26 @@ class InterfaceLaw(eqx.Module):
                 )
 
 
+@of_chain("components", "families", "first", "last")
 @typed
-def interface_law(
-    components: Sequence[Component],
-    families: Family | Sequence[Family],
-    first: Interface,
-    last: Interface,
-    *,
-    key: Key,
-    draws: Count = 20_000,
-    points: Points = 33,
-) -> InterfaceLaw:
+def interface_law(chain: Chain, *, key: Key, draws: Count = 20_000) -> InterfaceLaw:
     """The law of the interfaces at the joints, given that the chain takes `first` into `last`.
 
-    Exact for the draws of the prior, by products of kernels of tightest images. Arguments as in
-    `chain_tables`. The end-to-end specification itself is estimated by draws of whole chains.
+    Exact for the draws of the prior, by products of kernels of tightest images. The end-to-end
+    specification itself is estimated by as many draws of whole chains.
 
     Raises:
-        DeclarationError: Families in which images have no tightest member.
+        DeclarationError: A joint that is open, and families in which images have no tightest
+            member.
     """
     one, two = jax.random.split(key)
-    chain = chain_tables(components, families, first, last, key=one, draws=draws, points=points)
-    kernels = [tightest_kernel(table) for table in chain.tables]
+    tables = chain_tables(chain, key=one, draws=draws)
+    kernels = [tightest_kernel(table) for table in tables.tables]
     images = tuple(kernel.member[kernel.table.cell] for kernel in kernels)
-    orders = tuple(chain.at(i).after.order() for i in range(len(chain)))
-    whole = entropy_table(in_series(components), first, last, key=two, draws=draws, points=points)
-    return InterfaceLaw(Images(chain, images, orders), whole)
+    orders = tuple(tables.at(i).after.order() for i in range(len(tables)))
+    ends = (chain.first, chain.last)
+    whole = entropy_table(in_series(chain), *ends, key=two, draws=draws, points=chain.points)
+    return InterfaceLaw(Images(tables, images, orders), whole)
 
 
 @eqx.filter_jit

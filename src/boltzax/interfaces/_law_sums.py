@@ -39,7 +39,7 @@ class Images(eqx.Module):
     `orders[i]` is the inclusion matrix of the family after component i.
     """
 
-    chain: ChainTables
+    tables: ChainTables
     images: tuple[Int[Array, "before draw"], ...]
     orders: tuple[Bool[Array, "member member"], ...]
 
@@ -49,10 +49,10 @@ class Images(eqx.Module):
     def messages(self, weights: Weights) -> Messages:
         """One pass to the right and one to the left."""
         kernels = {
-            u: kernel(self.images[u], weights[u], len(self.chain.tables[u].after))
-            for u in set(self.chain.position)
+            u: kernel(self.images[u], weights[u], len(self.tables.tables[u].after))
+            for u in set(self.tables.position)
         }
-        chosen = [kernels[u] for u in self.chain.position]
+        chosen = [kernels[u] for u in self.tables.position]
         left, right, log_left, log_right = [], [], [], []
         message, log = jnp.ones(1), jnp.zeros(())
         for each in chosen[:-1]:
@@ -79,14 +79,14 @@ class Images(eqx.Module):
                 "No draws kept the specification through the families. Take more draws, wider "
                 "families, or a wider specification."
             )
-        draws = min(table.draws for table in self.chain.tables)
+        draws = min(table.draws for table in self.tables.tables)
         return estimate_of_parts(found, error, draws)
 
 
 @eqx.filter_jit
 def _estimate(given: Images, functional: Callable, arguments: tuple) -> tuple[Array, Array]:
     kind = jnp.result_type(float)
-    weights = tuple(jnp.full(t.draws, 1 / t.draws, kind) for t in given.chain.tables)
+    weights = tuple(jnp.full(t.draws, 1 / t.draws, kind) for t in given.tables.tables)
     found, back = jax.vjp(lambda w: functional(given, given.messages(w), w, *arguments), weights)
 
     def square(unit):
@@ -113,9 +113,9 @@ def satisfaction(given: Images, m: Messages, w: Weights, joint: int, rows: Array
 
 def log_share(given: Images, m: Messages, w: Weights, members: Array) -> Array:
     """`ΣH - log Z` of a chain of members."""
-    tables, path = given.chain.tables, [0, *members, 0]
+    tables, path = given.tables.tables, [0, *members, 0]
     kept = []
-    for i, u in enumerate(given.chain.position):
+    for i, u in enumerate(given.tables.position):
         hit = tables[u].contains[tables[u].cell[path[i]], path[i + 1]]  # the members are traced
         kept.append(jnp.sum(jnp.where(hit, w[u], 0.0)))
     return jnp.sum(jnp.log(jnp.stack(kept))) - m.log_evidence()
@@ -137,7 +137,7 @@ def modularity(given: Images, m: Messages, w: Weights, joint: int) -> Array:
 
 def swap_rate(given: Images, m: Messages, w: Weights, component: int) -> Array:
     last = component == len(m.left)
-    order, u = given.order(component), given.chain.position[component]
+    order, u = given.order(component), given.tables.position[component]
     before = m.left[component - 1] if component else jnp.ones(1)
     after = jnp.ones(1) if last else m.right[component]
     widest = after if last else _widest(order, after)

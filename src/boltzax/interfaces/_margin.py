@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..core import Count, DeclarationError, Key, Model, typed
-from ..declare import HORIZON, Circuit, Contract, Interface
+from ..declare import HORIZON, Contract, Interface, Specified
 
 Models: TypeAlias = Model | Sequence[Model] | None
 """Of a contract the model; of a circuit one for each component; None for the declared."""
@@ -45,7 +45,7 @@ class Counterexample(eqx.Module):
 
 
 @typed
-def margin(contract: Contract | Circuit, model: Models = None) -> Float[Array, ""]:
+def margin(contract: Specified, model: Models = None) -> Float[Array, ""]:
     """`min_v min_x dist(model(x), boundary of guarantee(logic(v)))` over sampled x.
 
     The model is the declared one if not given (of a circuit, one for each component). Never below
@@ -55,7 +55,7 @@ def margin(contract: Contract | Circuit, model: Models = None) -> Float[Array, "
 
 
 @typed
-def satisfies(contract: Contract | Circuit, model: Models = None) -> Bool[Array, ""]:
+def satisfies(contract: Specified, model: Models = None) -> Bool[Array, ""]:
     """Whether the margin over sampled x is not negative; `certified` covers every x."""
     return margin(contract, model) >= 0
 
@@ -96,7 +96,7 @@ def tightest(contract: Contract, model: Model | None = None) -> Interface:
 
 @typed
 def counterexample(
-    contract: Contract | Circuit,
+    contract: Specified,
     model: Models = None,
     *,
     key: Key,
@@ -129,7 +129,7 @@ def counterexample(
 
 @typed
 def attack(
-    contract: Contract | Circuit,
+    contract: Specified,
     model: Models,
     key: Key,
     starts: Count = 64,
@@ -144,7 +144,7 @@ def attack(
     return least
 
 
-def each_model(contract: Contract | Circuit, model: PyTree) -> Sequence[PyTree]:
+def each_model(contract: Specified, model: PyTree) -> Sequence[PyTree]:
     """The model of each contract."""
     models = contract.model if model is None else model
     if isinstance(contract, Contract):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ..core import DeclarationError, Estimate, Influence, Whole, typed
-from ._family import check_places
+from ..declare import check_places
 from ._maximum import ChainTables
 
 
@@ -37,7 +37,7 @@ class Pressure(eqx.Module):
 
 
 @typed
-def pressure(chain: ChainTables, members: Sequence[int], joint: Whole = 0) -> Pressure:
+def pressure(tables: ChainTables, members: Sequence[int], joint: Whole = 0) -> Pressure:
     """The pressures on one interface of a chain of members, by central differences in the family.
 
     For each threshold the two members are taken that differ from the given one in this threshold
@@ -48,8 +48,8 @@ def pressure(chain: ChainTables, members: Sequence[int], joint: Whole = 0) -> Pr
     Raises:
         DeclarationError: Families of unions of boxes and a joint that does not exist.
     """
-    check_places("joint", [joint], len(chain) - 1)
-    family = chain.family(joint)
+    check_places("joint", [joint], len(tables) - 1)
+    family = tables.family(joint)
     if not family.single:
         raise DeclarationError(
             "families",
@@ -57,7 +57,7 @@ def pressure(chain: ChainTables, members: Sequence[int], joint: Whole = 0) -> Pr
             expected="one box for each value",
             mend="take a threshold family",
         )
-    rows = chain.pairs(members)
+    rows = tables.pairs(members)
     (u, b, _), (v, _, a) = rows[joint], rows[joint + 1]
     bounds = np.stack([family.lower[:, :, 0], family.upper[:, :, 0]], axis=2)
     shape = bounds.shape[1:]
@@ -70,8 +70,8 @@ def pressure(chain: ChainTables, members: Sequence[int], joint: Whole = 0) -> Pr
             continue
         low, high = ends
         width = flat[high, c] - flat[low, c]
-        before = _slope(chain, u, (b, high), (b, low), width)
-        after = _slope(chain, v, (high, a), (low, a), width)
+        before = _slope(tables, u, (b, high), (b, low), width)
+        after = _slope(tables, v, (high, a), (low, a), width)
         columns.append([each.estimate() for each in (before, after, before + after)])
     made = (Estimate.stack(column) for column in zip(*columns, strict=True))
     return Pressure(*(jax.tree.map(lambda leaf: leaf.reshape(shape), each) for each in made))
@@ -89,10 +89,10 @@ def _neighbours(flat: np.ndarray, member: int, c: int) -> tuple[int, int] | None
 
 
 def _slope(
-    chain: ChainTables, place: int, high: tuple[int, int], low: tuple[int, int], width: float
+    tables: ChainTables, place: int, high: tuple[int, int], low: tuple[int, int], width: float
 ) -> Influence:
     """`(H₊ - H₋) / width` of one table; NaN where one of the two was never satisfied."""
-    table = chain.tables[place]
+    table = tables.tables[place]
     up, down = (table.influence(*pair, source=f"table {place}") for pair in (high, low))
     seen = bool(table.hits[high] > 0) and bool(table.hits[low] > 0)
     return (up - down) / (width if seen else np.nan)

@@ -213,7 +213,7 @@ def _judged(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Array, Arra
 
 @eqx.filter_jit
 def _judge_systems(judge: Judge, weights: tuple) -> tuple[Array, Array]:
-    parts = tuple(component.model for component in judge.components)
+    parts = tuple(component.model for component in judge.chain.components)
 
     def one(each):
         pairs = zip(parts, each, strict=True)

@@ -1,7 +1,5 @@
 """How often the prior satisfies each of many interfaces between two components."""
 
-from collections.abc import Sequence
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,8 +8,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..compile import Gibbs, compile
 from ..core import Count, DeclarationError, Key, map_within, text_of_values, typed
-from ..declare import Component, Contract, Interface, Violation
-from ._family import Points
+from ..declare import Chain, Component, Contract, Interface, Violation
+from ._old_forms import of_chain
 from ._series import Series, end_to_end
 
 REPLICATES = 200
@@ -47,7 +45,8 @@ class ExpectedSatisfaction(eqx.Module):
     @property
     def components(self) -> tuple[Component, Component]:
         """The two components."""
-        return self.judge.components
+        one, two = self.judge.chain.components
+        return one, two
 
     @property
     def standard_error(self) -> Float[Array, " candidate"]:
@@ -63,35 +62,28 @@ class ExpectedSatisfaction(eqx.Module):
         )
 
 
+@of_chain("components", "first", "candidates", "last")
 @typed
 def expected_satisfaction(
-    components: Sequence[Component],
-    first: Interface,
-    candidates: Sequence[Interface],
-    last: Interface,
-    *,
-    key: Key,
-    draws: Count = 100_000,
-    points: Points = 33,
+    chain: Chain, *, key: Key, draws: Count = 100_000
 ) -> ExpectedSatisfaction:
-    """`e^{H(B)}` and Z for each candidate interface B, by direct Monte Carlo.
+    """`e^{H(B)}` and Z for each candidate B at the joint of two components, by direct Monte Carlo.
 
     All candidates share `draws` draws of the prior, so that differences between them err little;
-    as many other draws make the pool that the noise floor is taken from. `points` is the number
-    of values of x looked at in each box (see `Contract`).
+    as many other draws make the pool that the noise floor is taken from.
 
     Raises:
-        DeclarationError: Unless there are two components and the candidates are interfaces with the
-            same values and dimension, and if no draw satisfies the spec.
+        DeclarationError: Unless there are two components with candidates between them, and if no
+            draw satisfies the end-to-end spec.
     """
-    if len(components) != 2:
+    if chain.joints != 1:
         raise DeclarationError(
-            "components",
-            got=f"{len(components)} components",
+            "chain",
+            got=f"{len(chain.components)} components",
             expected="two, with the candidate interfaces between them",
             mend="cut a longer chain at one joint, and make each part one component",
         )
-    judge = Judge((components[0], components[1]), first, _stack(candidates), last, points)
+    judge = Judge(chain)
     gibbs = compile(Violation(judge.spec), judge.spec.prior)
     keys = jax.random.split(key, 3)
     before, after, solved = _judge_prior(gibbs, judge, jax.random.split(keys[0], draws))
@@ -99,7 +91,7 @@ def expected_satisfaction(
     pool = np.asarray(other[0] & other[1])[np.asarray(other[2])]
     if not len(pool) or not bool(jnp.any(solved)):
         raise DeclarationError(
-            "last",
+            "chain",
             got=f"an end-to-end spec that none of {draws} draws of the prior satisfies",
             expected="a spec that the prior satisfies now and then",
             mend="widen the interfaces at the ends, or draw more",
@@ -119,30 +111,28 @@ class Judge(eqx.Module):
     (-1 for an empty one).
     """
 
-    components: tuple[Component, Component]
-    first: Interface
+    chain: Chain
     candidates: Interface
-    last: Interface
     boxes: Interface
     rows: Int[Array, "candidate value box"]
     spec: Contract
-    points: int = eqx.field(static=True)
 
-    def __init__(self, components, first, candidates, last, points: int):
-        self.components, self.first, self.last = components, first, last
-        self.candidates, self.points = candidates, points
-        self.boxes, self.rows = _distinct(candidates)
-        self.spec = end_to_end(components, first, last, points=points)
+    def __init__(self, chain: Chain):
+        self.chain, self.spec = chain, end_to_end(chain)
+        family = chain.families[1]
+        bounds = (family.lower, family.upper)
+        self.candidates = eqx.tree_at(lambda c: (c.lower, c.upper), family[0], bounds)
+        self.boxes, self.rows = _distinct(self.candidates)
 
     def __call__(self, system: Series) -> tuple[Array, Array, Array]:
         """`[candidate]`, `[candidate]` and `[]`, booleans."""
 
         def promised(middle: Interface) -> Array:
-            contract = Contract(self.components[0], self.first, middle, points=self.points)
+            contract = self.chain.between([middle]).contracts[0]
             return contract.margin(system.parts[0]) >= 0
 
         def kept(box: Interface) -> Array:
-            contract = Contract(self.components[1], box, self.last, points=self.points)
+            contract = self.chain.between([box]).contracts[1]
             return contract.margins(contract.image(system.parts[1])) >= 0
 
         good = jax.vmap(kept)(self.boxes)
@@ -178,29 +168,6 @@ def _distinct(candidates: Interface) -> tuple[Interface, Array]:
 @eqx.filter_jit
 def _judge_prior(gibbs: Gibbs, judge: Judge, keys: Array) -> tuple[Array, Array, Array]:
     return map_within(lambda k: judge(gibbs.model(gibbs.sample_prior(k))), keys)
-
-
-def _stack(candidates: Sequence[Interface]) -> Interface:
-    """The candidates as one interface with a leading axis, padded with empty boxes."""
-    if not candidates or len({(frozenset(c.values), c.dim) for c in candidates}) != 1:
-        raise DeclarationError(
-            "candidates",
-            got=f"{len(candidates)} interfaces, not all of one signal",
-            expected="interfaces with the same logical values and dimension",
-            mend="list the candidates for one signal",
-        )
-    values = candidates[0].values
-    width = max(c.lower.shape[1] for c in candidates)
-    rows = [jnp.asarray([c.index(value) for value in values]) for c in candidates]
-
-    def padded(bounds: Array, empty: float) -> Array:
-        room = ((0, 0), (0, width - bounds.shape[1]), (0, 0))
-        return jnp.pad(bounds, room, constant_values=empty)
-
-    pairs = list(zip(candidates, rows, strict=True))
-    lower = jnp.stack([padded(c.lower[row], jnp.inf) for c, row in pairs])
-    upper = jnp.stack([padded(c.upper[row], -jnp.inf) for c, row in pairs])
-    return eqx.tree_at(lambda c: (c.lower, c.upper), candidates[0], (lower, upper))
 
 
 def _entropies(before: Array, after: Array, solved: Array, weights: Array) -> tuple[Array, Array]:

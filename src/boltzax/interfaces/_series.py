@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..core import DeclarationError, Model, typed
-from ..declare import Component, Contract, Independent, Interface
-from ._family import Points
+from ..declare import Chain, Component, Contract, Independent
+from ._old_forms import of_chain
 
 
 @typed
@@ -24,13 +24,13 @@ class Series(eqx.Module):
 
 
 @typed
-def in_series(components: Sequence[Component]) -> Component:
+def in_series(components: Chain | Sequence[Component]) -> Component:
     """Components in series as one: a `Series`, independent priors, the composition of the logics.
 
     Raises:
         DeclarationError: If there is none, or if one gives a value that the next does not know.
     """
-    parts = tuple(components)
+    parts = components.components if isinstance(components, Chain) else tuple(components)
     if not parts:
         raise DeclarationError(
             "components",
@@ -58,13 +58,12 @@ def in_series(components: Sequence[Component]) -> Component:
     return Component(Series(tuple(part.model for part in parts)), Independent(prior), logic)
 
 
+@of_chain("components", "first", "last")
 @typed
-def end_to_end(
-    components: Sequence[Component], first: Interface, last: Interface, *, points: Points = 33
-) -> Contract:
-    """The contract of components in series, seen as one: nothing is said of what is between.
+def end_to_end(chain: Chain) -> Contract:
+    """The contract of a chain seen as one component: its joints count for nothing.
 
     Raises:
-        DeclarationError: If there are no components, or the shapes or values do not match.
+        DeclarationError: If a truth table lacks what the component before it gives.
     """
-    return Contract(in_series(components), first, last, points=points)
+    return Contract(in_series(chain), chain.first, chain.last, points=chain.points)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import compile
 from ..core import DeclarationError, Estimate, map_within, typed
-from ..declare import Circuit, Contract, Distribution, Violation
+from ..declare import Distribution, Specified, Violation
 from ._splitting import Level
 
 BLOCKS = 32
@@ -69,7 +69,7 @@ class SharedEntropy(eqx.Module):
 
 @typed
 def shared_entropy(
-    build: Callable[[Any], Circuit | Contract],
+    build: Callable[[Any], Specified],
     law: Distribution | tuple[Any, Any],
     *,
     key: PRNGKeyArray,
@@ -158,11 +158,11 @@ def _levels(build: Callable, g: Array) -> tuple[Level, ...]:
             mend="write e.g. lambda g: bx.Chain(components, interfaces_at(g))",
         )
     circuit = build(g)
-    if not isinstance(circuit, Circuit | Contract):
+    if not isinstance(circuit, Specified):
         raise DeclarationError(
             "build",
             got=f"a function that gives {type(circuit).__name__}",
-            expected="a Circuit or a Contract",
+            expected="a Contract, a Circuit or a Chain",
             mend="write e.g. lambda g: bx.Chain(components, interfaces_at(g))",
         )
     return tuple(

@@ -18,8 +18,7 @@ from ..core import (
     typed,
     wilson,
 )
-from ..declare import Component, Contract, Interface, Violation
-from ._family import Family, Points, as_family, check_places
+from ..declare import Component, Contract, Family, Interface, Points, Violation, check_places
 from ._table_cells import cells, inputs
 
 
@@ -125,7 +124,7 @@ def entropy_table(
     Raises:
         DeclarationError: Interfaces that do not fit the component.
     """
-    before, after = as_family(before), as_family(after)
+    before, after = (Family.of([i]) if isinstance(i, Interface) else i for i in (before, after))
     contract = Contract(component, before[0], after[0], points=points)
     gibbs = compile_gibbs(Violation(contract), component.prior)
     given = inputs(before, contract.rows, points)

@@ -20,8 +20,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from ..compile import Gibbs
-from ..declare import Interface
-from ._family import Family
+from ..declare import Family, Interface
 
 WORK = 1 << 18
 """Numbers held for one piece of the draws (times the width of the model)."""

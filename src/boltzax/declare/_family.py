@@ -1,18 +1,15 @@
 """A finite family of interfaces of one signal, as stacked arrays."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ..core import DeclarationError, typed, whole
-from ..declare import Interface
+from ..core import DeclarationError, typed
+from ._interface import Interface
 
-Points = Annotated[int, whole(2)]
-"""How many values of x are looked at in each box."""
 PAIRS = 1 << 25
 """Comparisons of bounds held at a time when members are ordered."""
 
@@ -47,7 +44,7 @@ class Family(eqx.Module):
                 "members",
                 got="none",
                 expected="a list of at least one Interface",
-                mend="write bx.interfaces.Family.of([one, other])",
+                mend="write bx.Family.of([one, other])",
             )
         first = members[0]
         for place, each in enumerate(members):
@@ -180,11 +177,6 @@ def included(one: Family, other: Family) -> np.ndarray:
         within = (a >= theirs[0][None, :, :, None]) & (b <= theirs[1][None, :, :, None])
         parts.append(within.all(-1).any(-1).all((-1, -2)))
     return np.concatenate(parts)
-
-
-def as_family(given: Interface | Family) -> Family:
-    """A family; an interface is a family of one."""
-    return Family.of([given]) if isinstance(given, Interface) else given
 
 
 def check_places(argument: str, places: Sequence[int], count: int) -> None:
