@@ -1,11 +1,13 @@
 """Laws that hold for every declaration."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
@@ -17,46 +19,43 @@ from boltzax.testing import (
     check_relabelling,
     check_thermodynamics,
     empiricals,
-    energies,
     gaussians,
     gibbs_measures,
     keys,
-    measures,
-    models,
     positive,
-    priors,
     seeds,
 )
 from boltzax.theory import exact_free_energy, quadratic_exact
 
-# Every example is a compilation: few of them, and no shrinking, which takes minutes.
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
-few = settings(max_examples=3, phases=PHASES)
-fewer = settings(max_examples=2, phases=PHASES)
+from .problems import MEASURES, PROBLEMS, every_problem, gaussian, net
+
 KEY = jax.random.key(0)
+NEIGHBOURS = list(itertools.pairwise([*MEASURES, "gaussian"]))
 
 
 # --- energies and measures are linear -------------------------------------------------------------
 
 
-@pytest.mark.slow
-@few
-@given(st.data(), models(), priors(), keys)
-def test_compiled_energies_add(data, model, prior, key):
-    first, second = data.draw(energies(model)), data.draw(energies(model))
+@every_problem
+@given(seeds, seeds, keys)
+def test_compiled_energies_add(problem, seed, other, key):
+    (_, first, prior), (_, second, _) = problem.declare(seed), problem.declare(seed, other)
     check_energy_sum(first, second, prior, key=key)
 
 
-@pytest.mark.slow
-@few
-@given(st.data(), models(), priors(), positive, keys)
-def test_compiled_energies_scale(data, model, prior, factor, key):
-    check_energy_scale(data.draw(energies(model)), factor, prior, key=key)
+@pytest.mark.parametrize("name", ["target", "own loss", "classes", "sum"])
+@given(seeds, positive, keys)
+def test_compiled_energies_scale(name, seed, factor, key):
+    _, energy, prior = PROBLEMS[name].declare(seed)
+    check_energy_scale(energy, factor, prior, key=key)
 
 
-@few
-@given(models(), measures(), measures(), priors(), keys)
-def test_energies_are_linear_in_the_measure(model, mu, nu, prior, key):
+@pytest.mark.parametrize("kinds", NEIGHBOURS, ids=" + ".join)
+@given(seeds, keys)
+def test_energies_are_linear_in_the_measure(kinds, seed, key):
+    rng = np.random.default_rng(seed)
+    mu, nu = (MEASURES[kind](rng) for kind in kinds)
+    model, _, prior = PROBLEMS["zero target"].declare(seed)
     check_measure_sum(bx.SquaredError(model, mu, bx.zero), mu, nu, prior, key=key)
 
 
@@ -89,17 +88,19 @@ def test_a_planted_mistake_breaks_the_law():
 # --- any compiled measure -------------------------------------------------------------------------
 
 
-@few
-@given(gibbs_measures(), keys)
-def test_parts_of_the_density_fit(gibbs, key):
-    @eqx.filter_jit
-    def parts(gibbs, key):
-        w = gibbs.sample_prior(key)
-        moments = gibbs.moments(w)
-        slope = jax.grad(lambda beta: gibbs.potential_at(w, beta))(gibbs.beta)
-        back = gibbs.position(gibbs.model(w))
-        return w, back, moments, slope, gibbs.log_prob(w), gibbs.log_prior(w)
+@eqx.filter_jit
+def parts(gibbs, key):
+    w = gibbs.sample_prior(key)
+    moments = gibbs.moments(w)
+    slope = jax.grad(lambda beta: gibbs.potential_at(w, beta))(gibbs.beta)
+    back = gibbs.position(gibbs.model(w))
+    return w, back, moments, slope, gibbs.log_prob(w), gibbs.log_prior(w)
 
+
+@every_problem
+@given(seeds, positive, keys)
+def test_parts_of_the_density_fit(problem, seed, beta, key):
+    gibbs = problem.gibbs(seed, beta)
     w, back, moments, slope, log_prob, log_prior = parts(gibbs, key)
     np.testing.assert_allclose(log_prob, log_prior - moments.potential, rtol=1e-12)
     np.testing.assert_allclose(moments.energy, slope, rtol=1e-8)
@@ -109,14 +110,11 @@ def test_parts_of_the_density_fit(gibbs, key):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), back, w)
 
 
-@few
-@given(models(), energies(), st.booleans(), keys)
-def test_relabelling_hidden_units_changes_nothing(model, energy, marginalise, key):
-    ((factor, term),) = energy.terms()
-    energy = factor * eqx.tree_at(lambda t: t.model, term, model)
-    prior = bx.Independent({"*": bx.Normal(0.1, 0.8), "embedding": bx.Uniform(-2.0, 2.0)})
-    chosen = None if marginalise else False
-    check_relabelling(bx.compile(energy, prior, marginalise=chosen), key=key)
+@pytest.mark.parametrize("name", ["zero target", "target", "data", "box"])
+@pytest.mark.parametrize("marginalise", [None, False])
+@given(seeds, positive, keys)
+def test_relabelling_hidden_units_changes_nothing(name, marginalise, seed, beta, key):
+    check_relabelling(PROBLEMS[name].gibbs(seed, beta, marginalise=marginalise), key=key)
 
 
 # --- thermodynamics -------------------------------------------------------------------------------
@@ -127,7 +125,7 @@ def product_net(a, b):
 
 
 @pytest.mark.slow
-@fewer
+@settings(max_examples=2)
 @given(gaussians(), st.floats(0.1, 3.0), st.sampled_from(["normal", "uniform"]))
 def test_free_energy_rises_and_is_concave(measure, beta, kind):
     """A singular model of two weights, by quadrature."""
@@ -141,7 +139,7 @@ def test_free_energy_rises_and_is_concave(measure, beta, kind):
 
 
 @pytest.mark.slow
-@settings(max_examples=1, phases=PHASES)
+@settings(max_examples=1)
 @given(empiricals(), st.floats(0.1, 3.0), st.floats(0.5, 2.0))
 def test_free_energy_with_the_readout_integrated_out(data, beta, scale):
     """One weight is left; its potential is the free energy of the other, and the law the same."""
@@ -192,7 +190,7 @@ def regression(seed, free):
 
 
 @pytest.mark.slow
-@fewer
+@settings(max_examples=2)
 @given(seeds, st.sampled_from([1, 2]))
 def test_a_regular_model_counts_its_free_weights(seed, free):
     """λ̂ -> k/2 with all but k weights frozen; at any n the closed form of a Gaussian integral."""
@@ -224,28 +222,42 @@ def test_draws_of_a_regular_model_count_its_free_weights(free):
     assert abs(float(truth) - free / 2) < 0.01
 
 
-@few
-@given(models(), gaussians(), st.floats(-2.0, 20.0), keys)
-def test_learning_coefficient_of_the_zero_target_is_bounded(model, measure, log_n, key):
+@eqx.filter_jit
+def coefficient_at(gibbs, key):
+    weights = gibbs.constrain(gibbs.sample_prior(key))
+    design = gibbs.potential.linear_gaussian(weights).design
+    return gibbs.beta * gibbs.potential.moments(weights, gibbs.beta).energy, design
+
+
+@pytest.mark.parametrize("scaling", ["standard", "mean_field", "ntk"])
+@given(seeds, st.floats(-2.0, 20.0), keys)
+def test_learning_coefficient_of_the_zero_target_is_bounded(scaling, seed, log_n, key):
     """`λ̂ = ⟨½ Σ_i s_i/(1+s_i)⟩` lies between 0 and half the number of modes, or of readouts.
 
     It holds at each draw: for the modes `s_i = n σ_i²` of the units in use, with at most
     `½ min(1, s_i)` from each, so that modes with `s_i << 1` count nothing.
     """
-    energy = bx.SquaredError(model, measure, bx.zero)
+    model = net(scaling=scaling)(np.random.default_rng(seed))
+    energy = bx.SquaredError(model, gaussian(np.random.default_rng(seed)), bx.zero)
     beta = float(np.exp(log_n))
     gibbs = bx.compile(energy, bx.Normal(0.0, 1.0), beta=beta, marginalise=True)
-
-    @eqx.filter_jit
-    def at(gibbs, key):
-        weights = gibbs.constrain(gibbs.sample_prior(key))
-        design = gibbs.potential.linear_gaussian(weights).design
-        return gibbs.beta * gibbs.potential.moments(weights, gibbs.beta).energy, design
-
-    coefficient, design = at(gibbs, key)
+    coefficient, design = coefficient_at(gibbs, key)
     s = beta * np.linalg.svd(design, compute_uv=False) ** 2
     slack = 1e-8 * len(s)
     assert -slack <= coefficient <= 0.5 * np.sum(np.minimum(s, 1.0)) + slack
     assert coefficient <= 0.5 * model.readout.size + slack
     assert coefficient <= 0.5 * gibbs.parameters
     np.testing.assert_allclose(coefficient, 0.5 * np.sum(s / (1 + s)), rtol=1e-6, atol=1e-12)
+
+
+# --- the strategies of users ----------------------------------------------------------------------
+
+
+@settings(max_examples=4)
+@given(gibbs_measures(), keys)
+def test_measures_of_the_strategies_keep_the_laws(gibbs, key):
+    """Their structures vary too, so that most examples are compilations."""
+    w, _, moments, slope, log_prob, log_prior = parts(gibbs, key)
+    np.testing.assert_allclose(log_prob, log_prior - moments.potential, rtol=1e-12)
+    np.testing.assert_allclose(moments.energy, slope, rtol=1e-8)
+    assert gibbs.dim == sum(leaf.size for leaf in w.values())

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from boltzax.compile import Gibbs, compile
+from boltzax.compile import Gibbs, Weights, compile
 from boltzax.core import Key, Positive, typed, weights_of, with_weights
 from boltzax.declare import (
     AbstractDataTerm,
@@ -27,6 +27,11 @@ def _energies(measures: tuple[Gibbs, ...], key: PRNGKeyArray) -> Array:
         return jnp.stack([gibbs.energy(w) for gibbs in measures])
 
     return jax.vmap(at)(jax.random.split(key, 4)).T
+
+
+@eqx.filter_jit
+def _values(gibbs: Gibbs, w: Weights) -> tuple[Array, Array, Array]:
+    return gibbs.energy(w), gibbs.log_prior(w), gibbs.potential_at(w, gibbs.beta)
 
 
 def _plain(energy: AbstractEnergy, prior: Independent) -> Gibbs:
@@ -140,11 +145,7 @@ def check_relabelling(gibbs: Gibbs, *, key: Key, rtol: Positive = 1e-10) -> None
     w = gibbs.sample_prior(key)
     other = {path: jnp.roll(leaf, 1, axis=0) for path, leaf in w.items()}
 
-    @eqx.filter_jit
-    def values(gibbs, w):
-        return gibbs.energy(w), gibbs.log_prior(w), gibbs.potential_at(w, gibbs.beta)
-
-    np.testing.assert_allclose(values(gibbs, other), values(gibbs, w), rtol=rtol, atol=1e-12)
+    np.testing.assert_allclose(_values(gibbs, other), _values(gibbs, w), rtol=rtol, atol=1e-12)
     drawn = with_weights(model, gibbs.constrain(w))
     renamed = with_weights(model, gibbs.constrain(other))
     if set(w) == per_unit:
