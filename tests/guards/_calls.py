@@ -276,18 +276,6 @@ class Given:
         return jax.tree.map(lambda leaf: jnp.stack([leaf] * 12), pair)
 
     @cached_property
-    def level(self):
-        return it.Level(self.split_gibbs, self.contract.margin)
-
-    @cached_property
-    def split_gibbs(self):
-        return bx.compile(bx.Violation(self.contract), self.contract.prior)
-
-    @cached_property
-    def split(self):
-        return it.split(self.level, jnp.zeros(()), self.key, **SPLIT)
-
-    @cached_property
     def expected(self):
         return it.expected_satisfaction(self.pair, key=self.key, draws=1024)
 
@@ -520,6 +508,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "log_probability by levels": lambda g: call(g.rare, by="levels", **SPLIT),
     "log_probability by temperature": lambda g: call(g.rare, by="tempered", samples=16),
     "LogProbability.z_score": lambda g: call(g.rare(by="direct", samples=64).z_score, g.scale),
+    "LogProbability.map": lambda g: call(g.above.map, jnp.exp),
     "LogProbability.draw": lambda g: call(g.above.draw, 4, key=g.key),
     # report
     "save": lambda g: call(bx.save, g.folder / "again", g.drawn),
@@ -555,8 +544,6 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "interfaces.condition": lambda g: call(
         it.condition, g.contract, key=g.key, draws=8, **SPLIT | {"max_levels": 20}
     ),
-    "interfaces.from_splitting": lambda g: call(it.from_splitting, g.split, jnp.zeros(())),
-    "interfaces.split": lambda g: call(it.split, g.level, jnp.zeros(()), g.key, **SPLIT),
     "interfaces.wilson": lambda g: call(it.wilson, np.array([3, 4]), 10),
     "interfaces.entropy_table": lambda g: call(
         it.entropy_table, g.component, g.family, g.family, key=g.key, draws=256
@@ -646,16 +633,9 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         key=g.key,
         draws=1024,
     ),
-    "interfaces.Level.draw": lambda g: call(g.level.draw, g.key),
-    "interfaces.Level.at_draw": lambda g: call(g.level.at_draw, g.key),
-    "interfaces.Level.model": lambda g: call(g.level.model, g.level.draw(g.key)),
-    "interfaces.Level.draws": lambda g: call(g.level.draws, g.key, 4),
-    "interfaces.Splitting.probability": lambda g: call(g.split.probability, jnp.zeros(())),
-    "interfaces.Splitting.naive_error": lambda g: call(g.split.naive_error, jnp.zeros(())),
     "interfaces.Entropy.draw": lambda g: call(g.above.draw, 4, key=g.key),
-    "interfaces.Entropy.z_score": lambda g: call(
-        it.from_splitting(g.split, jnp.zeros(())).z_score, -g.scale
-    ),
+    "interfaces.Entropy.map": lambda g: call(g.above.map, jnp.exp),
+    "interfaces.Entropy.z_score": lambda g: call(g.above.z_score, -g.scale),
     "interfaces.overlap": lambda g: call(
         it.overlap,
         bx.models.Function(line, np.zeros(2)),

@@ -67,7 +67,6 @@ EXEMPT = {
     "interfaces.Family*": "an alias of `boltzax.Family`",
     "interfaces.ChainTables.family": "a part of what was computed",
     "interfaces.ChainTables.pairs": "places in tables",
-    "interfaces.Level.template": "shapes",
     "meanfield.Abstract*": "its subclasses are called",
     **{f"{name}.*": "runs inside compiled functions" for name in NEURONS},
     "meanfield.SelfConsistency.*": "what is not called runs inside compiled functions",

@@ -11,17 +11,12 @@ import pytest
 
 from .._source import ROOT, Source, dotted, planted, read_package, shrinking
 
-ESTIMATES = {
-    "boltzax.interfaces._shared": 1,
-    "boltzax.interfaces._subsets": 2,
-}
+ESTIMATES: dict[str, int] = {}
 """How often each module builds an `Estimate` by hand."""
 
 LOOPS = {
     "boltzax.declare._empirical.distinct": 2,
     "boltzax.interfaces._margin._search": 1,
-    "boltzax.interfaces._splitting._moved_above": 1,
-    "boltzax.interfaces._splitting._replicate": 1,
     "boltzax.meanfield._distances._test": 1,
     "boltzax.testing._stochastic._batches": 2,
 }

@@ -12,14 +12,13 @@ import scipy.stats
 from numpyro.distributions import VonMises
 
 import boltzax as bx
-from boltzax.interfaces import Level, Outcome, from_splitting, split, wilson
+from boltzax.interfaces import wilson
 from boltzax.testing import affine_component as affine
 from boltzax.testing import amplifier_component as amplifier
 from boltzax.testing import gain_component as linear
 from boltzax.testing import step_component as step
 
 KEY = jax.random.key(20)
-ZERO = jnp.zeros(())
 SLOW = pytest.mark.slow
 SMALL = {"particles": 256, "moves": 8, "replicates": 16}
 
@@ -152,25 +151,21 @@ def eqx_params(models, values):
     return made
 
 
-def landscape(function, **settings):
-    """Splitting over four standard normals with a level function."""
-    component = bx.Component(bx.models.Function(lambda p, x: p[0], jnp.zeros(4)), bx.Normal())
-    interface = bx.Interface.intervals({0: [(0.0, 1.0)]})
-    contract = bx.Contract(component, interface, interface)
-    gibbs = bx.compile(bx.Violation(contract), bx.Normal())
-    level = Level(gibbs, function)
-    settings = SMALL | {"max_levels": 60} | settings
-    return split(level, ZERO, KEY, **settings)
+FOUR = bx.prior(bx.models.Function(lambda p, x: p[0], jnp.zeros(4)), bx.Normal())
+
+
+def landscape(function, at=0.0, **settings):
+    """Rising levels over four standard normals with a level function."""
+    settings = SMALL | {"max_levels": 60, "by": "levels", "throw": False} | settings
+    return bx.log_probability(FOUR, function, at, key=KEY, **settings)
 
 
 @pytest.mark.slow
 def test_curve_of_one_run_is_the_gaussian_tail():
-    run = landscape(lambda model: model.params[0] - 6.0)
-    for place in (0.5, 2.0, 4.0, 6.0):
-        found = from_splitting(run, jnp.asarray(place - 6.0))
-        exact = scipy.stats.norm.logsf(place)
-        assert abs(found.z_score(exact)) < 4
-        assert found.standard_error < 2 * found.naive_error
+    places = np.array([0.5, 2.0, 4.0, 6.0])
+    found = landscape(lambda model: model.params[0] - 6.0, places - 6.0)
+    assert np.all(np.abs(found.z_score(scipy.stats.norm.logsf(places))) < 4)
+    assert np.all(found.standard_error < 2 * found.naive_error)
 
 
 def decoy(model):
@@ -183,18 +178,15 @@ def decoy(model):
 
 @pytest.mark.slow
 def test_decoy_is_flagged():
-    found = from_splitting(landscape(decoy), ZERO)
-    assert bool(found.outcome != Outcome.successful)
+    found = landscape(decoy)
+    assert bool(found.status != bx.Status.successful)
     assert found.standard_error > 2 * found.naive_error
 
 
 @pytest.mark.slow
 def test_plateau_is_extinct_and_not_a_value():
-    run = landscape(lambda model: jnp.minimum(model.params[0], 1.0) - 2.0)
-    assert bool(jnp.all(run.extinct))
-    assert not bool(jnp.any(run.reached))
-    found = from_splitting(run, ZERO)
-    assert bool(found.outcome == Outcome.extinct)
+    found = landscape(lambda model: jnp.minimum(model.params[0], 1.0) - 2.0)
+    assert bool(found.status == bx.Status.extinct)
     assert found.value == -jnp.inf
 
 
@@ -206,20 +198,20 @@ def test_plateau_on_the_way_is_passed_without_bias():
         x = model.params[0]
         return jnp.where(x < 0.7, -3.0, x - 3.0)
 
-    found = from_splitting(landscape(function), ZERO)
+    found = landscape(function)
     assert abs(found.z_score(scipy.stats.norm.logsf(3.0))) < 4
 
 
 @pytest.mark.slow
 def test_levels_that_run_out_are_said():
-    found = from_splitting(landscape(lambda model: model.params[0] - 6.0, max_levels=8), ZERO)
-    assert bool(found.outcome == Outcome.capped)
+    found = landscape(lambda model: model.params[0] - 6.0, max_levels=8)
+    assert bool(found.status == bx.Status.capped)
 
 
 def test_nothing_found_is_an_interval():
     contract = linear_contract((1.0, 2.0), (1.0, 1.99999))
     found = bx.interfaces.entropy(contract, key=KEY, method="direct", draws=1000)
-    assert bool(found.outcome == Outcome.no_hits)
+    assert bool(found.status == bx.Status.no_hits)
     assert found.value == -jnp.inf
     z = scipy.stats.norm.ppf(0.975)
     np.testing.assert_allclose(found.upper, np.log(z**2 / (1000 + z**2)))
@@ -243,28 +235,6 @@ def test_single_precision_agrees():
         found = bx.interfaces.entropy(contract, key=jax.random.key(1), method="splitting", **SMALL)
         assert found.value.dtype == jnp.float32
     assert abs(found.z_score(exact)) < 4
-
-
-def test_new_thresholds_do_not_retrace():
-    made = []
-
-    def counted(params, x):
-        made.append(1)
-        return params * x
-
-    component = bx.Component(bx.models.Function(counted, jnp.zeros(())), bx.Uniform(0.0, 3.0))
-    settings = {"particles": 32, "moves": 2, "replicates": 2, "max_levels": 5}
-
-    def run(low):
-        contract = bx.Contract(component, low_high(1.0, 2.0), bx.Interface.thresholds(low, 2.3))
-        gibbs = bx.compile(bx.Violation(contract), component.prior)
-        before = len(made)
-        split(Level(gibbs, contract.margin), ZERO, KEY, **settings)
-        return len(made) - before
-
-    first, again = run(1.2), run(1.3)
-    assert first > 0
-    assert again == 0
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from numpyro.distributions import VonMises
 from scipy.special import ndtr
 
 import boltzax as bx
-from boltzax.interfaces import Outcome, _free_directions, _subsets
+from boltzax.interfaces import _free_directions, _subsets
 from boltzax.interfaces._free_directions import free_directions, overlap
-from boltzax.interfaces._splitting import Level
 from boltzax.interfaces._subsets import SubsetEntropy, Worst, memories, subset_entropy
+from boltzax.sample import Level
 
 DIMS = (2, 3, 4)
 BLOCKS = {"a": [0, 1], "b": [2, 3, 4], "c": [5, 6, 7, 8]}
@@ -84,6 +84,8 @@ def test_curves_are_those_of_the_gaussian_box(blocks):
     z = np.asarray(blocks.dimension.z_score(slopes))[:, 1:-1]
     assert np.all(np.abs(z) < 5), z
     assert blocks.successful
+    # more data leave less
+    assert np.all(blocks.entropy.value[3] < blocks.entropy.value[:3])
     assert "2λ = " in repr(blocks) and "'all'" in repr(blocks)
 
 
@@ -201,7 +203,17 @@ def synthetic(dim: float, noise: float = 0.1) -> SubsetEntropy:
     """Replicates that scatter about `(ε/2)^dim` by a common factor each."""
     e = jnp.asarray(TOLERANCES)
     factor = 1 + noise * jax.random.normal(jax.random.key(0), (12, 1))
-    return SubsetEntropy(("s",), e, ((e / 2) ** dim * factor)[None], ())
+    logs = dim * jnp.log(e / 2) + jnp.log(factor)
+    return SubsetEntropy(("s",), e, (curve_of(-e, logs),))
+
+
+def curve_of(at: jax.Array, logs: jax.Array) -> bx.LogProbability:
+    """A curve whose replicates are known, `[replicate, level]`."""
+    p = jnp.exp(logs)
+    estimate = bx.Estimate.of_replicates(p).map(jnp.log)
+    good = jax.tree.map(lambda _: bx.Status.successful, list(range(len(at))))
+    status = jax.tree.map(lambda *each: jnp.stack(each), *good)
+    return bx.LogProbability(at, estimate, jnp.zeros_like(at), status, 1, "levels", logs)
 
 
 def check_dimension() -> None:
@@ -210,7 +222,7 @@ def check_dimension() -> None:
     assert np.allclose(found.slope(1, 4).value, 2.5, rtol=1e-9)
     # the factor of a replicate is common to all tolerances: a slope has no error, H has
     assert np.all(found.dimension.standard_error < 1e-9)
-    factor = np.asarray(found.probability[0, :, 0]) / 0.5**2.5
+    factor = np.exp(np.asarray(found.curves[0].replicates[:, 0])) / 0.5**2.5
     expected = factor.std(ddof=1) / factor.mean() / np.sqrt(12)
     assert np.allclose(found.entropy.standard_error, expected, rtol=0.05)
 
@@ -218,18 +230,15 @@ def check_dimension() -> None:
 def test_slopes_of_power_laws_are_exact_and_errors_are_those_of_replicates():
     check_dimension()
     at = jnp.array([0.0, -0.3, -1.0, -1.1])
-    found = _subsets._gradient((at**2)[None], at)[0]
+    found = _subsets._differences(np.asarray(at)) @ np.asarray(at**2)
     assert np.allclose(found[1:-1], 2 * at[1:-1])
 
 
 @pytest.mark.parametrize("mutant", ["half", "linear"])
 def test_mutants_of_the_slope_are_killed(mutant, monkeypatch):
-    right, slope = _subsets._dimension, _subsets._gradient
-    wrong = {
-        "half": lambda p, at: right(p, at) / 2,
-        "linear": lambda p, at: slope(jnp.log(p), at),
-    }
-    monkeypatch.setattr(_subsets, "_dimension", wrong[mutant])
+    right = _subsets._differences
+    wrong = {"half": lambda at: right(at) / 2, "linear": lambda at: right(np.exp(at))}
+    monkeypatch.setattr(_subsets, "_differences", wrong[mutant])
     with pytest.raises(AssertionError):
         check_dimension()
 
@@ -262,7 +271,7 @@ def test_laws_on_shared_draws(s, t, order):
 
 @pytest.mark.slow
 def test_a_curve_falls_with_the_tolerance_and_outcomes_are_told(blocks):
-    assert np.all(np.diff(blocks.probability, axis=-1) <= 0)
+    assert all(np.all(np.diff(curve.replicates, axis=-1) <= 0) for curve in blocks.curves)
     # a step cannot be approached: its error is 1 or 0
     step = bx.models.Function(lambda w, z: jnp.sign(w @ z), jnp.zeros(1))
     found = subset_entropy(
@@ -276,7 +285,7 @@ def test_a_curve_falls_with_the_tolerance_and_outcomes_are_told(blocks):
         particles=16,
         moves=1,
     )
-    assert not found.successful and bool(found.last[0].outcome == Outcome.extinct)
+    assert not found.successful and bool(found.last[0].status == bx.Status.extinct)
     assert "could not go on" in repr(found)
 
 
@@ -445,7 +454,7 @@ def test_every_prior_whitens_by_its_own_map():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5)))
     start = Parts(jnp.zeros(2), jnp.zeros(1), jnp.zeros(2))
     gibbs = _subsets.prior_of(start, prior, x, None)
-    level = Level(gibbs, None)
+    level = Level(gibbs, len)
     jacobian = eqx.filter_jit(jax.jacobian(lambda u: jax.vmap(level.model(u))(x)))(u)
     flat = np.concatenate([jacobian[p] for p in "zbc"], axis=1)
     found = free_directions(level.model(u), x, prior=prior)
@@ -496,7 +505,9 @@ def test_free_directions_refuse_what_does_not_fit():
     with pytest.raises(bx.DeclarationError, match="support"):
         free_directions(line(9), x, prior=bx.Uniform(1.0, 2.0))
     with pytest.raises(bx.DeclarationError, match="two"):
-        _ = SubsetEntropy(("s",), jnp.ones(1), jnp.ones((1, 4, 1)), ()).dimension
+        _ = SubsetEntropy(
+            ("s",), jnp.ones(1), (curve_of(-jnp.ones(1), jnp.zeros((4, 1))),)
+        ).dimension
 
 
 def test_float32():

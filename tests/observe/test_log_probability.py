@@ -49,6 +49,30 @@ def test_one_run_gives_the_curve():
     assert "levels" in repr(RUN) and repr(last).startswith(f"{float(last.value):.5g}")
 
 
+def test_a_function_of_levels_knows_that_they_share_replicates():
+    """Steps between levels; their errors against the spread of the replicates' own steps."""
+    same = RUN.map(lambda h: h)
+    np.testing.assert_allclose(same.value, RUN.value, rtol=1e-12)
+    np.testing.assert_allclose(same.standard_error, RUN.standard_error, rtol=1e-9)
+    steps = RUN.map(jnp.diff)
+    assert np.all(np.abs(steps.z_score(np.diff(scipy.stats.norm.logsf(CURVE)))) < 4)
+    own = np.diff(np.asarray(RUN.replicates), axis=-1).std(axis=0, ddof=1) / 4
+    np.testing.assert_allclose(steps.standard_error, own, rtol=0.2)
+    apart = RUN.estimate.map(jnp.diff).standard_error
+    assert np.all(np.asarray(steps.standard_error) < np.asarray(apart))
+    few = bx.log_probability(PRIOR, first, 1.0, key=KEY, by="direct", samples=5000)
+    with pytest.raises(bx.DeclarationError, match="each replicate"):
+        few.map(jnp.exp)
+
+
+@pytest.mark.parametrize("name", ["Level", "Splitting", "from_splitting", "split"])
+def test_the_older_sampler_says_what_took_its_place(name):
+    with pytest.raises(AttributeError, match="any more: use boltzax.log_probability"):
+        getattr(bx.interfaces, name)
+    with pytest.raises(AttributeError, match="no attribute 'splitt'$"):
+        _ = bx.interfaces.splitt
+
+
 def test_the_weights_above_the_level_are_the_tail():
     """`⟨u | u > t⟩ = φ(t)/Φ(-t)`, the inverse Mills ratio; the other weight is free."""
     tail = RUN.draw(2000, key=KEY)

@@ -177,15 +177,19 @@ def wide_contract(lanes: int = 65_536) -> bx.Contract:
 
 def test_particles_of_splitting_are_moved_within_memory():
     """512 particles in 4 replicates, of 65,536 lanes each, would take a gigabyte and more."""
-    from boltzax.interfaces._splitting import Level, split
+    from boltzax.sample import Level, Levels
 
     contract = wide_contract()
     gibbs = bx.compile(bx.Violation(contract), contract.prior, marginalise=False)
-    level, sizes = Level(gibbs, contract.margin), {"particles": 512, "moves": 2, "max_levels": 8}
+    level, start = Level(gibbs, contract.margin), {"key": jax.random.split(KEY, 4)}
 
     def bytes_of(memory):
-        run = lambda t: split(level, t, KEY, replicates=4, memory=memory, **sizes)  # noqa: E731
-        return temporary(run, jnp.zeros(()))
+        def steps(target):
+            dynamics = Levels(level, target, 512, 2, memory=memory)
+            state = dynamics.init(start, KEY, 0)
+            return dynamics.step(state, KEY, jnp.zeros(()), jnp.ones((), int), 0)
+
+        return temporary(steps, jnp.zeros(()))
 
     assert bytes_of(2**34) > 2**30
     assert bytes_of(2**27) < 1.5 * 2**27

@@ -2,7 +2,7 @@
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -23,11 +23,14 @@ def exported(namespace: dict[str, Any], *also: str) -> list[str]:
     return sorted(own | set(also))
 
 
-def renamed(namespace: dict[str, Any], **names: str) -> Callable[[str], Any]:
+def renamed(
+    namespace: dict[str, Any], gone: Mapping[str, str] | None = None, **names: str
+) -> Callable[[str], Any]:
     """The `__getattr__` of a module whose names have changed: the old ones work, with a warning.
 
     Args:
         namespace: `globals()` of the module.
+        gone: What to do instead, for each name that works no more.
         names: The new name for each old one; a full one, `boltzax.cases.curie_weiss`, for what has
             moved to another folder.
     """
@@ -35,7 +38,8 @@ def renamed(namespace: dict[str, Any], **names: str) -> Callable[[str], Any]:
 
     def __getattr__(name: str) -> Any:
         if name not in names:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            instead = f" any more: {gone[name]}" if gone and name in gone else ""
+            raise AttributeError(f"module {module!r} has no attribute {name!r}{instead}")
         home, _, new = names[name].rpartition(".")
         told = f"{module}.{name} is now {home or module}.{new}; the old name will go with the next"
         warnings.warn(f"{told} release", DeprecationWarning, stacklevel=2)

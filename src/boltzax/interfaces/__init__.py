@@ -46,10 +46,6 @@ from ._series import end_to_end as end_to_end
 from ._series import in_series as in_series
 from ._shared import SharedEntropy as SharedEntropy
 from ._shared import shared_entropy as shared_entropy
-from ._splitting import Level as Level
-from ._splitting import Splitting as Splitting
-from ._splitting import from_splitting as from_splitting
-from ._splitting import split as split
 from ._subsets import SubsetEntropy as SubsetEntropy
 from ._subsets import memories as memories
 from ._subsets import subset_entropy as subset_entropy
@@ -58,7 +54,12 @@ from ._table import TightestKernel as TightestKernel
 from ._table import entropy_table as entropy_table
 from ._table import tightest_kernel as tightest_kernel
 
-__getattr__ = _renamed(globals(), maximum_entropy_interfaces="maximum_entropy")
+_RARE = 'use boltzax.log_probability(gibbs, level, at, key=key, by="levels")'
+__getattr__ = _renamed(
+    globals(),
+    dict.fromkeys(("Level", "Splitting", "from_splitting", "split"), _RARE),
+    maximum_entropy_interfaces="maximum_entropy",
+)
 __all__ = _exported(globals())
 
 

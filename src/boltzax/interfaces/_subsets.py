@@ -1,17 +1,29 @@
 """Statistical mechanics per datum: how much of the prior gets a part of the data right."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Estimate, Model, Status, typed
+from ..core import (
+    MEMORY,
+    Count,
+    DeclarationError,
+    Estimate,
+    Key,
+    Memory,
+    Model,
+    NonNegative,
+    Status,
+    text_of_values,
+    typed,
+    whole,
+)
 from ..declare import (
     AbstractChart,
     Component,
@@ -22,8 +34,7 @@ from ..declare import (
     Interface,
     PerDatum,
 )
-from ..observe import LogProbability
-from ._splitting import Level, Splitting, from_splitting, split
+from ..observe import LogProbability, log_probability
 
 Subsets = Mapping[Hashable, Any] | Sequence[Any]
 """Parts of the data: index lists or boolean masks, by name or in a list."""
@@ -41,52 +52,58 @@ class Worst(eqx.Module):
         return -jnp.max(jnp.abs(found - self.y[self.rows].reshape(found.shape)))
 
 
+@typed
 class SubsetEntropy(eqx.Module):
     """What `subset_entropy` returns: `H_s(ε) = log P[max_{i∈s} |f(x_i) - y_i| <= ε]`, in nats.
 
-    - `names`: of the subsets. `tolerances` `[tolerance]`: ε, in units of the output, falling.
-    - `probability` `[subset, replicate, tolerance]`: of each independent run of splitting.
-    - `last`: for each subset the entropy at the smallest tolerance, as `entropy` would give it:
-      with an interval, the error that independent particles would have, the number of evaluations,
-      and what speaks against it (`outcome`).
+    Args:
+        names: Of the subsets.
+        tolerances: ε, `[tolerance]`, in units of the output, falling.
+        curves: For each subset its entropies, at the levels `-ε`, from runs of their own.
     """
 
     names: tuple[Hashable, ...] = eqx.field(static=True)
     tolerances: Float[Array, " tolerance"]
-    probability: Float[Array, "subset replicate tolerance"]
-    last: tuple[LogProbability, ...]
+    curves: tuple[LogProbability, ...]
+
+    @property
+    def last(self) -> tuple[LogProbability, ...]:
+        """For each subset the entropy at the smallest tolerance, as `entropy` would give it."""
+        return tuple(curve[-1] for curve in self.curves)
 
     @property
     def successful(self) -> bool:
-        """Whether nothing speaks against any of the curves."""
-        return all(each.successful for each in self.last)
+        """Whether nothing speaks against any of the curves, at the smallest tolerance."""
+        return all(entropy.successful for entropy in self.last)
 
     @property
     def entropy(self) -> Estimate:
         """`H_s(ε)` `[subset, tolerance]`, in nats: the log of the mean of the replicates."""
-        return _jackknife(_log, self.probability, self.tolerances)
+        return Estimate.stack([curve.estimate for curve in self.curves])
 
     @property
     def dimension(self) -> Estimate:
         """`2λ_s(ε) = dH_s/d log ε` `[subset, tolerance]`: twice the learning coefficient of the
         loss on the subset, at this tolerance; the number of directions that it constrains where
-        that is one. Differences of second order on the grid, of the same runs.
+        that is one. Differences of second order on the grid (of first order at its ends), of the
+        same runs.
         """
-        if self.tolerances.shape[0] < 2:
+        if len(self.tolerances) < 2:
             raise DeclarationError(
                 "tolerances",
                 got="one tolerance",
                 expected="at least two, for a slope",
                 mend="pass e.g. jnp.logspace(0, -3, 13)",
             )
-        return _jackknife(_dimension, self.probability, self.tolerances)
+        return self._times(_differences(self._log_tolerances()))
 
     @typed
     def slope(self, high: int = 0, low: int = -1) -> Estimate:
         """`(H(ε_high) - H(ε_low)) / log(ε_high/ε_low)` `[subset]`: `2λ_s` between two tolerances,
         given by their places on the grid."""
-        ends = jnp.array([high, low])
-        return _jackknife(_chord, self.probability[:, :, ends], self.tolerances[ends])
+        at = self._log_tolerances()
+        unit = np.eye(len(at))
+        return self._times((unit[high] - unit[low]) / (at[high] - at[low]))
 
     @typed
     def interaction(self, whole: Hashable, parts: Sequence[Hashable]) -> Estimate:
@@ -96,15 +113,20 @@ class SubsetEntropy(eqx.Module):
         0 where no weight is shared, positive where getting one right helps the others, negative
         where they compete. The runs of the subsets are independent.
         """
-        rows = [self._row(name) for name in (whole, *parts)]
-        h = self.entropy
-        signs = jnp.array([1.0] + [-1.0] * len(parts))[:, None]
-        rows = jnp.asarray(rows)
-        value = jnp.sum(signs * h.value[rows], axis=0)
-        error = jnp.sqrt(jnp.sum(h.standard_error[rows] ** 2, axis=0))
-        return Estimate(value, error, jnp.min(h.ess[rows], 0), jnp.ones_like(value))
+        found = self._of(whole)
+        for name in parts:
+            found = found - self._of(name)
+        return found
 
-    def _row(self, name: Hashable) -> int:
+    def _log_tolerances(self) -> np.ndarray:
+        return np.log(np.asarray(self.tolerances))
+
+    def _times(self, operator: np.ndarray) -> Estimate:
+        """An exact matrix times each curve."""
+        held = jax.device_put(operator.astype(self.tolerances.dtype))
+        return Estimate.stack([curve.map(lambda h: held @ h) for curve in self.curves])
+
+    def _of(self, name: Hashable) -> Estimate:
         if name not in self.names:
             raise DeclarationError(
                 "name",
@@ -112,24 +134,17 @@ class SubsetEntropy(eqx.Module):
                 expected=f"one of {list(self.names)}",
                 mend="name a subset of this result",
             )
-        return self.names.index(name)
+        return self.curves[self.names.index(name)].estimate
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.probability) or isinstance(self.probability, Tracer):
-            return f"SubsetEntropy(names={self.names})"
-        h = self.entropy
-        local = self.dimension if self.tolerances.shape[0] > 1 else None
         last = float(self.tolerances[-1])
-        lines = [f"SubsetEntropy down to tolerance {last:.3g}, {self.probability.shape[1]} runs"]
-        for i, name in enumerate(self.names):
-            text = (
-                f"{name!r}: H = {float(h.value[i, -1]):.3f} ± {float(h.standard_error[i, -1]):.3f}"
-            )
-            if local is not None:
-                value, error = float(local.value[i, -1]), float(local.standard_error[i, -1])
-                text += f", 2λ = {value:.2f} ± {error:.2f}"
-            outcome = self.last[i].outcome
-            lines.append(text + ("" if self.last[i].successful else f" ({Status[outcome]})"))
+        lines = [f"SubsetEntropy down to tolerance {last:.3g}"]
+        slopes = list(self.dimension[:, -1]) if len(self.tolerances) > 1 else []
+        for i, (name, entropy) in enumerate(zip(self.names, self.last, strict=True)):
+            text = f"{name!r}: H = {entropy.estimate:.3f}"
+            text += f", 2λ = {slopes[i]:.2f}" if slopes else ""
+            lines.append(text + ("" if entropy.successful else f" ({Status[entropy.status]})"))
         return "\n  ".join(lines)
 
 
@@ -137,17 +152,18 @@ class SubsetEntropy(eqx.Module):
 def subset_entropy(
     model: Model,
     prior: Independent | Distribution,
-    x: ArrayLike,
-    y: ArrayLike,
+    x: Float[Array, "datum ..."],
+    y: Float[Array, "..."],
     subsets: Subsets,
-    tolerances: ArrayLike,
+    tolerances: ArrayLike | Sequence[float],
     *,
-    key: PRNGKeyArray,
+    key: Key,
     chart: AbstractChart | None = None,
-    particles: int = 512,
-    moves: int = 20,
-    replicates: int = 16,
-    max_levels: int = 200,
+    particles: Annotated[int, whole(8)] = 512,
+    moves: Count = 20,
+    replicates: Annotated[int, whole(4)] = 16,
+    max_levels: Annotated[int, whole(2)] = 200,
+    memory: Memory = MEMORY,
 ) -> SubsetEntropy:
     """`H_s(ε) = log P_prior[max_{i∈s} |f(x_i) - y_i| <= ε]` for each subset `s` of the data.
 
@@ -155,68 +171,60 @@ def subset_entropy(
     free when only these data have to be right. `dH_s/d log ε = 2λ_s`, the learning coefficient of
     the loss restricted to the subset; `s ⊆ t` implies `H_t <= H_s`.
 
-    Errors are of the spread of the `replicates` (a jackknife): a Student t with `replicates - 1`
-    degrees of freedom. They see what runs differ in, not what all of them miss.
+    Each subset is a run of rising levels (`boltzax.log_probability`): one that comes down to the
+    smallest tolerance has passed all others. Errors are from the spread of the replicates, the
+    intervals Student's t. They see what runs differ in, not what all of them miss.
 
     Sources: data as constraints, each on a part of the weights: comments to Wentworth & Lorell,
     "Toward Statistical Mechanics of Interfaces Under Selection Pressure" (2023); volume scaling
     `V(ε) ~ ε^(2λ)` of errors: Watanabe 2009, ch. 7.
 
     Args:
+        model: The declared model.
+        prior: Of its weights.
         x: Inputs `[datum, ...]`, as `model` takes them one by one.
         y: Outputs `[datum]` or `[datum, out]`, as `model` gives them one by one. The error is the
             largest over the outputs of a datum.
         subsets: Index lists or boolean masks `[datum]`, in a list or by name.
         tolerances: ε, in units of the output; any order.
+        key: Key of all randomness.
         chart: Which weights are free; the others stay as the model has them.
-        particles: Of the multilevel splitting, one run a subset (and a compilation for all): a run
-            that comes down to the smallest tolerance has passed all others.
-        moves: Random-walk moves of every particle at a level.
-        replicates: Independent runs of the splitting.
-        max_levels: Most levels of a run. Each level halves the probability, so that 200 is 138
-            nats.
+        particles: Of each replicate.
+        moves: Moves of every particle at a level.
+        replicates: Independent populations.
+        max_levels: Most levels of a replicate. Each halves the probability: 200 are 138 nats.
+        memory: Bytes of intermediate values at once.
 
     Raises:
         DeclarationError: Data, subsets or tolerances that do not fit.
     """
-    x, y = _checked(model, x, y)
+    _check(model, x, y)
     gibbs = prior_of(model, prior, x, chart)
     named = rows_of(subsets, x.shape[0])
-    falling = _falling(tolerances, y.dtype)
-    sizes = {"particles": (particles, 8), "moves": (moves, 1), "replicates": (replicates, 4)}
-    for name, (value, least) in (sizes | {"max_levels": (max_levels, 2)}).items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise DeclarationError(
-                name, got=repr(value), expected=f"at least {least}", mend=f"leave {name} out"
-            )
+    falling = _falling(tolerances)
     longest = max(len(rows) for rows in named.values())
-    found = []
+    curves = []
     for k, rows in zip(jax.random.split(key, len(named)), named.values(), strict=True):
         # repeating a datum changes no maximum, and keeps one shape for all subsets
-        level = Level(gibbs, Worst(x, y, jnp.asarray(np.resize(rows, longest))))
-        run = split(
-            level,
-            -falling[-1],
-            k,
-            particles=particles,
-            moves=moves,
-            replicates=replicates,
-            max_levels=max_levels,
-        )
-        found.append((_curve(run, falling), from_splitting(run, -falling[-1])))
-    curves, last = zip(*found)
-    return SubsetEntropy(tuple(named), falling, jnp.stack(curves), last)
+        worst = Worst(x, y, jax.device_put(np.resize(rows, longest)))
+        curves.append(
+            log_probability(
+                gibbs, worst, -falling, key=k, by="levels", particles=particles, moves=moves,
+                replicates=replicates, max_levels=max_levels, memory=memory, throw=False,
+            )
+        )  # fmt: skip
+    return SubsetEntropy(tuple(named), falling, tuple(curves))
 
 
 @typed
 def memories(
     model: Model,
     prior: Independent | Distribution,
-    x: ArrayLike,
-    y: ArrayLike,
-    tolerance: float,
+    x: Float[Array, "datum dim"],
+    y: Float[Array, "..."],
+    tolerance: NonNegative,
     *,
-    reach: float = 0.0,
+    reach: NonNegative = 0.0,
 ) -> Contract:
     """Data as a contract: datum `i` is a logical value, `x_i` is assumed and `y_i ± ε` promised.
 
@@ -224,16 +232,7 @@ def memories(
     `H_s(ε)` is the entropy of this contract on the data of `s`. With `reach` the assumed boxes are
     `x_i ± reach`: the fact is to be recalled from near its key also. `x` is `[datum, dim]`.
     """
-    x, y = _checked(model, x, y)
-    if x.ndim != 2:
-        raise DeclarationError(
-            "x", got=f"shape {x.shape}", expected="[datum, dim]", mend="flatten each input"
-        )
-    for name, value in (("tolerance", tolerance), ("reach", reach)):
-        if not 0 <= float(value) < np.inf:
-            raise DeclarationError(
-                name, got=repr(value), expected="a number, not negative", mend=f"pass {name}=0.1"
-            )
+    _check(model, x, y)
     values = tuple(range(x.shape[0]))
     y = y.reshape(x.shape[0], -1)
     before = Interface(values, (x - reach)[:, None], (x + reach)[:, None])
@@ -295,7 +294,7 @@ def subset_rows(argument: str, subset: Any, count: int) -> np.ndarray:
     return np.flatnonzero(array) if array.dtype == bool else np.unique(array)
 
 
-def _falling(tolerances: Any, kind: Any) -> Float[Array, " tolerance"]:
+def _falling(tolerances: Any) -> Float[Array, " tolerance"]:
     try:
         array = np.unique(np.atleast_1d(np.asarray(tolerances, float)))[::-1]
         good = array.ndim == 1 and array.size > 0 and bool(np.all(array > 0))
@@ -309,12 +308,11 @@ def _falling(tolerances: Any, kind: Any) -> Float[Array, " tolerance"]:
             expected="positive, finite numbers",
             mend="pass e.g. jnp.logspace(0, -3, 13), in units of the output",
         )
-    return jnp.asarray(array, kind)
+    return jax.device_put(array.astype(jnp.result_type(float)))
 
 
-def _checked(model: PyTree, x: Any, y: Any) -> tuple[Array, Array]:
-    x, y = jnp.asarray(x, float), jnp.asarray(y, float)
-    if x.ndim == 0 or y.ndim not in (1, 2) or x.shape[0] != y.shape[0] or x.shape[0] == 0:
+def _check(model: PyTree, x: Array, y: Array) -> None:
+    if y.ndim not in (1, 2) or x.shape[0] != y.shape[0] or x.shape[0] == 0:
         raise DeclarationError(
             "x, y",
             got=f"shapes {x.shape} and {y.shape}",
@@ -329,7 +327,6 @@ def _checked(model: PyTree, x: Any, y: Any) -> tuple[Array, Array]:
             expected=f"what the model gives, shape {out}",
             mend="match the targets to the model's output",
         )
-    return x, y
 
 
 def output_shape(model: PyTree, x: Float[Array, "datum ..."]) -> tuple[int, ...]:
@@ -346,39 +343,7 @@ def output_shape(model: PyTree, x: Float[Array, "datum ..."]) -> tuple[int, ...]
         ) from error
 
 
-@eqx.filter_jit
-def _curve(run: Splitting, falling: Array) -> Float[Array, "replicate tolerance"]:
-    return jax.vmap(run.probability)(-falling).T
-
-
-@eqx.filter_jit
-def _jackknife(fn: Callable, p: Float[Array, "subset replicate tolerance"], at: Array) -> Estimate:
-    """`fn(mean p, at)`, with the error that leaving out each replicate in turn gives."""
-    count = p.shape[1]
-    total = jnp.sum(p, axis=1)
-    value = fn(total / count, at)
-    without = jax.vmap(lambda i: fn((total - p[:, i]) / (count - 1), at))(jnp.arange(count))
-    spread = jnp.sum((without - jnp.mean(without, axis=0)) ** 2, axis=0)
-    error = jnp.sqrt(spread * (count - 1) / count)
-    return Estimate(value, error, jnp.full_like(value, count), jnp.ones_like(value))
-
-
-def _log(p: Array, at: Array) -> Array:
-    return jnp.log(p)
-
-
-def _dimension(p: Array, at: Array) -> Array:
-    return _gradient(jnp.log(p), jnp.log(at))
-
-
-def _chord(p: Array, at: Array) -> Array:
-    return jnp.log(p[:, 0] / p[:, 1]) / jnp.log(at[0] / at[1])
-
-
-def _gradient(value: Float[Array, "subset point"], at: Float[Array, " point"]) -> Array:
-    """Derivative on an uneven grid: exact for parabolas inside, for lines at the ends."""
-    rise, run = jnp.diff(value, axis=-1), jnp.diff(at)
-    slope = rise / run
-    left, right = run[:-1], run[1:]
-    inner = (slope[..., :-1] * right + slope[..., 1:] * left) / (left + right)
-    return jnp.concatenate([slope[..., :1], inner, slope[..., -1:]], axis=-1)
+def _differences(at: np.ndarray) -> np.ndarray:
+    """The matrix of derivatives on an uneven grid: exact for parabolas inside, for lines at the
+    ends."""
+    return np.asarray(np.gradient(np.eye(len(at)), at, axis=0))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,6 +18,7 @@ from ..core import (
     Count,
     DeclarationError,
     Estimate,
+    Influence,
     Key,
     RunError,
     Status,
@@ -109,6 +110,29 @@ class LogProbability(eqx.Module):
     def z_score(self, truth: Estimate | float | Float[Array, "..."]) -> Float[Array, "..."]:
         """`(value - truth)/standard_error`."""
         return self.estimate.z_score(truth)
+
+    def map(self, fn: Callable) -> Estimate:
+        """`fn(value)` by the delta method, of levels that share their replicates.
+
+        Unlike `estimate.map` it takes levels of one run as correlated, as they are. Its 95%
+        interval is Student's t over replicates.
+
+        Args:
+            fn: A differentiable function of an array `[*level]`, written with `jax.numpy`.
+
+        Raises:
+            DeclarationError: For a result without replicates.
+        """
+        if self.replicates is None:
+            raise DeclarationError(
+                "log_probability",
+                got=f"a result by {self.method!r}",
+                expected="one that keeps the logarithm in each replicate",
+                mend='run with by="levels"',
+            )
+        mapped = Influence.of_samples(_linearised(np.asarray(self.replicates))).map(fn)
+        (rows,) = mapped.rows.values()
+        return Estimate.of_replicates(np.moveaxis(rows[..., 0], -1, 0) + np.asarray(mapped.value))
 
     def draw(self, count: Count, *, key: Key, memory: Count = MEMORY) -> Ensemble:
         """Weights from the prior at or above the highest level, on the axis `subset`.
@@ -239,17 +263,24 @@ def of_rise(run: Rise, target: float) -> Reading:
     if not found.any() or under_way:
         failed = Status.extinct if np.all(run.extinct) else Status.capped
         return nothing(run.evaluations, Status.interrupted if under_way else failed)
-    p = np.exp(logs - logs.max())
-    relative = float(np.std(p, ddof=1) / np.mean(p)) if len(p) > 1 else math.nan
-    # to first order the logarithm of the mean is the mean of these
-    rows = logs.max() + np.log(np.mean(p)) + p / np.mean(p) - 1
+    rows = _linearised(logs)
+    relative = float(np.std(rows, ddof=1)) if len(rows) > 1 else math.nan
     spread = float(np.sqrt(np.mean(naive[found] ** 2)))
     # some replicates that never come to the target are the plainest sign of a decoy
     uneven = relative > 2 * spread or not found.all()
     status = Status.uneven if uneven else Status.successful
     status = Status.interrupted if run.interrupted else status
     estimate = never_positive(Estimate.of_replicates(rows))
-    return Reading(estimate, spread / math.sqrt(len(p)), status)
+    return Reading(estimate, spread / math.sqrt(len(rows)), status)
+
+
+def _linearised(logs: np.ndarray) -> np.ndarray:
+    """What to first order has the mean `log mean exp(logs)` along the first axis."""
+    top = np.max(logs, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = np.exp(logs - top)
+        mean = np.mean(p, axis=0)
+        return top + np.log(mean) + p / mean - 1
 
 
 def nothing(evaluations: int, status: Status) -> Reading:
