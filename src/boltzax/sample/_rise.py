@@ -58,8 +58,8 @@ class Rise(NamedTuple):
         last, _, place = self._at(target)
         count = self.values.shape[-1]
         fractions = np.exp(np.diff(self.log_survival, axis=0))
-        used = np.arange(len(fractions))[:, None] < place
-        parts = np.sum(np.where(used, (1 - fractions) / fractions, 0.0), axis=0)
+        used = np.where(np.arange(len(fractions))[:, None] < place, fractions, 1.0)
+        parts = np.sum((1 - used) / used, axis=0)
         return np.sqrt((parts + (1 - last) / np.maximum(last, 1 / count)) / count)
 
     def _at(self, target: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
