@@ -85,6 +85,17 @@ def test_the_weights_above_the_level_are_the_tail():
     assert abs(weights[:, 1].mean()) < 0.2
 
 
+def at_most_zero(model):
+    return jnp.minimum(model.params[0], 0.0)
+
+
+def test_weights_exactly_at_the_level_are_kept():
+    """Half of the prior lies at the level 0, which no smaller number than `tiny` is told from."""
+    found = bx.log_probability(PRIOR, at_most_zero, key=KEY, by="levels", keep=True, **FEW)
+    assert abs(found.z_score(np.log(0.5))) < 4
+    assert found.draw(100, key=KEY).map(lambda model: model.params)[:, 0].min() >= 0
+
+
 def test_few_hits_are_said_and_auto_goes_on():
     few = bx.log_probability(PRIOR, first, 3.0, key=KEY, by="direct", samples=2000, throw=False)
     assert bool(few.status == bx.Status.few_hits) and np.isfinite(few.value)

@@ -99,7 +99,9 @@ class Levels(AbstractDynamics):
         # a plateau at the top: the level is the best value below it
         below = jnp.max(jnp.where(value < top, value, -jnp.inf))
         threshold = jnp.where(middle < top, middle, below)
-        threshold = jnp.where(old.reached, jnp.nextafter(target, -jnp.inf), threshold)
+        # the last number below the target; processors take those below `tiny` for zero
+        last = jnp.minimum(jnp.nextafter(target, -jnp.inf), target - jnp.finfo(target.dtype).tiny)
+        threshold = jnp.where(old.reached, last, threshold)
         above = value > threshold
         key_copies, key_moves = jax.random.split(key)
         log_weights = jnp.where(above, jnp.zeros((), value.dtype), -jnp.inf)
