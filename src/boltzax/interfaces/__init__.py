@@ -54,10 +54,12 @@ from ._table import TightestKernel as TightestKernel
 from ._table import entropy_table as entropy_table
 from ._table import tightest_kernel as tightest_kernel
 
-_RARE = 'use boltzax.log_probability(gibbs, level, at, key=key, by="levels")'
 __getattr__ = _renamed(
     globals(),
-    dict.fromkeys(("Level", "Splitting", "from_splitting", "split"), _RARE),
+    dict.fromkeys(
+        ("Level", "Splitting", "from_splitting", "split"),
+        'use boltzax.log_probability(gibbs, level, at, key=key, by="levels")',
+    ),
     maximum_entropy_interfaces="maximum_entropy",
 )
 __all__ = _exported(globals())
