@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.observe._integration import integration_series
+from boltzax.observe._free_energy import integration_series
 from boltzax.sample import Bridges, Trace, bar_series
 
 KEY = jax.random.key(5)

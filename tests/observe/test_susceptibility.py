@@ -400,6 +400,7 @@ OTHER = bx.SquaredError(
             lambda: bx.influence(FEW, bx.PerDatum(NET, bx.Empirical(X), lambda m, x: x * m(x))),
         ),
         ("query", lambda: bx.influence(FEW, ENERGY, X)),
+        ("query", lambda: bx.influence(FEW, ENERGY, int)),
         ("query", lambda: bx.influence(FEW, ENERGY, OTHER)),
         ("batch_size", lambda: bx.influence(FEW, ENERGY, batch_size=0)),
         ("chunk", lambda: bx.influence(FEW, ENERGY, chunk=2.5)),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.observe._integration import hermite
+from boltzax.observe._free_energy import hermite
 from boltzax.sample import Bridges, Trace
 from boltzax.sample._bar import free_energies
 from boltzax.sample._ladder import first_ladder

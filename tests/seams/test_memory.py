@@ -98,7 +98,7 @@ def test_a_map_over_draws_is_bounded():
 def test_susceptibility_of_a_wide_model_takes_few_draws_at_once():
     gibbs = wide_energy(2000)  # 65 MB a draw and energy
     energy = next(part.term for part in gibbs.potential.parts)
-    from boltzax.observe._susceptibility import Values
+    from boltzax.observe._response import Values
 
     def per_draw(w):
         return Values(energy)(gibbs.model(w))

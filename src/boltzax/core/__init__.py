@@ -7,6 +7,7 @@ from ._arguments import Count as Count
 from ._arguments import Fraction as Fraction
 from ._arguments import Key as Key
 from ._arguments import Model as Model
+from ._arguments import ModelFunction as ModelFunction
 from ._arguments import NonNegative as NonNegative
 from ._arguments import Number as Number
 from ._arguments import Positive as Positive
@@ -78,6 +79,7 @@ from ._trees import is_weight as is_weight
 from ._trees import matches as matches
 from ._trees import path_name as path_name
 from ._trees import settings_of as settings_of
+from ._trees import shapes_of as shapes_of
 from ._trees import state_of as state_of
 from ._trees import weights_of as weights_of
 from ._trees import with_weights as with_weights

@@ -244,6 +244,12 @@ def _arrays(value: Any) -> Any:
     return value
 
 
+def _function(value: Any) -> Any:
+    if not callable(value) or isinstance(value, type):
+        raise Refused
+    return value
+
+
 def _of_text(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OUSMm"
 
@@ -276,6 +282,10 @@ MODEL = Constraint(
 )
 Model: TypeAlias = Annotated[PyTree, MODEL]
 """A model: a pytree that holds arrays, such as an equinox module."""
+ModelFunction: TypeAlias = Annotated[
+    Callable, Constraint("a function of the model", "pass e.g. lambda model: model.w", _function)
+]
+"""A function of the model; a class is none."""
 Arrays: TypeAlias = Annotated[
     PyTree, Constraint("arrays of numbers", "pass an array, or a pytree of arrays", _arrays)
 ]

@@ -32,6 +32,11 @@ def weights_of(model: PyTree) -> dict[str, Any]:
     return {path_name(path): leaf for path, leaf in leaves if is_weight(leaf)}
 
 
+def shapes_of(model: PyTree) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights of a model by path."""
+    return {path: jnp.shape(leaf) for path, leaf in weights_of(model).items()}
+
+
 def is_weight(leaf: Any) -> bool:
     """Whether a leaf of a model is an inexact array."""
     # `eqx.is_inexact_array` overlooks numpy arrays of bfloat16

@@ -1,12 +1,11 @@
 """Observables: functionals of a run, with honest error bars."""
 
 from ..core import exported as _exported
-from ._curve import coefficient_curve as coefficient_curve
+from ._free_energy import bridges_of as bridges_of
 from ._free_energy import effective_parameters as effective_parameters
 from ._free_energy import entropy as entropy
 from ._free_energy import free_energy as free_energy
-from ._influence import DatumLosses as DatumLosses
-from ._influence import influence as influence
+from ._learning_coefficient import coefficient_curve as coefficient_curve
 from ._learning_coefficient import effective_dimension as effective_dimension
 from ._learning_coefficient import heat_capacity as heat_capacity
 from ._learning_coefficient import learning_coefficient as learning_coefficient
@@ -22,8 +21,10 @@ from ._probability import drawn_above as drawn_above
 from ._probability import of_independent as of_independent
 from ._probability import of_rise as of_rise
 from ._probability import read_at as read_at
+from ._response import DatumLosses as DatumLosses
+from ._response import influence as influence
+from ._response import susceptibility as susceptibility
 from ._spectrum import spectrum as spectrum
-from ._susceptibility import susceptibility as susceptibility
 from ._verdict import Evidence as Evidence
 from ._verdict import Verdict as Verdict
 

@@ -1,8 +1,8 @@
 """Covariances of many functions of the weights, streamed over the draws.
 
-Two sweeps: means (and spreads) of every function by merging batches of draws, then the products of
-what is centred. No more is held than one batch of draws times two blocks of functions, and six
-matrices of block by block.
+There are two sweeps. The first merges batches of draws into the mean and the spread of every
+function; the second sums the products of the centred functions. Memory holds one batch of draws
+times two blocks of functions, and six matrices of block by block.
 """
 
 import equinox as eqx
@@ -16,11 +16,11 @@ from ..compile import Gibbs, Weights
 from ..core import Estimate, estimate_of_parts
 
 PIECES = 32
-"""Pieces of all chains together (or more) whose means give the error."""
+"""Least number of pieces, over all chains, whose means give the error."""
 
 
 class Plan(eqx.Module):
-    """Which draws belong together: half chains, pieces of these, batches that fit into memory.
+    """Which draws belong together: half chains, their pieces, and batches that fit into memory.
 
     `index` counts through `[chain, draw]`; `real` is False where a batch was filled up.
     """
@@ -32,8 +32,7 @@ class Plan(eqx.Module):
 def plan(chains: int, draws: int, chunk: int) -> Plan:
     """Two halves a chain, each in pieces of (nearly) equal length, at least `PIECES` in all.
 
-    A piece has at least four draws, so that short runs have fewer pieces, but never less than one
-    a half.
+    A piece has at least four draws: a short run has fewer pieces, but at least one a half.
     """
     pieces = max(1, min(-(-PIECES // (2 * chains)), draws // 8))
     parts = np.array_split(np.arange(draws), 2 * pieces)
@@ -58,14 +57,14 @@ class Draws(eqx.Module):
     plan: Plan
 
     def values(self, index: Array, real: Array, functions: tuple) -> list[Float[Array, "draw n"]]:
-        """Each of the functions at some draws; 0 where the batch was filled up."""
+        """The values of each function at some draws; 0 where the batch was filled up."""
 
-        def one(i):
+        def at_draw(i):
             w = jax.tree.map(lambda leaf: leaf[i], self.w)
             model = self.gibbs.complete(w, self.keys[i])
             return [function(model) for function in functions]
 
-        return [jnp.where(real[:, None], each, 0.0) for each in jax.vmap(one)(index)]
+        return [jnp.where(real[:, None], values, 0.0) for values in jax.vmap(at_draw)(index)]
 
 
 class Spread(eqx.Module):
@@ -77,7 +76,10 @@ class Spread(eqx.Module):
 
 @eqx.filter_jit
 def spread(draws: Draws, function) -> Spread:
-    """Batches merged as in Chan, Golub & LeVeque 1983, Am. Stat. 37:242: no large sums cancel."""
+    """Mean and spread by merging batches, so that no large sums cancel.
+
+    Chan, Golub & LeVeque 1983, Am. Stat. 37:242.
+    """
 
     def merge(carry, batch):
         count, mean, squares = carry
@@ -91,20 +93,21 @@ def spread(draws: Draws, function) -> Spread:
         squares = squares + within + count * share * (own - mean) ** 2
         return (total, mean + share * (own - mean), squares), None
 
-    batches = (_merged(draws.plan.index, 3), _merged(draws.plan.real, 3))
+    size = draws.plan.index.shape[-1]
+    batches = (draws.plan.index.reshape(-1, size), draws.plan.real.reshape(-1, size))
     (values,) = jax.eval_shape(
         lambda index, real: draws.values(index, real, (function,)), *(x[0] for x in batches)
     )
-    nought = jnp.zeros(values.shape[1:], values.dtype)
-    start = (jnp.zeros((), values.dtype), nought, nought)
+    zeros = jnp.zeros(values.shape[1:], values.dtype)
+    start = (jnp.zeros((), values.dtype), zeros, zeros)
     (count, mean, squares), _ = jax.lax.scan(merge, start, batches)
     return Spread(mean, jnp.sqrt(squares / jnp.maximum(count - 1, 1)))
 
 
 def covariance(draws: Draws, rows, columns, row: Spread, column: Spread) -> Estimate:
     """`Cov(a_i, b_j)` over all draws, `[rows, columns]`, with its error (see `influence`)."""
-    plain = [Spread(each.mean, jnp.ones_like(each.mean)) for each in (row, column)]
-    return _estimate(draws.plan, _sweep(draws, rows, columns, *plain, None), False)
+    unscaled = [Spread(side.mean, jnp.ones_like(side.mean)) for side in (row, column)]
+    return _estimate(draws.plan, _sweep(draws, rows, columns, *unscaled, None), False)
 
 
 def correlation(draws: Draws, rows, columns, row: Spread, column: Spread) -> Estimate:
@@ -118,9 +121,9 @@ def correlation(draws: Draws, rows, columns, row: Spread, column: Spread) -> Est
 
 @eqx.filter_jit
 def _sweep(draws, rows, columns, row, column, rho):
-    """Mean of the products, their squares summed, and spreads of the means of pieces and halves.
+    """Mean of the products, sum of their squares, and spreads of the means of pieces and halves.
 
-    Products are `a b` of the centred and scaled functions, less `rho (a² + b²)/2` if rho is given.
+    Products are `a b` of the centred and scaled functions, minus `rho (a² + b²)/2` if rho is given.
     The spreads are `Σ n (mean - whole mean)²`, by West's update (1979, Comm. ACM 22:532).
     """
 
@@ -137,45 +140,39 @@ def _sweep(draws, rows, columns, row, column, rho):
             fourth = a4[:, None] + b4[None] + 2 * squares
             crossed = _product(a**3, b) + _product(a, b**3)
             squares = squares - rho * crossed + 0.25 * rho**2 * fourth
-        return (
-            carry[0] + jnp.sum(at[1], dtype=zero.dtype),
-            carry[1] + sums,
-            carry[2] + squares,
-        ), None
+        new = (jnp.sum(at[1], dtype=zero.dtype), sums, squares)
+        return jax.tree.map(jnp.add, carry, new), None
 
     def piece(carry, at):
         pieces, half = carry
-        new, _ = jax.lax.scan(batch, (nought, zero, zero), at)
-        half = jax.tree.map(jnp.add, half, new)
-        return (_west(pieces, new[0], new[1]), half), None
+        new, _ = jax.lax.scan(batch, empty, at)
+        return (_west(pieces, new[0], new[1]), jax.tree.map(jnp.add, half, new)), None
 
     def half(carry, at):
         pieces, halves, squares = carry
-        start = (pieces, (nought, zero, zero))
-        (pieces, new), _ = jax.lax.scan(piece, start, at)
+        (pieces, new), _ = jax.lax.scan(piece, (pieces, empty), at)
         return (pieces, _west(halves, new[0], new[1]), squares + new[2]), None
 
     zero = jnp.zeros((row.mean.size, column.mean.size), row.mean.dtype)
-    nought = jnp.zeros((), zero.dtype)
-    empty = (nought, zero, zero)
+    empty = (jnp.zeros((), zero.dtype), zero, zero)
     at = (draws.plan.index, draws.plan.real)
     (pieces, halves, squares), _ = jax.lax.scan(half, (empty, empty, zero), at)
     return pieces[1], squares, pieces[2], halves[2], pieces[0]
 
 
 def _estimate(plan: Plan, sums, standardised: bool) -> Estimate:
-    """Value, ess, split r_hat of the halves, and the error by the means of the pieces.
+    """Value, ess, split r_hat of the halves, and the error from the means of the pieces.
 
     Where the halves differ by more than the spread inside them explains (F test at 1e-3), as in
-    chains that do not mix, the error is by the means of the halves.
+    chains that do not mix, the error is taken from the means of the halves.
     """
     mean, squares, pieces, halves, n = sums
-    halves_count, each = plan.real.shape[:2]
-    pieces_count = halves_count * each
+    halves_count, pieces_of_half = plan.real.shape[:2]
+    pieces_count = halves_count * pieces_of_half
     factor = n / jnp.maximum(n - 1, 1)
     variance = (squares - n * mean**2) / jnp.maximum(n - 1, 1)
     error2 = pieces / (n * (pieces_count - 1))
-    if each > 1:
+    if pieces_of_half > 1:
         freedom = halves_count - 1, pieces_count - halves_count
         bound = scipy.special.fdtri(*freedom, 0.999)
         apart = halves * freedom[1] > bound * (pieces - halves) * freedom[0]
@@ -206,7 +203,3 @@ def _west(carry, count, sums):
 
 def _product(a: Float[Array, "draw n"], b: Float[Array, "draw m"]) -> Float[Array, "n m"]:
     return jnp.matmul(a.T, b, precision="highest")
-
-
-def _merged(array, axes: int):
-    return array.reshape(-1, *array.shape[axes:])

@@ -1,4 +1,4 @@
-"""Phases: regions of the weights, and which of them the posterior is in."""
+"""Phases: regions of the weights, and their posterior probabilities."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,19 +11,24 @@ from jaxtyping import Array, Float
 
 from ..core import DeclarationError, Estimate, Influence, Number, typed
 from ..sample import Trace, bar_series
+from ._free_energy import bridges_of
 from ._reference import Reference, reference_energy
 
 
 @typed
 class Phase(eqx.Module):
-    """A region of the weights, by a run along a ladder that was kept to it.
+    """A region of the weights, with a run along a ladder inside it.
 
     Args:
-        trace: From `anneal`, with the prior restricted to the region (and normalised there).
+        trace: From `anneal`, with the prior restricted to the region and normalised there.
         log_mass: Logarithm of the region's mass under the prior of the whole.
-        share: For each draw, axes `[beta, chain, draw]`, the part of it that counts: 1 (the
-            default) if the run's prior is the region, the indicator of a smaller region, or `1/k`
-            where a restriction of one unit stands for `k` equivalent ones.
+        share: The fraction of each draw that counts, `[beta, chain, draw]`: 1 (the default) if the
+            run's prior is the region, the indicator of a smaller region, or `1/k` where a
+            restriction of one unit stands for `k` equivalent ones.
+
+    Raises:
+        DeclarationError: For a trace without a ladder, and for shares of another shape, negative
+            shares, or a beta at which all are zero.
     """
 
     trace: Trace
@@ -36,13 +41,7 @@ class Phase(eqx.Module):
         log_mass: Number = 0.0,
         share: Float[Array, "beta chain draw"] | None = None,
     ):
-        if trace.bridges is None:
-            raise DeclarationError(
-                "trace",
-                got="a Trace without a ladder",
-                expected="a run along a ladder from the region's own prior",
-                mend="use bx.anneal on the measure with the restricted prior",
-            )
+        bridges_of(trace)
         share = jnp.ones_like(trace.energy) if share is None else share
         if share.shape != trace.energy.shape or not bool(jnp.all(share >= 0)):
             raise DeclarationError(
@@ -68,7 +67,15 @@ class Phase(eqx.Module):
 
 @typed
 class Phases(eqx.Module):
-    """What `phases` returns; axes `[phase, beta]` for the parts, `[beta]` for the whole."""
+    """What `phases` returns; axes `[phase, beta]` for the parts, `[beta]` for the whole.
+
+    Args:
+        probability: Posterior probability of each phase, `[phase, beta]`.
+        free_energies: Free energy of each phase in nats, `[phase, beta]`.
+        learning_coefficients: `λ̂` of each phase, `[phase, beta]`.
+        free_energy: Free energy of the whole in nats, `[beta]`.
+        learning_coefficient: `λ̂` of the whole, `[beta]`.
+    """
 
     probability: Estimate
     free_energies: Estimate
@@ -82,30 +89,30 @@ def phases(parts: Sequence[Phase], *, reference: Reference = 0.0) -> Phases:
     """Free energy and learning coefficient of a whole from those of disjoint regions `A_i`.
 
     `F_i = F_trace - log(mass) - log⟨share⟩`, `F = -log Σ_i exp(-F_i)`, the posterior probability
-    of a phase `p_i = exp(F - F_i)`, and `λ̂ = Σ_i p_i λ̂_i` as `λ̂ = ∂F/∂log β` (on phase
+    of a phase is `p_i = exp(F - F_i)`, and `λ̂ = Σ_i p_i λ̂_i`, since `λ̂ = ∂F/∂log β` (on phase
     transitions of the posterior: Watanabe 2018, Mathematical Theory of Bayesian Statistics, ch. 9).
-    Where no ladder crosses between two phases (a first-order transition), each is run by itself
-    and the free energies say which one counts.
+    Use it where no ladder crosses between two phases (a first-order transition): each phase is run
+    separately, and the free energies give their weights.
 
-    For any regions, disjoint or not, `F ≤ F_i`: a run of the whole whose free energy lies above
-    that of a region has missed the region.
+    For any regions, disjoint or not, `F ≤ F_i`: a run of the whole with a free energy above that of
+    a region has missed the region.
 
-    Free energies and coefficients are absolute by default (for data with noise they hold the
-    energy of the best weights); with a `reference` they are excesses `F_i - β E_ref` and
+    Free energies and coefficients are absolute by default (for data with noise they include the
+    energy of the best weights). With a `reference` they are excesses `F_i - β E_ref` and
     `β (⟨E⟩_i - E_ref)`, with one `E_ref` for all parts. Probabilities do not depend on it.
 
-    Errors: runs are independent, and each run's `λ̂_i` and `F_i` are followed as one series, to
-    first order in the shares: where `ess` is below some tens, an error bar means little.
+    Errors: runs are independent, and each run's `λ̂_i` and `F_i` are treated as one series, to
+    first order in the shares. Where `ess` is below some tens, the error bars are unreliable.
 
     Args:
-        parts: the regions, run along the same betas.
+        parts: The regions, run along the same betas.
         reference: `E_ref`, a model `w*` or a number, as in `learning_coefficient`.
 
     Returns:
         `Phases`, with axes `[phase, beta]` for the parts and `[beta]` for the whole, in nats.
 
     Raises:
-        DeclarationError: for parts at different betas.
+        DeclarationError: For no parts, and parts at different betas.
     """
     betas = [np.asarray(part.trace.betas) for part in parts]
     if not betas or any(b.shape != betas[0].shape or np.any(b != betas[0]) for b in betas):
@@ -116,28 +123,28 @@ def phases(parts: Sequence[Phase], *, reference: Reference = 0.0) -> Phases:
             mend="run every region along the same betas",
         )
     offset = reference_energy(parts[0].trace, reference)
-    energies, coefficients = zip(*(_series(part, offset) for part in parts), strict=True)
-    own = [_own(part, series) for part, series in zip(parts, energies, strict=True)]
-    slopes = [_own(part, series) for part, series in zip(parts, coefficients, strict=True)]
-    free, slope = _runs(energies), _runs(coefficients)
+    series = list(zip(*(_series(part, offset) for part in parts), strict=True))
+    energies, coefficients = (
+        Estimate.stack([_mean_of_part(part, x) for part, x in zip(parts, runs, strict=True)])
+        for runs in series
+    )
+    # runs are independent of each other: each is a source of its own, `[run, beta]`
+    free, slope = (
+        Influence.stack([Influence.of(x, source=f"run {i}") for i, x in enumerate(runs)])
+        for runs in series
+    )
     wholes = (
         free.map(lambda f: jax.nn.softmax(-f, axis=0)),
         free.map(lambda f: -jax.scipy.special.logsumexp(-f, axis=0)),
         free.map(lambda f, c: jnp.sum(jax.nn.softmax(-f, axis=0) * c, axis=0), slope),
     )
-    probability, whole, mean = (each.estimate(exact=True) for each in wholes)
-    return Phases(probability, Estimate.stack(own), Estimate.stack(slopes), whole, mean)
-
-
-def _runs(series: Sequence[Array]) -> Influence:
-    """Means of the series of runs that are independent of each other, `[run, beta]`."""
-    return Influence.stack([Influence.of(x, source=f"run {i}") for i, x in enumerate(series)])
+    probability, whole, mean = (influence.estimate(exact=True) for influence in wholes)
+    return Phases(probability, energies, coefficients, whole, mean)
 
 
 def _series(part: Phase, offset: Array) -> tuple[Array, Array]:
     """Series whose means are `F_i - β E_ref` and `λ̂_i` and whose spreads are their errors."""
-    trace, bridges = part.trace, part.trace.bridges
-    assert bridges is not None
+    trace, bridges = part.trace, bridges_of(part.trace)
     mean = jnp.mean(part.share, axis=(-2, -1), keepdims=True)
     share = part.share / mean
     betas = trace.betas[:, None, None]
@@ -148,8 +155,8 @@ def _series(part: Phase, offset: Array) -> tuple[Array, Array]:
     return free, slope + share * (heat - slope)
 
 
-def _own(part: Phase, series: Array) -> Estimate:
-    """The mean of a series; no more draws are effective than the shares leave (Kish 1965)."""
+def _mean_of_part(part: Phase, series: Array) -> Estimate:
+    """The mean of a series, with an ess of at most that of the shares (Kish 1965)."""
     estimate = part.trace.mean_of(series, exact=True)
     total, squares = (jnp.sum(part.share**power, axis=(-2, -1)) for power in (1, 2))
     ess = jnp.minimum(estimate.ess, total**2 / squares)

@@ -1,4 +1,4 @@
-"""The energy that others are measured from."""
+"""The reference energy, from which excess energies are measured."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..core import Constraint, DeclarationError, Estimate, Model, Number, constraint_of, weights_of
+from ..core import Constraint, DeclarationError, Estimate, Model, Number, constraint_of, shapes_of
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
@@ -25,18 +25,17 @@ Reference: TypeAlias = Annotated[
         _reference,
     ),
 ]
-"""The energy that others are measured from, or a model `w*` that has it."""
+"""A reference energy, or a model `w*` that has it."""
 
 
 def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
-    """`E_ref`, counted as the trace's energies are: a number, or a model of the declared structure.
+    """`E_ref` in the units of the trace's energies: of a number, or of a model as declared.
 
     A number is an energy as declared, also where the trace's energies are relative to a model.
     """
     if isinstance(reference, float) or (isinstance(reference, jax.Array) and not reference.ndim):
         return jnp.asarray(reference, float) - trace.gibbs.reference_energy
-    declared = {path: jnp.shape(leaf) for path, leaf in weights_of(trace.gibbs.declared).items()}
-    given = {path: jnp.shape(leaf) for path, leaf in weights_of(reference).items()}
+    declared, given = shapes_of(trace.gibbs.declared), shapes_of(reference)
     if given != declared:
         raise DeclarationError(
             "reference",
@@ -50,25 +49,24 @@ def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""
 def default_reference(
     trace: Trace | AbstractDrawn, reference: PyTree | float | None
 ) -> Float[Array, ""]:
-    """`E_ref`; if none is given that of the result, which is 0 for a bare trace."""
+    """`E_ref`; if None, that of the result, or 0 for a plain trace."""
     if reference is None and isinstance(trace, AbstractDrawn):
         return trace.reference
     return reference_energy(trace_of(trace), 0.0 if reference is None else reference)
 
 
 def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | float:
-    """The reference; if none is given that of the measure, or 0, if the draws agree with it.
+    """The reference; if None, that of the measure, or 0 if the draws agree with it.
 
     Near a minimum of energy `E_min`, `β (⟨E⟩ - E_min)` and `C = β² Var E` are both about λ. Zero is
-    no reference if, at the largest beta, some energy lies below it by more than `1/β`, or all lie
-    above it by more than `1/β` and `β ⟨E⟩` is more than twice `C`, beyond four standard errors.
+    refused as a reference if, at the largest beta, some energy lies below it by more than `1/β`, or
+    all lie above it by more than `1/β` and `β ⟨E⟩` is more than twice `C`, beyond four standard
+    errors.
     """
     if reference is not None:
         return reference
-    energy, conditional, betas = trace.energy, trace.energy_variance, trace.betas
-    if trace.bridges is not None:
-        bridges = trace.bridges
-        energy, conditional, betas = bridges.energy, bridges.energy_variance, bridges.betas
+    run = trace if trace.bridges is None else trace.bridges
+    energy, conditional, betas = run.energy, run.energy_variance, run.betas
     if betas.ndim:
         coldest = int(jnp.argmax(betas))
         energy, conditional, betas = energy[coldest], conditional[coldest], betas[coldest]

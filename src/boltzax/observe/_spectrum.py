@@ -5,7 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from ..core import MEMORY, Count, Estimate, Key, Memory, typed
 from ..declare import AbstractBasis, AbstractMeasure
@@ -26,12 +26,12 @@ def spectrum(
     """`⟨c_k²⟩` of the model's function in the orthonormal basis of `measure`; `[*beta, count]`.
 
     `c_k = ∫ f φ_k dμ`, so that `E f² = Σ_k c_k²` (Parseval). The integrals are by the quadrature of
-    `measure`. For a function with kinks or jumps (ReLU) the tail is wrong by any factor, so without
-    `order` two draws are computed by a second rule too (see `basis.coefficients`), and what differs
-    is refused.
+    `measure`. For a function with kinks or jumps (ReLU) the tail can be wrong by any factor.
+    Without `order`, therefore, two draws are computed by a second rule too (see
+    `basis.coefficients`), and a spectrum that differs is refused.
 
     Args:
-        trace: A run with its draws (`keep=True`), or a result that has one.
+        trace: A run that kept its draws, or a result that has one.
         measure: The measure of the input, which has a basis.
         count: Number of coefficients.
         log: Give `⟨log c_k²⟩`, the typical rather than the mean spectrum.
@@ -44,15 +44,22 @@ def spectrum(
         `log`).
 
     Raises:
-        DeclarationError: For a trace without draws, a measure without a basis, or draws with kinks
+        DeclarationError: For a trace without draws, a measure without a basis, and draws with kinks
             or jumps.
     """
-    basis, drawn = measure.basis(), trace_of(trace)
-    found = drawn.mean(Squares(basis, count, order, log), key, memory=memory)
+    basis, trace = measure.basis(), trace_of(trace)
+    squares = trace.mean(Squares(basis, count, order, log), key, memory=memory)
     if order is None:
-        for model in _two_draws(drawn):
-            basis.coefficients(model, count)
-    return found
+        # the last draw of the first chain, at the first and at the last beta
+        beta_axes = trace.betas.ndim
+        for i in sorted({0, trace.betas.size - 1}):
+            last = {
+                path: leaf.reshape(-1, *leaf.shape[beta_axes:])[i, 0, -1]
+                for path, leaf in (trace.w or {}).items()
+            }
+            gibbs = trace.gibbs.at(trace.betas.reshape(-1)[i])
+            basis.coefficients(gibbs.complete(last, jax.random.key(0)), count)
+    return squares
 
 
 class Squares(eqx.Module):
@@ -66,18 +73,3 @@ class Squares(eqx.Module):
     def __call__(self, model: Callable) -> Array:
         squares = self.basis.coefficients(model, self.count, self.order) ** 2
         return jnp.log(squares) if self.log else squares
-
-
-def _two_draws(trace: Trace) -> list[PyTree]:
-    """The last draw of the first chain, at the first and at the last beta."""
-    betas = trace.betas.reshape(-1)
-    last = {
-        path: leaf.reshape(-1, *leaf.shape[trace.betas.ndim :])[:, 0, -1]
-        for path, leaf in (trace.w or {}).items()
-    }
-    return [
-        trace.gibbs.at(betas[i]).complete(
-            {path: leaf[i] for path, leaf in last.items()}, jax.random.key(0)
-        )
-        for i in sorted({0, len(betas) - 1})
-    ]
