@@ -125,11 +125,17 @@ def lowest(session: nox.Session) -> None:
     oldest = str(Path(session.create_tmp()) / "lowest.txt")
     session.run(
         *("uv", "pip", "compile", "pyproject.toml", "--extra", "examples", "--extra", "testing"),
-        *("--extra", "storage"),
+        *("--extra", "storage", "--extra", "blackjax"),
         *("--resolution", "lowest-direct", "--python-version", "3.11", "--output-file", oldest),
     )
     session.install(
-        "-e", ".[examples,testing,storage]", "-c", oldest, "pytest", "pytest-xdist", "arviz"
+        "-e",
+        ".[examples,testing,storage,blackjax]",
+        "-c",
+        oldest,
+        "pytest",
+        "pytest-xdist",
+        "arviz",
     )
     session.run("pytest", *session.posargs)
 

@@ -24,6 +24,7 @@ HOMES = {
     "tqdm": "sample",
     "xarray": "report",
     "orbax": "sample",
+    "blackjax": "sample",
     "zarr": "report",
     "optax": "numerics",
     "optimistix": "numerics",

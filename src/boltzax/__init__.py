@@ -88,6 +88,7 @@ from .sample import SGLD as SGLD
 from .sample import SGNHT as SGNHT
 from .sample import AbstractDynamics as AbstractDynamics
 from .sample import AdamSGLD as AdamSGLD
+from .sample import Blackjax as Blackjax
 from .sample import Bounds as Bounds
 from .sample import Checkpoints as Checkpoints
 from .sample import Ensemble as Ensemble

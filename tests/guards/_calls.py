@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from functools import partial as call
 from pathlib import Path
 
+import blackjax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -427,6 +428,9 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Trace.vouched": lambda g: call(g.drawn.vouched, bx.Estimate.of_series(g.drawn.energy)),
     "sample by HMC": lambda g: call(bx.sample, g.gibbs, bx.HMC(max_steps=4), key=g.key, **FEW),
     "sample by MALA": lambda g: call(bx.sample, g.gibbs, bx.MALA(), key=g.key, **FEW),
+    "Blackjax": lambda g: call(
+        bx.sample, g.gibbs, bx.Blackjax(blackjax.mala, step_size=0.5 * g.scale), key=g.key, **FEW
+    ),
     "sample by SGLD": lambda g: call(bx.sample, g.few, bx.SGLD(), key=g.key, **FEW),
     "sample by NUTS": lambda g: call(bx.sample, g.gibbs, bx.NUTS(), key=g.key, **FEW),
     "sample by Underdamped": lambda g: call(bx.sample, g.few, bx.Underdamped(), key=g.key, **FEW),

@@ -53,6 +53,7 @@ FREE: dict[str, str] = {
     "boltzax.load:declared": "what was declared, compared with what was stored",
     "boltzax.Checkpoints.open:state": "any pytree, of the structure that was saved",
     "boltzax.Placement.lay:start": "any pytree of arrays that the dynamics starts with",
+    "boltzax.Blackjax:options": "options of blackjax, looked up in the signature of the algorithm",
     "boltzax.run:start": "any pytree: `init` of the dynamics looks at it",
     "boltzax.Run.__init__:state": "any pytree: the state of the dynamics",
 }

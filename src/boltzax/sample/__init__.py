@@ -6,6 +6,7 @@ from ._baoab import baoa as baoa
 from ._baoab import decayed as decayed
 from ._baoab import kick as kick
 from ._bar import bar_series as bar_series
+from ._blackjax import Blackjax as Blackjax
 from ._bounds import Bounds as Bounds
 from ._checkpoints import Checkpoints as Checkpoints
 from ._declaration import describe as describe

@@ -53,6 +53,7 @@ def check_stochastic_kernel(
     draws: Annotated[int, whole(4)] = 2000,
     thin: Count = 4,
     bias: Positive = BIAS,
+    minibatches: bool = True,
 ) -> None:
     """Raise `AssertionError` unless a sampler without a Metropolis test does what it must.
 
@@ -75,15 +76,27 @@ def check_stochastic_kernel(
 
     A right kernel fails one of the 8 extrapolated numbers by chance once in 200 000 keys if the
     errors are normal; the answer for one key never changes.
+
+    Args:
+        kernel: The kernel.
+        key: Of all runs.
+        chains: Chains of a run.
+        warmup: Steps of warm-up.
+        draws: Draws a chain.
+        thin: Steps a draw.
+        bias: Relative error that a variance may have at scale 1.
+        minibatches: Whether the kernel draws minibatches. One that always looks at all data is
+            judged by the points without them.
     """
     assert isinstance(kernel, AbstractUnadjusted), "the kernel is no AbstractUnadjusted"
     key_steps, key_batches, key_full, key_noisy = jax.random.split(key, 4)
     _check_steps(kernel, noisy_target()[0], key_steps)
-    check_fresh_batches(kernel, key=key_batches)
     run = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin}
     order = kernel.order
     _check_law("all data", kernel, gaussian_target(), key_full, run, order, bias)
-    _check_law("minibatches", kernel, noisy_target(), key_noisy, run, 1, bias)
+    if minibatches:
+        check_fresh_batches(kernel, key=key_batches)
+        _check_law("minibatches", kernel, noisy_target(), key_noisy, run, 1, bias)
 
 
 def _check_law(name, kernel, target, key, run, order, bias) -> None:
