@@ -212,3 +212,17 @@ def test_a_fingerprint_names_the_algorithm():
     assert other == third and one != other
     assert other["made by blackjax"] == blackjax.__version__
     assert found(kernel("mala", step_size=0.1)) != found(kernel("mala", step_size=0.2))
+
+
+@pytest.mark.parametrize(
+    "name, options, most",
+    [
+        ("mala", {}, 1),
+        ("nuts", {"max_num_doublings": 4}, 15),
+        ("hmc", {"num_integration_steps": 6}, 6),
+        ("adjusted_mclmc", {"num_integration_steps": 6}, 12),
+        ("mclmc", {}, 2),
+    ],
+)
+def test_the_cost_of_a_step(name, options, most):
+    assert kernel(name, **options).cost().most == most

@@ -92,8 +92,8 @@ def compile(
     parts = tuple(_lower(jnp.asarray(f, float), t, base, free, integral, modes) for f, t in data)
     _check_lowered(integral, parts)
     potential, reason = _choose(parts, lowered, springs, marginalise)
-    readout = getattr(potential, "readout", {})
-    kept = {path: p for path, p in lowered.priors.items() if path not in readout}
+    integrated = potential.integrated()
+    kept = {path: p for path, p in lowered.priors.items() if path not in integrated}
     for _, term in springs:
         _check_centre(lowered, weights_of(term.model))
     pulls = tuple(Plain(jnp.asarray(f, float), t) for f, t in springs)

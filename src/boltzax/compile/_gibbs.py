@@ -230,8 +230,8 @@ class Gibbs(eqx.Module):
     @property
     def parameters(self) -> int:
         """Number of free weights, those integrated out included."""
-        readout = getattr(self.potential, "readout", {})
-        return self.dim + sum(self.coordinates.base[path].size for path in readout)
+        integrated = self.potential.integrated()
+        return self.dim + sum(self.coordinates.base[path].size for path in integrated)
 
     def __repr__(self) -> str:
         names = ", ".join(
@@ -243,7 +243,7 @@ class Gibbs(eqx.Module):
             for path in self.coordinates.base
             if path not in self.coordinates.priors
             and path not in self.coordinates.ties
-            and path not in getattr(self.potential, "readout", {})
+            and path not in self.potential.integrated()
         ]
         lines = [f"Gibbs measure over {self.dim} coordinates: {names}"]
         if not self.coordinates.priors:

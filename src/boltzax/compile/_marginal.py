@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..declare import AbstractUnitModel, Distribution, Normal, from_normal, is_gaussian
 from ..numerics import affine_in
 from ._potential import AbstractLowered, AbstractPotential, Moments
-from ._residual import AbstractResidual
+from ._residual import AbstractResidual, BasisResidual, NodeResidual
 
 
 class LinearGaussian(eqx.Module):
@@ -126,6 +126,9 @@ class MarginalPotential(AbstractPotential):
     def energy_at(self, weights):
         return sum((part.value(weights) for part in self.residuals), jnp.zeros(()))
 
+    def integrated(self):
+        return self.readout
+
     def notes(self):
         names = ", ".join(self.readout)
         lines = [part.note() for part in self.residuals]
@@ -177,7 +180,7 @@ def _affine(part: AbstractResidual, weights: dict[str, Array], trial: dict[str, 
 
 
 def _units(residuals, readout, priors, fixed) -> AbstractUnitModel | None:
-    if len(residuals) != 1 or not hasattr(residuals[0], "term"):
+    if len(residuals) != 1 or not isinstance(residuals[0], NodeResidual | BasisResidual):
         return None
     model = residuals[0].term.model
     if not isinstance(model, AbstractUnitModel) or set(readout) != {"readout"}:

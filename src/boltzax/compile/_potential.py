@@ -16,7 +16,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import known, map_within, with_weights
-from ..declare import AbstractCountedTerm, AbstractDataTerm, AbstractTerm, SquaredError, amount
+from ..declare import (
+    AbstractCountedTerm,
+    AbstractDataTerm,
+    AbstractTerm,
+    Distribution,
+    SquaredError,
+    amount,
+)
 
 
 class Moments(NamedTuple):
@@ -67,6 +74,10 @@ class AbstractPotential(eqx.Module):
     @abc.abstractmethod
     def energy_at(self, weights: dict[str, Array]) -> Float[Array, ""]:
         """`E` at a full set of weights, nothing averaged."""
+
+    @abc.abstractmethod
+    def integrated(self) -> dict[str, Distribution]:
+        """The priors of the weights that were integrated out, by path."""
 
     @abc.abstractmethod
     def notes(self) -> tuple[str, ...]:
@@ -201,6 +212,9 @@ class EnergyPotential(AbstractPotential):
 
     def rounding(self, energy):
         return 0.5 * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
+
+    def integrated(self):
+        return {}
 
     def notes(self):
         return tuple(part.note() for part in self.parts)

@@ -63,6 +63,9 @@ class RelativePotential(AbstractPotential):
     def rounding(self, energy):
         return self.blur
 
+    def integrated(self):
+        return {}
+
     def notes(self):
         lines = tuple(part.note() for part in self.parts)
         said = "energies are differences from those of a reference model"

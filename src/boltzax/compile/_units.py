@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..declare import Distribution
 from ._potential import AbstractPotential, Moments
 
 FLOOR = 1e-12
@@ -47,7 +48,7 @@ class UnitPotential(AbstractPotential):
     stretch: Float[Array, " frame"]
     deviation: Float[Array, ""]
     path: str = eqx.field(static=True)
-    readout: dict[str, object]
+    readout: dict[str, Distribution]
     odd: bool = eqx.field(static=True)
     plain: AbstractPotential
 
@@ -125,6 +126,9 @@ class UnitPotential(AbstractPotential):
 
     def energy_at(self, weights):
         return self.plain.energy_at(weights)
+
+    def integrated(self):
+        return self.readout
 
     def notes(self):
         *lines, last = self.plain.notes()

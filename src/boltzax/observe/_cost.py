@@ -15,12 +15,11 @@ from ..core import DeclarationError
 from ..declare import AbstractDataTerm, AbstractEnergy, subsamplings
 from ..sample import (
     DERIVATIVE_PLACES,
-    HMC,
-    NUTS,
+    AbstractCosted,
     AbstractGradientFree,
     AbstractKernel,
     AbstractUnadjusted,
-    MinibatchMALA,
+    StepCost,
 )
 
 ENERGY = 0.5
@@ -235,18 +234,13 @@ def _nodes(energy: AbstractEnergy) -> int:
     return sum(term.measure.nodes()[1].shape[0] for term in terms)
 
 
-def _steps(kernel: AbstractKernel) -> tuple[float, float, float]:
-    """Gradients of a step: at most after and in the warm-up, and as a rule in the warm-up."""
+def _steps(kernel: AbstractKernel) -> StepCost:
+    """Gradients of a step."""
     if isinstance(kernel, AbstractGradientFree):
-        return ENERGY, ENERGY, ENERGY
-    if isinstance(kernel, HMC):
-        return float(kernel.max_steps), float(kernel.max_steps), min(8.0, kernel.max_steps)
-    if isinstance(kernel, NUTS):
-        longest = 2.0**kernel.max_tree_depth - 1
-        return longest, longest, min(8.0, longest)
-    if isinstance(kernel, MinibatchMALA):
-        return 2.0 + kernel.parts, 2.0 + kernel.parts, 2.0 + kernel.parts
+        return StepCost(ENERGY, ENERGY, ENERGY)
+    if isinstance(kernel, AbstractCosted):
+        return kernel.cost()
     if isinstance(kernel, AbstractUnadjusted):
         warm = 3.0 if kernel.step_size is None else 2.0
-        return 1.0, warm, warm
-    return 1.0, 1.0, 1.0
+        return StepCost(1.0, warm, warm)
+    return StepCost(1.0, 1.0, 1.0)

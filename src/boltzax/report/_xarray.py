@@ -100,7 +100,7 @@ def _statistics(trace: Trace) -> Dataset:
 
 def _posterior(ensemble: Ensemble, key: PRNGKeyArray | None) -> Dataset:
     coordinates = ensemble.gibbs.coordinates
-    integrated = getattr(ensemble.gibbs.potential, "readout", {})
+    integrated = ensemble.gibbs.potential.integrated()
     free = [path for path in coordinates.base if path in coordinates.priors or path in integrated]
     leaves = ensemble.map(Named(tuple(free)), key=key)
     return _table(leaves, ensemble.axes, ensemble.shape, ensemble.gibbs.beta)

@@ -21,9 +21,11 @@ from ._ensemble import Ensemble as Ensemble
 from ._hmc import HMC as HMC
 from ._interrupt import Interrupted as Interrupted
 from ._interrupt import checked as checked
+from ._kernel import AbstractCosted as AbstractCosted
 from ._kernel import AbstractGradientFree as AbstractGradientFree
 from ._kernel import AbstractKernel as AbstractKernel
 from ._kernel import Move as Move
+from ._kernel import StepCost as StepCost
 from ._kernel import noise_like as noise_like
 from ._ladder import PositiveBetas as PositiveBetas
 from ._ladder_checks import above_bounds as above_bounds

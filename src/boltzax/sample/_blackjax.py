@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import Gibbs, Weights
 from ..core import DeclarationError, Fraction, Positive, name_of, typed
-from ._kernel import AbstractKernel, Move, Tuning
+from ._kernel import AbstractCosted, AbstractKernel, Move, StepCost, Tuning
 from ._unadjusted import AbstractUnadjusted, StepSize, size, with_step
 
 Values = dict[str, Any]
@@ -62,9 +62,21 @@ class Algorithm(eqx.Module):
         """How many gradients a step took."""
         if "logdensity_grad" not in state._fields:
             return jnp.zeros(())
-        integrator = self.options.get("integrator", _default(self.build, "integrator"))
-        stages = 1 if integrator is None else _stages(integrator)
-        return jnp.asarray(stages * said.get("num_integration_steps", 1), float)
+        return jnp.asarray(self._stages() * said.get("num_integration_steps", 1), float)
+
+    def cost(self) -> StepCost:
+        """Gradients of a step, as far as the options tell."""
+        doublings, steps = self._given("max_num_doublings"), self._given("num_integration_steps")
+        most = float(self._stages() * (2**doublings - 1 if doublings else steps or 1))
+        return StepCost(most, most, min(8.0, most))
+
+    def _given(self, name: str) -> Any:
+        """An option, or its default; None if there is no such option."""
+        return self.options.get(name, _default(self.build, name))
+
+    def _stages(self) -> int:
+        integrator = self._given("integrator")
+        return 1 if integrator is None else _stages(integrator)
 
     def _at(self, gibbs: Gibbs, values: Values) -> Any:
         return self.build(gibbs.log_prob, **self.options, **values)
@@ -77,7 +89,7 @@ class BlackjaxState(NamedTuple):
     tuning: Tuning | None
 
 
-class AdjustedBlackjax(AbstractKernel):
+class AdjustedBlackjax(AbstractCosted):
     """An algorithm with a Metropolis test; see `Blackjax`."""
 
     algorithm: Algorithm
@@ -111,6 +123,9 @@ class AdjustedBlackjax(AbstractKernel):
     def position(self, state: BlackjaxState):
         return state.inner.position
 
+    def cost(self):
+        return self.algorithm.cost()
+
     def moved(self, gibbs, state: BlackjaxState, w, key):
         return self._placed(gibbs, w, key, state.tuning)
 
@@ -119,7 +134,7 @@ class AdjustedBlackjax(AbstractKernel):
         return BlackjaxState(self.algorithm.init(gibbs, w, key, values), tuning)
 
 
-class UnadjustedBlackjax(AbstractUnadjusted):
+class UnadjustedBlackjax(AbstractUnadjusted, AbstractCosted):
     """Microcanonical Langevin dynamics without a Metropolis test; see `Blackjax`."""
 
     algorithm: Algorithm
@@ -169,6 +184,9 @@ class UnadjustedBlackjax(AbstractUnadjusted):
             return self
         assert states.tuning is not None
         return with_step(self, states.tuning.log_step)
+
+    def cost(self):
+        return self.algorithm.cost()
 
     def moved(self, gibbs, state: BlackjaxState, w, key):
         return self._placed(gibbs, w, key, state.tuning)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..compile import Weights
 from ..core import Count, Fraction, Positive, scalar, typed
-from ._kernel import AbstractKernel, Move, choose, metropolis, noise_like
+from ._kernel import AbstractCosted, Move, StepCost, choose, metropolis, noise_like
 from ._precondition import AbstractPreconditioner, Reach, Variance
 from ._unadjusted import StepSize, total
 
@@ -26,7 +26,7 @@ class HMCState(NamedTuple):
 
 
 @typed
-class HMC(AbstractKernel):
+class HMC(AbstractCosted):
     """Leapfrog trajectories over all data, accepted by Metropolis (Duane et al. 1987; Neal 2011).
 
     Each trajectory lasts `trajectory` times a uniform number in (0.4, 1.6), in units of the typical
@@ -88,6 +88,10 @@ class HMC(AbstractKernel):
 
     def position(self, state: HMCState):
         return state.w
+
+    def cost(self):
+        most = float(self.max_steps)
+        return StepCost(most, most, min(8.0, most))
 
     def moved(self, gibbs, state: HMCState, w, key):
         log_prob, gradient = jax.value_and_grad(gibbs.log_prob)(w)

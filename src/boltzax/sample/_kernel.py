@@ -60,6 +60,22 @@ class AbstractGradientFree(AbstractKernel):
     """A kernel that takes no gradient: a start is not asked for one."""
 
 
+class StepCost(NamedTuple):
+    """Gradients of a step: at most after the warm-up and in it, and as a rule in it."""
+
+    most: float
+    most_in_warmup: float
+    usual_in_warmup: float
+
+
+class AbstractCosted(AbstractKernel):
+    """A kernel whose step takes more gradients than one, so that runs within a budget can plan."""
+
+    @abc.abstractmethod
+    def cost(self) -> StepCost:
+        """Gradients of a step."""
+
+
 class Tuning(NamedTuple):
     """Step size and scale of every coordinate, adapted by Robbins-Monro steps."""
 

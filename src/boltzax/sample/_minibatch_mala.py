@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ..compile import Gibbs, Weights
 from ..core import Fraction, Positive, typed, whole
-from ._kernel import Move, Tuning, choose, metropolis, noise_like
+from ._kernel import AbstractCosted, Move, StepCost, Tuning, choose, metropolis, noise_like
 from ._unadjusted import AbstractUnadjusted, batch_gradient, total
 
 NOISE = 0.1
@@ -24,7 +24,7 @@ class MinibatchMALAState(NamedTuple):
 
 
 @typed
-class MinibatchMALA(AbstractUnadjusted):
+class MinibatchMALA(AbstractUnadjusted, AbstractCosted):
     """Langevin proposals from a minibatch, accepted on others with a penalty for their noise.
 
     The proposal is MALA's with the gradient of one batch, forth and back, and enters the ratio as
@@ -88,6 +88,9 @@ class MinibatchMALA(AbstractUnadjusted):
     def at_step(self, states: MinibatchMALAState):
         # scales belong to the step, and are learned anew: each warm-up finds the same step again
         return self
+
+    def cost(self):
+        return StepCost(*3 * (2.0 + self.parts,))
 
     def moved(self, gibbs, state: MinibatchMALAState, w, key):
         return state._replace(w=w)

@@ -13,7 +13,7 @@ from numpyro.infer import hmc
 
 from ..compile import Gibbs
 from ..core import Count, Fraction, typed
-from ._kernel import AbstractKernel, Move
+from ._kernel import AbstractCosted, Move, StepCost
 
 
 def _potential(gibbs: Gibbs):
@@ -21,7 +21,7 @@ def _potential(gibbs: Gibbs):
 
 
 @typed
-class NUTS(AbstractKernel):
+class NUTS(AbstractCosted):
     """The no-U-turn sampler with dual averaging and a mass matrix tuned in warm-up.
 
     Hoffman & Gelman 2014 (JMLR 15:1593), in the multinomial form of Betancourt 2017.
@@ -44,6 +44,10 @@ class NUTS(AbstractKernel):
 
     def position(self, state: hmc.HMCState):
         return state.z
+
+    def cost(self):
+        longest = 2.0**self.max_tree_depth - 1
+        return StepCost(longest, longest, min(8.0, longest))
 
     def moved(self, gibbs, state: hmc.HMCState, w, key):
         energy, gradient = jax.value_and_grad(_potential(gibbs))(w)
