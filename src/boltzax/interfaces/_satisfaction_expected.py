@@ -4,13 +4,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from ..compile import Gibbs, compile
-from ..core import Count, DeclarationError, Key, map_within, text_of_values, typed
-from ..declare import Chain, Component, Contract, Interface, Violation
+from ..compile import compile
+from ..core import Count, DeclarationError, Key, text_of_values, typed
+from ..declare import Chain, Component, Contract, Violation
+from ..sample import Ensemble
 from ._old_forms import of_chain
 from ._series import Series, end_to_end
+from ._table_cells import Asked
 
 REPLICATES = 200
 """Replicates of the bootstrap over systems and prior draws."""
@@ -86,8 +88,8 @@ def expected_satisfaction(
     judge = Judge(chain)
     gibbs = compile(Violation(judge.spec), judge.spec.prior)
     keys = jax.random.split(key, 3)
-    before, after, solved = _judge_prior(gibbs, judge, jax.random.split(keys[0], draws))
-    other = _judge_prior(gibbs, judge, jax.random.split(keys[1], draws))
+    before, after, solved = Ensemble.prior(gibbs, draws, key=keys[0]).map(judge)
+    other = Ensemble.prior(gibbs, draws, key=keys[1]).map(judge)
     pool = np.asarray(other[0] & other[1])[np.asarray(other[2])]
     if not len(pool) or not bool(jnp.any(solved)):
         raise DeclarationError(
@@ -103,71 +105,21 @@ def expected_satisfaction(
 
 
 class Judge(eqx.Module):
-    """Which candidates a system satisfies: before them, after them, and end to end.
-
-    Candidates of a family share boxes, and a contract holds if it holds for each box assumed. So
-    the second component is run on `boxes`, interfaces with one box a value `[row, value, 1, dim]`
-    that hold each distinct box once; `rows` says where each box of each candidate is among them
-    (-1 for an empty one).
-    """
+    """Which candidates a system satisfies: before them, after them, and end to end."""
 
     chain: Chain
-    candidates: Interface
-    boxes: Interface
-    rows: Int[Array, "candidate value box"]
+    asked: tuple[Asked, Asked]
     spec: Contract
 
     def __init__(self, chain: Chain):
         self.chain, self.spec = chain, end_to_end(chain)
-        family = chain.families[1]
-        bounds = (family.lower, family.upper)
-        self.candidates = eqx.tree_at(lambda c: (c.lower, c.upper), family[0], bounds)
-        self.boxes, self.rows = _distinct(self.candidates)
+        (one, two), wires = chain.components, chain.families
+        self.asked = (Asked(one, *wires[:2], chain.points), Asked(two, *wires[1:], chain.points))
 
     def __call__(self, system: Series) -> tuple[Array, Array, Array]:
         """`[candidate]`, `[candidate]` and `[]`, booleans."""
-
-        def promised(middle: Interface) -> Array:
-            contract = self.chain.between([middle]).contracts[0]
-            return contract.margin(system.parts[0]) >= 0
-
-        def kept(box: Interface) -> Array:
-            contract = self.chain.between([box]).contracts[1]
-            return contract.margins(contract.image(system.parts[1])) >= 0
-
-        good = jax.vmap(kept)(self.boxes)
-        values = jnp.arange(good.shape[1])[:, None]
-        after = jnp.all(jnp.where(self.rows < 0, True, good[self.rows, values]), axis=(1, 2))
-        return jax.vmap(promised)(self.candidates), after, self.spec.margin(system) >= 0
-
-
-def _distinct(candidates: Interface) -> tuple[Interface, Array]:
-    """The distinct boxes of each value, and where those of the candidates are among them."""
-    lower, upper = np.asarray(candidates.lower), np.asarray(candidates.upper)
-    members, values, width, dim = lower.shape
-    found, places = [], []
-    for v in range(values):
-        ends = np.concatenate([lower[:, v], upper[:, v]], axis=-1).reshape(-1, 2 * dim)
-        full = np.all(ends[:, :dim] <= ends[:, dim:], axis=-1)
-        boxes, inverse = np.unique(ends[full], axis=0, return_inverse=True)
-        place = np.full(len(ends), -1)
-        place[full] = inverse.reshape(-1)
-        found.append(boxes)
-        places.append(place.reshape(members, width))
-    bounds = np.full((max(map(len, found)), values, 1, 2 * dim), np.inf)
-    bounds[..., dim:] = -np.inf
-    for v, boxes in enumerate(found):
-        bounds[: len(boxes), v, 0] = boxes
-    ends = jnp.asarray(bounds, candidates.lower.dtype)
-    boxes = eqx.tree_at(
-        lambda c: (c.lower, c.upper), candidates, (ends[..., :dim], ends[..., dim:])
-    )
-    return boxes, jnp.asarray(np.stack(places, axis=1))
-
-
-@eqx.filter_jit
-def _judge_prior(gibbs: Gibbs, judge: Judge, keys: Array) -> tuple[Array, Array, Array]:
-    return map_within(lambda k: judge(gibbs.model(gibbs.sample_prior(k))), keys)
+        before, after = (a.kept(m) for a, m in zip(self.asked, system.parts, strict=True))
+        return before[0], after[:, 0], self.spec.margin(system) >= 0
 
 
 def _entropies(before: Array, after: Array, solved: Array, weights: Array) -> tuple[Array, Array]:

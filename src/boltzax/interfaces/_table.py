@@ -19,7 +19,7 @@ from ..core import (
     wilson,
 )
 from ..declare import Component, Contract, Family, Interface, Points, Violation, check_places
-from ._table_cells import cells, inputs
+from ._table_cells import Asked, cells
 
 
 @typed
@@ -127,8 +127,8 @@ def entropy_table(
     before, after = (Family.of([i]) if isinstance(i, Interface) else i for i in (before, after))
     contract = Contract(component, before[0], after[0], points=points)
     gibbs = compile_gibbs(Violation(contract), component.prior)
-    given = inputs(before, contract.rows, points)
-    cell, contains = cells(gibbs, given, after, jax.random.split(key, draws))
+    asked = Asked(component, before, after, points)
+    cell, contains = cells(gibbs, asked, jax.random.split(key, draws))
     hits = _hits(cell, contains)
     return EntropyTable(before, after, *(jnp.asarray(x) for x in (cell, contains, hits)))
 
