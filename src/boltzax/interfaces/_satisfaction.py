@@ -6,7 +6,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jax.scipy.stats import rankdata
+from jaxtyping import Array, Bool, Float
 
 from ..core import (
     POWER,
@@ -24,6 +25,7 @@ from ..core import (
     weights_of,
     with_weights,
 )
+from ..numerics import bisect
 from ._satisfaction_expected import REPLICATES, ExpectedSatisfaction, Judge
 from ._series import Series
 
@@ -35,6 +37,8 @@ LEVEL = 0.01
 """An ensemble that obeys the law is called otherwise with this probability, by its distance."""
 FAR = 4.0
 """Standard errors by which slope and level may be off 1 (false alarms 1.3e-4 together)."""
+STEEPEST = 25.0
+"""Slopes are looked for up to this one, of either sign."""
 MATTERS = 0.5
 """The relative deviation from the law that must be seen before an ensemble agrees with it."""
 
@@ -154,11 +158,11 @@ def satisfaction_law(
         DeclarationError: An ensemble of other models, starts that satisfy the spec or are not
             given, and more solved systems than a quarter of the pool.
     """
-    weights = _stacked_weights("ensemble", ensemble, expected)
-    count = len(next(iter(weights[0].values())))
-    satisfied, solved = _judged(expected, weights)
-    _check_starts(expected, initial, allow_satisfied, count)
-    number, pool = int(jnp.sum(solved)), np.asarray(expected.pool)
+    weights = _stacked("ensemble", ensemble, expected.judge)
+    satisfied, solved = _judged(expected.judge, weights)
+    count, number, pool = _count(weights), int(jnp.sum(solved)), np.asarray(expected.pool)
+    if not allow_satisfied:
+        _check_starts(initial, expected.judge, count)
     if number > len(pool) // 4:
         raise DeclarationError(
             "ensemble",
@@ -178,10 +182,11 @@ def satisfaction_law(
         estimate_of_parts(v, e, number) for v, e in zip(point, spread, strict=True)
     )
     exact = _windows(pool, max(number, 1))
-    distance = float(_distance(fraction, rate, used))
-    floor = np.asarray(_distances(exact, rate, used))
+    law, counted = np.asarray(rate), np.asarray(used)
+    distance = float(_distance(np.asarray(fraction), law, counted))
+    floor = _distance(exact, law, counted)
     p_value = (1 + float(np.sum(floor >= distance))) / (1 + len(floor))
-    detectable = _detectable(exact, floor, np.asarray(rate), np.asarray(used))
+    detectable = _detectable(exact, floor, law, counted)
     if int(jnp.sum(used)) < 3 or not bool(jnp.any(hits & used)):
         agreement = Agreement.too_few
     elif p_value >= LEVEL and all(abs(float(e.z_score(1.0))) < FAR for e in (slope, level)):
@@ -198,29 +203,27 @@ def satisfaction_law(
     )  # fmt: skip
 
 
-def _judged(expected: ExpectedSatisfaction, weights: tuple) -> tuple[Array, Array]:
+def _count(weights: dict[str, Array]) -> int:
+    return len(next(iter(weights.values())))
+
+
+def _judged(judge: Judge, weights: dict[str, Array]) -> tuple[Array, Array]:
     """Which candidates, and whether the spec, each system satisfies.
 
     The systems are filled up to a power of two, so that ensembles of about the same size
     share a compile; those that fill up do not satisfy the spec.
     """
-    count = len(next(iter(weights[0].values())))
+    count = _count(weights)
     rows = np.arange(2 ** max(FEWEST, math.ceil(math.log2(count))))
-    filled = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows % count], weights)
-    satisfied, solved = _judge_systems(expected.judge, filled)
-    return satisfied, solved & (rows < count)
+    filled = {path: jnp.asarray(leaf)[rows % count] for path, leaf in weights.items()}
+    before, after, solved = _judge_systems(judge, filled)
+    return before & after, solved & (rows < count)
 
 
 @eqx.filter_jit
-def _judge_systems(judge: Judge, weights: tuple) -> tuple[Array, Array]:
-    parts = tuple(component.model for component in judge.chain.components)
-
-    def one(each):
-        pairs = zip(parts, each, strict=True)
-        before, after, solved = judge(Series(tuple(with_weights(m, w) for m, w in pairs)))
-        return before & after, solved
-
-    return map_within(one, weights)
+def _judge_systems(judge: Judge, weights: dict[str, Array]) -> tuple[Array, Array, Array]:
+    template = judge.spec.model.parts
+    return map_within(lambda w: judge(Series(with_weights(template, w))), weights)
 
 
 @eqx.filter_jit
@@ -247,15 +250,14 @@ def _summary(fraction: Array, entropy: Array, evidence: Array, used: Array) -> t
     h = jnp.where(used, entropy, -jnp.inf)
     p = jnp.where(used, fraction, 0.0)
     finite, total = jnp.where(used, entropy, 0.0), jnp.sum(p)
+    steepest = jnp.full_like(total, STEEPEST)
     wanted = jnp.sum(p * finite) / total
 
-    def newton(_, slope):
-        tilted = jax.nn.softmax(slope * jnp.where(used, finite, 0.0), where=used)
-        mean = jnp.sum(tilted * finite)
-        variance = jnp.sum(tilted * (finite - mean) ** 2)
-        return slope + jnp.clip((wanted - mean) / jnp.maximum(variance, 1e-12), -0.5, 0.5)
+    def below(slope, _):
+        return jnp.sum(jax.nn.softmax(slope * finite, where=used) * finite) < wanted, None
 
-    slope = jax.lax.fori_loop(0, 50, newton, jnp.ones_like(evidence))
+    slope, _, _ = bisect(below, -steepest, steepest, 60)
+    slope = jnp.where(jnp.isnan(wanted), jnp.nan, slope)
     level = total / jnp.exp(jax.scipy.special.logsumexp(h) - evidence)
     top = jnp.argmax(h)
     best = p[top] / jnp.exp(h[top] - evidence)
@@ -264,25 +266,16 @@ def _summary(fraction: Array, entropy: Array, evidence: Array, used: Array) -> t
 
 def _spearman(a: Array, b: Array, used: Array) -> Array:
     """Rank correlation of the entries in use, ties at their mean rank."""
-    rows = used[:, None] & used[None, :]
-
-    def ranks(x):
-        below = 0.5 * ((x[:, None] > x).astype(x.dtype) + (x[:, None] >= x).astype(x.dtype))
-        rank = jnp.sum(jnp.where(rows, below, 0.0), axis=1)
-        return jnp.where(used, rank - jnp.sum(jnp.where(used, rank, 0.0)) / jnp.sum(used), 0.0)
-
-    x, y = ranks(a), ranks(b)
+    ranks = [rankdata(jnp.where(used, each, jnp.inf)) for each in (a, b)]
+    x, y = (jnp.where(used, r - jnp.mean(r, where=used), 0.0) for r in ranks)
     return jnp.sum(x * y) / jnp.sqrt(jnp.sum(x**2) * jnp.sum(y**2))
 
 
-def _distance(fraction: Array, rate: Array, used: Array) -> Array:
-    deviation = jnp.where(used, (fraction - rate) ** 2 / jnp.where(used, rate, 1.0), 0.0)
-    return jnp.sqrt(jnp.sum(deviation) / jnp.sum(jnp.where(used, rate, 0.0)))
-
-
-@eqx.filter_jit
-def _distances(fractions: Array, rate: Array, used: Array) -> Array:
-    return jax.lax.map(lambda fraction: _distance(fraction, rate, used), fractions)
+def _distance(fraction: np.ndarray, rate: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """The relative deviation of shares `[*, candidate]` from the expected ones."""
+    apart = (fraction - rate)[..., used] ** 2 / rate[used]
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(np.sum(apart, axis=-1) / np.sum(rate[used]))
 
 
 def _detectable(exact: np.ndarray, floor: np.ndarray, rate: np.ndarray, used: np.ndarray) -> float:
@@ -309,28 +302,25 @@ def _windows(pool: np.ndarray, length: int) -> np.ndarray:
     return (sums[starts + length] - sums[starts]) / length
 
 
-def _stacked_weights(argument: str, models: PyTree, expected: ExpectedSatisfaction) -> tuple:
-    """The weights of each component by path, with a leading axis of systems."""
+def _stacked(argument: str, models: Model, judge: Judge) -> dict[str, Array]:
+    """The weights of pairs of models by path, with a leading axis of systems."""
     parts = models.parts if isinstance(models, Series) else models
-    wanted = [weights_of(component.model) for component in expected.components]
-    found = tuple(weights_of(part) for part in parts) if isinstance(parts, tuple | list) else ()
-    shapes = [{path: jnp.shape(leaf)[1:] for path, leaf in each.items()} for each in found]
-    counts = {jnp.shape(leaf)[:1] for each in found for leaf in each.values()}
-    if shapes != [{k: jnp.shape(v) for k, v in each.items()} for each in wanted] or (
-        len(counts) != 1 or counts <= {(), (0,)}
-    ):
+    found = weights_of(tuple(parts)) if isinstance(parts, tuple | list) else {}
+    shapes = {path: jnp.shape(leaf) for path, leaf in found.items()}
+    wanted = {path: jnp.shape(leaf) for path, leaf in weights_of(judge.spec.model.parts).items()}
+    counts = {shape[:1] for shape in shapes.values()}
+    fits = {path: shape[1:] for path, shape in shapes.items()} == wanted
+    if not fits or len(counts) != 1 or counts <= {(), (0,)}:
         raise DeclarationError(
             argument,
-            got=f"{shapes or type(models).__name__} after leading axes {sorted(counts)}",
-            expected="a pair of component models, every array with one leading axis of systems",
+            got=f"arrays of shapes {shapes}" if shapes else type(models).__name__,
+            expected=f"a pair of models, one leading axis of systems before the shapes {wanted}",
             mend="stack the systems, e.g. eqx.filter_vmap(make)(keys)",
         )
     return found
 
 
-def _check_starts(expected, initial: PyTree, allow_satisfied: bool, count: int) -> None:
-    if allow_satisfied:
-        return
+def _check_starts(initial: Model | None, judge: Judge, count: int) -> None:
     if initial is None:
         raise DeclarationError(
             "initial",
@@ -338,13 +328,12 @@ def _check_starts(expected, initial: PyTree, allow_satisfied: bool, count: int) 
             expected="the systems that the ensemble started from",
             mend="pass initial=..., or allow_satisfied=True for draws without a start",
         )
-    starts = _stacked_weights("initial", initial, expected)
-    given = len(next(iter(starts[0].values())))
-    _, solved = _judged(expected, starts)
-    if given != count or bool(jnp.any(solved)):
+    starts = _stacked("initial", initial, judge)
+    _, solved = _judged(judge, starts)
+    if _count(starts) != count or bool(jnp.any(solved)):
         raise DeclarationError(
             "initial",
-            got=f"{given} starts, {int(jnp.sum(solved))} of which satisfy the spec already",
+            got=f"{_count(starts)} starts, {int(jnp.sum(solved))} of which satisfy it already",
             expected=f"the starts of the {count} systems, none of which satisfies the spec",
             mend="drop the systems that started satisfied, or pass allow_satisfied=True",
         )
