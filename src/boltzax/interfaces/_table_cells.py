@@ -156,7 +156,7 @@ def _cells(gibbs: Gibbs, asked: Asked, keys: PRNGKeyArray) -> Array:
     return map_within(lambda key: asked.cell(gibbs.model(gibbs.sample_prior(key))), keys, WORK)
 
 
-def _inputs(before: Family, rows: tuple[int, ...], points: int) -> tuple[np.ndarray, ...]:
+def _inputs(before: Family, rows: tuple[int, ...], points: int) -> tuple[Any, ...]:
     """The pieces of the inputs of a family, `points` values of x in each interval of the line."""
     low, high = (np.asarray(b, float) for b in (before.lower, before.upper))
     count, values, boxes, dim = low.shape
