@@ -10,7 +10,7 @@ import pytest
 
 import boltzax as bx
 from boltzax import meanfield as mf
-from boltzax.sample import Chains
+from boltzax.sample import Chains, Level, Levels
 from boltzax.sample._replica import ReplicaExchange
 from boltzax.sample._smc import TemperedSMC
 from boltzax.testing import check_dynamics
@@ -104,9 +104,19 @@ def spins():
     return Ising(jnp.asarray(0.4)), jnp.ones(6)
 
 
+def first(model):
+    return model.params[0]
+
+
+def rising():
+    dynamics = Levels(Level(gibbs(), first), jnp.asarray(4.0), particles=8, moves=2, keep=True)
+    return dynamics, {"key": jax.random.split(KEY, 2)}
+
+
 CASES = [
     chains,
     spins,
+    rising,
     neurons,
     pytest.param(replicas, marks=pytest.mark.slow),
     pytest.param(populations, marks=pytest.mark.slow),
@@ -171,7 +181,7 @@ def test_a_run_stops_when_asked():
         bx.run(bx.RandomWalk(), jnp.zeros(2), key=KEY, draws=1)
 
 
-@pytest.mark.parametrize("case", [chains, neurons, spins])
+@pytest.mark.parametrize("case", [chains, neurons, spins, rising])
 def test_any_dynamics_is_laid_on_devices(case):
     """On a mesh of one: the same run, its state where the start was put."""
     dynamics, start = case()
