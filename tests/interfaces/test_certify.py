@@ -215,6 +215,41 @@ def test_of_a_circuit_every_component_is_certified():
         certify(circuit, (AMPLIFIER,))
 
 
+VERBS = {
+    "margin": margin,
+    "satisfies": satisfies,
+    "certify": certify,
+    "certified": certified,
+    "counterexample": lambda *a: counterexample(*a, key=jax.random.key(0), starts=2, steps=2),
+    "attack": lambda *a: attack(*a, jax.random.key(0), 2, 2),
+    "tightest": bx.interfaces.tightest,
+}
+MISFITS = {
+    "an array": jnp.ones(3),
+    "a dictionary": {"w": jnp.ones(3)},
+    "a tuple": (AMPLIFIER, AMPLIFIER),
+    "two arguments": bx.models.Function(lambda w, x, y: w * x, jnp.ones(())),
+    "a wide input": bx.models.MLP((3, 4, 1)),
+    "a wide output": bx.models.Function(lambda w, x: w * jnp.ones(5), jnp.ones(())),
+    "text": bx.models.Function(lambda w, x: "text", jnp.ones(())),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_model_that_does_not_fit_is_named(verb, misfit):
+    with pytest.raises(bx.DeclarationError) as caught:
+        VERBS[verb](AMPLIFYING, MISFITS[misfit])
+    assert caught.value.argument.split("[")[0] == "model"
+
+
+@pytest.mark.parametrize("fn", [int, str, lambda x, y: x, lambda x: "text", len])
+def test_a_function_that_cannot_be_enclosed_is_named(fn):
+    with pytest.raises(bx.DeclarationError) as caught:
+        enclose(fn, jnp.zeros(2), jnp.ones(2))
+    assert caught.value.argument == "fn"
+
+
 @pytest.mark.slow
 def test_of_a_gate_every_pair_of_values_is_certified():
     nor = bx.models.Function(

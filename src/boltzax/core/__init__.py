@@ -42,6 +42,7 @@ from ._memory import share as share
 from ._memory import stored_bytes as stored_bytes
 from ._memory import subprograms as subprograms
 from ._memory import working_bytes as working_bytes
+from ._model_errors import errors_named as errors_named
 from ._model_errors import model_errors as model_errors
 from ._names import exported as exported
 from ._names import renamed as renamed

@@ -42,6 +42,28 @@ def model_errors(when: str) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def errors_named(argument: str, *, expected: str, mend: str) -> Iterator[None]:
+    """Say an error of a function of the user as one of the argument that it is.
+
+    Args:
+        argument: Its name.
+        expected: What it must be.
+        mend: What to do about another.
+
+    Raises:
+        DeclarationError: in place of any error but one.
+    """
+    try:
+        yield
+    except DeclarationError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        got = f"one that raises {type(error).__name__}: {lines[0][:200]}"
+        raise DeclarationError(argument, got=got, expected=expected, mend=mend) from error
+
+
 def _said(text: str) -> str | None:
     """The message of an error raised inside a compiled program by its author; None for others."""
     equinox = re.search(r"EquinoxRuntimeError: (.*?)(?:\n\s*\n|\n-----|\Z)", text, re.DOTALL)

@@ -46,6 +46,7 @@ from ._models import AbstractUnitModel as AbstractUnitModel
 from ._models import DeepLinear as DeepLinear
 from ._models import Function as Function
 from ._models import Polynomial as Polynomial
+from ._models import Predictor as Predictor
 from ._models import TwoLayer as TwoLayer
 from ._prior import Cauchy as Cauchy
 from ._prior import Distribution as Distribution

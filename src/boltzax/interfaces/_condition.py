@@ -4,14 +4,15 @@ import dataclasses
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ..core import MEMORY, Count, Key, typed
+from ..core import MEMORY, Count, Key, Model, typed
 from ..declare import Specified
-from ..observe import LogProbability, drawn_above, log_probability
+from ..observe import LogProbability, MaxLevels, Particles, Replicates, drawn_above, log_probability
 from ._entropy import looked_at, prior_of_contract
 
 
+@typed
 class Conditioned(eqx.Module):
     """Systems that keep their contracts.
 
@@ -22,7 +23,7 @@ class Conditioned(eqx.Module):
         entropy: Of the whole, from the same run.
     """
 
-    models: PyTree
+    models: Model
     margin: Float[Array, " draw"]
     entropy: LogProbability
 
@@ -33,10 +34,10 @@ def condition(
     *,
     key: Key,
     draws: Count = 1000,
-    particles: int = 512,
-    moves: int = 32,
-    replicates: int = 16,
-    max_levels: int = 200,
+    particles: Particles = 512,
+    moves: Count = 32,
+    replicates: Replicates = 16,
+    max_levels: MaxLevels = 200,
     memory: Count = MEMORY,
 ) -> Conditioned:
     """Draws of `π(w | all contracts hold)`, the posterior at zero temperature, by splitting.

@@ -8,15 +8,17 @@ from jaxtyping import Array, Float
 
 from ..core import MEMORY, Count, DeclarationError, Key, typed
 from ..declare import Specified
-from ..observe import LogProbability, log_probability
+from ..observe import LogProbability, MaxLevels, Particles, Replicates, log_probability
 from ._entropy import looked_at, prior_of_contract
 
 
+@typed
 class EntropyCurve(eqx.Module):
     """`H(t) = log P_prior[margin >= -t]` in nats, falling as the tolerance t does.
 
-    `tolerances` in units of the output, `entropies` one by one, all from the same run (their errors
-    are correlated: neighbours rise and fall together).
+    Args:
+        tolerances: `[tolerance]`, in units of the output.
+        entropies: At each of them, all from the same run: neighbours rise and fall together.
     """
 
     tolerances: Float[Array, " tolerance"]
@@ -43,10 +45,10 @@ def entropy_curve(
     tolerances: Float[Array, " tolerance"],
     *,
     key: Key,
-    particles: int = 512,
-    moves: int = 16,
-    replicates: int = 16,
-    max_levels: int = 200,
+    particles: Particles = 512,
+    moves: Count = 16,
+    replicates: Replicates = 16,
+    max_levels: MaxLevels = 200,
     memory: Count = MEMORY,
 ) -> EntropyCurve:
     """`H(t) = log P_prior[margin >= -t]`: the entropy that is left if outputs may miss by t.

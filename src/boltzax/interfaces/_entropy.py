@@ -1,16 +1,23 @@
 """Entropy of parameters under interfaces, `H(Θ | API) = log P_prior[all contracts hold]`."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
 
 from ..compile import Gibbs, compile
-from ..core import MEMORY, Count, Key, Status, typed, whole
+from ..core import MEMORY, Count, Key, Status, typed
 from ..core import wilson as wilson
 from ..declare import Contract, Specified, Violation
-from ..observe import LogProbability, log_probability, of_independent
+from ..observe import (
+    LogProbability,
+    MaxLevels,
+    Particles,
+    Replicates,
+    log_probability,
+    of_independent,
+)
 
 Method = Literal["auto", "direct", "splitting", "tempered"]
 
@@ -30,10 +37,10 @@ def entropy(
     method: Method = "auto",
     joint: bool = False,
     draws: Count = 20_000,
-    particles: Annotated[int, whole(16)] = 512,
+    particles: Particles = 512,
     moves: Count = 16,
-    replicates: Annotated[int, whole(2)] = 16,
-    max_levels: Annotated[int, whole(2)] = 200,
+    replicates: Replicates = 16,
+    max_levels: MaxLevels = 200,
     memory: Count = MEMORY,
 ) -> LogProbability:
     """`H(Θ | API) = log P_prior[all contracts hold]`, in nats.

@@ -22,7 +22,8 @@ from ..core import (
     with_weights,
 )
 from ..declare import AbstractChart, Distribution, Independent, MultivariateNormal, Normal
-from ._subsets import Subsets, output_shape, prior_of, rows_of, subset_rows
+from ._margin import output_shape
+from ._subsets import Subsets, prior_of, rows_of, subset_rows
 
 
 @typed
@@ -296,7 +297,7 @@ def _declared(model, x, prior, chart) -> tuple[Gibbs, Array]:
         raise DeclarationError(
             "x", got=f"shape {x.shape}", expected="at least one datum", mend="put the data first"
         )
-    output_shape(model, x)
+    output_shape(model, x.shape[1:])
     gibbs = prior_of(model, Normal() if prior is None else prior, x, chart)
     gibbs.position()  # refuses weights outside the support
     return gibbs, x

@@ -1,5 +1,6 @@
 """Whether a contract is kept, by how much, and where it is broken worst."""
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
@@ -9,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from ..core import Count, DeclarationError, Key, Model, typed
-from ..declare import HORIZON, Contract, Interface, Specified
+from ..core import Count, DeclarationError, Key, errors_named, typed
+from ..declare import HORIZON, Contract, Interface, Predictor, Specified
 
-Models: TypeAlias = Model | Sequence[Model] | None
+Models: TypeAlias = Predictor | Sequence[Predictor] | None
 """Of a contract the model; of a circuit one for each component; None for the declared."""
 
 
@@ -51,7 +52,8 @@ def margin(contract: Specified, model: Models = None) -> Float[Array, ""]:
     The model is the declared one if not given (of a circuit, one for each component). Never below
     the margin over every x; `certify` bounds that.
     """
-    return contract.margin(contract.model if model is None else model)
+    models = each_model(contract, model)
+    return contract.margin(models[0] if isinstance(contract, Contract) else models)
 
 
 @typed
@@ -61,7 +63,7 @@ def satisfies(contract: Specified, model: Models = None) -> Bool[Array, ""]:
 
 
 @typed
-def tightest(contract: Contract, model: Model | None = None) -> Interface:
+def tightest(contract: Contract, model: Predictor | None = None) -> Interface:
     """The tightest output interface `T`: for each output value the smallest box that holds the
     image of every input value that is to become it, over sampled x.
 
@@ -71,7 +73,7 @@ def tightest(contract: Contract, model: Model | None = None) -> Interface:
     Raises:
         DeclarationError: If an output is not finite.
     """
-    image = np.asarray(contract.image(contract.model if model is None else model))
+    image = np.asarray(contract.image(each_model(contract, model)[0]))
     if not np.all(np.isfinite(image)):
         raise DeclarationError(
             "model",
@@ -145,19 +147,45 @@ def attack(
 
 
 def each_model(contract: Specified, model: PyTree) -> Sequence[PyTree]:
-    """The model of each contract."""
-    models = contract.model if model is None else model
-    if isinstance(contract, Contract):
-        return (models,)
-    if not isinstance(models, Sequence) or len(models) != len(contract.components):
+    """The model of each contract.
+
+    Raises:
+        DeclarationError: For another number of models, or one that does not fit between the
+            interfaces of its contract.
+    """
+    if model is None:
+        return (contract.model,) if isinstance(contract, Contract) else contract.model
+    models, contracts = (model,) if isinstance(contract, Contract) else model, contract.contracts
+    if not isinstance(models, Sequence) or len(models) != len(contracts):
         raise DeclarationError(
             "model",
             got=f"{type(models).__name__}"
             + (f" of {len(models)}" if isinstance(models, Sequence) else ""),
-            expected=f"a model for each of the {len(contract.components)} components",
+            expected=f"a model for each of the {len(contracts)} components",
             mend="pass a tuple of models, in the order of the components",
         )
+    for part, net in zip(contracts, models, strict=True):
+        shape = output_shape(net, (part.assume.dim,))
+        if math.prod(shape) != part.guarantee.dim:
+            raise DeclarationError(
+                "model",
+                got=f"an output of shape {shape}",
+                expected=f"shape ({part.guarantee.dim},), the dimension of the interface after it",
+                mend="match the model's output to the interface",
+            )
     return models
+
+
+def output_shape(model: PyTree, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of what a model makes of one value of a shape.
+
+    Raises:
+        DeclarationError: If it does not take such a value.
+    """
+    x = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+    fits = f"a model of one value of shape {shape}"
+    with errors_named("model", expected=fits, mend="match the model's input to its data"):
+        return eqx.filter_eval_shape(lambda model, x: jnp.asarray(model(x)), model, x).shape
 
 
 def distance(

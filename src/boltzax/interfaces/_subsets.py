@@ -34,7 +34,8 @@ from ..declare import (
     Interface,
     PerDatum,
 )
-from ..observe import LogProbability, log_probability
+from ..observe import LogProbability, MaxLevels, Particles, log_probability
+from ._margin import output_shape
 
 Subsets = Mapping[Hashable, Any] | Sequence[Any]
 """Parts of the data: index lists or boolean masks, by name or in a list."""
@@ -159,10 +160,10 @@ def subset_entropy(
     *,
     key: Key,
     chart: AbstractChart | None = None,
-    particles: Annotated[int, whole(8)] = 512,
+    particles: Particles = 512,
     moves: Count = 20,
     replicates: Annotated[int, whole(4)] = 16,
-    max_levels: Annotated[int, whole(2)] = 200,
+    max_levels: MaxLevels = 200,
     memory: Memory = MEMORY,
 ) -> SubsetEntropy:
     """`H_s(ε) = log P_prior[max_{i∈s} |f(x_i) - y_i| <= ε]` for each subset `s` of the data.
@@ -319,7 +320,7 @@ def _check(model: PyTree, x: Array, y: Array) -> None:
             expected="[datum, ...] and [datum] or [datum, out], one length, at least one datum",
             mend="put the data along the first axis of both",
         )
-    out = output_shape(model, x)
+    out = output_shape(model, x.shape[1:])
     if int(np.prod(out)) != int(np.prod(y.shape[1:])):
         raise DeclarationError(
             "y",
@@ -327,20 +328,6 @@ def _check(model: PyTree, x: Array, y: Array) -> None:
             expected=f"what the model gives, shape {out}",
             mend="match the targets to the model's output",
         )
-
-
-def output_shape(model: PyTree, x: Float[Array, "datum ..."]) -> tuple[int, ...]:
-    """Shape of what a model makes of one datum."""
-    try:
-        one = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-        return eqx.filter_eval_shape(lambda model, z: jnp.asarray(model(z)), model, one).shape
-    except Exception as error:
-        raise DeclarationError(
-            "model",
-            got=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
-            expected=f"a model of one datum of shape {x.shape[1:]}",
-            mend="match the model's input to x without its first axis",
-        ) from error
 
 
 def _differences(at: np.ndarray) -> np.ndarray:

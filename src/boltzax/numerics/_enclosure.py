@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, Float
 
-from ..core import DeclarationError, subprograms, typed
+from ..core import DeclarationError, errors_named, subprograms, typed
 from ._enclosure_walk import walk
 from ._interval import Interval, add, lift, mul, sub, total, undefined, unknown
 from ._slopes import smooth
@@ -72,7 +72,12 @@ def bounds(
     """`enclose`, and the bounds `[out, dim]` of the Jacobian that it used (if any)."""
     dtype = jnp.result_type(lower, upper)
     lower, upper = lower.astype(dtype), upper.astype(dtype)
-    closed, shape = jax.make_jaxpr(fn, return_shape=True)(jax.ShapeDtypeStruct(lower.shape, dtype))
+    x = jax.ShapeDtypeStruct(lower.shape, dtype)
+    one = f"a function of one array of shape {lower.shape}, that gives one floating array"
+    with errors_named(
+        "fn", expected=one, mend="write it with jax.numpy, e.g. enclose(jnp.tanh, ...)"
+    ):
+        closed, shape = jax.make_jaxpr(fn, return_shape=True)(x)
     if not isinstance(shape, jax.ShapeDtypeStruct) or not jnp.issubdtype(shape.dtype, jnp.floating):
         raise DeclarationError(
             "fn",

@@ -12,6 +12,9 @@ from ._learning_coefficient import learning_coefficient as learning_coefficient
 from ._learning_coefficient import wbic as wbic
 from ._local import LocalLearningCoefficient as LocalLearningCoefficient
 from ._local import local_learning_coefficient as local_learning_coefficient
+from ._log_probability import MaxLevels as MaxLevels
+from ._log_probability import Particles as Particles
+from ._log_probability import Replicates as Replicates
 from ._log_probability import log_probability as log_probability
 from ._phases import Phase as Phase
 from ._phases import Phases as Phases

@@ -1,7 +1,7 @@
 """Probabilities of rare events under the prior, `log P[level(w) >= t]`."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import equinox as eqx
 import jax
@@ -26,6 +26,13 @@ from ._tempered import tempered
 
 By = Literal["auto", "direct", "levels", "tempered"]
 
+Particles: TypeAlias = Annotated[int, whole(8)]
+"""Particles of a replicate of rising levels."""
+Replicates: TypeAlias = Annotated[int, whole(2)]
+"""Independent populations; a spread takes two."""
+MaxLevels: TypeAlias = Annotated[int, whole(2)]
+"""Most levels of a replicate."""
+
 ENOUGH = 100
 """Hits from which on direct drawing is left as it is: a relative error of 10%."""
 
@@ -40,10 +47,10 @@ def log_probability(
     key: Key,
     by: By = "auto",
     samples: Count = 20_000,
-    particles: Annotated[int, whole(8)] = 512,
+    particles: Particles = 512,
     moves: Count = 16,
-    replicates: Annotated[int, whole(2)] = 16,
-    max_levels: Annotated[int, whole(2)] = 200,
+    replicates: Replicates = 16,
+    max_levels: MaxLevels = 200,
     keep: bool = False,
     memory: Count = MEMORY,
     throw: bool = True,
