@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax.observe._minimum import descend, gradient_test
-from boltzax.observe._runs import LocalRun, _settled, careful_estimate, extrapolated
+from boltzax.observe._runs import _settled, careful_estimate, extrapolated
 from boltzax.sample import Trace
 
 KEY = jax.random.key(3)
@@ -193,23 +193,22 @@ def test_descent_never_goes_up():
     np.testing.assert_allclose(lowest["params"], best, atol=1e-3)
 
 
-def made(value: float, error: float, scale: float) -> LocalRun:
-    estimate = bx.Estimate(*(jnp.asarray(a) for a in (value, error, 100.0, 1.0)))
-    return LocalRun(scale, estimate, None, jnp.zeros(()), 0, 1.0, 0.0, 0, None)
+def made(value: float, error: float) -> bx.Estimate:
+    return bx.Estimate(*(jnp.asarray(a) for a in (value, error, 100.0, 1.0)))
 
 
 @given(st.floats(1.0, 10.0), st.floats(-0.05, 0.05), st.sampled_from([1, 2]), st.floats(0.001, 0.1))
 def test_extrapolation_removes_the_leading_power(truth, bias, order, error):
     """Law: for `λ(s) = λ_0 (1 + b s^p)` the extrapolated value is `λ_0`, whatever the error."""
-    runs = [made(truth * (1 + bias * s**order), error, s) for s in (1.0, 0.5)]
-    estimate, _ = extrapolated(runs, order)
+    at_steps = [made(truth * (1 + bias * s**order), error) for s in (1.0, 0.5)]
+    estimate, _ = extrapolated(at_steps, order)
     np.testing.assert_allclose(float(estimate.value), truth, rtol=1e-9)
     assert float(estimate.standard_error) >= error
 
 
 def test_too_far_an_extrapolation_is_said():
-    assert extrapolated([made(2.0, 0.01, 1.0), made(1.5, 0.01, 0.5)], 1)[1]
-    assert not extrapolated([made(1.02, 0.01, 1.0), made(1.01, 0.01, 0.5)], 1)[1]
+    assert extrapolated([made(2.0, 0.01), made(1.5, 0.01)], 1)[1]
+    assert not extrapolated([made(1.02, 0.01), made(1.01, 0.01)], 1)[1]
 
 
 def test_burn_in_is_left_out():

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import boltzax as bx
-from boltzax.observe._equilibrium import virial
-from boltzax.observe._judge import judge_local
+from boltzax.observe._evidence import virial
 from boltzax.observe._losses import losses
 from boltzax.observe._runs import careful_estimate
+from boltzax.observe._verdict import judge_local
 from boltzax.sample import Trace
 
 KEY = jax.random.key(11)

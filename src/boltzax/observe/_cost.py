@@ -1,10 +1,10 @@
 """What a learning coefficient costs in gradients, and how its runs are laid out under a cap.
 
-The unit is a gradient of the sampler at one place: of a minibatch where the measure is `Subsampled`
-and the sampler takes minibatches, else over all data. With energies counted from that of w* it
-passes the model forward at w and at w*, and back at w. An energy passes forward at both, and counts
-as half; so does a step that reports no gradient. What is over all data counts as the minibatches
-that it would fill, `n / batch_size`.
+The unit is one gradient of the sampler at one place: of a minibatch where the measure is
+`Subsampled` and the sampler takes minibatches, else over all data. Energies are counted from that
+of w*, so that a gradient is a forward pass at w and at w*, and a backward pass at w. An energy is
+two forward passes and counts as half; so does a step that reports no gradient. An operation over
+all data counts as the minibatches that the data would fill, `n / batch_size`.
 """
 
 import dataclasses
@@ -24,31 +24,23 @@ from ..sample import (
 
 ENERGY = 0.5
 """An energy, in gradients over the same data."""
-
 LEAST = 400
-"""Draws a chain below which no run is ended for being precise enough."""
-
+"""Draws a chain below which a run does not end for being precise enough."""
 WARMUP = 500
-"""Trajectories of warm-up of samplers with a Metropolis test, at most; twice that of others."""
-
+"""Most trajectories of warm-up of samplers with a Metropolis test; twice that of others."""
 WARM = 0.3
-"""Part of a run's gradients that its warm-up may take."""
-
+"""Fraction of a run's gradients that its warm-up may take."""
 SHARES = (0.4, 0.3, 0.15, 0.15)
-"""Parts of the runs' gradients for each step size: the first starts at w*, the third is seldom
-needed."""
-
+"""Fractions of the runs' gradients for each step size: the first run starts at w*, the third is
+seldom needed."""
 PRIOR_DRAWS = 32
 """Draws of the localising prior whose median loss is taken."""
-
 DESCENT = 5
-"""Gradients over all data that a descent from w* must have at the least."""
-
+"""Least number of gradients over all data for a descent from w*."""
 REST = 0.1
-"""Part of the cap for the descent from w*, and again for the check of equilibrium, at most."""
-
+"""Largest fraction of the cap for the descent from w*, and again for the check of equilibrium."""
 CHUNKS = 24
-"""Pieces of a run after which its cost is looked at."""
+"""Pieces of a run after each of which its cost is checked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +55,7 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What everything costs.
+    """The cost of each operation in gradients.
 
     Args:
         chains: Number of chains.
@@ -71,11 +63,11 @@ class Cost:
         trained: The same over the data that w* was trained on.
         batches: Whether energies of draws are estimated from minibatches.
         exact: Whether the sampler has a Metropolis test.
-        step: Gradients of a step after the warm-up, at most (1 for a sampler not known here: what
-            it reports is counted).
+        step: Most gradients of a step after the warm-up (1 for an unknown sampler, of which the
+            reported number is counted).
         warm: The same in warm-up.
-        typical: Gradients of a step of warm-up as a rule.
-        cap: The most gradients.
+        typical: Usual gradients of a step of warm-up.
+        cap: The most gradients of all.
     """
 
     chains: int
@@ -102,13 +94,13 @@ class Cost:
 
     @property
     def begin(self) -> float:
-        """Start of a run, the look at its derivative (see `check_start`) and at its rounding."""
+        """Start of a run, and the checks of its derivative (see `check_start`) and rounding."""
         derivative = 0.0 if self.exact else DERIVATIVE_PLACES * (1 + 2 * ENERGY)
         return 2.0 * self.chains + derivative + 8 * ENERGY * (1 + self.chains)
 
     @property
     def fixed(self) -> float:
-        """All that is evaluated once, whatever the runs: five passes over data or so."""
+        """Everything that is evaluated once, whatever the runs: about five passes over the data."""
         prior = PRIOR_DRAWS * ENERGY * (1.0 if self.batches else self.whole)
         return 2 * self.whole + 3 * self.trained + prior
 
@@ -118,27 +110,27 @@ class Cost:
         return max(DESCENT * self.trained, min(REST * self.cap, 400 * self.trained))
 
     @property
-    def runs(self) -> float:
-        """What is left for the runs; a tenth of the cap is kept for the check of equilibrium."""
-        check = min(REST * self.cap, 40_000 * self.check)
-        return self.cap - self.fixed - self.descent - check
-
-    @property
     def check(self) -> float:
         """A draw in the check of equilibrium."""
         return 1.0 if self.batches else self.whole
 
     @property
+    def runs(self) -> float:
+        """What remains for the runs; up to a tenth of the cap is kept for the check."""
+        check = min(REST * self.cap, 40_000 * self.check)
+        return self.cap - self.fixed - self.descent - check
+
+    @property
     def least(self) -> float:
-        """The shortest run that gives numbers at all."""
+        """The shortest run that gives any numbers."""
         return self.begin + 4 * self.chains * (self.warm + self.thin * self.step + self.energy)
 
     def parts(self) -> list[float]:
-        """Gradients for each of the runs, at most."""
+        """Most gradients of each run."""
         return [self.runs] if self.exact else [share * self.runs for share in SHARES]
 
     def layout(self, allowed: float, tuned: bool) -> Layout:
-        """A run within so many gradients; `tuned` is whether it begins at a step that was tuned."""
+        """A run within so many gradients; `tuned` is whether it begins at a tuned step."""
         left = allowed - self.begin
         row = self.chains * (self.thin * self.step + self.energy)
         rows = max(1, min(25, int(left / (CHUNKS * row))))
@@ -163,9 +155,10 @@ def cost_of(
     chains: int,
     cap: int,
 ) -> Cost:
-    """The cost of everything; energies come from minibatches where all data would be too dear.
+    """The cost of everything.
 
-    That is where the second run could not have `LEAST` draws a chain with energies over all data.
+    Energies come from minibatches where, with energies over all data, the second run could not
+    have `LEAST` draws a chain.
 
     Args:
         energy: As declared.
@@ -176,7 +169,7 @@ def cost_of(
         cap: The most gradients, over all chains.
 
     Raises:
-        DeclarationError: A cap that does not allow the shortest runs.
+        DeclarationError: For a cap that does not allow the shortest runs.
     """
     exact = not isinstance(kernel, AbstractUnadjusted)
     ratios = [x.empirical.size / x.batch_size for x in subsamplings(energy)]
@@ -188,11 +181,14 @@ def cost_of(
         second = (1 - WARM) * SHARES[1] * cost.runs
         dear = second < LEAST * chains * (cost.thin * step + cost.energy)
         cost = dataclasses.replace(cost, batches=dear)
-    if min(cost.parts()[:2]) < cost.least:
+    least = cap
+    while min(dataclasses.replace(cost, cap=least).parts()[:2]) < cost.least:
+        least = math.ceil(1.05 * least)
+    if least > cap:
         raise DeclarationError(
             "max_gradients",
             got=f"{cap}, over {chains} chains",
-            expected=f"at least {_least_cap(cost)}, for the shortest runs and a descent from w*, "
+            expected=f"at least {rounded_up(least)}, for the shortest runs and a descent from w*, "
             f"where a step takes {warm:g} gradients or less and a pass over all data counts as "
             f"{whole:g}",
             mend="raise it, or take larger batches, or shorter trajectories (max_steps of HMC)",
@@ -203,8 +199,7 @@ def cost_of(
 def growth(value: float, error: float, ess: float, r_hat: float, chains: int) -> float:
     """How many times longer the runs should be for an estimate that can be used.
 
-    From the effective draws, of which 30 a chain are wanted, and from the error, of which a fifth
-    of the value is allowed, as if they went on as they did.
+    It extrapolates to 30 effective draws a chain, and to an error of a fifth of the value.
     """
     wanted = [1.0, 30 * chains / max(ess, 1.0) if math.isfinite(ess) else 30.0 * chains]
     if value and math.isfinite(error):
@@ -212,14 +207,6 @@ def growth(value: float, error: float, ess: float, r_hat: float, chains: int) ->
     if not r_hat <= 1.05:
         wanted.append(2.0)
     return max(wanted)
-
-
-def _least_cap(cost: Cost) -> int:
-    """The smallest cap that is not refused, to two digits."""
-    cap = cost.cap
-    while min(dataclasses.replace(cost, cap=cap).parts()[:2]) < cost.least:
-        cap = math.ceil(1.05 * cap)
-    return rounded_up(cap)
 
 
 def rounded_up(number: float) -> int:

@@ -11,26 +11,25 @@ from ..compile import Gibbs
 from ..core import Estimate
 from ..declare import AbstractEnergy
 from ..numerics import ITERATIONS
+from ..sample import Trace, radial, thinned
 from ._cost import Cost, growth, rounded_up
-from ._equilibrium import MOST_DRAWS, virial
 from ._learning_coefficient import heat_capacity
 from ._losses import data_mass, losses
 from ._minimum import descend, gradient_test
-from ._runs import LocalRun, extrapolated
+from ._runs import LocalRun, extrapolated, finite
 from ._verdict import Evidence
 
 CHECK = 20_021
 """Folded into the key for the minibatches of the check of equilibrium."""
+MOST_DRAWS = 20_000
+"""Draws of all chains at which equilibrium is checked, evenly spread over the run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """What w* was trained on: the energy and its localised posterior over the same weights.
 
-    Args:
-        energy: The energy.
-        gibbs: Its localised posterior.
-        given: Whether it is other than the energy that the coefficient is of.
+    `given` is whether it differs from the energy of the coefficient.
     """
 
     energy: AbstractEnergy
@@ -54,17 +53,19 @@ def gather(
         energy: As declared.
         gibbs: Its localised posterior.
         trained: What w* was trained on.
-        runs: The runs, of ever shorter steps.
+        runs: The runs, at decreasing steps.
         estimate: λ̂.
-        order: Power of the step with which the law is off.
-        cost: What everything costs, and what the cap leaves.
+        order: Power of the step in the error of the sampled law.
+        cost: What each operation costs, and what remains of the cap.
         key: For the blocks of data, draws of the localising Gaussian, and minibatches.
     """
     key_blocks, key_prior = jax.random.split(key)
     key_check = jax.random.fold_in(key, CHECK) if cost.batches else None
-    value, last = float(estimate.value), runs[-1]
-    counted = settled(runs)
-    minimum, gap, descended = _gap(trained.gibbs, int(cost.descent / cost.trained))
+    value, last, counted = float(estimate.value), runs[-1], settled(runs)
+    gradients = min(int(cost.descent / cost.trained), 10 * ITERATIONS)
+    lowest, least, descended = descend(trained.gibbs, trained.gibbs.position(), gradients)
+    reference = trained.gibbs.energy_of(trained.gibbs.declared)
+    gap = float(trained.gibbs.beta) * (float(reference) - float(least))
     test = gradient_test(trained.energy, trained.gibbs, key_blocks)
     spent = cost.fixed + cost.trained * descended + sum(run.gradients for run in runs)
     sensitivity, sensitivity_error = _sensitivity(gibbs, last, value)
@@ -74,20 +75,16 @@ def gather(
     if balance is not None:
         spent += cost.check * sum(min(run.trace.energy.size, most) for run in counted)
     of = losses(energy, gibbs, key_prior, cost.batches)
-    grown = growth(
-        value,
-        float(estimate.standard_error),
-        min(float(run.estimate.ess) for run in counted),
-        max(float(run.estimate.r_hat) for run in counted),
-        cost.chains,
-    )
+    ess = min(float(run.estimate.ess) for run in counted)
+    r_hat = max(float(run.estimate.r_hat) for run in counted)
+    grown = growth(value, float(estimate.standard_error), ess, r_hat, cost.chains)
     others = spent - sum(run.gradients for run in runs)
     several = runs if len(runs) > 1 else []
     evidence = Evidence(
         acceptance=last.acceptance if cost.exact else float("nan"),
         divergent=last.divergent,
-        r_hat=max(float(run.estimate.r_hat) for run in counted),
-        ess=min(float(run.estimate.ess) for run in counted),
+        r_hat=r_hat,
+        ess=ess,
         burn_in=last.burn_in,
         steps=tuple(run.scale for run in several),
         by_step=tuple(float(run.estimate.value) for run in several),
@@ -114,20 +111,40 @@ def gather(
         scope=_scope(gibbs, trained),
         rounding=max(run.rounding for run in runs),
     )
-    return evidence, minimum
+    return evidence, trained.gibbs.model(lowest)
 
 
 def settled(runs: list[LocalRun]) -> list[LocalRun]:
-    """The runs that count: the last two that are finite, or all if there are no two."""
-    finite = [run for run in runs if math.isfinite(float(run.estimate.value))]
-    return finite[-2:] if len(finite) >= 2 else runs
+    """The runs that count: the last two with finite values, or all if there are fewer than two."""
+    good = [run for run in runs if finite(run.estimate)]
+    return good[-2:] if len(good) >= 2 else runs
 
 
-def _gap(gibbs: Gibbs, gradients: int) -> tuple[PyTree, float, int]:
-    """The model at the localised minimum next to w*, `β (E(w*) - E_min)`, gradients it took."""
-    lowest, least, taken = descend(gibbs, gibbs.position(), min(gradients, 10 * ITERATIONS))
-    reference = gibbs.energy_of(gibbs.declared)
-    return gibbs.model(lowest), float(gibbs.beta) * (float(reference) - float(least)), taken
+def virial(
+    gibbs: Gibbs, trace: Trace, most: int = MOST_DRAWS, key: PRNGKeyArray | None = None
+) -> Estimate | None:
+    """`⟨(w - w*)·∇(-log p)⟩ - d`, which is 0 at equilibrium (the virial theorem).
+
+    With the localising Gaussian it reads `β ⟨(w - w*)·∇E⟩ + γ ⟨|w - w*|²⟩ = d`, by one integration
+    by parts over all weights. It is violated by draws that have not reached the ends of a long arm
+    of the posterior, and by a step that is too long for a sampler without a Metropolis test. It
+    does not detect a separate mode.
+
+    Args:
+        gibbs: The localised posterior.
+        trace: Its draws.
+        most: Draws of all chains at which it is evaluated, evenly spread.
+        key: For gradients from minibatches, one at each draw; over all data if None.
+
+    Returns:
+        The estimate, or None if the draws were not kept, or there are fewer than 4 a chain.
+    """
+    if trace.w is None:
+        return None
+    kept = thinned(trace.w, most // trace.energy.shape[0])
+    if jax.tree.leaves(kept)[0].shape[1] < 4:
+        return None
+    return Estimate.of_series(radial(gibbs, gibbs.position(), kept, key) - gibbs.dim)
 
 
 def _sensitivity(gibbs: Gibbs, run: LocalRun, value: float) -> tuple[float, float]:
@@ -144,27 +161,17 @@ def _balance(
 ) -> Estimate | None:
     """The virial, extrapolated to step zero as the coefficient is."""
     keys = [None if key is None else jax.random.fold_in(key, i) for i in range(len(runs))]
-    found = [virial(gibbs, run.trace, most, each) for run, each in zip(runs, keys, strict=True)]
-    known = [
-        dataclasses.replace(run, estimate=each)
-        for run, each in zip(runs, found, strict=True)
-        if each is not None
-    ]
-    return extrapolated(known, order)[0] if known and len(known) == len(runs) else None
+    each_run = zip(runs, keys, strict=True)
+    virials = [virial(gibbs, run.trace, most, run_key) for run, run_key in each_run]
+    known = [estimate for estimate in virials if estimate is not None]
+    return extrapolated(known, order)[0] if len(known) == len(runs) else None
 
 
 def _scope(gibbs: Gibbs, trained: Trained) -> str:
-    """Which data, which weights, and the beta."""
+    """Which data and which weights, in words."""
     weights = sum(leaf.size for leaf in gibbs.coordinates.base.values())
-    moving = (
-        f"all {weights} weights" if gibbs.dim == weights else f"{gibbs.dim} of {weights} weights"
-    )
-    mass = _number(data_mass(gibbs))
+    count = f"all {weights}" if gibbs.dim == weights else f"{gibbs.dim} of {weights}"
+    text = f"{count} weights, data of mass {data_mass(gibbs):.6g}"
     if not trained.given:
-        return f"{moving}, data of mass {mass}"
-    whole = _number(data_mass(trained.gibbs))
-    return f"{moving}, data of mass {mass}, of a model trained on a mass of {whole}"
-
-
-def _number(mass: float) -> str:
-    return f"{mass:.6g}"
+        return text
+    return f"{text}, of a model trained on a mass of {data_mass(trained.gibbs):.6g}"

@@ -1,4 +1,4 @@
-"""The local learning coefficient of a trained model, without tuning knobs."""
+"""The local learning coefficient of a trained model, without tuning parameters."""
 
 import math
 from typing import Annotated
@@ -19,6 +19,7 @@ from ..core import (
     Status,
     check_on_host,
     model_errors,
+    shapes_of,
     typed,
     weights_of,
     whole,
@@ -45,26 +46,26 @@ from ..sample import (
 )
 from ._cost import LEAST, WARMUP, cost_of
 from ._evidence import Trained, gather, settled
-from ._judge import judge_local
 from ._losses import data_mass
 from ._runs import Budget, extrapolated, halved, run_once, step_order
-from ._verdict import Evidence, Verdict
+from ._verdict import Evidence, Verdict, judge_local
 
 LARGE = 100_000
-"""Number of coordinates above which the default has no Metropolis test, whose step would shrink."""
+"""Number of coordinates above which the default sampler has no Metropolis test, because the test
+would shrink its step."""
 
 
 @typed
 class LocalLearningCoefficient(AbstractDrawn):
-    """`λ̂ = β (⟨E⟩ - E(w*))` with its verdict, its evidence, and the draws behind it.
+    """`λ̂ = β (⟨E⟩ - E(w*))` with its verdict, its evidence, and its draws.
 
     Args:
-        estimate: Value, standard error (over chains and autocorrelation; with the error of the
-            extrapolation in the step where there is one), ess, r_hat.
+        estimate: Value, standard error (over chains and autocorrelation, and of the extrapolation
+            in the step where there is one), ess, r_hat.
         verdict: A `Verdict`; `usable` is whether it is `Verdict.usable`, `reason` its text.
-        evidence: What the verdict is judged by.
+        evidence: The numbers on which the verdict is based.
         trace: The draws (for a sampler without a Metropolis test those at the shortest step), for
-            `coefficient_curve`, susceptibilities and every other observable.
+            `coefficient_curve`, susceptibilities and all other observables.
         minimum: The model at the localised minimum next to w*.
     """
 
@@ -81,12 +82,12 @@ class LocalLearningCoefficient(AbstractDrawn):
 
     @property
     def usable(self) -> bool:
-        """Whether nothing speaks against the estimate."""
+        """Whether the estimate passed every check."""
         return bool(self.verdict == Verdict.usable)
 
     @property
     def reason(self) -> str:
-        """The verdict in words, and how many gradients would do where the draws are too few."""
+        """The verdict in words, and how many gradients would suffice where draws are too few."""
         said = Verdict[self.verdict]
         few = self.verdict == Verdict.not_mixed or self.verdict == Verdict.imprecise
         if few and self.evidence.needed is not None:
@@ -124,41 +125,46 @@ def local_learning_coefficient(
 
     The posterior is `p(w) ∝ exp(-β E(w) - γ/2 |w - w*|²)`, `w*` the weights of the declared model,
     and `λ̂ = β (⟨E⟩ - E(w*))`, dimensionless, with `E` the full energy at `w*` too (Lau et al. 2023,
-    arXiv:2308.12108, eq. 10; λ̂ at finite n, see the conventions).
+    arXiv:2308.12108, eq. 10; for λ̂ at finite n see the conventions).
 
-    Sampling without a Metropolis test (`SGLD`, `Underdamped`, `SGNHT`) is made at a step and at
-    half of it, and extrapolated to zero; as long as the two disagree by too much the step is halved
-    again.
+    A sampler without a Metropolis test (`SGLD`, `Underdamped`, `SGNHT`) runs at a step and at half
+    of it, and the value is extrapolated to step zero. While the two differ by too much, the step is
+    halved again.
 
     Args:
         energy: e.g. `bx.SquaredError(model, bx.Empirical((x, y)))`, `model` trained. Over other
-            data than the model was trained on it is the data-refined coefficient, and those go to
-            `trained_on`; with `chart` (`Select`, `Freeze`, `Mask`) it is the weight-refined one
-            (Wang et al. 2024, arXiv:2410.02984).
+            data than the model was trained on, the result is the data-refined coefficient; pass the
+            energy of the training data as `trained_on`. With `chart` (`Select`, `Freeze`, `Mask`)
+            it is the weight-refined coefficient (Wang et al. 2024, arXiv:2410.02984).
+        key: Key of all randomness.
         trained_on: The energy that w* was trained on, if `energy` is over a part of its data, or
-            over others. w* has to be a minimum of this one and not of `energy`, λ̂ may be
-            negative, and β is that of this one, `1/log n` with n the mass of all its data.
-        temperature: `watanabe(n)`, n the mass of the measure, if None: `β = 1/log n` on the summed
-            loss. A number is `beta` itself.
+            over other data. Then w* must be a minimum of this energy and not of `energy`, λ̂ may be
+            negative, and β is that of this energy: `1/log n`, n the mass of all its data.
+        temperature: A number is `beta` itself. If None, `watanabe(n)` with n the mass of the
+            measure: `β = 1/log n` on the summed loss.
         localisation: γ.
-        kernel: If None, HMC over all data with steps of all lengths; above 100,000 coordinates
-            underdamped Langevin; for a `Subsampled` measure SGLD. Step sizes, metrics, trajectory
-            lengths, burn-in and the number of draws are found by the run itself.
-        chains: Independent chains, each from `w*`.
-        tolerance: The run ends when the standard error is below this part of the value.
-        max_gradients: It takes no more gradients than this, over all chains and everything
-            included: warm-up, steps, energies of draws, the descent from w*, the passes over all
-            data (`Evidence.gradients`). For a `Subsampled` measure the unit is the gradient of a
-            minibatch. Where energies over all data would leave too few draws they are estimated
-            from minibatches, w* on the same one: the mean is the same, the noise is in the error
-            bar. Where the draws are too few, `reason` says how many gradients would do.
+        chart: Which weights move; all if None.
+        kernel: If None: HMC over all data, with random trajectory lengths; above 100,000
+            coordinates underdamped Langevin; for a `Subsampled` measure SGLD. The run itself
+            determines step sizes, metrics, trajectory lengths, burn-in and the number of draws.
+        chains: Number of independent chains, each from `w*`.
+        tolerance: The run ends when the standard error is below this fraction of the value.
+        max_gradients: The most gradients, over all chains, including warm-up, steps, energies of
+            draws, the descent from w*, and passes over all data (`Evidence.gradients`). For a
+            `Subsampled` measure the unit is the gradient of a minibatch. Where energies over all
+            data would leave too few draws, they are estimated from minibatches, with w* on the same
+            minibatch: the mean is the same, and the error bar includes the noise. Where there are
+            too few draws, `reason` gives the number of gradients that would suffice.
+        progress: Show a bar.
+        checkpoints: Where the runs are saved, and resumed from (`bx.Checkpoints`).
+        placement: Devices for the chains (`bx.Placement`).
 
     Returns:
-        A `LocalLearningCoefficient`; ask `.usable` before using `.estimate`.
+        A `LocalLearningCoefficient`; check `.usable` before using `.estimate`.
 
     Raises:
-        DeclarationError: Wrong arguments; a cap too small for the shortest runs; or an error that
-            the model raises at some weights.
+        DeclarationError: For wrong arguments, a cap too small for the shortest runs, and an error
+            that the model raises at some weights.
     """
     check_on_host("local_learning_coefficient", {"energy": energy, "key": key})
     if trained_on is None:
@@ -176,14 +182,13 @@ def local_learning_coefficient(
     cost = cost_of(energy, gibbs, trained.energy, kernel, chains, max_gradients)
     budget = Budget(chains, tolerance, cost, progress, checkpoints, placement)
     key_run, key_evidence = jax.random.split(key)
-    reference = jnp.zeros(())  # energies are counted from that of w*
     order = step_order(energy, kernel)
     if cost.exact:
-        runs = [run_once(gibbs, kernel, reference, key_run, budget, cost.runs)]
+        runs = [run_once(gibbs, kernel, key_run, budget, cost.runs)]
     else:
         assert isinstance(kernel, AbstractUnadjusted)
-        runs = halved(gibbs, kernel, reference, key_run, budget, order)
-    estimate, biased = extrapolated(runs, order)
+        runs = halved(gibbs, kernel, key_run, budget, order)
+    estimate, biased = extrapolated([run.estimate for run in runs], order)
     evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, cost, key_evidence)
     estimate = estimate.widened(evidence.rounding)
     part = data_mass(gibbs) / data_mass(trained.gibbs) if trained.given else 1.0
@@ -200,24 +205,17 @@ def local_learning_coefficient(
     return LocalLearningCoefficient(estimate, verdict, evidence, runs[-1].trace, minimum)
 
 
-def _check_same(first: PyTree, second: PyTree) -> None:
-    """Whether the part and the whole have a model of the same weights."""
-    if not _same(first, second):
+def _check_same(part: PyTree, whole: PyTree) -> None:
+    """The part and the whole must have models of the same weights."""
+    first, second = weights_of(part), weights_of(whole)
+    shapes = shapes_of(part) == shapes_of(whole)
+    if not shapes or not all(bool(jnp.all(first[path] == second[path])) for path in first):
         raise DeclarationError(
             "trained_on",
             got="an energy of another model, or of other weights",
             expected="the energy of the same model on the data that it was trained on",
             mend="write trained_on=bx.SquaredError(model, all_data) with the model of `energy`",
         )
-
-
-def _same(first: PyTree, second: PyTree) -> bool:
-    """Whether two models have the same weights."""
-    one, other = weights_of(first), weights_of(second)
-    shapes = {path: jnp.shape(leaf) for path, leaf in other.items()}
-    if {path: jnp.shape(leaf) for path, leaf in one.items()} != shapes:
-        return False
-    return all(bool(jnp.all(one[path] == other[path])) for path in one)
 
 
 def _localised(energy, temperature, localisation: float, chart) -> Gibbs:

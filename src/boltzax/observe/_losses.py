@@ -1,6 +1,6 @@
-"""Mean losses to hold an estimate against: of w*, the localising prior, the best constant."""
+"""Mean losses to compare an estimate with: of w*, the localising prior, the best constant."""
 
-import dataclasses
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,14 +13,13 @@ from ..declare import AbstractDataTerm, AbstractEnergy, CrossEntropy, SquaredErr
 from ._cost import PRIOR_DRAWS
 
 
-@dataclasses.dataclass(frozen=True)
-class Losses:
+class Losses(NamedTuple):
     """Losses over the mass of the data, in the units of the energy; None where not known.
 
     Args:
         at_minimum: Of w*.
-        of_prior: Of draws of the localising prior alone: their median.
-        of_constant: Of the best prediction that does not look at the input.
+        of_prior: Median of draws of the localising prior alone.
+        of_constant: Of the best prediction that does not depend on the input.
         residual_variance: Mean squared residual of w*, over data and outputs, in units of the noise
             variance that the loss assumes: 1, or 1/c for c times a squared error.
     """
@@ -34,7 +33,7 @@ class Losses:
 def losses(
     energy: AbstractEnergy, gibbs: Gibbs, key: PRNGKeyArray, batches: bool = False
 ) -> Losses:
-    """The losses that an estimate at w* is held against.
+    """The losses that an estimate at w* is compared with.
 
     Args:
         energy: As declared.
@@ -42,14 +41,12 @@ def losses(
         key: For the draws of the prior.
         batches: Whether their losses are of one minibatch each, or over all data.
     """
-    mass = data_mass(gibbs)
-    reference = float(gibbs.reference_energy)
+    mass, reference = data_mass(gibbs), float(gibbs.reference_energy)
     of_prior = reference + np.asarray(_prior_energies(gibbs, key, batches), float)
-    of_prior = np.where(np.isnan(of_prior), np.inf, of_prior)
+    of_prior = float(np.median(np.where(np.isnan(of_prior), np.inf, of_prior)))
     constant, variance = _of_one_term(energy, gibbs)
-    if constant is not None:
-        constant /= mass
-    return Losses(reference / mass, float(np.median(of_prior)) / mass, constant, variance)
+    constant = None if constant is None else constant / mass
+    return Losses(reference / mass, of_prior / mass, constant, variance)
 
 
 def data_mass(gibbs: Gibbs) -> float:
@@ -60,13 +57,13 @@ def data_mass(gibbs: Gibbs) -> float:
 
 @eqx.filter_jit
 def _prior_energies(gibbs: Gibbs, key: PRNGKeyArray, batches: bool) -> Float[Array, " draw"]:
-    def one(key):
+    def at_draw(key):
         if not batches:
             return gibbs.energy(gibbs.sample_prior(key))
         key_draw, key_batch = jax.random.split(key)
         return gibbs.energy_estimate(gibbs.sample_prior(key_draw), key_batch)
 
-    return jax.lax.map(one, jax.random.split(key, PRIOR_DRAWS))
+    return jax.lax.map(at_draw, jax.random.split(key, PRIOR_DRAWS))
 
 
 def _of_one_term(energy: AbstractEnergy, gibbs: Gibbs) -> tuple[float | None, float | None]:
@@ -74,8 +71,7 @@ def _of_one_term(energy: AbstractEnergy, gibbs: Gibbs) -> tuple[float | None, fl
     data = [(f, term) for f, term in energy.terms() if isinstance(term, AbstractDataTerm)]
     if len(data) != 1 or not isinstance(data[0][1], SquaredError | CrossEntropy):
         return None, None
-    factor, term = data[0]
-    factor = float(factor)
+    factor, term = float(data[0][0]), data[0][1]
     if isinstance(term, CrossEntropy):
         return factor * float(_best_logits(term)), None
     best, variance = _best_mean(term, gibbs)
@@ -83,7 +79,7 @@ def _of_one_term(energy: AbstractEnergy, gibbs: Gibbs) -> tuple[float | None, fl
 
 
 class Constant(eqx.Module):
-    """A model that does not look at its input."""
+    """A model that does not depend on its input."""
 
     value: Array
 
@@ -91,24 +87,22 @@ class Constant(eqx.Module):
         return self.value
 
 
-def _output(term: SquaredError | CrossEntropy) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of the model's output."""
+def _output_shape(term: SquaredError | CrossEntropy) -> tuple[int, ...]:
     points, _ = term.measure.nodes()
     datum = jax.tree.map(lambda leaf: leaf[0], points)
     has_label = term.target is None
-    return eqx.filter_eval_shape(lambda m, z: m(z[0] if has_label else z), term.model, datum)
+    return eqx.filter_eval_shape(lambda m, z: m(z[0] if has_label else z), term.model, datum).shape
 
 
 @eqx.filter_jit
 def _best_mean(term: SquaredError, gibbs: Gibbs) -> tuple[Array, Array]:
     """`½ ∫ |y - ȳ|²`, and `∫ |r|²` of w* a datum and output.
 
-    The first from value and slope at a constant that is the mean but for rounding, so that no
-    digits are lost where the labels are far from 0.
+    The first is computed from value and slope at a constant that is the mean up to rounding, so
+    that no digits are lost where the labels are far from 0.
     """
-    shape = _output(term)
     mass = term.measure.mass
-    zero = jnp.zeros(shape.shape, jnp.result_type(float))
+    zero = jnp.zeros(_output_shape(term), jnp.result_type(float))
 
     def value(c):
         return term.measure.integrate(lambda z: term.loss(Constant(c), z))
@@ -125,9 +119,9 @@ def _best_logits(term: CrossEntropy) -> Array:
     """`Σ_y N_y log(N/N_y)`: the counts of the labels from value and slope at logits 0.
 
     One law of the labels for all positions of a sequence. At logits 0 the loss of a label is
-    `log K`, and its slope in a logit `1/K` minus the label's share.
+    `log K`, and its slope in a logit is `1/K` minus the label's fraction.
     """
-    shape = _output(term).shape
+    shape = _output_shape(term)
     classes = shape[-1:] or ()
 
     def value(c):

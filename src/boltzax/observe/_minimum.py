@@ -1,4 +1,4 @@
-"""Whether w* is a minimum of the loss, up to the noise of the data."""
+"""Tests of whether w* is a minimum of the loss, up to the noise of the data."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ from ..numerics import ITERATIONS, lbfgs, root_beyond
 BLOCKS = 32
 """Pieces of the data whose gradients are compared."""
 LEAST_GAP = 0.05
-"""Part of λ̂ above which the gap of w* matters."""
+"""Fraction of λ̂ above which the gap of w* matters."""
 SIGNIFICANCE = 0.01
-"""A mean gradient is seen if noise makes one as large with at most this probability."""
+"""A mean gradient is significant if noise makes one as large with at most this probability."""
 DATA_SETS = 16
 """Simulated data whose critical values are averaged."""
 
@@ -29,8 +29,7 @@ def descend(
     """The localised minimum next to `w`: L-BFGS on `-log p`, and the energy there.
 
     The energy is NaN if the gradient at `w` is not finite, or if the gradients ended before
-    anything was gained: nothing was descended. Where they do not suffice to the end it is an upper
-    bound on that of the minimum.
+    anything was gained. If they end before the minimum, it is an upper bound on the energy there.
 
     Args:
         gibbs: The measure.
@@ -55,12 +54,11 @@ def _descend(
 
 
 class GradientTest(NamedTuple):
-    """Whether noise of the data explains the mean gradient at w*.
+    """Result of a test of whether noise of the data explains the mean gradient at w*.
 
     Attributes:
-        chance: Chance of so large a mean gradient if each datum's gradient had expectation zero.
-        seen: Multiple of the mean gradient at w* that the test would have seen with probability
-            0.95, had it been there apart from the noise.
+        chance: Probability of as large a mean gradient if each datum's gradient had mean zero.
+        seen: Multiple of the mean gradient at w* that the test detects with probability 0.95.
     """
 
     chance: float
@@ -72,14 +70,14 @@ def gradient_test(
 ) -> GradientTest | None:
     """Test of the mean gradient at w* against the noise of the data.
 
-    The data are cut into 32 random blocks with gradients `g_a`; under the hypothesis the sign of
-    each block is arbitrary, which gives the law of `T = Σ_{a≠b} s_a s_b g_a·g_b` by flipping signs
-    (a randomisation test: exact for symmetric noise, Fisher 1935). None if the energy is not one
-    data term over an `Empirical` measure of 32 data or more.
+    The data are cut into 32 random blocks with gradients `g_a`. Under the hypothesis the sign of
+    each block is arbitrary: flipping signs gives the law of `T = Σ_{a≠b} s_a s_b g_a·g_b` (a
+    randomisation test, exact for symmetric noise; Fisher 1935). None if the energy is not one data
+    term over an `Empirical` measure of 32 data or more.
 
     The power is that against gradients `t m + s_a (g_a - m)`, `m` their mean over the blocks and
-    `s_a` random signs. It takes the noise of 32 blocks for all the noise there is: with Gaussian
-    gradients the test sees 89 to 96%, with heavy tails (Student's t, 3 degrees) about 82%.
+    `s_a` random signs. It assumes that 32 blocks show all of the noise: with Gaussian gradients the
+    test detects 89 to 96% instead of 95%, with heavy tails (Student's t, 3 degrees) about 82%.
     """
     pieces = _blocks(energy, key)
     if pieces is None:
@@ -101,23 +99,25 @@ def _flipped(gram: np.ndarray, signs: np.ndarray) -> np.ndarray:
 
 
 def _seen(gram: np.ndarray, signs: np.ndarray) -> float:
-    """The `t` of which the test sees 95%, of gradients `t m + s_a (g_a - m)`."""
+    """The `t` that the test detects with probability 0.95, of gradients `t m + s_a (g_a - m)`."""
     count = len(gram)
     to_mean, square = gram.mean(axis=0), gram.mean()  # g_a·m and m·m
     rest = gram - to_mean[None] - to_mean[:, None] + square  # of g_a - m
     across = signs * (to_mean - square)  # s_a (g_a - m)·m
     noise = _flipped(rest, signs)
     if not square > 0:
-        return 0.0 if np.all(noise <= 0) else float("inf")  # without noise every gradient is seen
+        return (
+            0.0 if np.all(noise <= 0) else float("inf")
+        )  # without noise every gradient is detected
 
-    # what sign flips make of such data, for some of them: a quadratic in t
+    # statistics of such data under sign flips, for some of the data sets: a quadratic in t
     constant = _flipped(np.full_like(gram, square), signs)
     some = list(zip(signs[:DATA_SETS], across[:DATA_SETS], strict=True))
     crossed = np.stack([_flipped(x[:, None] + x[None], signs) for _, x in some])
     turned = np.stack([_flipped(np.outer(s, s) * rest, signs) for s, _ in some])
 
     def excess(t: float) -> float:
-        """The twentieth part of the statistics, over the critical value of such data."""
+        """The 5% quantile of the statistics minus the critical value of such data."""
         shifted = noise + (count - 1) * (t**2 * count * square + 2 * t * across.sum(axis=1))
         nulls = t**2 * constant + t * crossed + turned
         critical = np.mean(np.quantile(nulls, 1 - SIGNIFICANCE, axis=1))
@@ -131,12 +131,11 @@ def _gram(pieces, gibbs: Gibbs, w: Weights) -> Float[Array, "block block"]:
     term, points, weights = pieces
 
     def gradient(block):
-        data, each = block
+        data, counts = block
 
         def loss(w):
-            weights = gibbs.constrain(w)
-            losses = jax.vmap(lambda z: term.loss(with_weights(term.model, weights), z))(data)
-            return jnp.sum(each * losses)
+            model = with_weights(term.model, gibbs.constrain(w))
+            return jnp.sum(counts * jax.vmap(lambda z: term.loss(model, z))(data))
 
         return jax.grad(loss)(w)
 

@@ -1,4 +1,4 @@
-"""Runs whose length is found by the run itself, at one step size or at several."""
+"""Runs that determine their own length, at one step size or at several."""
 
 import dataclasses
 import math
@@ -30,8 +30,10 @@ from ..sample import (
 from ._cost import LEAST, WARM, Cost
 
 ENERGIES = 20_011
-"""Folded into the key of a run for the batches of its energies; small numbers are those of `split`
-(in jax `split(key)[i]` may be `fold_in(key, i)`)."""
+"""Folded into the key of a run for the batches of its energies. It must not be small: in jax
+`split(key)[i]` may be `fold_in(key, i)`."""
+KEPT = 40_000
+"""Most coordinates, over all chains, of which draws are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,29 +65,21 @@ class LocalRun:
 
 
 def step_order(energy: AbstractEnergy, kernel: AbstractKernel) -> int:
-    """The power of the step with which the law is off."""
+    """The power of the step in the error of the sampled law."""
     if isinstance(kernel, AbstractUnadjusted) and not subsamplings(energy):
         return kernel.order
     return 1
 
 
 def halved(
-    gibbs: Gibbs,
-    kernel: AbstractUnadjusted,
-    reference: Array,
-    key: PRNGKeyArray,
-    budget: Budget,
-    order: int,
+    gibbs: Gibbs, kernel: AbstractUnadjusted, key: PRNGKeyArray, budget: Budget, order: int
 ) -> list[LocalRun]:
-    """Runs at ever shorter steps, until the last two agree well enough to extrapolate.
+    """Runs at steps that are halved until the last two agree well enough to extrapolate.
 
-    Or until what is left of the cap allows no further run.
+    It stops earlier if the rest of the cap allows no further run.
     """
-    part = dataclasses.replace(
-        budget,
-        # the extrapolated value is noisier than each of the two
-        tolerance=budget.tolerance / (2.3 if order == 1 else 1.4),
-    )
+    # the extrapolated value is noisier than each of the two
+    part = dataclasses.replace(budget, tolerance=budget.tolerance / (2.3 if order == 1 else 1.4))
     runs: list[LocalRun] = []
     start = None
     left = budget.cost.runs
@@ -96,64 +90,65 @@ def halved(
             break
         scaled = eqx.tree_at(lambda k: k.scale, kernel, jnp.asarray(scale))
         if budget.checkpoints is not None:
-            own = budget.checkpoints.part(f"step_{scale:g}")
-            part = dataclasses.replace(part, checkpoints=own)
-        own = jax.random.fold_in(key, level)
-        run = run_once(gibbs, scaled, reference, own, part, allowed, start)
+            checkpoints = budget.checkpoints.part(f"step_{scale:g}")
+            part = dataclasses.replace(part, checkpoints=checkpoints)
+        run = run_once(gibbs, scaled, jax.random.fold_in(key, level), part, allowed, start)
         runs.append(dataclasses.replace(run, scale=scale))
         left -= run.gradients
         if run.trace.status == Status.interrupted:
             break
-        finite = [each for each in runs if np.isfinite(float(each.estimate.value))]
-        if len(finite) >= 2 and not extrapolated(runs, order)[1]:
+        estimates = [each.estimate for each in runs]
+        several = sum(map(finite, estimates)) >= 2
+        if several and not extrapolated(estimates, order)[1]:
             break
-        if finite and finite[-1] is runs[-1]:
+        if finite(run.estimate):
             # the next run goes on from here, at a step that is a part of the same
             start = jax.vmap(kernel.position)(run.states)
             kernel = kernel.at_step(run.states)
     return runs
 
 
-def extrapolated(runs: list[LocalRun], order: int) -> tuple[Estimate, bool]:
-    """Value at step zero from the last two runs; whether that is too far to go.
+def finite(estimate: Estimate) -> bool:
+    """Whether the value of a single estimate is finite."""
+    return bool(np.isfinite(float(estimate.value)))
 
-    `λ_0 = λ_2 + (λ_2 - λ_1)/(2^p - 1)` (Richardson). Too far is a correction that is seen (3
-    standard errors) and above a twentieth of the value: such sequences can go on falling.
+
+def extrapolated(estimates: list[Estimate], order: int) -> tuple[Estimate, bool]:
+    """The value at step zero from those at decreasing steps; whether that is too far to go.
+
+    `λ_0 = λ_2 + (λ_2 - λ_1)/(2^p - 1)` from the last two (Richardson). The correction is too large
+    if it is significant (3 standard errors) and above a twentieth of the value: such a sequence can
+    decrease further. A value that is not finite (a step that was too long) is left out.
     """
-    if len(runs) == 1:
-        return runs[0].estimate, False
-    # a step that ended in numbers that are not finite was too long: the evidence shows it
-    finite = [run for run in runs if np.isfinite(float(run.estimate.value))]
-    if len(finite) < 2:
-        return runs[-1].estimate, False
-    coarse, fine = (run.estimate for run in finite[-2:])
+    good = [estimate for estimate in estimates if finite(estimate)]
+    if len(estimates) == 1 or len(good) < 2:
+        return estimates[-1], False
+    coarse, fine = good[-2:]
     share, apart = 1 / (2**order - 1), fine - coarse
     correction = share * abs(float(apart))
-    # half of what was extrapolated stands for the higher orders that were not
-    found = ((1 + share) * fine - share * coarse).widened(0.5 * correction)
+    # half of the correction stands for the higher orders
+    limit = ((1 + share) * fine - share * coarse).widened(0.5 * correction)
     seen = abs(float(apart)) > 3 * float(apart.standard_error)
-    return found, seen and correction > 0.05 * abs(float(found))
+    return limit, seen and correction > 0.05 * abs(float(limit))
 
 
 def run_once(
     gibbs: Gibbs,
     kernel: AbstractKernel,
-    reference: Array,
     key: PRNGKeyArray,
     budget: Budget,
     allowed: float,
     start: Weights | None = None,
 ) -> LocalRun:
-    """Draw until the error is small or the budget is spent; then leave out what still moved.
+    """Draw until the error is small or the budget is spent; then leave out the burn-in.
 
     Args:
-        gibbs: The localised posterior.
+        gibbs: The localised posterior, its energies counted from that of w*.
         kernel: The sampler.
-        reference: What is taken off the energies.
-        key: For all of it.
+        key: Key of all randomness.
         budget: How long to run, and how.
         allowed: The most gradients of this run; see `Cost` for what counts.
-        start: Where the chains begin, if not at w*.
+        start: Where the chains begin; w* if None.
     """
     cost = budget.cost
     plan = cost.layout(allowed, start is not None)
@@ -171,13 +166,18 @@ def run_once(
 
     def series(energy: Array | np.ndarray) -> np.ndarray:
         """`β (E - E(w*))`, axes `[chain, draw]`."""
-        return float(gibbs.beta) * (np.asarray(energy, float).T - float(reference))
+        return float(gibbs.beta) * np.asarray(energy, float).T
 
     def spent(gradients: Array | np.ndarray, drawn: int) -> float:
         return cost.spent(float(np.sum(gradients)), plan.warmup + drawn * plan.thin, drawn)
 
     def warm(state: PyTree) -> bool:
         return float(np.sum(to_host(state[1].gradients))) > WARM * allowed
+
+    def noise_of(*parts: Array | np.ndarray) -> float:
+        """Variance of the noise in that series; 0 of energies over all data."""
+        means = [np.mean(np.asarray(part, float)) for part in parts]
+        return float(gibbs.beta) ** 2 * float(np.mean(means)) if means else 0.0
 
     def stop(parts: list[PyTree]) -> bool:
         drawn = sum(len(part["energy"]) for part in parts)
@@ -194,15 +194,10 @@ def run_once(
         begin, kept = _settled(series(energy))
         slow = np.concatenate([part["log_prior"] for part in parts]).T[:, begin:]
         noise = noise_of(*(part["energy_noise"] for part in parts if cost.batches))
-        found = careful_estimate(kept, np.asarray(slow, float), noise)
-        settled = float(found.r_hat) < 1.01 and float(found.ess) > 100 * budget.chains
-        wanted = budget.tolerance * abs(float(found.value))
-        return settled and float(found.standard_error) < wanted
-
-    def noise_of(*parts: Array | np.ndarray) -> float:
-        """Variance of the noise in that series; 0 of energies over all data."""
-        found = [np.mean(np.asarray(part, float)) for part in parts]
-        return float(gibbs.beta) ** 2 * float(np.mean(found)) if found else 0.0
+        estimate = careful_estimate(kept, np.asarray(slow, float), noise)
+        mixed = float(estimate.r_hat) < 1.01 and float(estimate.ess) > 100 * budget.chains
+        wanted = budget.tolerance * abs(float(estimate.value))
+        return mixed and float(estimate.standard_error) < wanted
 
     made = loop(
         dynamics, start, key, warmup=plan.warmup, draws=plan.most, thin=plan.thin,
@@ -216,31 +211,25 @@ def run_once(
         float(np.mean(records[name][burn_in:], dtype=float)) for name in ("acceptance", "divergent")
     )
     records = draws_at(1, jax.tree.map(lambda leaf: leaf[burn_in:], records))
-    slow = np.asarray(records["log_prior"], float)
-    names = ("energy", "energy_variance", "acceptance", "divergent")
     status = judge(records, 1.1) if made.status == Status.successful else made.status
     last = None if state is None else jax.vmap(kernel.position)(state[0])
-    blur = _rounding(gibbs, last, key)
+    # at w* and at the last draws, if there are any
+    places = _beside(gibbs.position(), last)
+    blur = rounding(gibbs, places, abs(float(gibbs.reference_energy)), key)
     if blur > MOST_ROUNDING and status not in (Status.non_finite, Status.interrupted):
         status = Status.rounding
-    kept_records = [records[name] for name in names]
+    numbers = [records[n] for n in ("energy", "energy_variance", "acceptance", "divergent")]
     trace = Trace(
-        gibbs, *kept_records, records.get("w"), status, None, records["gradients"],
+        gibbs, *numbers, records.get("w"), status, None, records["gradients"],
         moved=records["moved"], noise=records.get("energy_noise"),
     )  # fmt: skip
     noise = noise_of(*(() if trace.noise is None else (trace.noise,)))
+    estimate = careful_estimate(kept, np.asarray(records["log_prior"], float), noise)
+    states = None if state is None else state[0]
     return LocalRun(
-        1.0,
-        trace.vouched(careful_estimate(kept, slow, noise)),
-        trace,
-        records["log_prior"],
-        burn_in,
-        acceptance,
-        divergent,
-        gradients,
-        None if state is None else state[0],
-        blur,
-    )
+        1.0, trace.vouched(estimate), trace, records["log_prior"], burn_in, acceptance, divergent,
+        gradients, states, blur,
+    )  # fmt: skip
 
 
 @eqx.filter_jit
@@ -252,64 +241,55 @@ def _beside(place: Weights, others: Weights | None) -> Weights:
     return {path: jnp.concatenate([leaf, others[path]]) for path, leaf in places.items()}
 
 
-def _rounding(gibbs: Gibbs, last: Weights | None, key: PRNGKeyArray) -> float:
-    """Nats of rounding in `β (E - E(w*))`, at w* and at the last draws, if there are."""
-    return rounding(gibbs, _beside(gibbs.position(), last), abs(float(gibbs.reference_energy)), key)
-
-
-KEPT = 40_000
-"""Draws are kept up to so many coordinates over all chains."""
-
-
 def careful_estimate(
     series: np.ndarray, slow: np.ndarray | None = None, noise: float = 0.0
 ) -> Estimate:
-    """The mean with the largest of the errors that can be seen.
+    """The mean with the largest of three errors.
 
-    Each sees something the others can miss: that of the autocorrelated series; between chains, for
-    chains in places of their own; and that which comes from a slower series. With the regression
-    `series = b slow + rest` it is `b² var(mean slow) + var(mean rest)`: where the distance from w*
-    is known badly, so is all that depends on it, however fast the rest moves.
+    Each can detect what the others miss: the error of the autocorrelated series; the error between
+    chains, for chains in different places; and the error from a slower series. With the regression
+    `series = b slow + rest` the last is `b² var(mean slow) + var(mean rest)`: where the distance
+    from w* is poorly known, so is all that depends on it, however fast the rest moves.
 
     Independent noise in the numbers hides how slowly the rest moves. Then means over blocks of
     draws, so long that the noise of a block is no larger than the rest, must agree too: the error
-    and r_hat are the larger of those of draws and of blocks, and ess is less by as much as blocks
-    are fewer than independent ones.
+    and r_hat are the larger of those of draws and of blocks, and ess is reduced by the ratio of
+    effective to actual blocks.
 
     Args:
         series: The numbers to average, axes `[chain, draw]`.
         slow: The log-density of the localising Gaussian at the same draws.
         noise: Variance of independent noise in the numbers.
     """
-    found = Estimate.of_series(series)
+    estimate = Estimate.of_series(series)
     length = _block(series, noise)
     if length > 1:
         whole = series[:, : series.shape[1] // length * length]
         blocks = whole.reshape(len(series), -1, length).mean(axis=2)
-        other = Estimate.of_series(blocks)
-        found = dataclasses.replace(
-            found,
-            standard_error=jnp.maximum(found.standard_error, other.standard_error),
-            ess=found.ess * jnp.minimum(1.0, other.ess / blocks.size),
-            r_hat=jnp.maximum(found.r_hat, other.r_hat),
+        of_blocks = Estimate.of_series(blocks)
+        estimate = dataclasses.replace(
+            estimate,
+            standard_error=jnp.maximum(estimate.standard_error, of_blocks.standard_error),
+            ess=estimate.ess * jnp.minimum(1.0, of_blocks.ess / blocks.size),
+            r_hat=jnp.maximum(estimate.r_hat, of_blocks.r_hat),
         )
-    between = Estimate.of_replicates(series.mean(axis=1)).standard_error
-    own = float(found.standard_error)
-    errors = [own, float(between)]
+    own = float(estimate.standard_error)
+    errors = [own, float(Estimate.of_replicates(series.mean(axis=1)).standard_error)]
     if slow is not None and np.all(np.isfinite(series)) and np.ptp(slow) > 0:
         centred = slow - slow.mean()
         factor = float(np.mean(centred * (series - series.mean())) / np.mean(centred**2))
         parts = (factor * centred, series - factor * centred)
         slow_part, rest = map(Estimate.of_series, parts)
         errors.append(float((slow_part + rest).standard_error))
-    error = max(each for each in errors if each == each) if math.isfinite(own) else math.nan
-    return dataclasses.replace(found, standard_error=jnp.asarray(error, found.standard_error.dtype))
+    error = max(e for e in errors if not math.isnan(e)) if math.isfinite(own) else math.nan
+    kind = estimate.standard_error.dtype
+    return dataclasses.replace(estimate, standard_error=jnp.asarray(error, kind))
 
 
 def _looks(drawn: int) -> int:
-    """How often a run has looked at its error by so many draws a chain: each 1.25 times as many.
+    """How often a run has checked its error by so many draws a chain: each 1.25 times as many.
 
-    A function of the draws alone, so that a resumed run looks where the uncut one does.
+    A function of the draws alone, so that a resumed run checks where the unbroken one does.
     """
     return 0 if drawn < LEAST else 1 + int(math.log(drawn / LEAST) / math.log(1.25) + 1e-9)
 
@@ -324,21 +304,19 @@ def _block(series: np.ndarray, noise: float) -> int:
 
 
 def _settled(series: np.ndarray) -> tuple[int, np.ndarray]:
-    """Draws a chain to leave out, and the rest: the first part must agree with the last half.
+    """The number of draws a chain to leave out, and the rest (after Geweke 1992).
 
-    The first tenth, fifth, ... is left out as long as its mean is 3 standard errors from that of
-    the last half (after Geweke 1992).
+    The first tenth, fifth, ... up to half is left out as long as the mean after it is 3 standard
+    errors from that of the last half.
     """
     length = series.shape[1]
     if not np.all(np.isfinite(series)):
         return 0, series
     late = Estimate.of_series(series[:, length // 2 :])
-    for cut in (0, 1, 2, 3, 4, 5):
-        begin = cut * length // 10
-        if cut == 5:
-            break
+    for tenths in range(5):
+        begin = tenths * length // 10
         early = Estimate.of_series(series[:, begin : begin + max(length // 5, 4)])
         apart = early - late
         if abs(float(apart)) <= 3 * float(apart.standard_error):
-            break
-    return begin, series[:, begin:]
+            return begin, series[:, begin:]
+    return length // 2, series[:, length // 2 :]
