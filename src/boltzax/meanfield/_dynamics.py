@@ -2,40 +2,53 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import DeclarationError
+from ..core import Arrays, Constraint, Key, Positive, Refused, typed
 from ..sample import baoa, decayed, kick
-from ._checks import positive
 
 Forces = Callable[[PyTree], tuple[PyTree, PyTree]]
 """At weights: the drift `-N ∂loss` (of a neuron `∂⟨y - f, h⟩`), and the gradient of the prior."""
+
+
+def _optimiser(value: Any) -> Any:
+    if not all(callable(getattr(value, name, None)) for name in ("init", "update")):
+        raise Refused
+    return value
+
+
+Optimiser: TypeAlias = Annotated[
+    Any,
+    Constraint("an optimiser with `init` and `update`", "pass e.g. optax.adam(1e-2)", _optimiser),
+]
+"""An optimiser of optax."""
 
 
 class AbstractNeuronDynamics(eqx.Module):
     """One step of all particles; each sees its own force only."""
 
     @abc.abstractmethod
-    def init(self, weights: PyTree, key: PRNGKeyArray) -> PyTree:
+    def init(self, weights: Arrays, key: Key) -> PyTree:
         """What is kept beside the weights."""
 
     @abc.abstractmethod
     def step(
         self,
-        weights: PyTree,
+        weights: Arrays,
         state: PyTree,
         forces: Forces,
         temperature: Float[Array, ""],
-        key: PRNGKeyArray,
+        key: Key,
     ) -> tuple[PyTree, PyTree]:
         """The weights and the state after one step; `forces` is called once."""
 
 
+@typed
 class Langevin(AbstractNeuronDynamics):
     """Underdamped mean-field Langevin dynamics: `dθ = p dt`,
     `dp = (drift/T + ∇log p0) dt - γ p dt + √(2γ) dW`, by the BAOAB splitting.
@@ -48,12 +61,8 @@ class Langevin(AbstractNeuronDynamics):
         friction: `γ`.
     """
 
-    dt: float | Float[Array, ""] = 0.05
-    friction: float | Float[Array, ""] = 1.0
-
-    def __check_init__(self):
-        positive("dt", self.dt)
-        positive("friction", self.friction)
+    dt: Positive = 0.05
+    friction: Positive = 1.0
 
     def init(self, weights, key):
         return _normal(key, weights), jax.tree.map(jnp.zeros_like, weights)
@@ -71,6 +80,7 @@ class Langevin(AbstractNeuronDynamics):
         return weights, (kick(momentum, sigma, force), force)
 
 
+@typed
 class Descent(AbstractNeuronDynamics):
     """Gradient descent on the loss by an optimiser of optax: `Descent(optax.sgd(0.1))`,
     `Descent(optax.adam(1e-2))`.
@@ -81,16 +91,7 @@ class Descent(AbstractNeuronDynamics):
     change what the net does: no clipping by global norm.
     """
 
-    optimiser: Any
-
-    def __check_init__(self):
-        if not all(callable(getattr(self.optimiser, name, None)) for name in ("init", "update")):
-            raise DeclarationError(
-                "optimiser",
-                got=repr(self.optimiser),
-                expected="an optimiser with `init` and `update`",
-                mend="pass e.g. optax.adam(1e-2)",
-            )
+    optimiser: Optimiser
 
     def init(self, weights, key):
         return self.optimiser.init(weights)

@@ -1,6 +1,7 @@
 """Loops: a few numbers that an update must give back. Their fixed points."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -9,15 +10,15 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ..core import DeclarationError, RunError, Status, typed
+from ..core import Count, DeclarationError, Key, Positive, RunError, Status, typed
 from ..numerics import bisect, polish, search, settle
-from ._checks import check_whole
 from ._phases import FieldPhases, distinct, radii
 from ._solve import Uniqueness
 
-KINDS = ("cooperative", "antagonistic")
+Kind = Literal["cooperative", "antagonistic"]
 
 
+@typed
 class Loop(eqx.Module):
     """`m -> update(m)` on a box: an ensemble answers to `m` by `update(m)`, and must make `m`.
 
@@ -39,7 +40,7 @@ class Loop(eqx.Module):
     update: Callable
     lower: Float[Array, " dim"]
     upper: Float[Array, " dim"]
-    kind: str | None = eqx.field(static=True)
+    kind: Kind | None = eqx.field(static=True)
     free_energy: Callable | None
     inside: Callable | None
 
@@ -49,16 +50,12 @@ class Loop(eqx.Module):
         lower: float | Float[Array, " dim"],
         upper: float | Float[Array, " dim"],
         *,
-        kind: str | None = None,
+        kind: Kind | None = None,
         free_energy: Callable | None = None,
         inside: Callable | None = None,
     ):
         low, high = jnp.atleast_1d(jnp.asarray(lower, float)), jnp.asarray(upper, float)
         low, high = jnp.broadcast_arrays(low, jnp.atleast_1d(high))
-        if kind is not None and kind not in KINDS:
-            raise DeclarationError(
-                "kind", got=repr(kind), expected=f"one of {KINDS}, or None", mend="leave it out"
-            )
         if low.ndim != 1 or not _finite_box(low, high):
             raise DeclarationError(
                 "lower",
@@ -92,10 +89,10 @@ class Loop(eqx.Module):
 def fixed_points(
     loop: Loop,
     *,
-    key: PRNGKeyArray,
-    starts: int = 32,
-    tolerance: float | None = None,
-    steps: int = 100_000,
+    key: Key,
+    starts: Count = 32,
+    tolerance: Positive | None = None,
+    steps: Count = 100_000,
     throw: bool = True,
 ) -> FieldPhases:
     """All fixed points of a loop that could be found, and what says whether there are more.
@@ -119,8 +116,6 @@ def fixed_points(
         DeclarationError: If the Jacobian at 64 random places has a sign that `kind` excludes, or a
             cooperative loop leaves its box.
     """
-    check_whole("starts", starts, 1)
-    check_whole("steps", steps, 1)
     side = float(jnp.max(loop.upper - loop.lower))
     double = loop.lower.dtype == jnp.float64
     tolerance = (1e-12 if double else 1e-5) if tolerance is None else tolerance

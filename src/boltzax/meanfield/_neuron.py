@@ -5,14 +5,14 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Coordinates, compile
-from ..core import DeclarationError, weights_of
+from ..core import Count, DeclarationError, Model, typed, weights_of
 from ..declare import AbstractMeasure, Distribution, Independent, PerDatum
 
 
+@typed
 class Unit(eqx.Module):
     """`h(x) = a act(b·x + c)`: the neuron of a two-layer net.
 
@@ -28,23 +28,11 @@ class Unit(eqx.Module):
     def __init__(
         self,
         activation: Callable = jnp.tanh,
-        dim: int = 1,
+        dim: Count = 1,
         *,
         bias: bool = False,
-        out: int | None = None,
+        out: Count | None = None,
     ):
-        if not callable(activation):
-            raise DeclarationError(
-                "activation",
-                got=repr(activation),
-                expected="a function of one number",
-                mend="pass e.g. jnp.tanh",
-            )
-        for name, value in (("dim", dim), ("out", 1 if out is None else out)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise DeclarationError(
-                    name, got=repr(value), expected="a positive integer", mend="pass e.g. 2"
-                )
         self.readout = jnp.zeros(() if out is None else (out,))
         self.embedding = jnp.zeros(dim)
         self.bias = jnp.zeros(()) if bias else None
@@ -57,6 +45,7 @@ class Unit(eqx.Module):
         return self.readout * self.activation(drive)
 
 
+@typed
 class Neuron(eqx.Module):
     """A neuron: what it adds to the field, and the prior of its weights.
 
@@ -69,7 +58,7 @@ class Neuron(eqx.Module):
         prior: `p0`, as of `bx.compile`: one distribution, or `bx.Independent` by path.
     """
 
-    model: PyTree
+    model: Model
     prior: Independent | Distribution
 
     def __check_init__(self):
@@ -79,13 +68,6 @@ class Neuron(eqx.Module):
                 got=type(self.model).__name__,
                 expected="a callable pytree with weights: model(x)",
                 mend="pass meanfield.Unit(jnp.tanh, dim=2), or bx.models.Function(fn, params)",
-            )
-        if not isinstance(self.prior, Independent | Distribution):
-            raise DeclarationError(
-                "prior",
-                got=type(self.prior).__name__,
-                expected="a distribution, or bx.Independent by path",
-                mend="pass e.g. bx.Normal()",
             )
 
     def coordinates(self, measure: AbstractMeasure) -> Coordinates:

@@ -44,14 +44,16 @@ class AbstractField(eqx.Module):
         """Of one step, counted from the prior."""
 
 
+@typed
 class History(eqx.Module):
     """The residual `y - f` that the neurons saw: `[step, datum, *out]`, on the batches of `key`."""
 
     residual: Float[Array, "step datum *out"]
-    key: PRNGKeyArray
-    batch: int | None = eqx.field(static=True)
+    key: Key
+    batch: Count | None = eqx.field(static=True)
 
 
+@typed
 class Replayed(AbstractField):
     """The residuals of a history, on its data again; `first` is the step at which it begins."""
 
@@ -65,12 +67,13 @@ class Replayed(AbstractField):
         return Seen(self.history.residual[step - self.first], x, weights)
 
 
+@typed
 class Static(AbstractField):
     """The residual of one background, on fresh data or at the nodes."""
 
     background: Background
-    batch: int | None = eqx.field(static=True)
-    key: PRNGKeyArray
+    batch: Count | None = eqx.field(static=True)
+    key: Key
 
     def at(self, problem, step):
         data, weights = _batch(problem, jax.random.fold_in(self.key, step), self.batch)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
-from ..core import MEMORY, Count, DeclarationError, Key, Status, typed
+from ..core import MEMORY, Count, DeclarationError, Key, Status, Whole, typed
 from ..sample import checked
 from ._background import Background
 from ._dynamics import AbstractNeuronDynamics, Langevin
@@ -15,6 +15,7 @@ from ._problem import Particles, SelfConsistency
 from ._train import CURE, Training, travel
 
 
+@typed
 class Foreground(eqx.Module):
     """Independent neurons that moved in a background and did not act on it.
 
@@ -31,7 +32,7 @@ class Foreground(eqx.Module):
     dynamics: AbstractNeuronDynamics
     riders: Particles
     rider_frames: Particles
-    steps: int = eqx.field(static=True)
+    steps: Whole = eqx.field(static=True)
     status: Status
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
     MEMORY,
+    Arrays,
     Count,
     DeclarationError,
     Key,
@@ -29,6 +30,7 @@ PIECES = 40
 CURE = "A smaller `dt` or learning rate, or a higher temperature, is the likely cure."
 
 
+@typed
 class Training(eqx.Module):
     """What `train` returns.
 
@@ -43,15 +45,15 @@ class Training(eqx.Module):
 
     problem: AbstractEnsemble
     dynamics: AbstractNeuronDynamics
-    net: PyTree
-    riders: PyTree
+    net: Arrays
+    riders: Arrays | None
     loss: Float[Array, " step"]
-    net_frames: PyTree
-    rider_frames: PyTree
+    net_frames: Arrays | None
+    rider_frames: Arrays | None
     history: History | None
     state: State
     status: Status
-    batch: int | None = eqx.field(static=True)
+    batch: Count | None = eqx.field(static=True)
 
     def __repr__(self) -> str:
         if not eqx.is_array(self.loss) or isinstance(self.loss, Tracer):
