@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boltzax.numerics import adam, bisect, golden, lbfgs, newton, root, root_beyond
+from boltzax.numerics import adam, bisect, golden, lbfgs, newton, root, root_beyond, sign_descent
 
 places = st.floats(-50.0, 50.0)
 slopes = st.floats(0.01, 100.0)
@@ -105,3 +105,21 @@ def least(centre):
 def test_golden_section(centre):
     x, value = least(jnp.array(centre))
     assert value >= 1 - 1e-15 and abs(x - min(centre, 2.9)) < 1e-6
+
+
+@eqx.filter_jit
+def along_signs(c):
+    def fn(x):
+        return jnp.sum(jnp.abs(x[1:] - c)) + 0 * jnp.sqrt(x[0] - x[0])
+
+    lengths = 0.5 * 0.9 ** jnp.arange(120.0)[:, None]
+    return sign_descent(fn, jnp.zeros(4), lengths, lambda x: jnp.clip(x, -1.0, 1.0))
+
+
+@given(st.tuples(*[st.floats(-2.0, 2.0)] * 3))
+def test_steps_along_signs_end_at_the_nearest_allowed_place(target):
+    """Of `Σ|x - c|` in a box; an entry whose slope is not a number stays where it was."""
+    best, value = along_signs(jnp.asarray(target))
+    assert best[0] == 0 and value <= np.sum(np.abs(target))
+    np.testing.assert_allclose(best[1:], np.clip(target, -1, 1), atol=1e-4)
+    np.testing.assert_allclose(value, np.sum(np.abs(best[1:] - np.asarray(target))), atol=1e-12)

@@ -168,27 +168,25 @@ def _inner(below: Array, above: Array, low: Array, high: Array) -> Array:
     A box inside the union lies in one of the maximal boxes, so that nothing is lost. Differences
     are rounded down, exactly zero where they are. -inf if an output may be undefined.
     """
-    nan = jnp.any(jnp.isnan(below) | jnp.isnan(above))
-    below, above = below[None], above[None]  # against every maximal box
     left = jnp.where(below == low, 0, down(below - low))
     right = jnp.where(above == high, 0, down(high - above))
-    # a bound that is infinite on the side where the ray is
-    left = jnp.where(low == -jnp.inf, jnp.inf, left)
-    right = jnp.where(high == jnp.inf, jnp.inf, right)
-    empty = jnp.any(low > high, axis=-1)
-    least = jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
-    return jnp.where(nan | jnp.isnan(least), -jnp.inf, least)
+    return _best(left, right, low, high, jnp.isnan(below) | jnp.isnan(above), -jnp.inf)
 
 
 def _outer(below: Array, above: Array, low: Array, high: Array) -> Array:
     """The largest such distance over a box of outputs, rounded up; inf if one may be undefined."""
-    nan = jnp.any(jnp.isnan(below) | jnp.isnan(above))
-    below, above = below[None], above[None]  # against every maximal box
-    left = jnp.where(low == -jnp.inf, jnp.inf, up(above - low))
-    right = jnp.where(high == jnp.inf, jnp.inf, up(high - below))
+    undefined = jnp.isnan(below) | jnp.isnan(above)
+    return _best(up(above - low), up(high - below), low, high, undefined, jnp.inf)
+
+
+def _best(left, right, low: Array, high: Array, undefined: Array, unknown: float) -> Array:
+    """The best of the maximal boxes `[box, out]`, by the distances to both of its sides."""
+    # a bound that is infinite on the side where the ray is
+    left = jnp.where(low == -jnp.inf, jnp.inf, left)
+    right = jnp.where(high == jnp.inf, jnp.inf, right)
     empty = jnp.any(low > high, axis=-1)
-    most = jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
-    return jnp.where(nan | jnp.isnan(most), jnp.inf, most)
+    found = jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
+    return jnp.where(jnp.any(undefined) | jnp.isnan(found), unknown, found)
 
 
 def _cells(low: Array, high: Array, splits: int) -> tuple[Array, Array]:

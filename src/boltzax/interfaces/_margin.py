@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..core import Count, DeclarationError, Key, errors_named, typed
 from ..declare import HORIZON, Contract, Interface, Predictor, Specified
+from ..numerics import sign_descent
 
 Models: TypeAlias = Predictor | Sequence[Predictor] | None
 """Of a contract the model; of a circuit one for each component; None for the declared."""
@@ -115,6 +116,13 @@ def counterexample(
     margin -inf.
 
     Steps along signs: Madry et al. (2018), arXiv:1706.06083.
+
+    Args:
+        contract: A contract, or a circuit.
+        model: The declared one if not given (of a circuit, one for each component).
+        key: Of the random starts.
+        starts: In each box.
+        steps: Of each start.
     """
     worst = None
     models = each_model(contract, model)
@@ -227,17 +235,8 @@ def _search(
         def score(x: Array) -> Array:
             return distance(jnp.asarray(model(x)).reshape(-1), *sides)
 
-        def step(carry: tuple, shrunk: Array) -> tuple[tuple, None]:
-            x, best_x, best = carry
-            value, slope = jax.value_and_grad(score)(x)
-            better = value < best
-            carry = jnp.where(better, x, best_x), jnp.where(better, value, best)
-            moved = x - shrunk * size * width * jnp.sign(jnp.where(jnp.isnan(slope), 0, slope))
-            return (jnp.clip(moved, low, high), *carry), None
-
-        (x, best_x, best), _ = jax.lax.scan(step, (x, x, score(x)), sizes)
-        last = score(x)
-        return jnp.where(last < best, x, best_x), jnp.minimum(last, best)
+        lengths = sizes[:, None] * size * width
+        return sign_descent(score, x, lengths, lambda x: jnp.clip(x, low, high))
 
     over: Any = jax.vmap(one, (0, 0, None, None, None, None))
     over = jax.vmap(over, (0, None, None, 0, 0, 0))

@@ -1,4 +1,4 @@
-"""Minima: L-BFGS and Adam by optax, Newton's method, golden section of one variable."""
+"""Minima: L-BFGS and Adam by optax, steps along signs, Newton's method, golden section."""
 
 import math
 from collections.abc import Callable
@@ -96,6 +96,32 @@ def adam(
         return (allowed(at), moments), None
 
     return jax.lax.scan(step, (start, rule.init(start)), jnp.arange(steps))[0][0]
+
+
+def sign_descent(
+    fn: Callable[[Array], Array], start: Array, lengths: Array, allowed: Callable[[Array], Array]
+) -> tuple[Array, Array]:
+    """The least value that steps against the signs of the gradient meet, and where.
+
+    Source: Madry et al. 2018, arXiv:1706.06083 (projected steps along signs).
+
+    Args:
+        fn: What is lowered, of one array.
+        start: Where to begin.
+        lengths: Of each step, `[step, ...]`; an entry whose slope is not a number stays.
+        allowed: Puts a place back to where it may be, after each step.
+    """
+
+    def step(carry, length):
+        x, best_x, best = carry
+        value, slope = jax.value_and_grad(fn)(x)
+        better = value < best
+        met = jnp.where(better, x, best_x), jnp.where(better, value, best)
+        return (allowed(x - length * jnp.sign(jnp.where(jnp.isnan(slope), 0, slope))), *met), None
+
+    (x, best_x, best), _ = jax.lax.scan(step, (start, start, fn(start)), lengths)
+    last = fn(x)
+    return jnp.where(last < best, x, best_x), jnp.minimum(last, best)
 
 
 def golden(fn: Callable, low: Array, high: Array, steps: int) -> tuple[Array, Array]:
