@@ -131,7 +131,7 @@ def test_data_that_share_weights_interact():
 
 def drawn(worst, prior, model, count=4000, seed=3):
     """The level of shared draws of the prior."""
-    level = Level(_subsets.prior_of(model, prior, worst.x, None), worst)
+    level = Level(bx.prior(model, prior), worst)
     return levels(level, jax.random.split(jax.random.key(seed), count))
 
 
@@ -346,7 +346,7 @@ def test_mutant_rank_by_squares_is_killed(monkeypatch):
 
 def test_mutant_without_whitening_is_killed(monkeypatch):
     right = _free_directions._decomposed
-    plain = _subsets.prior_of(line(6), bx.Normal(), jnp.ones((1, 6)), None)
+    plain = bx.prior(line(6), bx.Normal())
     monkeypatch.setattr(
         _free_directions, "_decomposed", lambda gibbs, x, mask, rtol: right(plain, x, mask, rtol)
     )
@@ -453,7 +453,7 @@ def test_every_prior_whitens_by_its_own_map():
     u = {"z": jnp.array([0.3, -0.4]), "b": jnp.array([0.7]), "c": jnp.array([-0.2, 0.9])}
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5)))
     start = Parts(jnp.zeros(2), jnp.zeros(1), jnp.zeros(2))
-    gibbs = _subsets.prior_of(start, prior, x, None)
+    gibbs = bx.prior(start, prior)
     level = Level(gibbs, len)
     jacobian = eqx.filter_jit(jax.jacobian(lambda u: jax.vmap(level.model(u))(x)))(u)
     flat = np.concatenate([jacobian[p] for p in "zbc"], axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..compile import Gibbs
+from ..compile import prior as prior_alone
 from ..core import (
     DeclarationError,
     Fraction,
@@ -23,7 +24,7 @@ from ..core import (
 )
 from ..declare import AbstractChart, Distribution, Independent, MultivariateNormal, Normal
 from ._margin import output_shape
-from ._subsets import Subsets, prior_of, rows_of, subset_rows
+from ._subsets import Subsets, rows_of, subset_rows
 
 
 @typed
@@ -298,7 +299,7 @@ def _declared(model, x, prior, chart) -> tuple[Gibbs, Array]:
             "x", got=f"shape {x.shape}", expected="at least one datum", mend="put the data first"
         )
     output_shape(model, x.shape[1:])
-    gibbs = prior_of(model, Normal() if prior is None else prior, x, chart)
+    gibbs = prior_alone(model, Normal() if prior is None else prior, chart=chart)
     gibbs.position()  # refuses weights outside the support
     return gibbs, x
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from ..compile import Gibbs, compile
+from ..compile import prior as prior_alone
 from ..core import (
     MEMORY,
     Count,
@@ -29,10 +29,8 @@ from ..declare import (
     Component,
     Contract,
     Distribution,
-    Empirical,
     Independent,
     Interface,
-    PerDatum,
 )
 from ..observe import LogProbability, MaxLevels, Particles, log_probability
 from ._margin import output_shape
@@ -200,7 +198,7 @@ def subset_entropy(
         DeclarationError: Data, subsets or tolerances that do not fit.
     """
     _check(model, x, y)
-    gibbs = prior_of(model, prior, x, chart)
+    gibbs = prior_alone(model, prior, chart=chart)
     named = rows_of(subsets, x.shape[0])
     falling = _falling(tolerances)
     longest = max(len(rows) for rows in named.values())
@@ -239,20 +237,6 @@ def memories(
     before = Interface(values, (x - reach)[:, None], (x + reach)[:, None])
     after = Interface(values, (y - tolerance)[:, None], (y + tolerance)[:, None])
     return Contract(Component(model, prior), before, after, points=2 if reach == 0 else 33)
-
-
-def prior_of(
-    model: PyTree,
-    prior: Independent | Distribution,
-    x: Float[Array, "datum ..."],
-    chart: AbstractChart | None,
-) -> Gibbs:
-    """The prior over the free weights of a model of these data: a Gibbs measure, no energy."""
-    return compile(PerDatum(model, Empirical(x), _nothing), prior, chart=chart, marginalise=False)
-
-
-def _nothing(model: PyTree, datum: PyTree) -> Float[Array, ""]:
-    return jnp.zeros(())
 
 
 def rows_of(subsets: Subsets, count: int) -> dict[Hashable, np.ndarray]:
