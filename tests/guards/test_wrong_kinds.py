@@ -40,8 +40,6 @@ SPACES = ("boltzax", *(f"boltzax.{name}" for name in (
 )))  # fmt: skip
 LATER: tuple[str, ...] = ()
 """Folders whose public functions are not all decorated yet: this list only shrinks."""
-UNREADY = ("sample",)
-"""Those whose decorated functions are not all held to it yet."""
 FREE: dict[str, str] = {
     "boltzax.testing.check_dynamics:start": "what the dynamics starts from",
     "boltzax.interfaces.Counterexample.__init__:value": "a logical value: any that can be a key",
@@ -123,7 +121,7 @@ def parameters(name: str, fn: Callable) -> list[tuple[str, Any]]:
 
 
 PUBLIC = list(public())
-CHECKED = [each for each in PUBLIC if each[1] in TYPED and folder(*each[1:]) not in UNREADY]
+CHECKED = [each for each in PUBLIC if each[1] in TYPED]
 
 
 def test_every_public_function_is_checked():
