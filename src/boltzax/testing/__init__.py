@@ -6,6 +6,7 @@ from ._components import amplifier_component as amplifier_component
 from ._components import gain_component as gain_component
 from ._components import step_component as step_component
 from ._conformance import check_kernel as check_kernel
+from ._data import check_measure as check_measure
 from ._dynamics import check_dynamics as check_dynamics
 from ._laws import check_energy_scale as check_energy_scale
 from ._laws import check_energy_sum as check_energy_sum
@@ -22,6 +23,7 @@ from ._measures import numbers as numbers
 from ._measures import positive as positive
 from ._measures import seeds as seeds
 from ._measures import signed_measures as signed_measures
+from ._observables import check_observable as check_observable
 from ._stochastic import check_fresh_batches as check_fresh_batches
 from ._stochastic import check_stochastic_kernel as check_stochastic_kernel
 from ._strategies import charts as charts

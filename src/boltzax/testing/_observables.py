@@ -1,0 +1,79 @@
+"""What every observable must pass: right values, and error bars that hold."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from boltzax.compile import Gibbs
+from boltzax.core import Count, Estimate, Key, Whole, typed, whole
+from boltzax.sample import AbstractKernel, RandomWalk, sample
+
+from ._conformance import THRESHOLD
+
+FALSE_ALARM = 1e-6
+"""Probability that the errors of a right observable are called wrong."""
+
+
+@typed
+def check_observable(
+    observable: Callable,
+    gibbs: Gibbs,
+    truth: float | np.ndarray | jax.Array,
+    kernel: AbstractKernel | None = None,
+    *,
+    key: Key,
+    runs: Annotated[int, whole(8)] = 128,
+    chains: Count = 4,
+    warmup: Whole = 300,
+    draws: Annotated[int, whole(4)] = 500,
+) -> None:
+    """Raise `AssertionError` unless an observable has the value and the error that it must.
+
+    Looked at are independent runs of a measure on which the answer is known: one run at a vector of
+    betas that are all the same.
+
+    - The result is an `Estimate` of shape `[beta, *truth.shape]`, finite, with positive errors.
+    - Betas do not mix: of a part of the run it gives that part of the estimate.
+    - Its value is right: the mean of the z-scores over the runs is 0 within 5 standard errors.
+    - Its error is right: `Σ z²` over the runs lies within the central 1 - 1e-6 of the chi-squared
+      law. An error that forgets the correlation of successive draws, or counts draws twice, is
+      found if it is too small by a third.
+
+    Args:
+        observable: A function from a `Trace` to an `Estimate`.
+        gibbs: A measure at one beta on which the answer is known.
+        truth: The answer at that beta.
+        kernel: `RandomWalk()` if None: its draws are correlated, as those of a real run are.
+        key: Of all runs.
+        runs: Runs.
+        chains: Chains of a run.
+        warmup: Steps of warm-up of a run.
+        draws: Draws a chain.
+    """
+    kernel, truth = RandomWalk() if kernel is None else kernel, np.asarray(truth, float)
+    many = gibbs.at(jnp.full(runs, gibbs.beta))
+    trace = sample(many, kernel, key=key, chains=chains, warmup=warmup, draws=draws, throw=False)
+    found = observable(trace)
+    assert isinstance(found, Estimate), f"{type(found).__name__} is no Estimate"
+    shape = (runs, *truth.shape)
+    assert found.value.shape == shape, (
+        f"an estimate of shape {found.value.shape} instead of {shape}"
+    )
+    value, error = np.asarray(found.value), np.asarray(found.standard_error)
+    assert np.all(np.isfinite(value)), "values that are not finite"
+    assert np.all(np.isfinite(error) & (error > 0)), "errors that are not finite and positive"
+    part = observable(trace[2:5])
+    for one, other in ((part.value, value), (part.standard_error, error)):
+        near = np.allclose(one, other[2:5], rtol=1e-6)
+        assert near, "of a part of the betas it gives other numbers"
+    scores = (value - truth) / error
+    mean, spread = np.mean(scores, axis=0), np.mean(scores**2, axis=0)
+    allowed = THRESHOLD * np.maximum(1.0, np.std(scores, axis=0)) / runs**0.5
+    assert np.all(np.abs(mean) < allowed), f"biased: z-scores of mean {mean} over {runs} runs"
+    low, high = stats.chi2(runs).ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2]) / runs
+    assert np.all(spread < high), f"errors too small: mean z² {spread}, expected below {high:.2f}"
+    assert np.all(spread > low), f"errors too large: mean z² {spread}, expected above {low:.2f}"

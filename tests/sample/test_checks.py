@@ -1,0 +1,148 @@
+"""The checks of measures and observables pass what is right, and find planted mistakes."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import boltzax as bx
+from boltzax.testing import check_measure, check_observable
+from boltzax.testing._conformance import gaussian_target
+
+from ..problems import MEASURES
+
+KEY = jax.random.key(5)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_of_ours_passes(name):
+    rng = np.random.default_rng(3)
+    measure = MEASURES[name](rng)
+    smooth = jnp.cos if name == "circle" else None  # angles: polynomials are not periodic
+    check_measure(measure, smooth, key=KEY)
+    if name != "minibatches":
+        check_measure(measure.weighted(_tilt), smooth, key=KEY)
+        check_measure(measure - 0.5 * measure.weighted(_tilt), smooth, key=KEY)
+
+
+def _tilt(x):
+    return 1 + 0.5 * jnp.cos(x[0])
+
+
+def test_data_with_labels_pass():
+    rng = np.random.default_rng(0)
+    pairs = rng.normal(size=(8, 2)), rng.integers(0, 3, 8)
+    check_measure(bx.Empirical(pairs), key=KEY)
+    check_measure(bx.Subsampled(bx.Empirical(pairs), 3), key=KEY)
+
+
+class Exponential(bx.AbstractMeasure):
+    """`exp(-x/s) dx/s`, right unless a mistake is named."""
+
+    scale: jax.Array
+    mistake: str | None = eqx.field(static=True, default=None)
+
+    @property
+    def signed(self):
+        return self.mistake == "signed"
+
+    def nodes(self):
+        points, weights = np.polynomial.laguerre.laggauss(16)
+        points = jnp.asarray(points)
+        if self.mistake != "scale forgotten":
+            points = points * self.scale
+        return points if self.mistake == "no axis" else points[:, None], jnp.asarray(weights)
+
+    def estimate(self, fn, key):
+        factor = 1.1 if self.mistake == "biased" else 1.0
+        return jax.tree.map(lambda x: factor * x, self.integrate(fn))
+
+    def sample(self, key, count):
+        kind = np.float32 if self.mistake == "another dtype" else float
+        return (self.scale * jax.random.exponential(key, (count, 1))).astype(kind)
+
+    @property
+    def mass(self):
+        return jnp.full((), 2.0 if self.mistake == "mass" else 1.0)
+
+    @property
+    def datum(self):
+        return jax.ShapeDtypeStruct((1,), jnp.result_type(float))
+
+    def basis(self):
+        raise NotImplementedError
+
+
+MISTAKES = {
+    None: None,
+    "scale forgotten": "`sample`",
+    "no axis": "nodes",
+    "biased": "`estimate`",
+    "another dtype": "draws",
+    "mass": "mass",
+    "signed": "signed",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_of_a_measure_is_found(mistake):
+    measure = Exponential(jnp.asarray(0.5), mistake)
+    if mistake is None:
+        check_measure(measure, key=KEY)
+        return
+    with pytest.raises(AssertionError, match=MISTAKES[mistake]):
+        check_measure(measure, key=KEY)
+
+
+def mean(trace):
+    return trace.mean(lambda model: model.params)
+
+
+def variance(trace):
+    """By the delta method: `⟨w²⟩ - ⟨w⟩²` from influences on one and the same draws."""
+    w = trace.evaluate(lambda model: model.params)
+    centre = jnp.mean(w, axis=(-3, -2), keepdims=True)
+    return trace.mean_of((w - centre) ** 2)
+
+
+def naive(trace):
+    """An error as if draws were independent."""
+    w = trace.evaluate(lambda model: model.params)
+    flat = jnp.moveaxis(w.reshape(len(w), -1, w.shape[-1]), 1, 0)
+    return bx.Estimate.of_samples(flat)
+
+
+def shifted(trace):
+    found = mean(trace)
+    return found + 0.8 * found.standard_error
+
+
+def pooled(trace):
+    """One number for all betas."""
+    w = trace.evaluate(lambda model: model.params)
+    return trace.mean_of(w - jnp.mean(w) + jnp.mean(w[0]))
+
+
+def test_observables_that_are_right_pass():
+    gibbs, centre, deviation = gaussian_target()
+    check_observable(mean, gibbs, centre, key=KEY)
+    check_observable(variance, gibbs, deviation**2, key=KEY, draws=2000)
+    energy = 0.5 * np.sum(np.array([1.0, 4.0]) * (deviation**2 + (centre - [1.0, -0.5]) ** 2))
+    check_observable(lambda t: t.mean_of(t.energy), gibbs, energy, key=KEY)
+
+
+@pytest.mark.parametrize(
+    "observable, complaint",
+    [
+        (naive, "too small"),
+        (shifted, "biased"),
+        (pooled, "part"),
+        (lambda trace: mean(trace).value, "no Estimate"),
+        (lambda trace: mean(trace)[:, 0], "shape"),
+    ],
+)
+def test_a_planted_mistake_of_an_observable_is_found(observable, complaint):
+    gibbs, centre, _ = gaussian_target()
+    with pytest.raises(AssertionError, match=complaint):
+        check_observable(observable, gibbs, centre, key=KEY)
