@@ -206,7 +206,7 @@ def Blackjax(
     error: Positive | None = None,
     **options: Any,
 ) -> AbstractKernel:
-    """A sampling algorithm of [blackjax](https://github.com/blackjax-devs/blackjax) as a kernel.
+    """A sampling algorithm of blackjax (github.com/blackjax-devs/blackjax) as a kernel.
 
     It runs as every kernel here does: chains, temperatures, replica exchange, checkpoints. It
     samples over all data, also where the measure has minibatches.
