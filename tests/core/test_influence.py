@@ -80,6 +80,7 @@ def test_operators_are_their_functions(seed, number):
         (-a + b * number, lambda x, y: -x + y * number),
         (number - a / number, lambda x, y: number - x / number + 0 * y),
         (number + a - number, lambda x, y: x + 0 * y),
+        (a.scaled(number).shifted(2.0), lambda x, y: number * x + 2.0 + 0 * y),
     ):
         other = a.map(fn, b)
         np.testing.assert_allclose(found.value, other.value, rtol=1e-12)

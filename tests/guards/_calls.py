@@ -494,6 +494,8 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Estimate.unknown": lambda g: call(g.estimate.unknown, True),
     "Estimate.times": lambda g: call(g.curve.values.times, g.scale * np.ones((2, 3))),
     "Estimate.bounded": lambda g: call(g.estimate.bounded, -g.scale, g.scale),
+    "Influence.scaled": lambda g: call(g.curve.influence.scaled, g.scale),
+    "Influence.shifted": lambda g: call(g.curve.influence.shifted, g.scale),
     "Influence.times": lambda g: call(g.curve.influence.times, g.scale * np.ones((2, 3))),
     "Curve.at": lambda g: call(g.curve.at, [0.5 * g.scale]),
     "Curve.crossing": lambda g: call(g.curve.crossing, float(np.median(g.curve.value))),

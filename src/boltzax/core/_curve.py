@@ -13,7 +13,7 @@ from ._crossing import crossings, resolved
 from ._errors import DeclarationError
 from ._estimate import Estimate
 from ._influence import Influence
-from ._intervals import LEVEL
+from ._intervals import LEVEL, Coverage
 from ._status import RunError
 from ._typing import typed
 from ._words import MOST, shown
@@ -23,20 +23,20 @@ from ._words import MOST, shown
 class Curve(eqx.Module):
     """Estimates at places along a named axis.
 
-    It reads as its estimate does (`value`, `standard_error`, `interval`, iteration, indices), and a
-    slice of it is a curve. Where the points come from the same draws, the curve keeps their
-    `influence`, and slopes, crossings and differences know that neighbours err together; else the
-    points are taken as independent.
+    It has the attributes of its estimate (`value`, `standard_error`, `interval`, iteration,
+    indices), and a slice of it is a curve. Where the points come from the same draws, the curve
+    keeps their `influence`, and the errors of slopes, crossings and differences include the
+    correlations between points; otherwise points are treated as independent.
 
     Args:
         x: Places, `[point]`.
         values: An `Estimate`, or an `Influence` of shared draws, of shape `[point, *shape]`.
-        axis: What `x` is, e.g. "log n", "beta", "temperature".
+        axis: Name of `x`, e.g. "log n", "beta", "temperature".
         unit: Of `x`, or "".
         influence: Of the values, where these are an estimate.
 
     Raises:
-        DeclarationError: Values of another number of points than places.
+        DeclarationError: For values whose number of points is not that of the places.
     """
 
     x: Float[Array, " point"]
@@ -94,7 +94,7 @@ class Curve(eqx.Module):
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
-    def interval(self, level: float = LEVEL) -> tuple[Array, Array]:
+    def interval(self, level: Coverage = LEVEL) -> tuple[Array, Array]:
         """Interval of each point, as `Estimate.interval`."""
         return self.values.interval(level)
 
@@ -120,11 +120,11 @@ class Curve(eqx.Module):
         return Curve(x, values, axis=self.axis, unit=self.unit, influence=influence)
 
     def over(self, x: ArrayLike, axis: str, unit: str = "") -> "Curve":
-        """The same values at places told in another way, e.g. over the temperature `1/x`."""
+        """The same values over another axis, e.g. the temperature `1/x`."""
         return Curve(x, self.values, axis=axis, unit=unit, influence=self.influence)
 
     def map(self, fn: Callable) -> "Curve":
-        """A function of all values that keeps the points, by the delta method."""
+        """A function of the values, one result a point, by the delta method."""
         values = self._through(fn)
         return Curve(self.x, values, axis=self.axis, unit=self.unit)
 
@@ -137,7 +137,7 @@ class Curve(eqx.Module):
         return self._each(lambda values: values + offset)
 
     def minus(self, other: "Curve") -> "Curve":
-        """The difference of two curves over the same places; of shared draws by their influence.
+        """The difference of two curves over the same places; shared draws use their influence.
 
         Raises:
             DeclarationError: For a curve over another axis, unit or places.
@@ -171,7 +171,7 @@ class Curve(eqx.Module):
                 "places",
                 got=repr(places)[:80],
                 expected=f"numbers from {x[0]:g} to {x[-1]:g}",
-                mend="a curve says nothing beyond its ends",
+                mend="choose places between the ends of the curve, or add points",
             )
         weights = np.stack([np.interp(wanted, x, unit) for unit in np.eye(len(x))], axis=-1)
         return _estimate(self._times(weights, order))
@@ -191,22 +191,22 @@ class Curve(eqx.Module):
         return Curve(x, self._times(operator, order), axis=self.axis, unit=self.unit)
 
     def crossings(self, level: float = 0.0) -> Estimate:
-        """Every place where the line through the points changes side of a level; `[crossing]`.
+        """Every place where the line through the points crosses a level; `[crossing]`.
 
         By linear interpolation, with errors by the delta method. The bounds are the region around
-        it in which the level lies inside the 95% band; infinite where it reaches an end of the
-        curve. Crossings that share a region are not told apart by the errors.
+        a crossing in which the level lies inside the 95% band; infinite where the region reaches an
+        end of the curve. Crossings that share a region are not distinguished by the errors.
         """
         return self._crossing_at(crossings(*self._with_band(), float(level)), level)
 
     def crossing(self, level: float = 0.0) -> Estimate:
         """The place where the curve crosses a level, as one of `crossings`.
 
-        Of crossings in one region, the middle one is taken: noise makes several of one. NaN ± NaN
-        where the curve is not seen to change side.
+        Of several crossings in one region the middle one is taken, since noise can make several of
+        one. The value is NaN ± NaN where the curve does not significantly cross the level.
 
         Raises:
-            RunError: For several that the errors tell apart.
+            RunError: For several crossings that the errors distinguish.
         """
         found = resolved(crossings(*self._with_band(), float(level)))
         if len(found) > 1:
@@ -221,7 +221,7 @@ class Curve(eqx.Module):
     def _crossing_at(self, found: list, level: float) -> Estimate:
         order, x = self._sorted()
         y, rows = np.asarray(self.value)[order], np.arange(len(found))
-        left = np.array([each.left for each in found], int)
+        left = np.array([crossing.left for crossing in found], int)
         step, share = x[left + 1] - x[left], (level - y[left]) / (y[left + 1] - y[left])
         # -1/slope times the value of the line there
         operator = np.zeros((len(found), len(x)))
@@ -229,7 +229,7 @@ class Curve(eqx.Module):
         operator[rows, left + 1] = -share * step / (y[left + 1] - y[left])
         moved = self._times(operator, order)
         place = _estimate(moved + (x[left] + step * share - np.asarray(moved.value)))
-        ends = np.array([(each.low, each.high) for each in found]).reshape(-1, 2).T
+        ends = np.array([(crossing.low, crossing.high) for crossing in found]).reshape(-1, 2).T
         return place.bounded(ends[0], ends[1])
 
     def _with_band(self) -> tuple:

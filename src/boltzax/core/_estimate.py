@@ -1,8 +1,7 @@
 """A number with its error."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -11,31 +10,36 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
+from ._arithmetic import AbstractQuantity, alike, held, is_number, on_host
 from ._delta import multiplied, propagated
 from ._errors import DeclarationError
-from ._intervals import LEVEL, added, normal_quantile, student_factor, wilson
-from ._numbers import alike, held, is_number, on_host
-from ._samples import check_counts, independent
-from ._series import check_real, series_means
+from ._intervals import LEVEL, Coverage, added, normal_quantile, student_factor, wilson
+from ._series import check_counts, independent, series_means
 from ._tracing import known, library
 from ._typing import typed
 from ._words import MOST, html_table, number_words, shown
 
 
 @typed
-class Estimate(eqx.Module):
+class Estimate(AbstractQuantity):
     """A Monte Carlo estimate: value, standard error, effective sample size, split r_hat.
 
-    All have one shape, e.g. `[beta]` for a curve, `[]` for a single number. The standard
-    error is that of the mean of an autocorrelated sequence, sd/sqrt(ess), with `ess` from all
-    chains and lags (Geyer's initial monotone sequence; Vehtari et al. 2021, Bayesian Analysis
-    16:667, eq. 4.5), so it sees slow mixing inside a chain as well as disagreement between chains.
+    All four have one shape, e.g. `[beta]` for a curve, `[]` for a single number. The standard error
+    is that of the mean of an autocorrelated sequence, sd/sqrt(ess). `ess` uses all chains and lags
+    (Geyer's initial monotone sequence; Vehtari et al. 2021, Bayesian Analysis 16:667, eq. 4.5), so
+    that slow mixing inside a chain and disagreement between chains both reduce it.
 
-    `bounds` is the 95% interval where it is not the normal one (few replicates, counts); a limit
-    without a value is one with an infinite value and a finite bound.
+    Functions of estimates are estimates. Arguments, and the entries of one estimate, are treated as
+    independent; for functions of shared draws use `Influence`. A result has the worst ess and r_hat
+    of its arguments.
 
-    Functions of estimates are estimates; the arguments, and the entries of one, are taken as
-    independent (functions of shared draws: `Influence`). A sum has the worst ess and r_hat.
+    Args:
+        value: Of any shape, in the units of the quantity.
+        standard_error: Of the value, in the same units.
+        ess: Effective number of independent draws.
+        r_hat: Split r_hat (Gelman-Rubin), 1 for chains that agree.
+        bounds: The 95% interval, where it is not the normal one (few replicates, counts). An
+            infinite value with a finite bound is a one-sided limit.
     """
 
     value: Float[Array, "*shape"]
@@ -44,20 +48,18 @@ class Estimate(eqx.Module):
     r_hat: Float[Array, "*shape"]
     bounds: tuple[Float[Array, "*shape"], Float[Array, "*shape"]] | None = None
 
-    __array_ufunc__: ClassVar[None] = None  # arrays of NumPy leave arithmetic to estimates
-
     @classmethod
     def of_series(cls, draws: "Array | np.ndarray", *, exact: bool = False) -> "Estimate":
         """Mean over chains and draws, with the error of an autocorrelated mean.
 
-        A sequence that never changes says nothing about how far its mean is from the truth: its
-        standard error, ess and r_hat are NaN. So is the r_hat of fewer than 4 draws. A non-finite
-        draw makes the whole estimate non-finite: no chain is ever dropped. Runs on the host
-        (NumPy), not under `jit`.
+        The standard error, ess and r_hat of a constant sequence are NaN: it contains no information
+        about the error of its mean. So is the r_hat of fewer than 4 draws. A non-finite draw makes
+        the whole estimate non-finite: no chain is ever dropped. Runs on the host (NumPy), not under
+        `jit`.
 
         Args:
             draws: Numbers with axes `[*batch, chain, draw]`, chain and draw last.
-            exact: Take a constant sequence for a number that is known exactly (such as a free
+            exact: Treat a constant sequence as a number that is known exactly (such as a free
                 energy at beta = 0): standard error 0, ess = chains x draws, r_hat 1.
 
         Returns:
@@ -66,9 +68,8 @@ class Estimate(eqx.Module):
         Raises:
             DeclarationError: For complex numbers.
         """
-        check_real(draws)
         rows = series_means(draws, exact)
-        return built(*(rows[..., i].astype(jnp.result_type(float)) for i in range(4)))
+        return estimate_of_parts(*(rows[..., i].astype(jnp.result_type(float)) for i in range(4)))
 
     @classmethod
     def of_samples(cls, values: "Array | np.ndarray") -> "Estimate":
@@ -84,14 +85,14 @@ class Estimate(eqx.Module):
             DeclarationError: For complex numbers, and for no sample.
         """
         mean, error, count = independent(values, "samples")
-        return built(mean, error, count)
+        return estimate_of_parts(mean, error, count)
 
     @classmethod
     def of_replicates(cls, values: "Array | np.ndarray") -> "Estimate":
         """Mean of the results of independent replicates, with the error `sd/sqrt(R)`.
 
-        The spread of few replicates is itself badly known: the 95% interval is that of Student's t
-        with `R - 1` degrees of freedom. One replicate has no error (NaN).
+        The 95% interval is that of Student's t with `R - 1` degrees of freedom, since the spread of
+        few replicates is itself uncertain. One replicate has no error (NaN).
 
         Args:
             values: Numbers with axes `[replicate, *shape]`.
@@ -104,26 +105,27 @@ class Estimate(eqx.Module):
         """
         mean, error, count = independent(values, "replicates")
         half = student_factor(count) * error
-        return built(mean, error, count, bounds=(mean - half, mean + half))
+        return estimate_of_parts(mean, error, count, bounds=(mean - half, mean + half))
 
     @classmethod
     def of_hits(cls, hits: ArrayLike, samples: ArrayLike, *, log: bool = False) -> "Estimate":
         """A probability by counts, `p = hits/samples`, or its logarithm.
 
-        The standard error is `sqrt(p (1 - p) / n)`, or `sqrt((1 - p) / (n p))` of the logarithm;
-        `bounds` are Wilson's (1927), also without a hit, where the logarithm is -inf ± inf with an
-        upper bound, and without a miss.
+        The standard error is `sqrt(p (1 - p) / n)`, or `sqrt((1 - p) / (n p))` of the logarithm.
+        `bounds` are Wilson's (1927). They also hold without a hit, where the logarithm is
+        -inf ± inf with an upper bound, and without a miss.
 
         Args:
-            hits: How many of the independent samples were hits, `[*shape]`.
-            samples: How many there were.
+            hits: Number of hits among the independent samples, `[*shape]`.
+            samples: Number of samples.
             log: Estimate `log p`, in nats.
 
         Returns:
             An estimate of shape `[*shape]` with ess = samples and r_hat 1.
 
         Raises:
-            DeclarationError: For counts that are known not to be counts.
+            DeclarationError: For numbers that are not whole, negative hits, or more hits than
+                samples.
         """
         check_counts(hits, samples)
         xp = library(hits, samples)
@@ -131,25 +133,24 @@ class Estimate(eqx.Module):
         p, miss = xp.asarray(hits) / n, (n - xp.asarray(hits)) / n
         low, high = wilson(hits, n)
         if not log:
-            return built(p, xp.sqrt(p * miss / n), n, bounds=(low, high))
+            return estimate_of_parts(p, xp.sqrt(p * miss / n), n, bounds=(low, high))
         with np.errstate(divide="ignore"):
             error = xp.sqrt(miss / (n * p))
-            return built(xp.log(p), error, n, bounds=(xp.log(low), xp.log(high)))
+            return estimate_of_parts(xp.log(p), error, n, bounds=(xp.log(low), xp.log(high)))
 
     @classmethod
     def exact(cls, value: ArrayLike) -> "Estimate":
         """A number that is known exactly: standard error 0, ess inf, r_hat 1."""
-        check_real(value)
-        return built(value, 0.0, np.inf)
+        return estimate_of_parts(value, 0.0, np.inf)
 
     @classmethod
     def stack(cls, estimates: "Sequence[Estimate]") -> "Estimate":
         """Estimates of one shape along a new first axis."""
-        several = list(estimates)
-        if any(each.bounds is not None for each in several):
-            several = [dataclasses.replace(each, bounds=each.interval()) for each in several]
-        xp = library(several)
-        return jax.tree.map(lambda *leaves: jnp.asarray(xp.stack(leaves)), *several)
+        rows = list(estimates)
+        if any(row.bounds is not None for row in rows):
+            rows = [dataclasses.replace(row, bounds=row.interval()) for row in rows]
+        xp = library(rows)
+        return jax.tree.map(lambda *leaves: jnp.asarray(xp.stack(leaves)), *rows)
 
     def __getitem__(self, index) -> "Estimate":
         """The estimate of some entries; raises `IndexError` out of bounds (JAX would clamp)."""
@@ -158,14 +159,6 @@ class Estimate(eqx.Module):
         if known(self, index):  # no program to compile for each index
             return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[there]), self)
         return jax.tree.map(lambda leaf: leaf[index], self)
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("an Estimate of one number has no length")
-        return self.shape[0]
-
-    def __iter__(self) -> "Iterator[Estimate]":
-        return (self[i] for i in range(len(self)))
 
     def __float__(self) -> float:
         if self.shape:
@@ -182,10 +175,6 @@ class Estimate(eqx.Module):
         )
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    @property
     def lower(self) -> Float[Array, "*shape"]:
         """Lower end of the 95% interval."""
         return self.interval()[0]
@@ -198,42 +187,36 @@ class Estimate(eqx.Module):
     def map(self, fn: Callable) -> "Estimate":
         """`fn(quantity)` by the delta method: `error² = Σ_j (∂fn/∂x_j)² error_j²`.
 
-        Bounds go through a function of each entry alone, taken as monotone between them; through
-        others they go to first order. A function of entries that share draws (a curve of one run)
-        is that of an `Influence`.
+        If `fn` acts on each entry separately, its bounds are `fn` of the bounds (it is assumed to
+        be monotone between them); otherwise they are propagated to first order. For entries that
+        share draws (a curve of one run), use an `Influence`.
 
         Args:
             fn: A differentiable function of an array `[*shape]`, written with `jax.numpy`.
 
         Returns:
-            An estimate of the shape of what `fn` gives, with the worst ess and r_hat that enter.
+            An estimate of the shape of the result of `fn`, with the worst ess and r_hat.
 
         Raises:
-            DeclarationError: For a function that does not give one array of real numbers.
+            DeclarationError: For a function that does not return one array of real numbers.
         """
         return combined(fn, self)
 
     def times(self, matrix: ArrayLike) -> "Estimate":
         """An exact matrix `[out, entry]` times an estimate `[entry, *shape]`."""
-        return built(*multiplied(held(matrix), _leaves(self), self.bounds))
+        return estimate_of_parts(*multiplied(held(matrix), _leaves(self), self.bounds))
 
-    def __neg__(self) -> "Estimate":
-        return self.scaled(-1)
-
-    def __add__(self, other: "Estimate | ArrayLike") -> "Estimate":
-        if isinstance(other, Estimate):
-            return _sum(self, other, 1)
-        return self.shifted(other) if is_number(other) else NotImplemented
-
-    __radd__ = __add__
-
-    def __sub__(self, other: "Estimate | ArrayLike") -> "Estimate":
-        if isinstance(other, Estimate):
-            return _sum(self, other, -1)
-        return self.shifted(-held(other)) if is_number(other) else NotImplemented
-
-    def __rsub__(self, other: ArrayLike) -> "Estimate":
-        return (-self).shifted(other) if is_number(other) else NotImplemented
+    def _plus(self, other: "Estimate", sign: int) -> "Estimate":
+        xp = library(self, other)
+        (a, a_error, a_ess, a_r_hat), (b, b_error, b_ess, b_r_hat) = _leaves(self), _leaves(other)
+        bounds = None
+        with np.errstate(invalid="ignore"):
+            if self.bounds is not None or other.bounds is not None:
+                ends = tuple(tuple(map(xp.asarray, e.interval())) for e in (self, other))
+                bounds = added((a, b), ends, (1, sign))
+            value, error = a + sign * b, xp.hypot(a_error, b_error)
+        ess, r_hat = xp.minimum(a_ess, b_ess), xp.maximum(a_r_hat, b_r_hat)
+        return estimate_of_parts(value, error, ess, r_hat, bounds)
 
     def __mul__(self, other: ArrayLike) -> "Estimate":
         return self.scaled(other) if is_number(other) else NotImplemented
@@ -253,62 +236,66 @@ class Estimate(eqx.Module):
         if bounds is not None:
             ends = (factor * bounds[0], factor * bounds[1])
             bounds = (xp.minimum(*ends), xp.maximum(*ends))
-        return built(value * factor, error * abs(factor), ess, r_hat, bounds)
+        return estimate_of_parts(value * factor, error * abs(factor), ess, r_hat, bounds)
 
     def shifted(self, offset: ArrayLike) -> "Estimate":
         """The estimate of `quantity + offset`, for an offset known exactly."""
         _, (value, error, ess, r_hat), bounds = _host(self, offset)
         offset = alike(offset, value)
-        return built(
+        return estimate_of_parts(
             value + offset, error, ess, r_hat, bounds and tuple(b + offset for b in bounds)
         )
 
     def widened(self, error: ArrayLike) -> "Estimate":
-        """The same value with one more error, independent of those in it: errors add in squares."""
+        """The same value with another, independent error added in squares."""
         error = held(error)
-        return _sum(self, built(library(error).zeros_like(error), error, np.inf), 1)
+        zero = library(error).zeros_like(error)
+        return self._plus(estimate_of_parts(zero, error, np.inf), 1)
 
     def bounded(self, lower: ArrayLike, upper: ArrayLike) -> "Estimate":
-        """The same value with a 95% interval known from elsewhere."""
-        return built(*_leaves(self), (lower, upper))
+        """The same value with the given 95% interval."""
+        return estimate_of_parts(*_leaves(self), (lower, upper))
 
     def unknown(self, where: ArrayLike) -> "Estimate":
-        """The same values, without an error (NaN) where told: `where` is `[*shape]` or fits it."""
+        """The same values, with the error set to NaN where a mask `[*shape]` is true."""
         xp, (value, *rest), bounds = _host(self, where)
-        # on the host where it can be: a NaN is meant
-        blank = [xp.where(where, np.nan, each) for each in rest]
-        bounds = bounds and tuple(xp.where(where, np.nan, each) for each in bounds)
-        return built(value, *blank, bounds)
+        # on the host where possible: under jax_debug_nans a NaN would raise
+        blank = [xp.where(where, np.nan, leaf) for leaf in rest]
+        bounds = bounds and tuple(xp.where(where, np.nan, end) for end in bounds)
+        return estimate_of_parts(value, *blank, bounds)
 
     def z_score(self, truth: "Estimate | ArrayLike") -> Float[Array, "*shape"]:
-        """(value - truth) / standard_error: of order one if the error bar is honest.
+        """`(value - truth) / standard_error`: of order one if the error bar is right.
 
         Args:
-            truth: A number, or an independent estimate: then the error is that of the difference.
+            truth: A number, or an independent estimate; then the error is that of the difference.
         """
         apart = self - (truth if isinstance(truth, Estimate) else held(truth))
         value, error, *_ = _leaves(apart)
         with np.errstate(divide="ignore", invalid="ignore"):
             return jnp.asarray(value / error)
 
-    def interval(self, level: float = LEVEL) -> tuple[Array, Array]:
+    def interval(self, level: Coverage = LEVEL) -> tuple[Array, Array]:
         """Central interval (lower, upper) that covers the truth with probability `level`.
 
         Args:
-            level: a probability between 0 and 1, both excluded.
+            level: A probability between 0 and 1, both excluded.
 
         Returns:
-            The `bounds` (whose level is .95), or the normal interval where none are kept.
+            The stored `bounds` (of level 0.95), or the normal interval where there are none.
+
+        Raises:
+            DeclarationError: For another level than 0.95 where bounds are stored.
         """
         factor = normal_quantile(level)
         if self.bounds is None:
             value, error, *_ = _leaves(self)
             return jnp.asarray(value - factor * error), jnp.asarray(value + factor * error)
-        if float(level) != LEVEL:
+        if level != LEVEL:
             raise DeclarationError(
                 "level",
                 got=repr(level),
-                expected=f"{LEVEL}, of which the bounds of this estimate are kept",
+                expected=f"{LEVEL}, the level of the stored bounds of this estimate",
                 mend="take level=0.95, or normal errors by estimate.standard_error",
             )
         return self.bounds
@@ -345,24 +332,42 @@ class Estimate(eqx.Module):
 
 
 def combined(fn: Callable, *estimates: Estimate) -> Estimate:
-    """A function of independent estimates by the delta method, as `Estimate.map` of one.
+    """A function of independent estimates by the delta method; see `Estimate.map`.
 
     Args:
         fn: A differentiable function of their values, written with `jax.numpy`.
         *estimates: Independent of each other, each with independent entries.
 
     Returns:
-        An estimate of the shape of what `fn` gives.
+        An estimate of the shape of the result of `fn`.
 
     Raises:
-        DeclarationError: For a function that does not give one array of real numbers.
+        DeclarationError: For a function that does not return one array of real numbers.
     """
     bounded = any(each.bounds is not None for each in estimates)
-    return built(*propagated(fn, [(*_leaves(e), e.interval()) for e in estimates], bounded))
+    return estimate_of_parts(
+        *propagated(fn, [(*_leaves(e), e.interval()) for e in estimates], bounded)
+    )
 
 
-def built(value, error, ess, r_hat=1.0, bounds=None) -> Estimate:
-    """An estimate whose leaves all have the shape and the kind of the value."""
+def estimate_of_parts(
+    value: ArrayLike,
+    error: ArrayLike,
+    ess: ArrayLike,
+    r_hat: ArrayLike = 1.0,
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
+) -> Estimate:
+    """A value whose error is known from elsewhere: a bootstrap, streamed moments, slopes by draw.
+
+    Where draws, replicates or counts are at hand, use the constructors of `Estimate`.
+
+    Args:
+        value: Of any shape; the others are broadcast to it and take its kind.
+        error: Standard error.
+        ess: Effective number of independent draws.
+        r_hat: 1 for independent ones.
+        bounds: The 95% interval, where it is not the normal one.
+    """
     xp, kind = library(value, error, ess, r_hat, bounds), jnp.result_type(held(value))
     kind = kind if jnp.issubdtype(kind, jnp.floating) else jnp.result_type(float)
 
@@ -371,19 +376,6 @@ def built(value, error, ess, r_hat=1.0, bounds=None) -> Estimate:
 
     ends = None if bounds is None else (leaf(bounds[0]), leaf(bounds[1]))
     return Estimate(*map(leaf, (value, error, ess, r_hat)), ends)
-
-
-def _sum(one: Estimate, two: Estimate, sign: int) -> Estimate:
-    """`one + sign * two`, independent of each other."""
-    xp = library(one, two)
-    (a, a_error, a_ess, a_r_hat), (b, b_error, b_ess, b_r_hat) = _leaves(one), _leaves(two)
-    bounds = None
-    with np.errstate(invalid="ignore"):
-        if one.bounds is not None or two.bounds is not None:
-            ends = tuple(tuple(map(xp.asarray, each.interval())) for each in (one, two))
-            bounds = added((a, b), ends, (1, sign))
-        value, error = a + sign * b, xp.hypot(a_error, b_error)
-    return built(value, error, xp.minimum(a_ess, b_ess), xp.maximum(a_r_hat, b_r_hat), bounds)
 
 
 def _leaves(estimate: Estimate) -> tuple:

@@ -1,19 +1,17 @@
-"""Estimates that keep what each draw adds to them, so that functions of shared draws are exact."""
+"""Estimates that store the contribution of each draw: functions of shared draws have exact errors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ._arithmetic import AbstractQuantity, held, is_number
 from ._delta import check_array
 from ._errors import DeclarationError
-from ._estimate import Estimate, built
-from ._numbers import held, is_number
-from ._samples import check_some
-from ._series import check_real
+from ._estimate import Estimate, estimate_of_parts
+from ._series import check_some
 from ._tracing import library
 from ._typing import typed
 
@@ -21,24 +19,25 @@ Rows = dict[str, Float[Array, "*shape _chain _draw"]]
 
 
 @typed
-class Influence(eqx.Module):
-    """A function of means over draws, with what each draw moves it by.
+class Influence(AbstractQuantity):
+    """A function of means over draws, with the contribution of each draw to first order.
 
     `value + rows[source][..., chain, draw]` is a series whose mean is the value and whose spread
-    is its error (the influence function; the infinitesimal jackknife: Efron 1982, The Jackknife,
-    the Bootstrap and Other Resampling Plans, ch. 6). Sums, products, ratios and `map` act on values
-    and, by their slopes, on rows, so that numbers from the same draws are correlated as they are::
+    gives its error (the influence function; the infinitesimal jackknife: Efron 1982, The Jackknife,
+    the Bootstrap and Other Resampling Plans, ch. 6). Sums, products, ratios and `map` act on the
+    values and, through their derivatives, on the rows. Numbers from the same draws therefore keep
+    their correlations::
 
         u, v = Influence.of(exp(-x)), Influence.of(exp(-x) * energy)
         (v / u).estimate()              # a ratio of two means of one run
         (u / v - u).estimate()          # and its difference from one of them
 
-    Results of other draws have another `source`; sources are independent.
+    Results of different draws have different sources, which are independent.
 
     Args:
         value: The function of the means, `[*shape]`.
-        rows: What each draw adds, `[*shape, chain, draw]` by source, with mean zero. Independent
-            samples lie along the chain axis, one draw each.
+        rows: The contribution of each draw by source, `[*shape, chain, draw]`, with mean zero.
+            Independent samples lie along the chain axis, one draw each.
     """
 
     value: Float[Array, "*shape"]
@@ -55,7 +54,6 @@ class Influence(eqx.Module):
         Raises:
             DeclarationError: For complex numbers, fewer than two axes, and no draws.
         """
-        check_real(draws)
         xp = library(draws)
         series = xp.asarray(draws, jnp.result_type(float) if xp is jnp else np.float64)
         check_some("draws", series.shape[-2:], 2, "chains and draws, along the last two axes")
@@ -65,7 +63,6 @@ class Influence(eqx.Module):
     @classmethod
     def of_samples(cls, values: "Array | np.ndarray", *, source: str = "draws") -> "Influence":
         """The mean over independent samples of numbers `[sample, *shape]`; see `of`."""
-        check_real(values, "values")
         moved = library(values).asarray(values)
         check_some("values", moved.shape[:1], 1, "samples, along the first axis")
         return cls.of(library(values).moveaxis(moved, 0, -1)[..., None], source=source)
@@ -80,18 +77,6 @@ class Influence(eqx.Module):
         }
         return cls(xp.stack([xp.asarray(each.value) for each in several]), rows)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("an Influence of one number has no length")
-        return self.shape[0]
-
-    def __iter__(self) -> "Iterator[Influence]":
-        return (self[i] for i in range(len(self)))
-
     def __getitem__(self, index) -> "Influence":
         """The influence of some entries, by a known index."""
         places = np.arange(self.value.size).reshape(self.shape)[index]
@@ -99,27 +84,27 @@ class Influence(eqx.Module):
         return Influence(self.value.reshape(-1)[places], rows)
 
     def estimate(self, *, exact: bool = False) -> Estimate:
-        """The value with the error of an autocorrelated mean; sources add in squares.
+        """The value with the error of an autocorrelated mean; errors of sources add in squares.
 
-        Runs on the host, as `Estimate.of_series`; `exact` as there.
+        Runs on the host. `exact` is as in `Estimate.of_series`.
         """
         parts = [_error(np.asarray(self.value), np.asarray(r), exact) for r in self.rows.values()]
         if not parts:
             return Estimate.exact(self.value)
         errors, ess, r_hat = (np.stack(column) for column in zip(*parts, strict=True))
         error = np.sqrt(np.sum(errors**2, axis=0))
-        return built(self.value, error, np.min(ess, axis=0), np.max(r_hat, axis=0))
+        return estimate_of_parts(self.value, error, np.min(ess, axis=0), np.max(r_hat, axis=0))
 
     def map(self, fn: Callable, *others: "Influence") -> "Influence":
-        """`fn` of this value and of others, to first order: rows go through its derivative.
+        """`fn` of this quantity and of others; its derivative acts on the rows.
 
         Args:
             fn: A differentiable function of arrays, written with `jax.numpy`.
-            *others: What else `fn` takes; of the same or of other draws.
+            *others: Its other arguments, of the same or of other draws.
 
         Raises:
-            DeclarationError: For a function that does not give one array of real numbers, and for
-                rows of one source of different numbers of draws.
+            DeclarationError: For a function that does not return one array of real numbers, and for
+                rows of one source with different numbers of draws.
         """
         given = (self, *others)
         value, push = jax.linearize(fn, *(jnp.asarray(each.value) for each in given))
@@ -139,46 +124,29 @@ class Influence(eqx.Module):
         rows = {name: xp.tensordot(host, each, axes=1) for name, each in self.rows.items()}
         return Influence(xp.tensordot(host, xp.asarray(self.value), axes=1), rows)
 
-    def __neg__(self) -> "Influence":
-        return _linear(-self.value, (self, -1.0))
+    def scaled(self, factor: ArrayLike) -> "Influence":
+        """The influence of `factor * quantity`, for a factor known exactly."""
+        return _linear(self.value * held(factor), (self, held(factor)))
 
-    def __add__(self, other: "Influence | ArrayLike") -> "Influence":
-        if isinstance(other, Influence):
-            return _linear(self.value + other.value, (self, 1.0), (other, 1.0))
-        return (
-            _linear(self.value + held(other), (self, 1.0)) if is_number(other) else NotImplemented
-        )
+    def shifted(self, offset: ArrayLike) -> "Influence":
+        """The influence of `quantity + offset`, for an offset known exactly."""
+        return _linear(self.value + held(offset), (self, 1.0))
 
-    __radd__ = __add__
-
-    def __sub__(self, other: "Influence | ArrayLike") -> "Influence":
-        if isinstance(other, Influence):
-            return _linear(self.value - other.value, (self, 1.0), (other, -1.0))
-        return (
-            _linear(self.value - held(other), (self, 1.0)) if is_number(other) else NotImplemented
-        )
-
-    def __rsub__(self, other: ArrayLike) -> "Influence":
-        return (
-            _linear(held(other) - self.value, (self, -1.0)) if is_number(other) else NotImplemented
-        )
+    def _plus(self, other: "Influence", sign: int) -> "Influence":
+        return _linear(self.value + sign * other.value, (self, 1.0), (other, float(sign)))
 
     def __mul__(self, other: "Influence | ArrayLike") -> "Influence":
         if isinstance(other, Influence):
             return _linear(self.value * other.value, (self, other.value), (other, self.value))
-        if not is_number(other):
-            return NotImplemented
-        return _linear(self.value * held(other), (self, held(other)))
+        return self.scaled(other) if is_number(other) else NotImplemented
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: "Influence | ArrayLike") -> "Influence":
         if not isinstance(other, Influence):
-            return self * (1 / held(other)) if is_number(other) else NotImplemented
+            return self.scaled(1 / held(other)) if is_number(other) else NotImplemented
         ratio = self.value / other.value
         return _linear(ratio, (self, 1 / other.value), (other, -ratio / other.value))
-
-    __array_ufunc__ = None
 
     def __repr__(self) -> str:
         counts = [f"{n!r} {r.shape[-2:]}" for n, r in self.rows.items()]
@@ -195,7 +163,7 @@ def _error(value: np.ndarray, rows: np.ndarray, exact: bool) -> tuple:
 
 
 def _linear(value: Array, *terms: "tuple[Influence, ArrayLike]") -> Influence:
-    """A value whose rows are the sum of those of influences times slopes."""
+    """A value whose rows are the sum over influences of slope times rows."""
     given, slopes = zip(*terms, strict=True)
     sources = _sources(given)
     rows = {}

@@ -1,37 +1,30 @@
 """Intervals: normal, Student's, Wilson's, and those of sums."""
 
-import jax
-import jax.numpy as jnp
+from typing import Annotated, TypeAlias
+
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 from scipy import special
 
-from ._arguments import Fraction
-from ._errors import DeclarationError
+from ._arguments import Fraction, Said
 from ._tracing import library
 from ._typing import typed
 
 LEVEL = 0.95
-"""The probability with which kept bounds of an estimate cover the truth."""
+"""The probability with which the stored bounds of an estimate cover the truth."""
+
+Coverage: TypeAlias = Annotated[
+    Fraction, Said("a probability between 0 and 1", "pass e.g. level=0.95 for 95%")
+]
+"""The probability with which an interval covers the truth."""
 
 Sides = tuple[Float[Array, "*shape"], Float[Array, "*shape"]]
 """How far the lower and the upper bound lie from a value, both positive."""
 
 
-def normal_quantile(level: float) -> float:
+@typed
+def normal_quantile(level: Coverage) -> float:
     """`z` with `P(|N(0, 1)| < z) = level`; a `DeclarationError` unless 0 < level < 1."""
-    scalar = isinstance(level, jax.Array) and level.ndim == 0 and not isinstance(level, Tracer)
-    number = isinstance(level, float | np.floating) or (
-        scalar and jnp.issubdtype(jnp.result_type(level), jnp.floating)
-    )
-    if not number or not 0.0 < float(level) < 1.0:
-        raise DeclarationError(
-            "level",
-            got=repr(level),
-            expected="a probability between 0 and 1",
-            mend="pass e.g. level=0.95 for 95%",
-        )
     return float(special.ndtri(0.5 + float(level) / 2))
 
 
@@ -41,7 +34,7 @@ def student_factor(replicates: int, level: float = LEVEL) -> float:
 
 
 @typed
-def wilson(hits: ArrayLike, samples: ArrayLike, level: Fraction = LEVEL) -> Sides:
+def wilson(hits: ArrayLike, samples: ArrayLike, level: Coverage = LEVEL) -> Sides:
     """Wilson's interval of a probability, by counts of hits among independent samples.
 
     Also without a hit (lower end 0) or without a miss (upper end 1). Wilson (1927), J. Am. Stat.
@@ -65,10 +58,11 @@ def added(values: tuple, bounds: tuple, signs: tuple[int, ...]) -> tuple[Array, 
     xp = library(values, bounds)
     ends = [pair if sign > 0 else pair[::-1] for pair, sign in zip(bounds, signs, strict=True)]
     total = sum(sign * value for value, sign in zip(values, signs, strict=True))
-    found = []
-    for side, sign in ((0, -1), (1, 1)):
-        far = [abs(end[side] - value) for end, value in zip(ends, values, strict=True)]
-        square = sum(each**2 for each in far)
-        plain = sum(s * end[side] for end, s in zip(ends, signs, strict=True))
-        found.append(xp.where(xp.isfinite(square), total + sign * xp.sqrt(square), plain))
-    return found[0], found[1]
+    bounds_of_sum = []
+    for side, direction in ((0, -1), (1, 1)):
+        distances = [abs(end[side] - value) for end, value in zip(ends, values, strict=True)]
+        square = sum(distance**2 for distance in distances)
+        plain = sum(sign * end[side] for end, sign in zip(ends, signs, strict=True))
+        quadrature = total + direction * xp.sqrt(square)
+        bounds_of_sum.append(xp.where(xp.isfinite(square), quadrature, plain))
+    return bounds_of_sum[0], bounds_of_sum[1]

@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TypeAlias
 
 import jax
-import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
 from ._arguments import Said, whole
-from ._errors import DeclarationError
 
 MEMORY = 2**30
 """Default bound on the bytes at work in a map over draws, data or samples: a gigabyte."""
@@ -21,19 +19,6 @@ Memory: TypeAlias = Annotated[
     Said("a positive whole number of bytes", "pass e.g. memory=2**30 for a gigabyte"),
 ]
 """Bytes of intermediate values at once."""
-
-
-def check_memory(memory: object) -> int:
-    """A positive number of bytes, or a `DeclarationError`."""
-    proper = isinstance(memory, int | np.integer) and not isinstance(memory, bool)
-    if not proper or int(memory) < 1:  # pyright: ignore
-        raise DeclarationError(
-            "memory",
-            got=repr(memory),
-            expected="a positive whole number of bytes",
-            mend="pass e.g. memory=2**30 for a gigabyte",
-        )
-    return int(memory)  # pyright: ignore
 
 
 def working_bytes(fn: Callable, *arguments: PyTree) -> tuple[int, PyTree]:

@@ -1,4 +1,4 @@
-"""Mean and error of autocorrelated numbers, by the diagnostics of numpyro."""
+"""Means and errors of autocorrelated series (by numpyro), of independent samples, of counts."""
 
 import warnings
 
@@ -8,28 +8,24 @@ import numpy as np
 from jaxtyping import Array
 
 from ._errors import DeclarationError
+from ._tracing import known, library
 
 with warnings.catch_warnings():  # in a notebook numpyro asks for widgets, for bars never shown here
     warnings.filterwarnings("ignore", "IProgress not found")
     from numpyro import diagnostics
 
 
-def check_unmasked(argument: str, values: object) -> None:
-    """Raise `DeclarationError` for a masked array: as an array it loses its mask."""
-    if isinstance(values, np.ma.MaskedArray):
+def check_real(draws: "Array | np.ndarray", argument: str = "draws") -> None:
+    """Raise `DeclarationError` unless an array holds real numbers: NumPy would drop the imaginary
+    part of complex numbers, and the mask of masked ones."""
+    if isinstance(draws, np.ma.MaskedArray):
         raise DeclarationError(
             argument,
-            got=f"a masked array of shape {values.shape}",
+            got=f"a masked array of shape {draws.shape}",
             expected="numbers that all count",
             mend="leave out what is masked, values[~values.mask], or give it weight zero in "
             "bx.Empirical(data, weights=w)",
         )
-
-
-def check_real(draws: "Array | np.ndarray", argument: str = "draws") -> None:
-    """Raise `DeclarationError` for complex numbers, whose imaginary part NumPy would drop, for
-    masked ones, whose mask it would, and for what is no number."""
-    check_unmasked(argument, draws)
     held = draws if isinstance(draws, jax.Array | np.ndarray | np.generic) else np.asarray(draws)
     if not any(jnp.issubdtype(held.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
         raise DeclarationError(
@@ -72,3 +68,41 @@ def _mean_row(row: np.ndarray, exact: bool) -> tuple[float, float, float, float]
         float(diagnostics.split_gelman_rubin(row[..., None])[0]) if row.shape[1] >= 4 else np.nan
     )
     return value, float(np.std(row, ddof=1)) / np.sqrt(ess), ess, r_hat
+
+
+def independent(values, what: str) -> tuple:
+    """Mean, error of the mean and number of independent samples along the first axis."""
+    xp = library(values)
+    values = xp.asarray(values)
+    check_some("values", values.shape[:1], 1, f"{what}, along the first axis")
+    kind = values.dtype if jnp.issubdtype(values.dtype, jnp.floating) else jnp.result_type(float)
+    values, count = values.astype(kind), values.shape[0]
+    mean = xp.mean(values, axis=0)
+    if count < 2:
+        return mean, np.nan, count
+    return mean, xp.std(values, axis=0, ddof=1) / count**0.5, count
+
+
+def check_some(argument: str, shape: tuple[int, ...], axes: int, what: str) -> None:
+    """Raise `DeclarationError` for an array without some axes, or with nothing along them."""
+    if len(shape) < axes or 0 in shape:
+        raise DeclarationError(
+            argument,
+            got=f"an array with axes {shape} there",
+            expected=f"at least one of the {what}",
+            mend="look for a slice that leaves nothing, or for a missing axis",
+        )
+
+
+def check_counts(hits, samples) -> None:
+    """Raise `DeclarationError` for hits that are no counts up to the number of samples."""
+    if not known(hits, samples):
+        return
+    h, n = np.asarray(hits), np.asarray(samples)
+    if np.any(n < 1) or np.any(h < 0) or np.any(h > n) or np.any(h != np.round(h)):
+        raise DeclarationError(
+            "hits",
+            got=f"{repr(hits)[:60]} of {repr(samples)[:40]}",
+            expected="counts between 0 and the number of samples, at least 1",
+            mend="count with jnp.sum(hit, axis=0)",
+        )

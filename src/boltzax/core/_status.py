@@ -1,6 +1,20 @@
-"""What became of a run."""
+"""What became of a run, and what a test says; statuses that are raised."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
+from jaxtyping import Array
+
+from ._tracing import known
+
+Result = TypeVar("Result")
+POWER = 0.95
+"""Probability with which a difference called detectable would have been seen."""
+POWER_QUANTILE = 1.6448536269514722
+"""Standard errors between the critical value and a difference seen with that probability."""
 
 
 class Status(eqx.Enumeration):
@@ -95,3 +109,51 @@ class Status(eqx.Enumeration):
 
 class RunError(RuntimeError):
     """A run whose `Status` is not `successful`, raised unless `throw=False` was passed."""
+
+
+def text_of_values(text: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Decorator of a `__repr__` that reads numbers.
+
+    A result without numbers (traced, or with other leaves in the place of its arrays) is written
+    by the name of its class alone.
+    """
+
+    @functools.wraps(text)
+    def written(self: Any) -> str:
+        arrays = any(eqx.is_array(leaf) for leaf in jax.tree.leaves(self))
+        return text(self) if arrays and known(self) else f"{type(self).__name__}(...)"
+
+    return written
+
+
+def checked(result: Result, status: Array | Status, throw: bool, mend: str = "") -> Result:
+    """The result of a run that was successful, or that the caller wants to look at anyway.
+
+    Args:
+        result: What the run gives.
+        status: Its `Status`; one that is traced is not looked at.
+        throw: Whether to raise.
+        mend: The likely cure.
+
+    Raises:
+        RunError: With `throw`, where the status is another one.
+    """
+    if throw and known(status) and not bool(status == Status.successful):
+        told = f"`throw=False` returns this result{mend and '; '}{mend}"
+        raise RunError(f"{Status[status]}\n{result!r}\n({told}.)")
+    return result
+
+
+class Outcome(eqx.Enumeration):
+    """Outcome of a test; that nothing was seen counts only if something could have been."""
+
+    agree = "No difference was seen, and one that matters would have been."
+    disagree = "A difference was seen."
+    too_few = "Too few to tell: a difference that matters would not have been seen."
+
+
+def outcome_of(seen: bool, powerful: bool) -> Outcome:
+    """Of a test that saw a difference or not, and could have seen one that matters or not."""
+    if seen:
+        return Outcome.disagree
+    return Outcome.agree if powerful else Outcome.too_few

@@ -1,0 +1,99 @@
+"""Arithmetic of quantities with errors: with their own kind, and with exact numbers."""
+
+import abc
+from collections.abc import Iterator
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike
+
+from ._series import check_real
+from ._tracing import known
+
+
+class AbstractQuantity(eqx.Module):
+    """A quantity with an error: an array `value`, indexed and added as one."""
+
+    value: eqx.AbstractVar[Array]
+
+    @abc.abstractmethod
+    def scaled(self, factor: ArrayLike) -> Self:
+        """`factor * quantity`, for a factor known exactly."""
+
+    @abc.abstractmethod
+    def shifted(self, offset: ArrayLike) -> Self:
+        """`quantity + offset`, for an offset known exactly."""
+
+    @abc.abstractmethod
+    def _plus(self, other: Any, sign: int) -> Self:
+        """`quantity + sign * other`, for another quantity of the same kind."""
+
+    @abc.abstractmethod
+    def __getitem__(self, index) -> Self:
+        """Some entries."""
+
+    __array_ufunc__ = None  # arrays of NumPy leave arithmetic to quantities
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"an {type(self).__name__} of one number has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
+    def __neg__(self) -> Self:
+        return self.scaled(-1)
+
+    def __add__(self, other: Self | ArrayLike) -> Self:
+        return self._sum(other, 1)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Self | ArrayLike) -> Self:
+        return self._sum(other, -1)
+
+    def __rsub__(self, other: ArrayLike) -> Self:
+        return (-self)._sum(other, 1)
+
+    def _sum(self, other: Any, sign: int) -> Self:
+        if isinstance(other, type(self)):
+            return self._plus(other, sign)
+        if not is_number(other):
+            return NotImplemented
+        return self.shifted(-held(other) if sign < 0 else other)
+
+
+def held(number: ArrayLike) -> Array | np.ndarray:
+    """A number as an array: NumPy's if its value is known."""
+    return np.asarray(number) if known(number) else jnp.asarray(number)
+
+
+def alike(number: ArrayLike, value: Array) -> Array | np.ndarray:
+    """A number to compute with: of Python ones in the kind of the value, else in the wider."""
+    number, python = held(number), isinstance(number, bool | int | float)
+    kind = value.dtype if python else jnp.promote_types(value.dtype, number.dtype)
+    return number.astype(kind)
+
+
+def is_number(other: object) -> bool:
+    """Whether an operand is an exact number; a `DeclarationError` for complex and masked ones."""
+    if not isinstance(other, int | float | np.ndarray | np.generic | jax.Array):
+        return False
+    check_real(other, "number")
+    return True
+
+
+def on_host(index):
+    """An index as NumPy takes it; places that are being traced cannot be out of known bounds."""
+    parts = index if isinstance(index, tuple) else (index,)
+    plain = tuple(0 if isinstance(part, Tracer) else part for part in parts)
+    return tuple(np.asarray(part) if isinstance(part, jax.Array) else part for part in plain)
