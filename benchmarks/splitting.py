@@ -20,7 +20,7 @@ import tyro
 from _common import save
 
 import boltzax as bx
-from boltzax.testing import gain_component
+from boltzax.cases import gain_component
 
 
 @dataclass
@@ -55,7 +55,7 @@ WIDTH, TOP = 1.5, 50.0
 """Largest gain under the prior; what stands for 1 at the input, where 0 is up to 1."""
 
 
-def chain(entropy: float, length: int) -> tuple[bx.Circuit, float]:
+def chain(entropy: float, length: int) -> tuple[bx.Chain, float]:
     """A chain with that entropy, and the closed form."""
     low = 1.2
     high = low - WIDTH * np.exp(entropy / length)
@@ -67,7 +67,7 @@ def chain(entropy: float, length: int) -> tuple[bx.Circuit, float]:
     return made, bx.theory.linear_chain_maximum(WIDTH, (1.0, TOP), ends, length)
 
 
-def repeated(made: bx.Circuit, exact: float, joint: bool, options: Options, key) -> dict:
+def repeated(made: bx.Chain, exact: float, joint: bool, options: Options, key) -> dict:
     """Many estimates of one number."""
     sizes = {name: getattr(options, name) for name in ("particles", "moves", "replicates")}
     found = [

@@ -20,7 +20,6 @@ import numpy as np
 import optax
 import tyro
 from _cli import save
-from _components import COMPONENTS
 
 import boltzax as bx
 from boltzax.core import with_weights
@@ -31,6 +30,7 @@ from boltzax.interfaces import (
     satisfaction_law,
 )
 
+COMPONENTS = {"amplifier": bx.cases.voltage_amplifier, "mlp": bx.cases.voltage_net}
 RATES = {"sgd": (0.03, 0.1, 0.3), "adam": (0.01, 0.03, 0.1), "sgld": (0.05, 0.2, 0.5)}
 """Learning rates; for SGLD the step size."""
 NOISES = {"none": (0.0, 0.0), "label": (1.0, 0.0), "gradient": (0.0, 0.5)}
@@ -154,7 +154,7 @@ def train(spec, w, key, rates, noises, steps: int, optimiser: str, loss: str):
 
 def system(kind: str, options: Options, key) -> dict:
     """All ensembles of one kind of component."""
-    component = COMPONENTS[kind]
+    component = COMPONENTS[kind]()
     wires = (FIRST, bx.Family.of(FAMILY), LAST)
     chain = bx.Chain((component, component), wires, points=9)
     keys = jax.random.split(key, 8)

@@ -20,12 +20,12 @@ import numpy as np
 import optax
 import tyro
 from _cli import save
-from _components import COMPONENTS
 
 import boltzax as bx
 from boltzax.core import with_weights
 from boltzax.interfaces import end_to_end
 
+COMPONENTS = {"amplifier": bx.cases.voltage_amplifier, "mlp": bx.cases.voltage_net}
 LEVELS = jnp.array([0.0, 5.0])
 RANGE = (-2.0, 7.0)
 TRAINED = {"none": None, "margin 0": 0.0, "margin 0.5": 0.5, "margin 1": 1.0}
@@ -351,7 +351,7 @@ def main(options: Options) -> None:
     keys = jax.random.split(jax.random.key(options.seed), 2 * len(options.components))
     found = {}
     for i, kind in enumerate(options.components):
-        component = COMPONENTS[kind]
+        component = COMPONENTS[kind]()
         print(f"{kind}: {options.stages} stages drawn from the prior, σ = {options.sigma:g} V")
         drawn = from_prior(component, options, keys[2 * i])
         print(f"{kind}: trained end to end, {options.seeds} chains each")

@@ -25,15 +25,6 @@ from _cli import save
 import boltzax as bx
 
 
-class Stage(eqx.Module):
-    """`5 σ(net(x))` volts, of a tanh net of one hidden layer."""
-
-    net: bx.models.MLP
-
-    def __call__(self, x):
-        return 5 * jax.nn.sigmoid(self.net((x - 2.5) / 2.5))
-
-
 @dataclass
 class Options:
     """The declaration, and how long to run."""
@@ -56,33 +47,16 @@ class Options:
     """Where to draw the interfaces and the nets."""
 
 
-MIDDLES = {
-    "weird": {0: [(0, 0.5), (4.6, 5)], 1: [(2.6, 3.8)]},
-    "weird, low side": {0: [(0, 0.5)], 1: [(2.6, 3.8)]},
-    "weird, high side": {0: [(4.6, 5)], 1: [(2.6, 3.8)]},
-    "plain": {0: [(0, 1.5)], 1: [(3.5, 5)]},
-    "inverted": {0: [(3.5, 5)], 1: [(0, 1.5)]},
-    "wide": {0: [(0, 2.4)], 1: [(2.6, 5)]},
-}
-"""Interfaces that the two nets might agree on; the first is the source's."""
-
-
 def main(options: Options) -> None:
     """Declare, find, certify, measure, compare, print, write what was asked for."""
     began = time.time()
-    names = list(MIDDLES)
+    middles = bx.cases.voltage_middles()
     if options.quick:
         options = replace(options, width=8, particles=64, replicates=4)
-        names = ["weird", "plain"]
-    first = bx.Interface.intervals({0: [(0, 1.2)], 1: [(3.5, 5.0)]})
-    last = bx.Interface.intervals({0: [(0, 0.8)], 1: [(3.0, 5.0)]})
-    stage = Stage(bx.models.MLP((1, options.width, 1)))
-    wide = bx.Normal(0.0, options.scale)
-    narrow = bx.Normal(0.0, 3 * options.scale / options.width**0.5)
-    net = bx.Component(stage, bx.Independent({"net": wide, "net.weight[1]": narrow}))
+        middles = {name: middles[name] for name in ("weird", "plain")}
 
     def chain(name):
-        return bx.Chain([net, net], [first, bx.Interface.intervals(MIDDLES[name]), last])
+        return bx.cases.voltage_chain(middles[name], width=options.width, scale=options.scale)
 
     source = chain("weird")
     print(*source.interfaces, sep="\n")
@@ -98,7 +72,7 @@ def main(options: Options) -> None:
     joint = given.entropy
     entropies = {
         name: bx.interfaces.entropy(chain(name), key=keys[1], method="splitting", **sizes)
-        for name in names
+        for name in middles
     }
     parts = entropies["weird"]
     print(f"H, both nets at once: {joint}\nH, net by net:        {parts}")

@@ -754,6 +754,18 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         mf.neuron_functions, g.problem, g.solved.draw(g.key, 8)
     ),
     # cases
+    "cases.gain_chain": lambda g: call(cases.gain_chain, 2, g.family, width=3 * g.scale),
+    "cases.gain_component": lambda g: call(cases.gain_component, g.scale),
+    "cases.step_component": lambda g: call(cases.step_component, g.scale),
+    "cases.affine_component": lambda g: call(cases.affine_component, (-g.scale, 1.0)),
+    "cases.amplifier_component": lambda g: call(cases.amplifier_component, g.scale),
+    "cases.voltage_amplifier": lambda g: call(cases.voltage_amplifier),
+    "cases.voltage_net": lambda g: call(cases.voltage_net),
+    "cases.voltage_middles": lambda g: call(cases.voltage_middles),
+    "cases.voltage_chain": lambda g: call(cases.voltage_chain, scale=g.scale),
+    "cases.gate": lambda g: call(cases.gate, "nand", scale=g.scale),
+    "cases.xor_circuit": lambda g: call(cases.xor_circuit, scale=g.scale),
+    "cases.planted_xor": lambda g: call(cases.planted_xor, 2 * g.scale),
     "cases.modular_addition": lambda g: call(
         cases.modular_addition, 3, 0.05 * g.scale, readout_scale=0.02
     ),

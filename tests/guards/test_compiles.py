@@ -74,6 +74,7 @@ EXEMPT = {
     "meanfield.Neuron.coordinates": "runs inside compiled functions",
     "theory.*": "numpy and scipy, without jax",
     "cases.curie_weiss*": "numpy and scipy, without jax",
+    "cases.gain_chain_evidence": "numbers of Python",
     "cases.modular_exact": "numpy and scipy, without jax",
     "cases.modular_answer": "numpy and scipy, without jax",
     "cases.modular_phases": "numpy and scipy, without jax",

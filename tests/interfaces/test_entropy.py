@@ -12,11 +12,11 @@ import scipy.stats
 from numpyro.distributions import VonMises
 
 import boltzax as bx
+from boltzax.cases import affine_component as affine
+from boltzax.cases import amplifier_component as amplifier
+from boltzax.cases import gain_component as linear
+from boltzax.cases import step_component as step
 from boltzax.interfaces import wilson
-from boltzax.testing import affine_component as affine
-from boltzax.testing import amplifier_component as amplifier
-from boltzax.testing import gain_component as linear
-from boltzax.testing import step_component as step
 
 KEY = jax.random.key(20)
 SLOW = pytest.mark.slow

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import boltzax as bx
+from boltzax import cases
 from boltzax.core import DeclarationError, RunError
 from boltzax.declare import Family
 from boltzax.interfaces._law import interface_law
@@ -179,19 +180,10 @@ def test_errors_are_those_of_repeated_runs():
 
 
 def test_series_takes_the_first_into_the_last():
-    """The end-to-end probability of two linear components: P[2 <= w v <= 8], w, v ~ U[0, 3]."""
-    slope = bx.Component(bx.models.Function(lambda w, x: w * x[0], jnp.zeros(())), bx.Uniform(0, 3))
-    first = bx.Interface.intervals({0: [(0, 1.0)], 1: [(4.0, None)]})
-    last = bx.Interface.intervals({0: [(0, 8.0)], 1: [(8.0, None)]})
+    """The end-to-end probability of two gains: P[2 <= w v <= 8], w, v ~ U[0, 3]."""
     family = Family.thresholds([2.0, 3.0, 4.0, 6.0], range=(0, None))
-    chain = bx.Chain([slope, slope], [first, family, last], points=2)
-    law = interface_law(chain, key=jax.random.key(1))
-
-    def below(x):  # P[w v <= x]
-        return x / 9 * (1 + np.log(9 / x))
-
-    exact = np.log(below(8.0) - below(2.0))
-    assert abs(float(law.end_to_end.entropy[0, 0].z_score(exact))) < 4
+    law = interface_law(cases.gain_chain(2, family), key=jax.random.key(1))
+    assert abs(float(law.end_to_end.entropy[0, 0].z_score(cases.gain_chain_evidence(2)))) < 4
     assert float(law.resolution().value) < 0
 
 

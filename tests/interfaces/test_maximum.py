@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boltzax as bx
+from boltzax import cases, theory
 from boltzax.core import DeclarationError, RunError
 from boltzax.declare import Family
 from boltzax.interfaces._continuous import maximise_interfaces
@@ -27,23 +28,16 @@ from boltzax.interfaces._maximum_pressure import pressure
 from boltzax.interfaces._table import EntropyTable
 
 W, RATIO, STEP = 3.0, 8.0, 2.0  # R = l_n / l_0, S = h_n / h_0
-SLOPE = bx.Component(bx.models.Function(lambda w, x: w * x[0], jnp.zeros(())), bx.Uniform(0.0, W))
-FIRST = bx.Interface.intervals({0: [(0, 1.0)], 1: [(4.0, None)]})
-LAST = bx.Interface.intervals({0: [(0, RATIO)], 1: [(4 * STEP, None)]})
-key = jax.random.key
-
-
-def slopes(n, family=None, last=LAST):
-    """A chain of n equal components with candidates at every joint."""
-    return bx.Chain([SLOPE] * n, [FIRST, *[family] * (n - 1), last], points=2)
+FIRST, LAST = (1.0, 4.0), (RATIO, 4 * STEP)
+key, slopes = jax.random.key, cases.gain_chain
 
 
 def best_sum(n):
-    return n * np.log((RATIO ** (1 / n) - STEP ** (1 / n)) / W)
+    return theory.linear_chain_maximum(W, FIRST, LAST, n)
 
 
 def entropy(low, high, low_after, high_after):
-    return np.log(max(min(W, low_after / low) - high_after / high, 0) / W)
+    return theory.linear_interface(W, (low, high), (low_after, high_after))
 
 
 def grid(n):
@@ -231,9 +225,8 @@ def test_continuous_thresholds_in_two_dimensions():
 
 
 def test_what_is_wrong_is_refused(small):
-    never = bx.Interface.intervals({0: [(0, 0.1)], 1: [(1e6, None)]})
     family = small.family(0)
-    chain = chain_tables(slopes(2, family, never), key=key(0), draws=500)
+    chain = chain_tables(slopes(2, family, last=(0.1, 1e6)), key=key(0), draws=500)
     with pytest.raises(RunError, match="No chain of members"):
         max_plus(chain)
     with pytest.raises(DeclarationError, match="Family of candidates"):

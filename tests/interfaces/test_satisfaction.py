@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import boltzax as bx
+from boltzax import cases
 from boltzax.core import with_weights
 from boltzax.interfaces._satisfaction import Agreement, _summary, satisfaction_law
 from boltzax.interfaces._satisfaction_expected import (
@@ -21,15 +22,6 @@ from boltzax.interfaces._satisfaction_expected import (
     expected_satisfaction,
 )
 from boltzax.interfaces._series import in_series
-
-
-class Linear(eqx.Module):
-    """`w x`."""
-
-    weight: jax.Array = eqx.field(default_factory=lambda: jnp.ones(()))
-
-    def __call__(self, x):
-        return self.weight * x
 
 
 class Amplifier(eqx.Module):
@@ -42,11 +34,12 @@ class Amplifier(eqx.Module):
         return 5 * jax.nn.sigmoid(self.gain * (x[0] - 2.5) + self.bias)
 
 
-LINEAR = bx.Component(Linear(), bx.Uniform(0.0, 2.0))
+GAINS = {"width": 2.0, "first": (1.0, 2.0), "last": (2.2, 2.2)}
+LINEAR = cases.gain_component(GAINS["width"])
 AMPLIFIER = bx.Component(Amplifier(), bx.Normal(0.0, 2.0))
-FIRST, LAST = bx.Interface.thresholds(1.0, 2.0), bx.Interface.thresholds(2.2, 2.2)
+FIRST, LAST = (bx.Interface.thresholds(*GAINS[end], range=(0.0, None)) for end in ("first", "last"))
 PAIRS = [(low, low * ratio) for low in (0.8, 1.0, 1.2, 1.4, 1.6) for ratio in (1.0, 1.2, 1.4, 1.6)]
-FAMILY = [bx.Interface.thresholds(*pair) for pair in PAIRS]
+FAMILY = [bx.Interface.thresholds(*pair, range=(0.0, None)) for pair in PAIRS]
 DRAWS = 100_096
 SPEC = (1.1, 2.2)
 """Bounds of w₁ w₂, from thresholds 2.2 and 2.2 at the end."""
@@ -63,19 +56,21 @@ def pair(first=FIRST, members=FAMILY, last=LAST, points=3):
 
 
 def exact() -> tuple[np.ndarray, float]:
-    """H of each candidate, and log Z: `P[w₁ w₂ <= b] = b (1 + log(4/b))/4`."""
-    low, high = np.array(PAIRS).T
-    first = np.minimum(2, low) - high / 2
-    second = np.minimum(2, 2.2 / low) - 2.2 / high
-    z = np.diff([b * (1 + np.log(4 / b)) / 4 for b in SPEC])[0]
-    with np.errstate(divide="ignore"):
-        return np.log(np.maximum(first, 0) / 2) + np.log(np.maximum(second, 0) / 2), np.log(z)
+    """H of each candidate, and log Z."""
+    width, first, last = GAINS.values()
+    of = bx.theory.linear_interface
+    entropies = [of(width, first, pair) + of(width, pair, last) for pair in PAIRS]
+    return np.array(entropies), cases.gain_chain_evidence(2, **GAINS)
+
+
+def linear(weight):
+    return eqx.tree_at(lambda model: model.params, LINEAR.model, weight)
 
 
 def ensemble(key, count):
     """Draws of the prior, as a pair of models."""
     weights = jax.random.uniform(key, (2, count), maxval=2.0)
-    return tuple(Linear(w) for w in weights)
+    return tuple(map(linear, weights))
 
 
 def chosen(models, rows):
@@ -93,7 +88,7 @@ def margins(contract, models):
 
 
 def product(models):
-    return np.asarray(models[0].weight * models[1].weight)
+    return np.asarray(models[0].params * models[1].params)
 
 
 @pytest.mark.slow
@@ -153,7 +148,7 @@ def test_favoured_interface_is_told(expected):
     entropy, _ = exact()
     poor = int(np.argsort(np.where(np.isfinite(entropy), entropy, np.inf))[4])
     low, high = PAIRS[poor]
-    first, second = (np.asarray(m.weight) for m in models)
+    first, second = (np.asarray(m.params) for m in models)
     favoured = (first <= low) & (first >= high / 2)
     favoured &= (second <= 2.2 / low) & (second >= 2.2 / high)
     keep = favoured | (np.random.default_rng(0).uniform(size=12288) < 0.25)
@@ -177,7 +172,7 @@ def test_one_corner_differs_in_order_too(expected):
     first = jax.random.uniform(jax.random.key(5), (4096,), minval=0.56, maxval=0.75)
     second = jnp.minimum(1.5 / first, 2.0)
     law = satisfaction_law(
-        (Linear(first), Linear(second)), expected, key=jax.random.key(6), allow_satisfied=True
+        (linear(first), linear(second)), expected, key=jax.random.key(6), allow_satisfied=True
     )
     assert law.solved > 3000 and law.p_value < 0.01
     assert law.agreement == Agreement.differs
@@ -206,7 +201,7 @@ def test_satisfied_starts_are_refused(expected):
 def test_wrong_declarations(expected):
     key = jax.random.key(9)
     with pytest.raises(bx.DeclarationError, match="ensemble"):
-        satisfaction_law((Linear(), Linear()), expected, key=key, allow_satisfied=True)
+        satisfaction_law((LINEAR.model, LINEAR.model), expected, key=key, allow_satisfied=True)
     models = ensemble(key, len(expected.pool))
     with pytest.raises(bx.DeclarationError, match="a quarter of the pool"):
         satisfaction_law(models, expected, key=key, allow_satisfied=True)
@@ -220,7 +215,7 @@ def test_wrong_declarations(expected):
 @pytest.mark.slow
 def test_too_few_systems(expected):
     first, second = ensemble(jax.random.key(10), 4096)
-    models = Linear(first.weight.at[32:].set(0.1)), second
+    models = linear(first.params.at[32:].set(0.1)), second
     law = satisfaction_law(models, expected, key=jax.random.key(0), allow_satisfied=True)
     assert law.agreement == Agreement.too_few
 

@@ -1,9 +1,18 @@
-"""Worked systems with exact answers: modular addition, and the Curie-Weiss magnet."""
+"""Worked systems with exact answers: modular addition, the Curie-Weiss magnet, circuits."""
 
 from ..core import exported as _exported
+from ._components import affine_component as affine_component
+from ._components import amplifier_component as amplifier_component
+from ._components import gain_component as gain_component
+from ._components import step_component as step_component
 from ._curie_weiss import CurieWeiss as CurieWeiss
 from ._curie_weiss import curie_weiss as curie_weiss
 from ._curie_weiss import curie_weiss_spinodal as curie_weiss_spinodal
+from ._gains import gain_chain as gain_chain
+from ._gains import gain_chain_evidence as gain_chain_evidence
+from ._gates import gate as gate
+from ._gates import planted_xor as planted_xor
+from ._gates import xor_circuit as xor_circuit
 from ._modular import ModularEnsemble as ModularEnsemble
 from ._modular import ModularNet as ModularNet
 from ._modular import ModularPrior as ModularPrior
@@ -20,6 +29,10 @@ from ._modular_exact import modular_exact as modular_exact
 from ._modular_phases import ModularPhases as ModularPhases
 from ._modular_phases import modular_phases as modular_phases
 from ._modular_width import modular_width as modular_width
+from ._voltages import voltage_amplifier as voltage_amplifier
+from ._voltages import voltage_chain as voltage_chain
+from ._voltages import voltage_middles as voltage_middles
+from ._voltages import voltage_net as voltage_net
 
 __all__ = _exported(globals())
 

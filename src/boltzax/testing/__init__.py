@@ -1,10 +1,7 @@
 """For tests, ours and yours: hypothesis strategies, laws, and what every kernel must pass."""
 
 from ..core import exported as _exported
-from ._components import affine_component as affine_component
-from ._components import amplifier_component as amplifier_component
-from ._components import gain_component as gain_component
-from ._components import step_component as step_component
+from ..core import renamed as _renamed
 from ._conformance import check_kernel as check_kernel
 from ._data import check_measure as check_measure
 from ._dynamics import check_dynamics as check_dynamics
@@ -33,6 +30,13 @@ from ._strategies import models as models
 from ._strategies import priors as priors
 from ._strategies import widths as widths
 
+__getattr__ = _renamed(
+    globals(),
+    affine_component="boltzax.cases.affine_component",
+    amplifier_component="boltzax.cases.amplifier_component",
+    gain_component="boltzax.cases.gain_component",
+    step_component="boltzax.cases.step_component",
+)
 __all__ = _exported(globals())
 
 

@@ -5,8 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from boltzax.core import Positive, typed
-from boltzax.declare import Component, Function, Independent, Normal, Uniform
+from ..core import Positive, typed
+from ..declare import Component, Function, Independent, Normal, Uniform
 
 
 @typed
