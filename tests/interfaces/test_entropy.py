@@ -271,6 +271,8 @@ def test_curve_against_tolerance_is_that_of_dilated_contracts():
         ends = (after[0] + float(tolerance), after[1] - float(tolerance))
         assert abs(found.z_score(bx.theory.amplifier_interface(before, ends, scale=3.0))) < 4
     assert bool(jnp.all(jnp.diff(curve.value) < 0))
+    lines = repr(curve).splitlines()
+    assert len(lines) == 6 and lines[4].split(": ")[0].strip() == "-0.3"
 
 
 def test_curve_wants_finite_tolerances():

@@ -46,6 +46,7 @@ def test_one_run_gives_the_curve():
     np.testing.assert_allclose(np.log(runs.mean(axis=0)), RUN.value, rtol=1e-12)
     last = RUN[-1]
     assert last.value == RUN.value[-1] and len(list(RUN)) == 4
+    assert repr(RUN).startswith("LogProbability over the level[\n         -1: ")
     assert "levels" in repr(RUN) and repr(last).startswith(f"{float(last.value):.5g}")
 
 

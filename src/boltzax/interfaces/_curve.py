@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..core import MEMORY, Count, DeclarationError, Key, typed
+from ..core import MEMORY, Count, DeclarationError, Key, text_of_values, typed
 from ..declare import Specified
 from ..observe import LogProbability, MaxLevels, Particles, Replicates, log_probability
 from ._entropy import looked_at, prior_of_contract
@@ -35,8 +35,11 @@ class EntropyCurve(eqx.Module):
     def __getitem__(self, place: int) -> LogProbability:
         return self.entropies[place]
 
+    @text_of_values
     def __repr__(self) -> str:
-        return f"EntropyCurve over minus the tolerance, {self.entropies!r}"
+        pairs = zip(self.tolerances, self.entropies, strict=True)
+        rows = [f"  {float(tolerance):9.4g}: {entropy!r}" for tolerance, entropy in pairs]
+        return "EntropyCurve over the tolerance[\n" + "\n".join(rows) + "\n]"
 
 
 @typed

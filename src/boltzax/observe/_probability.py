@@ -9,7 +9,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Weights
@@ -23,6 +22,7 @@ from ..core import (
     RunError,
     Status,
     map_within,
+    text_of_values,
     typed,
 )
 from ..sample import Ensemble, Level, Rise, checked
@@ -166,12 +166,11 @@ class LogProbability(eqx.Module):
             self, **one, estimate=self.estimate[place], replicates=runs, above=None
         )
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not isinstance(self.at, jax.Array) or isinstance(self.at, Tracer):
-            return "LogProbability(...)"
         if self.at.ndim:
             rows = [f"  {float(each.at):9.4g}: {each._line()}" for each in self]
-            return "LogProbability[\n" + "\n".join(rows) + "\n]"
+            return "LogProbability over the level[\n" + "\n".join(rows) + "\n]"
         parts = [f"  part {i}: {part!r}" for i, part in enumerate(self.parts)]
         return "\n".join([self._line(), *parts])
 
