@@ -134,3 +134,20 @@ def test_weights_outside_the_support():
 def test_indices_out_of_bounds():
     with pytest.raises(IndexError):
         trace().ensemble[2]
+
+
+def test_a_slice_of_a_trace_keeps_every_field():
+    """A run at some betas is the run at these betas, in energies, sums, gradients and moves."""
+    betas = jnp.array([0.5, 1.0, 2.0])
+    options = {"warmup": 20, "draws": 16, "reduce": {"w": bx.Mean(squares, 4)}, "throw": False}
+    run = bx.sample(whole().at(betas), bx.MALA(), key=KEY, **options)
+    part = run[1:]
+    for name, field in vars(run).items():
+        if name in ("gibbs", "status", "bridges"):
+            continue
+        pairs = zip(jax.tree.leaves(field), jax.tree.leaves(vars(part)[name]), strict=True)
+        assert all(np.array_equal(a[1:], b, equal_nan=True) for a, b in pairs), name
+    assert part.reduced and part.gradients is not None
+    assert np.array_equal(part.gibbs.beta, betas[1:])
+    means = jax.tree.map(lambda leaf: leaf[1:], run.mean(lambda m: m.readout))
+    assert np.array_equal(part.mean(lambda m: m.readout).value, means.value)

@@ -21,6 +21,7 @@ from ._ensemble import Ensemble as Ensemble
 from ._hmc import HMC as HMC
 from ._interrupt import Interrupted as Interrupted
 from ._interrupt import checked as checked
+from ._judge import judge as judge
 from ._kernel import AbstractCosted as AbstractCosted
 from ._kernel import AbstractGradientFree as AbstractGradientFree
 from ._kernel import AbstractKernel as AbstractKernel
@@ -67,7 +68,6 @@ from ._trace import AbstractDrawn as AbstractDrawn
 from ._trace import Bridges as Bridges
 from ._trace import Trace as Trace
 from ._trace import along as along
-from ._trace import judge as judge
 from ._trace import trace_of as trace_of
 from ._unadjusted import AbstractUnadjusted as AbstractUnadjusted
 from ._underdamped import SGNHT as SGNHT

@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +29,7 @@ from ..core import (
 from ._bar import free_energies
 from ._dynamics import over_chains
 from ._exact import exact_ladder, is_exact, refuse_exact
+from ._judge import judge, raise_for
 from ._kernel import AbstractKernel
 from ._ladder import Betas, first_ladder, refine, round_trips
 from ._ladder_checks import (
@@ -48,7 +48,7 @@ from ._rounding import precise
 from ._sample import FIELDS
 from ._smc import TemperedSMC
 from ._start import starts
-from ._trace import Bridges, Trace, judge, raise_for
+from ._trace import Bridges, Trace, picked
 from ._unit_moves import UnitMoves
 
 Route = Literal["replica_exchange", "smc"]
@@ -336,16 +336,7 @@ def _swap_rate(trace: Trace) -> np.ndarray:
 def _requested(trace: Trace, betas: np.ndarray) -> Trace:
     """The requested levels of a whole ladder."""
     ladder = np.asarray(trace.betas)
-    index = tuple(int(np.argmin(np.abs(ladder - beta))) for beta in betas)
-    rows = np.asarray(index, int)
-    bridges = dataclasses.replace(trace.bridges, requested=index)
-    names = (*FIELDS, "moved", *(() if trace.w is None else ("w",)))
-    held = {"betas": trace.betas} | {name: getattr(trace, name) for name in names}
-    picked = jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[rows]), held)
-    gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, picked["betas"])
-    kept = [picked[name] for name in FIELDS]
-    moved = picked["moved"]
-    return Trace(gibbs, *kept, picked.get("w"), trace.status, bridges, moved=moved)
+    return picked(trace, np.array([int(np.argmin(np.abs(ladder - beta))) for beta in betas], int))
 
 
 FLOAT64_BETA = 1e28

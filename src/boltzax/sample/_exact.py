@@ -1,5 +1,7 @@
 """Runs of a measure whose weights were all integrated out: known in closed form, nothing moves."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,16 +57,7 @@ def exact_ladder(gibbs: Gibbs, betas: np.ndarray, chains: int, draws: int, keep:
         index,
     )
     run = exact_draws(gibbs.at(levels.beta[jnp.asarray(index)]), chains, draws, keep)
-    return Trace(
-        run.gibbs,
-        run.energy,
-        run.energy_variance,
-        run.acceptance,
-        run.divergent,
-        run.w,
-        run.status,
-        bridges,
-    )
+    return dataclasses.replace(run, bridges=bridges)
 
 
 def refuse_exact(gibbs: Gibbs, given: dict[str, object]) -> None:

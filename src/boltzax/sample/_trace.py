@@ -22,14 +22,11 @@ from ..core import (
     Status,
     at_hand,
     described,
-    finite,
-    refuted,
     typed,
     weights_of,
 )
 from ._bounds import Bounds
 from ._ensemble import Ensemble
-from ._interrupt import checked
 
 RUNS = "pass what bx.sample, bx.anneal or bx.local_learning_coefficient gave"
 
@@ -109,18 +106,7 @@ class Trace(eqx.Module):
                 expected="a slice of a run at several betas",
                 mend="write e.g. trace[2:]",
             )
-        numbers = (self.energy, self.energy_variance, self.acceptance, self.divergent, self.w)
-        bridges = self.bridges
-        if bridges is not None:
-            bridges = dataclasses.replace(bridges, requested=bridges.requested[rows])
-        return Trace(
-            self.gibbs.at(self.betas[rows]),
-            *jax.tree.map(lambda leaf: leaf[rows], numbers),
-            self.status,
-            bridges,
-            moved=None if self.moved is None else self.moved[rows],
-            noise=None if self.noise is None else self.noise[rows],
-        )
+        return picked(self, rows)
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -144,10 +130,14 @@ class Trace(eqx.Module):
                 expected="the draws of the weights",
                 mend="run with keep=True",
             )
+        return dataclasses.replace(self._places, w=self.w)
+
+    @property
+    def _places(self) -> Ensemble:
+        """The ensemble without its weights."""
         several = self.betas.ndim
         betas = ("beta",) if several == 1 else tuple(f"beta_{i}" for i in range(several))
-        axes = (*betas, "chain", "draw")
-        return Ensemble(self.gibbs, self.w, axes, self.energy.shape)
+        return Ensemble(self.gibbs, {}, (*betas, "chain", "draw"), self.energy.shape)
 
     def evaluate(self, fn: Callable, key: Key | None = None, *, memory: Memory = MEMORY) -> PyTree:
         """`fn(model)` at every draw, with leading axes `[*beta, chain, draw]`.
@@ -202,17 +192,7 @@ class Trace(eqx.Module):
         Raises:
             DeclarationError: for numbers with other leading axes.
         """
-        values, lead = np.asarray(values, float), self.energy.ndim - 2
-        if values.shape[: lead + 2] != self.energy.shape:
-            raise DeclarationError(
-                "values",
-                got=f"an array of shape {values.shape}",
-                expected=f"leading axes [*beta, chain, draw] of sizes {self.energy.shape}",
-                mend="pass what trace.evaluate(fn) gives, or use trace.mean(fn)",
-            )
-        rows = np.moveaxis(values, (lead, lead + 1), (-2, -1))
-        known = exact or not self.gibbs.coordinates.priors
-        return self.vouched(Estimate.of_series(rows, exact=known))
+        return self.vouched(self._places.mean_of(values, exact=exact))
 
     def curve(self, values: Estimate | Influence) -> Curve:
         """Estimates at the betas of this run as a curve over `log n`, `n = beta x mass` of the
@@ -225,6 +205,30 @@ class Trace(eqx.Module):
             DeclarationError: for values of another shape, and a run at one beta.
         """
         return along(self.gibbs, values)
+
+
+BY_BETA = (
+    "energy", "energy_variance", "acceptance", "divergent", "w", "gradients", "reduced", "moved",
+    "noise",
+)  # fmt: skip
+"""Fields of a trace with the leading axes `[*beta]`."""
+
+
+def picked(trace: Trace, rows: slice | np.ndarray) -> Trace:
+    """The run at some of its betas, in every field; the ladder below them stays whole."""
+    count = len(trace.betas)
+
+    def part(leaf):
+        mine = np.ndim(leaf) and len(leaf) == count  # a reduction can have numbers of another kind
+        return jax.device_put(np.asarray(leaf)[rows]) if mine else leaf
+
+    fields = {name: jax.tree.map(part, vars(trace)[name]) for name in BY_BETA}
+    gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, part(trace.betas))
+    bridges = trace.bridges
+    if bridges is not None:
+        requested = tuple(np.asarray(bridges.requested)[rows].tolist())
+        bridges = dataclasses.replace(bridges, requested=requested)
+    return dataclasses.replace(trace, gibbs=gibbs, bridges=bridges, **fields)
 
 
 def along(gibbs: Gibbs, values: Estimate | Influence, influence: Influence | None = None) -> Curve:
@@ -276,91 +280,3 @@ class Bridges(eqx.Module):
     round_trips: Array
     requested: tuple[int, ...] = eqx.field(static=True)
     bounds: Bounds | None = None
-
-
-def judge(records: dict[str, PyTree], r_hat: float) -> Status:
-    """The status that the draws themselves show.
-
-    Args:
-        records: what a run recorded, by name, with axes `[*beta, chain, draw]`: `energy`,
-            `divergent`, and if they are there `moved` and `log_prior`.
-        r_hat: chains have mixed if that of the energy is at most this. Where the energy is constant
-            though the chains move, the log-density of the prior is judged instead.
-
-    Returns:
-        The first of `non_finite`, `stuck`, `divergent`, `not_mixed` that holds, or `successful`.
-    """
-    energy, moved = records["energy"], records.get("moved")
-    if refuted(finite, energy):
-        return Status.non_finite
-    if moved is not None and refuted(lambda each: each.any(axis=-2), moved):
-        return Status.stuck
-    if float(at_hand(records["divergent"]).mean()) > 0.01:
-        return Status.divergent
-    estimate = Estimate.of_series(energy)
-    found, ess = np.asarray(estimate.r_hat), np.asarray(estimate.ess)
-    if moved is not None and "log_prior" in records:
-        prior = Estimate.of_series(records["log_prior"])
-        found = np.where(np.isnan(found), prior.r_hat, found)
-        ess = np.where(np.isnan(ess), prior.ess, ess)
-    good = (found <= r_hat) & (ess >= 4 * energy.shape[-2])
-    return Status.successful if bool(np.all(good)) else Status.not_mixed
-
-
-def raise_for(trace: Trace, throw: bool, more: str = "") -> None:
-    """Raise `RunError` for a failed run, with the evidence, unless the user takes it as it is.
-
-    For one that was interrupted, `Interrupted` with the trace.
-    """
-    checked(trace, trace.status, throw, lambda: f"Evidence: {evidence(trace)}{more}.")
-
-
-def evidence(trace: Trace) -> str:
-    """What a status is judged by."""
-    energy = trace.energy if trace.bridges is None else trace.bridges.energy
-    estimate = Estimate.of_series(energy)
-    worst, least = float(jnp.max(estimate.r_hat)), float(jnp.min(estimate.ess))
-    said = f"largest r_hat of the energy {worst:.3f}, smallest ess {least:.0f}"
-    divergent = float(jnp.mean(trace.divergent))
-    said += f", divergent trajectories {100 * divergent:.1f}%"
-    if trace.bridges is not None:
-        trips, swaps = trace.bridges.round_trips, trace.bridges.swap_rate
-        said += f", round trips {float(jnp.sum(trips)):.0f}, smallest swap rate "
-        said += f"{float(jnp.min(swaps)):.2f}"
-    return said + _stillness(trace)
-
-
-def _stillness(trace: Trace) -> str:
-    """Which weights of how many chains never moved, and what their gradient is, in words."""
-    if trace.moved is None:
-        return ""
-    still = ~np.any(np.asarray(trace.moved), axis=-2).reshape(-1, trace.moved.shape[-1])
-    paths = sorted(trace.gibbs.coordinates.priors)
-    counts = [f"{path} in {n} of {len(still)}" for path, n in zip(paths, still.sum(0)) if n]
-    if not counts:
-        return ""
-    said = f", weights that never moved (chains): {'; '.join(counts[:5])}"
-    said += f", mean acceptance {float(jnp.mean(trace.acceptance)):.2f}"
-    if trace.w is not None:
-        chain = int(np.flatnonzero(still.any(1))[0])
-        undefined = _undefined_gradient(trace, chain)
-        if undefined:
-            said += f", the gradient there is not finite in {', '.join(undefined[:5])}"
-    return said
-
-
-def _undefined_gradient(trace: Trace, chain: int) -> list[str]:
-    """Leaves in which the gradient at the last draw of a chain (of all betas) is not finite."""
-    rows = trace.energy.shape[-2:]
-    last = {
-        path: leaf.reshape(-1, rows[1], *leaf.shape[trace.energy.ndim :])[chain, -1]
-        for path, leaf in (trace.w or {}).items()
-    }
-    beta = jnp.repeat(trace.betas.reshape(-1), rows[0])[chain]
-    gradient = _gradient(eqx.tree_at(lambda g: g.beta, trace.gibbs, beta), last)
-    return [path for path, leaf in sorted(gradient.items()) if not np.all(np.isfinite(leaf))]
-
-
-@eqx.filter_jit
-def _gradient(gibbs: Gibbs, w: Weights) -> Weights:
-    return jax.grad(gibbs.log_prob)(w)
