@@ -21,7 +21,7 @@ import tyro
 from _common import save, seconds
 
 import boltzax as bx
-from boltzax.meanfield._cumulant import lower, vectors
+from boltzax.meanfield._cumulant import lower
 from boltzax.meanfield._dual import Dual, newton
 
 
@@ -175,7 +175,7 @@ def main(options: Options) -> None:
     for key in keys:
         problem = problem_of(key, options.data)
         nodes = lower(problem, "sobol", options.nodes, 0)
-        duals.append(Dual(nodes, vectors(problem)[1], problem.temperature))
+        duals.append(Dual(nodes, problem.to_vector(problem.targets()), problem.temperature))
     rows = []
     for stiffness in options.stiffnesses:
         cold = [

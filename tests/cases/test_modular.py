@@ -23,7 +23,7 @@ from boltzax.cases import (
 from boltzax.cases._modular_width import _neurons
 from boltzax.core import DeclarationError, mean_estimate, with_weights
 from boltzax.meanfield import Langevin, solve, train
-from boltzax.meanfield._cumulant import NodeCumulant, lower, vectors
+from boltzax.meanfield._cumulant import NodeCumulant, lower
 from boltzax.meanfield._finite_width import _third
 
 P, NOISE, SCALES = 3, 0.05, {"readout_scale": 0.05 / 3}
@@ -82,7 +82,7 @@ def test_action_of_a_mode():
     p, scale, r = 5, 0.03, 0.7
     problem = modular_addition(p, NOISE, readout_scale=scale)
     nodes = lower(problem, "sobol", 16, 0)
-    _, target = vectors(problem)
+    target = problem.to_vector(problem.targets())
     found = nodes.exponents(r * target / NOISE) - nodes.log_weights
     weights = jax.jit(jax.vmap(lambda u: nodes.one.coordinates.from_normal(u)))(nodes.nodes)
     product = modular_modes(weights["left"]) * modular_modes(weights["right"])
@@ -209,7 +209,9 @@ def test_the_order_one_over_width_is_that_of_finite_width():
     flat = jnp.full(draws, 1 / draws)
     drive = jnp.einsum("jnr,n->jr", design, field)
     log_weights = -0.5 * jnp.sum(drive**2, axis=1) - jnp.log(draws)
-    nodes = NodeCumulant(problem.gibbs(1), {}, log_weights, flat, None, design)
+    nodes = NodeCumulant(
+        problem.gibbs(1), {}, log_weights, flat, jnp.zeros(design.shape[:2]), design
+    )
     inverse = jnp.linalg.inv(nodes.covariance(field) + noise * jnp.eye(27))
     along = target @ _third(nodes, field, inverse)
     stiff = target @ inverse @ target / (target @ target)

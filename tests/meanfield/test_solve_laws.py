@@ -25,7 +25,7 @@ def neuron(key, kind="readout", nodes=NODES, data=DATA):
     masses = jax.nn.softmax(0.5 * jax.random.normal(keys[2], (nodes,)))
     scale = jnp.exp(jax.random.normal(keys[3]))
     if kind == "readout":
-        shift, design = None, scale * features[:, :, None]
+        shift, design = jnp.zeros_like(features), scale * features[:, :, None]
     else:
         shift, design = scale * features, jnp.zeros((nodes, data, 0))
     return NodeCumulant(None, {}, jnp.log(masses), masses, shift, design)
@@ -177,13 +177,19 @@ def test_copies_change_nothing(seed, log_t):
     # every node twice with half its mass: the same neuron
     halves = jnp.concatenate([c.log_weights, c.log_weights]) - jnp.log(2.0)
     twice = NodeCumulant(
-        None, {}, halves, jnp.exp(halves), None, jnp.concatenate([c.design, c.design])
+        None,
+        {},
+        halves,
+        jnp.exp(halves),
+        jnp.concatenate([c.shift, c.shift]),
+        jnp.concatenate([c.design, c.design]),
     )
     other = solved(Dual(twice, dual.target, dual.temperature))
     np.testing.assert_allclose(other["f"], one["f"], rtol=1e-7, atol=1e-9)
     # every datum twice with half its mass: roots of the masses stand in the vectors
-    design = jnp.concatenate([c.design, c.design], axis=1) / 2**0.5
-    data = NodeCumulant(None, {}, c.log_weights, c.rule, None, design)
+    parts = (c.shift, c.design)
+    shift, design = (jnp.concatenate([part, part], axis=1) / 2**0.5 for part in parts)
+    data = NodeCumulant(None, {}, c.log_weights, c.rule, shift, design)
     target = jnp.concatenate([dual.target, dual.target]) / 2**0.5
     other = solved(Dual(data, target, dual.temperature))
     np.testing.assert_allclose(2**0.5 * other["f"][:DATA], one["f"], rtol=1e-7, atol=1e-9)

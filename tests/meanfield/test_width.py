@@ -170,14 +170,20 @@ def test_sampled_nets(width):
 
 @pytest.mark.slow
 def test_a_law_that_underflows_at_some_nodes():
-    """Third cumulants are moments, not derivatives of roots; checked by those of a smooth law."""
+    """Third cumulants by moments: given the node `δh = μ + D ξ`, with `ξ` standard normal,
+    `E δh (δh·H⁻¹δh) = (μ·H⁻¹μ + tr DᵀH⁻¹D) μ + 2 D DᵀH⁻¹μ`."""
     keys = jax.random.split(jax.random.key(0), 4)
     design, shift = jax.random.normal(keys[0], (30, 3, 2)), jax.random.normal(keys[1], (30, 3))
     masses = jax.nn.softmax(jax.random.normal(keys[2], (30,)))
     smooth = NodeCumulant(None, {}, jnp.log(masses), masses, shift, 0.3 * design)
     inverse = jnp.linalg.inv(jnp.eye(3) + smooth.covariance(jnp.zeros(3)))
     g = 0.4 * jax.random.normal(keys[3], (3,))
-    wanted = jax.grad(lambda g: jnp.vdot(inverse, smooth.covariance(g)))(g)
+    law, d = smooth.law(g), smooth.design
+    off = jnp.einsum("jnr,jmr,m->jn", d, d, g) + shift - smooth.mean(g)
+    size = jnp.einsum("jn,nm,jm->j", off, inverse, off)
+    size += jnp.einsum("jnr,nm,jmr->j", d, inverse, d)
+    turned = jnp.einsum("jnr,jmr,mk,jk->jn", d, d, inverse, off)
+    wanted = law @ (size[:, None] * off + 2 * turned)
     np.testing.assert_allclose(_third(smooth, g, inverse), wanted, rtol=1e-10)
     holes = NodeCumulant(None, {}, jnp.log(masses.at[3].set(0.0)), masses, shift, 0.3 * design)
     assert bool(jnp.all(jnp.isfinite(_third(holes, g, inverse))))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..core import Arrays, Count, DeclarationError, Whole, as_argument, typed
-from ._cumulant import Rule, lower, vectors
+from ._cumulant import Rule, lower
 from ._problem import AbstractEnsemble, SelfConsistency
 
 
@@ -89,7 +89,7 @@ class Background(eqx.Module):
         the self-consistent field if the law of a neuron answered to first order only.
         """
         cumulant = lower(problem, rule, order, seed)
-        _, y = vectors(problem)
+        y = problem.to_vector(problem.targets())
         nothing = jnp.zeros_like(y)
         mean = cumulant.mean(nothing)
         kernel = cumulant.covariance(nothing) + jnp.outer(mean, mean)

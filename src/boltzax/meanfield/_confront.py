@@ -21,9 +21,9 @@ from ..core import (
 from ._distances import TwoSample, energy_distance, kernel_distance, sliced_wasserstein
 from ._dynamics import Descent, Langevin
 from ._gap import Gap, gap_of
-from ._mixing import Mixing, mixing, points_of, tempered
+from ._mixing import Mixing, mixing, tempered
 from ._probe import Probe
-from ._problem import Particles, SelfConsistency
+from ._problem import Particles, SelfConsistency, points_of
 from ._replay import Foreground
 from ._solve import FixedPoint
 from ._train import Training

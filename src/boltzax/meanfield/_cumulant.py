@@ -1,21 +1,24 @@
 """Ψ(g) = log E_{p0} exp⟨g, h⟩: all that a field needs to know of a neuron.
 
-Fields and functions on the data measure are vectors here: their values at the nodes times the root
-of the nodes' weights, so that `⟨u, v⟩` is the dot product of vectors.
+Fields and functions on the data measure are vectors here (`problem.to_vector`), so that `⟨u, v⟩` is
+their dot product.
 """
 
 import abc
+import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import AbstractResidual, EnergyPotential, Gibbs, MarginalPotential, compile
 from ..core import map_within, with_weights
 from ..declare import GaussianMeasure, SquaredError
-from ._problem import SelfConsistency
+from ._problem import SelfConsistency, points_of
 
 Rule = Literal["sobol", "hermite", "trapezoid"]
 """Nodes over the weights of a neuron: those of `bx.GaussianMeasure` without negative weights."""
@@ -62,20 +65,41 @@ class NodeCumulant(AbstractCumulant):
     nodes: PyTree
     log_weights: Float[Array, " node"]
     rule: Float[Array, " node"]
-    shift: Float[Array, "node n"] | None
+    shift: Float[Array, "node n"]
     design: Float[Array, "node n r"]
 
     def exponents(self, field: Float[Array, " n"]) -> Float[Array, " node"]:
         """`log p_j + log E_a exp⟨g, h_j⟩`."""
         drive = jnp.einsum("jnr,n->jr", self.design, field)
-        total = self.log_weights + 0.5 * jnp.sum(drive**2, axis=1)
-        return total if self.shift is None else total + self.shift @ field
+        return self.log_weights + 0.5 * jnp.sum(drive**2, axis=1) + self.shift @ field
 
     @property
     def points(self) -> Float[Array, "node dim"]:
         """The nodes as vectors."""
-        leaves = [self.nodes[path] for path in sorted(self.nodes)]
-        return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
+        return points_of(self.nodes)
+
+    @staticmethod
+    def joined(parts: "Sequence[NodeCumulant]") -> "NodeCumulant":
+        """The nodes of several rules as one rule, each with the same weight."""
+        one, several = parts[0].one, [dataclasses.replace(part, one=None) for part in parts]
+        whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *several)
+        return dataclasses.replace(
+            whole,
+            one=one,
+            log_weights=whole.log_weights - jnp.log(len(parts)),
+            rule=whole.rule / len(parts),
+        )
+
+    def part(self, places: slice) -> "NodeCumulant":
+        """Some of the nodes as a rule of the same total weight."""
+        kept = jax.tree.map(lambda leaf: leaf[places], dataclasses.replace(self, one=None))
+        total = jax.nn.logsumexp(self.log_weights) - jax.nn.logsumexp(kept.log_weights)
+        return dataclasses.replace(
+            kept,
+            one=self.one,
+            log_weights=kept.log_weights + total,
+            rule=kept.rule * (jnp.sum(self.rule) / jnp.sum(kept.rule)),
+        )
 
     def law(self, field: Float[Array, " n"]) -> Float[Array, " node"]:
         """`ρ_j`: probability of each node in this field."""
@@ -87,14 +111,12 @@ class NodeCumulant(AbstractCumulant):
     def mean(self, field):
         law = self.law(field)
         drive = jnp.einsum("jnr,n->jr", self.design, field)
-        f = jnp.einsum("jnr,jr->n", self.design, law[:, None] * drive)
-        return f if self.shift is None else f + law @ self.shift
+        return jnp.einsum("jnr,jr->n", self.design, law[:, None] * drive) + law @ self.shift
 
     def covariance(self, field):
         law = self.law(field)
         drive = jnp.einsum("jnr,n->jr", self.design, field)
-        means = jnp.einsum("jnr,jr->jn", self.design, drive)
-        means = means if self.shift is None else means + self.shift
+        means = jnp.einsum("jnr,jr->jn", self.design, drive) + self.shift
         f = law @ means
         off = means - f[None]
         flat = jnp.moveaxis(self.design, 2, 1)
@@ -115,7 +137,7 @@ class NodeCumulant(AbstractCumulant):
         """`E_{p0}[h ⟨h, g⟩]` as a function: the answer of the prior to first order in the field."""
         prior = jnp.exp(self.log_weights)
         drive = jnp.einsum("jnr,n->jr", self.design, field)
-        plain = jnp.zeros_like(prior) if self.shift is None else prior * (self.shift @ field)
+        plain = prior * (self.shift @ field)
         return NodeMean(self.one, self.nodes, plain, prior[:, None] * drive)
 
     def weights(
@@ -163,8 +185,8 @@ def lower(problem: SelfConsistency, rule: Rule, order: int | None, seed: int) ->
     gibbs = compile(energy, problem.neuron.prior, integral="nodes", marginalise=None)
     if not gibbs.coordinates.priors:  # a neuron linear in all its weights: nodes over all of them
         gibbs = compile(energy, problem.neuron.prior, integral="nodes", marginalise=False)
-    normal = _normal_nodes(gibbs, rule, order, seed)
-    points, weights = normal.nodes()
+    size = sum(gibbs.coordinates.base[path].size for path in gibbs.coordinates.priors)
+    points, weights = GaussianMeasure(size, order=order, rule=rule, seed=seed).nodes()
     return at_nodes(problem, gibbs, points, jnp.log(weights), weights)
 
 
@@ -176,12 +198,10 @@ def at_nodes(
     rule: Float[Array, " node"],
 ) -> NodeCumulant:
     """The cumulant as a sum over these standard normal variables, with these weights."""
-    nodes = jax.vmap(lambda u: _unflat(gibbs, u))(points)
-    _, target = vectors(problem)
-    design, shift = _lowered(gibbs, nodes, target)
-    small = 1e-14 * float(jnp.max(jnp.abs(target)) + jnp.max(jnp.abs(design), initial=0.0))
-    kept = None if float(jnp.max(jnp.abs(shift))) <= small and design.size else shift
-    return NodeCumulant(gibbs, nodes, log_weights, rule, kept, design)
+    base = {path: gibbs.coordinates.base[path] for path in gibbs.coordinates.priors}
+    nodes = jax.vmap(ravel_pytree(base)[1])(points)
+    design, shift = _lowered(gibbs, nodes, problem.to_vector(problem.targets()))
+    return NodeCumulant(gibbs, nodes, log_weights, rule, shift, design)
 
 
 @eqx.filter_jit
@@ -191,34 +211,12 @@ def _lowered(gibbs, nodes, target):
         potential = gibbs.potential
         if isinstance(potential, MarginalPotential):
             linear = potential.linear_gaussian(weights)
-            return linear.design, target - linear.target
+            # what is left of a neuron that is linear in its readout is rounding
+            shift, size = target - linear.target, jnp.abs(linear.design)
+            small = 1e-14 * (jnp.max(jnp.abs(target)) + jnp.max(size, initial=0.0))
+            return linear.design, jnp.where(jnp.max(jnp.abs(shift)) <= small, 0.0, shift)
         assert isinstance(potential, EnergyPotential)
         rows = [p.residuals(weights) for p in potential.parts if isinstance(p, AbstractResidual)]
         return jnp.zeros((target.shape[0], 0), target.dtype), jnp.concatenate(rows) + target
 
     return map_within(one, nodes)
-
-
-def vectors(problem: SelfConsistency) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Root weights of the nodes (repeated over outputs) and the target, as vectors."""
-    weights = problem.measure.nodes()[1]
-    y = jnp.asarray(problem.targets(), weights.dtype).reshape(len(weights), -1)
-    root = jnp.broadcast_to(jnp.sqrt(weights)[:, None], y.shape)
-    return root.reshape(-1), (root * y).reshape(-1)
-
-
-def _normal_nodes(gibbs, rule, order, seed) -> GaussianMeasure:
-    size = sum(leaf.size for leaf in _leaves(gibbs).values())
-    return GaussianMeasure(size, order=order, rule=rule, seed=seed)
-
-
-def _leaves(gibbs) -> dict[str, Array]:
-    return {path: gibbs.coordinates.base[path] for path in sorted(gibbs.coordinates.priors)}
-
-
-def _unflat(gibbs, u: Array) -> dict[str, Array]:
-    parts, start = {}, 0
-    for path, leaf in _leaves(gibbs).items():
-        parts[path] = u[start : start + leaf.size].reshape(leaf.shape)
-        start += leaf.size
-    return parts

@@ -1,16 +1,11 @@
-"""The convex dual of a squared loss, and damped Newton on it."""
+"""The convex dual of a squared loss, and where it is least."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..numerics import convex_minimum
 from ._cumulant import AbstractCumulant
-
-SLOPE = 1e-4
-"""Part of the decrease that the slope promises with which a step is content (Armijo)."""
-HALVINGS = 60
-"""Most halvings of a step."""
 
 
 class Dual(eqx.Module):
@@ -46,48 +41,39 @@ class Solution(eqx.Module):
 
 @eqx.filter_jit
 def newton(dual: Dual, start: Float[Array, " n"], tolerance: Array, steps: int) -> Solution:
-    """Newton's steps with the Hessian `T + Cov_ρ(h)`, each halved until `D` falls as it should.
+    """The field, by Newton's steps with the Hessian `T + Cov_ρ(h)`.
 
     Stops when `|residual| <= tolerance |y|`, or when rounding leaves nothing to gain.
     """
     goal = tolerance * jnp.maximum(jnp.linalg.norm(dual.target), 1e-300)
-    eps = jnp.finfo(start.dtype).eps
-
-    def go_on(carry):
-        _, residual, count, stuck = carry
-        return (jnp.linalg.norm(residual) > goal) & (count < steps) & ~stuck
-
-    def step(carry):
-        g, residual, count, _ = carry
-        move = -newton_direction(dual, g, residual)
-        value, slope = dual.value(g), residual @ move
-
-        def too_long(inner):
-            size, halved = inner
-            new = dual.value(g + size * move)
-            # what D can be told apart by
-            noise = 8 * eps * (jnp.abs(value) + jnp.abs(dual.target) @ jnp.abs(g))
-            return ~(new <= value + SLOPE * size * slope + noise) & (halved < HALVINGS)
-
-        size, halved = jax.lax.while_loop(
-            too_long, lambda inner: (0.5 * inner[0], inner[1] + 1), (jnp.ones_like(value), 0)
-        )
-        new = g + size * move
-        after = dual.residual(new)
-        better = jnp.linalg.norm(after) < jnp.linalg.norm(residual)
-        fell = dual.value(new) < value
-        keep = (better | fell) & (halved < HALVINGS)
-        g = jnp.where(keep, new, g)
-        return g, jnp.where(keep, after, residual), count + 1, ~keep
-
-    begin = (start, dual.residual(start), jnp.asarray(0), jnp.asarray(False))
-    g, residual, count, _ = jax.lax.while_loop(go_on, step, begin)
-    norm = jnp.linalg.norm(residual)
-    return Solution(g, norm, count, norm <= goal)
+    eye = jnp.eye(len(start), dtype=start.dtype)
+    field, residual, count = convex_minimum(
+        dual.value,
+        dual.residual,
+        lambda g: dual.cumulant.covariance(g) + dual.temperature * eye,
+        start,
+        goal,
+        steps,
+        lambda g, value: jnp.abs(value) + jnp.abs(dual.target) @ jnp.abs(g),
+    )
+    return Solution(field, residual, count, residual <= goal)
 
 
-def newton_direction(dual: Dual, field: Array, residual: Array) -> Array:
-    """`(T + Cov_ρ(h))⁻¹ residual`, by Cholesky."""
-    matrix = dual.cumulant.covariance(field)
-    matrix = matrix + dual.temperature * jnp.eye(len(field), dtype=field.dtype)
-    return jax.scipy.linalg.solve(matrix, residual, assume_a="pos")
+@eqx.filter_jit
+def figures(dual: Dual, field: Array) -> dict[str, Array]:
+    """What a field makes; `background` and `field` as vectors."""
+    temperature = dual.temperature
+    f = dual.cumulant.mean(field)
+    eigenvalues = jnp.clip(jnp.linalg.eigvalsh(dual.cumulant.covariance(field)), 0.0)
+    loss = 0.5 * jnp.sum((f - dual.target) ** 2)
+    entropy = dual.cumulant.value(field) - field @ f
+    return {
+        "background": f,
+        "field": field,
+        "stiffness": eigenvalues[-1] / temperature,
+        "loss": loss,
+        "entropy": entropy,
+        "free_energy": loss - temperature * entropy,
+        "fluctuation": jnp.sum(eigenvalues),
+        "thermal_fluctuation": jnp.sum(eigenvalues / (1 + eigenvalues / temperature)),
+    }

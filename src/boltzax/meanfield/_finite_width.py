@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ..compile import MarginalPotential
 from ..core import DeclarationError, map_within, text_of_values, typed, with_weights
 from ..declare import GaussianMeasure
-from ._cumulant import AbstractCumulant, NodeCumulant, vectors
+from ._cumulant import AbstractCumulant, NodeCumulant
 from ._dual import Dual, newton
 from ._solve import FixedPoint
 
@@ -97,15 +97,15 @@ def finite_width(
             expected="its `cumulant` and no observable, or a law on nodes",
             mend="pass cumulant=..., or call `solve` without one",
         )
-    root, target = vectors(fixed_point.problem)
-    field = root * fixed_point.field.reshape(-1)
+    problem = fixed_point.problem
+    field, target = problem.to_vector(fixed_point.field), problem.to_vector(problem.targets())
     found = _coefficients(fixed_point, nodes, field, observable)
     if not isinstance(nodes, NodeCumulant):
         return FiniteWidth(*found, WidthErrors(*jax.tree.map(jnp.zeros_like, found)))
 
     def half(first: int) -> tuple:
-        part = _every_other(nodes, first)
-        dual = Dual(part, target, fixed_point.problem.temperature)
+        part = nodes.part(slice(first, None, 2))
+        dual = Dual(part, target, problem.temperature)
         own = newton(dual, field, jnp.asarray(1e-9, field.dtype), 100).field
         return _coefficients(fixed_point, part, own, observable)
 
@@ -115,21 +115,8 @@ def finite_width(
     return FiniteWidth(*found, WidthErrors(*apart))
 
 
-def _every_other(nodes: NodeCumulant, first: int) -> NodeCumulant:
-    log_weights, rule = nodes.log_weights[first::2], nodes.rule[first::2]
-    return NodeCumulant(
-        nodes.one,
-        jax.tree.map(lambda leaf: leaf[first::2], nodes.nodes),
-        log_weights - jax.nn.logsumexp(log_weights) + jax.nn.logsumexp(nodes.log_weights),
-        rule * (jnp.sum(nodes.rule) / jnp.sum(rule)),
-        None if nodes.shift is None else nodes.shift[first::2],
-        nodes.design[first::2],
-    )
-
-
 @eqx.filter_jit
 def _coefficients(point: FixedPoint, nodes: AbstractCumulant, field: Array, observable) -> tuple:
-    root, _ = vectors(point.problem)
     temperature = point.problem.temperature
     covariance = nodes.covariance(field)
     eye = jnp.eye(len(field), dtype=field.dtype)
@@ -146,27 +133,12 @@ def _coefficients(point: FixedPoint, nodes: AbstractCumulant, field: Array, obse
     if observable is not None:
         assert isinstance(nodes, NodeCumulant)
         found, limit = _observed(nodes, field, inverse, shift, observable)
-    values = (change / jnp.where(root > 0, root, 1.0)).reshape(point.field.shape)
-    return values, loss, -0.5 * determinant, found, limit
+    return point.problem.from_vector(change), loss, -0.5 * determinant, found, limit
 
 
 def _third(nodes: AbstractCumulant, field, inverse) -> Float[Array, " n"]:
     """`t = ∇³Ψ : H⁻¹ = E_ρ[δh (δh·H⁻¹δh)]`."""
-    if not isinstance(nodes, NodeCumulant):
-        return jax.grad(lambda g: jnp.vdot(inverse, nodes.covariance(g)))(field)
-    # not the derivative of the covariance, which has roots of a law that may underflow: given the
-    # node, δh = μ + D ξ with ξ standard normal, and
-    # E δh (δh·H⁻¹δh) = (μ·H⁻¹μ + tr DᵀH⁻¹D) μ + 2 D DᵀH⁻¹μ
-    law, f = nodes.law(field), nodes.mean(field)
-    means = jnp.einsum("jnr,jr->jn", nodes.design, jnp.einsum("jnr,n->jr", nodes.design, field))
-    off = means - f if nodes.shift is None else means + nodes.shift - f
-    screened = off @ inverse
-    spread = jnp.einsum("jnr,nm,jmr->j", nodes.design, inverse, nodes.design)
-    size = jnp.einsum("jn,jn->j", screened, off) + spread
-    turned = jnp.einsum(
-        "jnr,jr->jn", nodes.design, jnp.einsum("jnr,jn->jr", nodes.design, screened)
-    )
-    return law @ (size[:, None] * off + 2 * turned)
+    return jax.grad(lambda g: jnp.vdot(inverse, nodes.covariance(g)))(field)
 
 
 def _observed(nodes: NodeCumulant, field, inverse, shift, observable):
@@ -183,10 +155,8 @@ def _observed(nodes: NodeCumulant, field, inverse, shift, observable):
         off = plain + design @ a - f
         return observable(_model(nodes, u, a)), off @ (inverse @ off - shift)
 
-    plain = jnp.zeros(nodes.design.shape[:2], field.dtype) if nodes.shift is None else nodes.shift
-    value, u = map_within(
-        lambda node: jax.vmap(lambda e: at(*node, e))(noise), (nodes.nodes, nodes.design, plain)
-    )
+    each = (nodes.nodes, nodes.design, nodes.shift)
+    value, u = map_within(lambda node: jax.vmap(lambda e: at(*node, e))(noise), each)
     mass = law[:, None] * weights
     limit = jnp.tensordot(mass, value, 2)
     return -0.5 * jnp.tensordot(mass * (u - jnp.vdot(mass, u)), value, 2), limit

@@ -24,7 +24,7 @@ from ..core import (
 )
 from ..sample import RandomWalk, anneal
 from ._probe import Probe
-from ._problem import Particles
+from ._problem import Particles, points_of
 
 CHAINS, THIN, SPACING = 4, 4, 0.35
 """Of tempered draws: populations, particles for each draw kept, and spacing in log β."""
@@ -148,12 +148,6 @@ def tempered(
     # siblings are neighbours: every so-manyth only
     cold = {path: w[-1].reshape(-1, *w.shape[3:])[::THIN] for path, w in trace.w.items()}
     return {path: w[:count] for path, w in cold.items()}
-
-
-def points_of(particles: Particles) -> Float[Array, "n d"]:
-    """Coordinates of neurons as points: the leaves in the order of their names, side by side."""
-    leaves = [particles[path] for path in sorted(particles)]
-    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
 
 
 @eqx.filter_jit

@@ -9,9 +9,9 @@ from ..compile import Gibbs, compile
 from ..core import Count, Key, Whole, full_products, typed, with_weights
 from ..declare import Empirical, PerDatum
 from ._background import Background
-from ._cumulant import NodeCumulant, Rule, lower, vectors
+from ._cumulant import NodeCumulant, Rule, lower
 from ._problem import Particles, SelfConsistency
-from ._refine import enough, refine
+from ._refine import refined
 
 
 @typed
@@ -44,8 +44,7 @@ class Probe(eqx.Module):
     @property
     def vector(self) -> Float[Array, " n"]:
         """The field times the root of the nodes' weights: `⟨u, v⟩` is a dot product of such."""
-        root, _ = vectors(self.problem)
-        return root * self.field.reshape(-1)
+        return self.problem.to_vector(self.field)
 
     @property
     def ess(self) -> Float[Array, ""]:
@@ -59,9 +58,8 @@ class Probe(eqx.Module):
 
     def response(self, change: Float[Array, "node *out"]) -> Float[Array, "node *out"]:
         """`Cov_ρ(h) δg`: how `E_ρ[h]` answers to a change of the field, at the nodes."""
-        root, _ = vectors(self.problem)
-        moved = self.nodes.covariance(self.vector) @ (root * change.reshape(-1))
-        return (moved / jnp.where(root > 0, root, 1.0)).reshape(change.shape)
+        covariance = self.nodes.covariance(self.vector)
+        return self.problem.from_vector(covariance @ self.problem.to_vector(change))
 
     def draw(self, key: Key, count: Count) -> Particles:
         """`count` neurons of the law (unconstrained coordinates, leading axis).
@@ -94,13 +92,9 @@ def probe(
     """
     field = (problem.targets() - background.values) / problem.temperature
     nodes = lower(problem, rule, order, seed)
-    found = Probe(problem, background, field, nodes)
-    for round in range(refinements if rule == "sobol" else 0):
-        if enough(found.nodes, found.vector):
-            break
-        nodes = refine(problem, found.nodes, found.vector, seed + round)
-        found = Probe(problem, background, field, nodes)
-    return found
+    rounds = refinements if rule == "sobol" else 0
+    nodes = refined(problem, nodes, problem.to_vector(field), seed, rounds)
+    return Probe(problem, background, field, nodes)
 
 
 @eqx.filter_jit

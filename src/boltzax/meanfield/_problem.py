@@ -70,6 +70,21 @@ class AbstractEnsemble(eqx.Module):
         """`y` at the nodes of the measure."""
         return jax.vmap(lambda z: self.split(z)[1])(self.measure.nodes()[0])
 
+    def to_vector(self, values: Float[Array, "node *out"]) -> Float[Array, " n"]:
+        """A function at the nodes as a vector: `⟨u, v⟩` is the dot product of two such.
+
+        Entries are the values times the roots of the nodes' weights, outputs side by side.
+        """
+        weights = self.measure.nodes()[1]
+        rows = jnp.asarray(values, weights.dtype).reshape(len(weights), -1)
+        return (jnp.sqrt(weights)[:, None] * rows).reshape(-1)
+
+    def from_vector(self, vector: Float[Array, " n"]) -> Float[Array, "node *out"]:
+        """The function of a vector, at the nodes; as it stands where a node has no weight."""
+        root = jnp.sqrt(self.measure.nodes()[1])
+        rows = vector.reshape(len(root), -1) / jnp.where(root > 0, root, 1.0)[:, None]
+        return rows.reshape(jax.eval_shape(self.targets).shape)
+
     def residual(self, net: Arrays, datum: Arrays) -> Array:
         """`y - f(x)` at one datum."""
         x, y = self.split(datum)
@@ -164,6 +179,12 @@ class EnsembleMean(eqx.Module):
         weights, rest = eqx.partition(self.neurons, eqx.is_inexact_array)
         each = jax.vmap(lambda one: eqx.combine(one, rest)(x))(weights)
         return jnp.mean(each, axis=0)
+
+
+def points_of(particles: Particles) -> Float[Array, "n d"]:
+    """Coordinates of neurons as points: the leaves in the order of their names, side by side."""
+    leaves = [particles[path] for path in sorted(particles)]
+    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
 
 
 def _widened(width: int):

@@ -1,5 +1,7 @@
 """Nodes where the law is: importance sampling from the prior and from kernels about the law."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ..core import map_within
 from ..declare import GaussianMeasure
-from ._cumulant import NodeCumulant, at_nodes
+from ._cumulant import AbstractCumulant, NodeCumulant, at_nodes
 from ._problem import SelfConsistency
 
 ENOUGH = 1000.0
@@ -20,9 +22,25 @@ KEPT = 0.25
 """Part of the nodes that stay with the prior."""
 
 
-def enough(cumulant: NodeCumulant, field: Float[Array, " n"]) -> bool:
-    """Whether so many nodes carry the law that it is left as it is."""
-    return float(cumulant.ess(field)) >= ENOUGH
+def refined(
+    problem: SelfConsistency,
+    nodes: AbstractCumulant,
+    field: Float[Array, " n"],
+    seed: int,
+    rounds: int,
+    follow: Callable[[AbstractCumulant, Array], Array] = lambda nodes, field: field,
+) -> AbstractCumulant:
+    """Nodes that are drawn again where the law is while too few carry it, `rounds` times at most.
+
+    Args:
+        follow: The field on new nodes, if it changes with them.
+    """
+    for round in range(rounds):
+        if not isinstance(nodes, NodeCumulant) or float(nodes.ess(field)) >= ENOUGH:
+            break
+        nodes = refine(problem, nodes, field, seed + round)
+        field = follow(nodes, field)
+    return nodes
 
 
 def refine(

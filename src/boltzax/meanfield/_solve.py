@@ -1,7 +1,6 @@
 """The fixed point of a self-consistent field."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -18,9 +17,9 @@ from ..core import (
     typed,
 )
 from ._background import Background
-from ._cumulant import AbstractCumulant, NodeCumulant, Rule, lower, vectors
-from ._dual import Dual
-from ._node_errors import Goal, NodeErrors, figures, node_errors, settled
+from ._cumulant import AbstractCumulant, NodeCumulant, Rule, lower
+from ._dual import figures
+from ._node_errors import NodeErrors, Solver
 from ._probe import Probe
 from ._problem import Particles, SelfConsistency
 
@@ -102,19 +101,16 @@ class FixedPoint(eqx.Module):
 
     @text_of_values
     def __repr__(self) -> str:
-        t = float(self.problem.temperature)
-        return "\n  ".join(
-            [
-                f"FixedPoint at T = {t:.4g}: loss {float(self.loss):.5g} ± "
-                f"{float(self.errors.loss):.1g}, free energy {float(self.free_energy):.5g} ± "
-                f"{float(self.errors.free_energy):.1g}, entropy {float(self.entropy):.4g} ± "
-                f"{float(self.errors.entropy):.1g} a neuron",
-                f"residual {float(self.residual):.2g}, gap {float(self.gap):.2g}, "
-                f"{int(self.steps)} steps, stiffness {float(self.stiffness):.3g}",
-                f"{float(self.ess):.0f} effective nodes carry the law",
-                Uniqueness[self.unique],
-                Status[self.status],
-            ]
+        known = ((self.loss, self.errors.loss), (self.free_energy, self.errors.free_energy))
+        loss, free = (f"{float(value):.5g} ± {float(error):.1g}" for value, error in known)
+        return (
+            f"FixedPoint at T = {float(self.problem.temperature):.4g}: loss {loss}, "
+            f"free energy {free}, entropy {float(self.entropy):.4g} ± "
+            f"{float(self.errors.entropy):.1g} a neuron\n  "
+            f"residual {float(self.residual):.2g}, gap {float(self.gap):.2g}, "
+            f"{int(self.steps)} steps, stiffness {float(self.stiffness):.3g}\n  "
+            f"{float(self.ess):.0f} effective nodes carry the law\n  "
+            f"{Uniqueness[self.unique]}\n  {Status[self.status]}"
         )
 
 
@@ -162,44 +158,36 @@ def solve(
     Raises:
         DeclarationError: A measure with negative weights.
     """
-    weights = problem.measure.nodes()[1]
-    if refuted(lambda w: w >= 0, weights):
+    if refuted(lambda w: w >= 0, problem.measure.nodes()[1]):
         raise DeclarationError(
             "measure",
             got="negative weights",
             expected="a measure, so that ⟨u, v⟩ is an inner product",
             mend="choose another rule than 'sparse'",
         )
-    root, target = vectors(problem)
+    target = problem.to_vector(problem.targets())
     nodes = lower(problem, rule, order, seed) if cumulant is None else cumulant
     if tolerance is None:
         tolerance = 1e-9 if target.dtype == jnp.float64 else 1e-5
-    begin = jnp.zeros_like(target)
-    if start is not None:
-        begin = root * start.field.reshape(-1)
+    begin = jnp.zeros_like(target) if start is None else problem.to_vector(start.field)
     drawn = isinstance(nodes, NodeCumulant) and rule == "sobol"
     if isinstance(cumulant, NodeCumulant):  # nodes of another solution: there are no others like it
         replicates = 0
-    goal = Goal(target, jnp.asarray(tolerance, target.dtype), steps, refinements if drawn else 0)
-    nodes, found = settled(problem, nodes, begin, goal, seed)
-    dual = Dual(nodes, target, problem.temperature)
-    known = figures(dual, found.field)
-    errors = node_errors(problem, nodes, found, goal, rule, order, seed, replicates)
-    ess = nodes.ess(found.field)
-    shape = jax.eval_shape(problem.targets).shape[1:]
-    safe = jnp.where(root > 0, root, 1.0)
-
-    def function(vector: Array) -> Array:
-        return (vector / safe).reshape(len(weights), *shape)
-
-    field, f = function(known.pop("field")), function(known.pop("background"))
+    goal, rounds = jnp.asarray(tolerance, target.dtype), refinements if drawn else 0
+    solver = Solver(problem, target, goal, steps, rounds, rule, order, seed)
+    nodes, found = solver.settled(nodes, begin, seed)
+    dual = solver.dual(nodes)
+    known, errors = figures(dual, found.field), solver.errors(nodes, found, replicates)
     off = drawn & (jnp.linalg.norm(errors["background"]) > LARGE * jnp.linalg.norm(target))
-    pairs = {name: function(errors.pop(name)) for name in ("background", "field")}
-    background, law = Background(f), None
+    for values in (known, errors):
+        for name in ("background", "field"):
+            values[name] = problem.from_vector(values[name])
+    background, field = Background(known.pop("background")), known.pop("field")
+    law = None
     if isinstance(nodes, NodeCumulant):
-        background = Background(f, nodes.function(found.field))
+        background = Background(background.values, nodes.function(found.field))
         law = Probe(problem, background, field, nodes)
-    inside = jnp.isfinite(dual.value(found.field))
+    ess, inside = nodes.ess(found.field), jnp.isfinite(dual.value(found.field))
     status = Status.where(found.converged, Status.successful, Status.not_converged)
     status = Status.where(inside & jnp.isfinite(found.residual), status, Status.non_finite)
     thin = ((ess < FEWEST) | off) & (status == Status.successful)
@@ -211,7 +199,7 @@ def solve(
         field=field,
         law=law,
         ess=ess,
-        errors=NodeErrors(**pairs, **errors),
+        errors=NodeErrors(**errors),
         residual=found.residual,
         gap=0.5 * found.residual**2,
         inside=inside,

@@ -33,6 +33,7 @@ from ._interval import up as up
 from ._minima import ITERATIONS as ITERATIONS
 from ._minima import absolute as absolute
 from ._minima import adam as adam
+from ._minima import convex_minimum as convex_minimum
 from ._minima import golden as golden
 from ._minima import lbfgs as lbfgs
 from ._minima import newton_minimum as newton_minimum
