@@ -33,7 +33,7 @@ class Pressure(eqx.Module):
                 numbers = [(float(p.value), float(p.standard_error)) for p in parts]
                 text = ", ".join(f"{value:.4g} ± {error:.2g}" for value, error in numbers)
                 lines.append(f"value {v}, {('lower', 'upper')[s]} bound of axis {d}: {text}")
-        return "\n  ".join(lines)
+        return "\n  ".join(lines if lines[1:] else [*lines, "no threshold is free"])
 
 
 @typed
