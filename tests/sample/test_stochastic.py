@@ -63,8 +63,8 @@ class Langevin(AbstractUnadjusted):
 
     order: ClassVar[int] = 1
 
-    def at_step(self, states):
-        return self
+    def step_of(self, states):
+        return None
 
     def init(self, gibbs, w, key, warmup):
         u = jax.tree.map(jnp.zeros_like, w)

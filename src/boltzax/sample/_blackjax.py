@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..compile import Gibbs, Weights
 from ..core import DeclarationError, Fraction, Positive, name_of, typed
 from ._kernel import AbstractCosted, AbstractKernel, Move, StepCost, Tuning
-from ._unadjusted import AbstractUnadjusted, StepSize, size, with_step
+from ._unadjusted import AbstractUnadjusted, StepSize, size
 
 Values = dict[str, Any]
 
@@ -179,11 +179,8 @@ class UnadjustedBlackjax(AbstractUnadjusted, AbstractCosted):
     def position(self, state: BlackjaxState):
         return state.inner.position
 
-    def at_step(self, states: BlackjaxState):
-        if self.step_size is not None:
-            return self
-        assert states.tuning is not None
-        return with_step(self, states.tuning.log_step)
+    def step_of(self, states: BlackjaxState):
+        return None if states.tuning is None else StepSize(states.tuning.log_step).mean()
 
     def cost(self):
         return self.algorithm.cost()

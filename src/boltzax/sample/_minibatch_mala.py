@@ -85,9 +85,9 @@ class MinibatchMALA(AbstractUnadjusted, AbstractCosted):
     def position(self, state: MinibatchMALAState):
         return state.w
 
-    def at_step(self, states: MinibatchMALAState):
+    def step_of(self, states: MinibatchMALAState):
         # scales belong to the step, and are learned anew: each warm-up finds the same step again
-        return self
+        return None
 
     def cost(self):
         return StepCost(*3 * (2.0 + self.parts,))

@@ -18,7 +18,6 @@ from ._unadjusted import (
     noisy,
     size,
     total,
-    with_step,
 )
 
 HEATING = 0.02
@@ -121,8 +120,8 @@ class SGLD(AbstractUnadjusted):
     def position(self, state: SGLDState):
         return state.w
 
-    def at_step(self, states: SGLDState):
-        return with_step(self, states.step.log_step)
+    def step_of(self, states: SGLDState):
+        return states.step.mean()
 
     def moved(self, gibbs, state: SGLDState, w, key):
         average = jax.tree.map(jnp.zeros_like, state.average)

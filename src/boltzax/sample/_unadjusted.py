@@ -36,26 +36,35 @@ class AbstractUnadjusted(AbstractKernel):
     order: eqx.AbstractClassVar[int]
 
     @abc.abstractmethod
+    def step_of(self, states: PyTree) -> Float[Array, ""] | None:
+        """The step that the states of a run were tuned to, their geometric mean over the chains.
+
+        None if it means nothing without what else a state has learned.
+
+        Args:
+            states: States of the run's chains, with leading axes.
+        """
+
     def at_step(self, states: PyTree) -> "AbstractUnadjusted":
         """The same kernel, to go on at the step that the states of a run were tuned to.
 
         Args:
             states: States of the run's chains, with leading axes.
         """
-
-
-def with_step(kernel, log_step: Array):
-    """A kernel with the field `step_size` set to the mean of a tuned one, if it was None."""
-    if kernel.step_size is not None:
-        return kernel
-    found = jnp.exp(jnp.mean(log_step))
-    return eqx.tree_at(lambda k: k.step_size, kernel, found, is_leaf=lambda x: x is None)
+        found = self.step_of(states) if self.step_size is None else None
+        if found is None:
+            return self
+        return eqx.tree_at(lambda k: k.step_size, self, found, is_leaf=lambda x: x is None)
 
 
 class StepSize(NamedTuple):
     """Logarithm of the step."""
 
     log_step: Float[Array, ""]
+
+    def mean(self) -> Float[Array, ""]:
+        """The geometric mean of the steps of several chains."""
+        return jnp.exp(jnp.mean(self.log_step))
 
     def tuned(self, error: Array, target: Array | float, gain: Array) -> "StepSize":
         """A Robbins-Monro step towards `⟨log error⟩ = log target`; nothing at gain 0."""

@@ -19,7 +19,6 @@ from ._unadjusted import (
     noisy,
     size,
     total,
-    with_step,
 )
 
 
@@ -84,8 +83,8 @@ class Underdamped(AbstractUnadjusted):
     def position(self, state: UnderdampedState):
         return state.w
 
-    def at_step(self, states: UnderdampedState):
-        return with_step(self, states.step.log_step)
+    def step_of(self, states: UnderdampedState):
+        return states.step.mean()
 
     def moved(self, gibbs, state: UnderdampedState, w, key):
         return _moved(gibbs, state, w, key)
@@ -122,8 +121,8 @@ class SGNHT(AbstractUnadjusted):
     def position(self, state: UnderdampedState):
         return state.w
 
-    def at_step(self, states: UnderdampedState):
-        return with_step(self, states.step.log_step)
+    def step_of(self, states: UnderdampedState):
+        return states.step.mean()
 
     def moved(self, gibbs, state: UnderdampedState, w, key):
         return _moved(gibbs, state, w, key)
