@@ -89,6 +89,9 @@ WRONG = [
     # --- energies: model, measure, target
     ("model that is not callable", "model", lambda: bx.SquaredError({"w": 1.0}, MU, bx.zero)),
     ("target that is not callable", "target", lambda: bx.SquaredError(NET, MU, Y)),
+    ("activation that cannot be applied", "activation", lambda: bx.models.MLP((1, 3, 1), len)),
+    ("activation of numpy", "activation", lambda: bx.models.TwoLayer(3, np.tanh)),
+    ("activation without value", "activation", lambda: bx.models.TwoLayer(3, lambda x: None)),
     ("measure that is none", "measure", lambda: bx.SquaredError(NET, X, bx.zero)),
     ("measure that is none, per datum", "measure", lambda: bx.PerDatum(NET, X, raising)),
     ("energy that is none", "energy", lambda: bx.compile(lambda w: 0.0, bx.Normal())),

@@ -1,4 +1,4 @@
-"""Orthonormal bases: the interface, its checks and finite expansions."""
+"""Orthonormal bases: the abstract class, quadrature, and finite expansions."""
 
 import abc
 import functools
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from boltzax.core import (
+from ..core import (
     Constraint,
     Count,
     DeclarationError,
@@ -28,9 +28,9 @@ from boltzax.core import (
 class AbstractBasis(eqx.Module):
     """Functions phi_0, phi_1, ... of one datum with ∫ phi_j phi_k dmu = 1 if j = k, else 0.
 
-    phi_0 = 1, and degrees never decrease along the basis. A finite number of functions is always
-    asked for by `count`, a static integer. A datum `x` is one vector, of shape (dim,) also when
-    dim = 1. Concrete bases are built by `measure.basis()`.
+    phi_0 = 1, and degrees do not decrease along the basis. Methods take the number of functions as
+    `count`, a static integer. A datum `x` has shape (dim,), also for dim = 1. `measure.basis()`
+    builds the basis of a measure.
     """
 
     @property
@@ -40,92 +40,98 @@ class AbstractBasis(eqx.Module):
 
     @abc.abstractmethod
     def evaluate(self, x: Float[Array, " dim"], count: Count) -> Float[Array, " count"]:
-        """phi_0(x), ..., phi_{count-1}(x) at one datum."""
+        """The values phi_0(x), ..., phi_{count-1}(x) at one datum."""
 
     @abc.abstractmethod
     def projector(
         self, count: Count, order: Count | None = None
     ) -> tuple[Float[Array, "node dim"], Float[Array, "node count"]]:
-        """Points x_i and a matrix B with Σ_i B[i, k] f(x_i) = ∫ f phi_k dmu.
+        """Nodes x_i and a matrix B with Σ_i B[i, k] f(x_i) = ∫ f phi_k dmu.
 
-        `order` is the number of nodes an axis; None takes enough for products of two basis
-        functions to be exact, and more. Neither output depends on `f`, so a compiled loss can keep
-        both and pay one matrix product for its coefficients.
+        Neither depends on `f`, so they can be computed once and used for many functions.
+
+        Args:
+            count: Number of basis functions.
+            order: Nodes on each axis. The default integrates products of two basis functions
+                exactly.
         """
 
     @abc.abstractmethod
     def degrees(self, count: Count) -> Int[np.ndarray, " count"]:
-        """Degree (polynomial, frequency or size of the parity) of each function."""
+        """Degree of each function: of the polynomial, the frequency, or the size of the parity."""
 
     @abc.abstractmethod
     def labels(self, count: Count) -> tuple[str, ...]:
-        """Readable name of each function."""
+        """Name of each function, such as `he_3`."""
 
     def coefficients(
         self, fn: Callable, count: Count, order: Count | None = None
     ) -> PyTree[Float[Array, "..."]]:
-        """c_k = ∫ fn phi_k dmu for k < count, by the quadrature of `projector`.
+        """The coefficients c_k = ∫ fn phi_k dmu for k < count, by the quadrature of `projector`.
 
-        Absolute accuracy is that of the dtype times the size of `fn` where `fn` is smooth on the
-        scale of the nodes: coefficients below 1e-16 need `analytic_coefficients`, where a basis has
-        it. With kinks or jumps it is a power of the distance of nodes, and the tail of the
-        coefficients is then wrong by any factor. So without `order` a second rule with half as many
-        nodes again is computed, and what differs is refused. With `order`, and inside jit or vmap,
-        nothing is checked: compare two orders.
-        Parseval: Σ_k c_k² -> ∫ fn² dmu as count grows.
+        For an `fn` that is smooth on the scale of the nodes, the absolute error is the rounding
+        error of the dtype times the size of `fn`. Coefficients below 1e-16 need
+        `analytic_coefficients`, which some bases have. For an `fn` with kinks or jumps the error is
+        a power of the distance between nodes. Small coefficients can then be wrong by any factor.
+        Without `order`, coefficients are also computed with about 1.5 times as many nodes, and the
+        two results are compared. With `order`, and inside `jax.jit` or `jax.vmap`, there is no such
+        check: compare two orders. Parseval: Σ_k c_k² -> ∫ fn² dmu as count grows.
 
         Args:
             fn: Maps one datum (dim,) to an array or a pytree of arrays.
             count: Number of coefficients.
-            order: Nodes an axis, without a check.
+            order: Nodes on each axis; switches the check off.
 
         Returns:
             Each leaf with a leading axis, `[count, *out]`.
 
         Raises:
-            DeclarationError: Without `order`, if a coefficient changes by more than 1e-9 of the
-                integral of `|fn|` (1e-6 in more than one dimension, 1e-4 in float32) from one rule
-                to the other.
+            DeclarationError: Without `order`, if the two results differ by more than 1e-9 of the
+                integral of `|fn|` (1e-6 in more than one dimension, 1e-4 in float32).
         """
         points, matrix = self.projector(count, order)
-        found = integrate_nodes(fn, points, matrix.T)
-        if order is None and known(found):
-            self._settled(fn, found, points, matrix)
-        return found
+        coefficients = integrate_nodes(fn, points, matrix.T)
+        if order is None and known(coefficients):
+            self._check_converged(fn, coefficients, points, matrix)
+        return coefficients
 
-    def _settled(self, fn: Callable, found: PyTree, points: Array, matrix: Array) -> None:
-        """Refuse coefficients that change with the nodes."""
+    def _check_converged(
+        self, fn: Callable, coefficients: PyTree, points: Array, matrix: Array
+    ) -> None:
+        """Compare coefficients with those of a rule with more nodes."""
         count, axis = matrix.shape[1], round(len(points) ** (1 / self.dim))
         finer = 3 * axis // 2 + 1 if self.dim <= 3 else int(self.degrees(count)[-1]) + 3
-        others, weights = self.projector(count, finer)
-        if others.shape == points.shape:
-            return  # every point there is, or a rule without orders
-        again = integrate_nodes(fn, others, weights.T)
+        fine_points, fine_matrix = self.projector(count, finer)
+        if fine_points.shape == points.shape:
+            return  # an exact sum, or a rule without orders
+        fine = integrate_nodes(fn, fine_points, fine_matrix.T)
         size = integrate_nodes(
             lambda x: jax.tree.map(jnp.abs, fn(x)), points, jnp.abs(matrix[:, :1]).T
         )
         single = jnp.result_type(float) == jnp.float32
         allowed = 1e-4 if single else 1e-9 if self.dim == 1 else 1e-6
-        for one, two, total in zip(*map(jax.tree.leaves, (found, again, size)), strict=True):
-            off = float(jnp.max(jnp.abs(one - two), initial=0.0))
+        for here, there, total in zip(
+            *map(jax.tree.leaves, (coefficients, fine, size)), strict=True
+        ):
+            change = float(jnp.max(jnp.abs(here - there), initial=0.0))
             scale = float(jnp.max(total, initial=0.0))
-            if off > allowed * scale:
+            if change > allowed * scale:
                 raise DeclarationError(
                     "fn",
-                    got=f"coefficients that change by {off:.2g}, of {scale:.2g}, from "
-                    f"{len(points)} nodes to {len(others)}",
+                    got=f"coefficients that change by {change:.2g}, of {scale:.2g}, from "
+                    f"{len(points)} nodes to {len(fine_points)}",
                     expected="a function without kinks or jumps, smooth on the scale of the nodes",
-                    mend="pass order=, as many nodes an axis as it takes, and compare two orders: "
-                    "the error at a kink falls as order^-2, at a jump as 1/order",
+                    mend="pass order=, the nodes on each axis, and compare two orders: the error "
+                    "at a kink decays as order^-2, at a jump as 1/order",
                 )
 
     def reconstruct(self, coefficients: Float[Array, "count *out"]) -> "Expansion":
-        """The function x -> Σ_k c_k phi_k(x), itself a pytree with the coefficients as leaf."""
+        """The function x -> Σ_k c_k phi_k(x): a callable pytree that holds the coefficients."""
         return Expansion(self, coefficients)
 
 
 class Expansion(eqx.Module):
-    """A finite expansion in an orthonormal basis; call it at one datum."""
+    """The function x -> Σ_k c_k phi_k(x) of one datum."""
 
     basis: AbstractBasis
     coefficients: Float[Array, "count *out"]
@@ -136,19 +142,23 @@ class Expansion(eqx.Module):
 
 
 PIECE = 2**27
-"""Bytes of intermediate values of the points that an integral looks at together."""
+"""Bytes of intermediate values of the points that an integral evaluates at once."""
 
 
 def integrate_nodes(fn: Callable, points: PyTree, weights: Array, *, memory: int = PIECE) -> PyTree:
     """Σ_i weights[..., i] fn(points[i]), leaf by leaf, in full precision on every device.
 
-    Points whose intermediate values take more than `memory` bytes together are summed piece by
-    piece; what a gradient needs of the other pieces is computed again. So the memory does not grow
-    with the number of points, nor with the size of a model. A piece has points from all over, and
-    so is split over devices as they are.
+    If the intermediate values of all points take more than `memory` bytes, the points are summed in
+    pieces, and a gradient recomputes each piece. Memory then does not grow with the number of
+    points. The points of a piece are taken at equal strides, so every piece is sharded over devices
+    as the points are.
     """
     n = weights.shape[-1]
-    pieces = 1 if n <= 16 else -(-n // share(n, memory // _point_bytes(fn, points)))
+    pieces = 1
+    if n > 16:
+        point = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), points)
+        size = stored_bytes(lambda z: jax.tree.map(jnp.asarray, fn(z)), point)
+        pieces = -(-n // share(n, memory // max(1, size)))
     if pieces == 1:
         return _summed(fn, points, weights)
     main = n // pieces * pieces
@@ -172,27 +182,21 @@ def integrate_nodes(fn: Callable, points: PyTree, weights: Array, *, memory: int
     return jax.lax.scan(add, rest, parts)[0]
 
 
-def _point_bytes(fn: Callable, points: PyTree) -> int:
-    first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), points)
-    return max(1, stored_bytes(lambda z: jax.tree.map(jnp.asarray, fn(z)), first))
-
-
 def _summed(fn: Callable, points: PyTree, weights: Array) -> PyTree:
     values = jax.vmap(lambda z: jax.tree.map(widened, fn(z)))(points)
     return jax.tree.map(lambda v: jnp.tensordot(weights, v, axes=1, precision="highest"), values)
 
 
 def _real(values: Any) -> Any:
-    held = numbers(values, None, host=not isinstance(values, Array))
-    if jnp.issubdtype(held.dtype, jax.dtypes.prng_key):
+    array = numbers(values, None, host=not isinstance(values, Array))
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         raise Refused
     return values
 
 
 REAL = Constraint(
     "real numbers",
-    "pass a number or an array; of complex numbers the real part or the modulus, whichever is "
-    "meant",
+    "pass a number or an array; for complex numbers pass the real part or the modulus",
     _real,
 )
 
@@ -202,20 +206,20 @@ def floating(array: object, argument: str = "value") -> Array:
 
     Args:
         array: Real numbers.
-        argument: What they are, for the error.
+        argument: The name of the argument, for the error.
 
     Raises:
-        DeclarationError: For complex numbers, whose imaginary part would be dropped, and for masked
-            arrays, whose mask would.
+        DeclarationError: For complex numbers, which would lose their imaginary part, and for masked
+            arrays, which would lose their mask.
     """
     REAL.check(argument, array)
     return jnp.asarray(array, dtype=jnp.result_type(float))
 
 
 def widened(value: object) -> Array:
-    """An array in at least the precision of the process, for sums over it."""
+    """An array in the default float dtype or a wider one, for sums over it."""
     array = jnp.asarray(value)
-    with jax.numpy_dtype_promotion("standard"):  # a sum in more digits is meant
+    with jax.numpy_dtype_promotion("standard"):  # also if the process forbids promotion
         kind = jnp.promote_types(array.dtype, jnp.result_type(float))
     return array.astype(kind)
 
@@ -234,7 +238,7 @@ def graded_indices(dim: int, count: int) -> Int[np.ndarray, "count dim"]:
 
 
 def of_degree(dim: int, degree: int) -> Iterator[tuple[int, ...]]:
-    """The multi-indices of one total degree, largest first coordinate first."""
+    """The multi-indices of one total degree, sorted by the first coordinate, largest first."""
     if dim == 1:
         yield (degree,)
         return

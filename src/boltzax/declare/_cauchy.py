@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PyTree
 
-from boltzax.core import DeclarationError, known
-from boltzax.numerics import golden
+from ..core import DeclarationError, known
+from ..numerics import golden
 
 DIGITS = 1e-6
 """Relative error above which a coefficient is refused."""

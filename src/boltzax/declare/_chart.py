@@ -1,4 +1,4 @@
-"""Charts: which weights are free. The others are frozen at the declared model's values."""
+"""Charts: which weights are free. Frozen weights keep the values of the declared model."""
 
 import abc
 from collections.abc import Mapping
@@ -42,11 +42,14 @@ Source: TypeAlias = Annotated[str, TIE]
     "pass e.g. bx.Freeze('embedding')",
 )
 class AbstractChart(eqx.Module):
-    """A choice of free weights; charts compose with `|`, left to right."""
+    """A choice of free weights. `a | b` applies the chart `a`, then `b`.
+
+    Weights are named by path, such as `layers[0].weight`. A prefix or a glob names several.
+    """
 
     @abc.abstractmethod
     def restrict(self, slots: "Slots") -> "Slots":
-        """What is left free by this chart of what was free before it."""
+        """The free weights after this chart, given the free weights before it."""
 
     @typed
     def __or__(self, chart: "AbstractChart") -> "Composed":
@@ -54,13 +57,13 @@ class AbstractChart(eqx.Module):
 
 
 class Slots(eqx.Module):
-    """Free weights by path.
+    """The free weights of a model, by path.
 
     Args:
         shapes: Shape of every leaf of the model.
-        free: Paths that vary.
-        masks: For a leaf that varies in part, which entries do.
-        ties: Leaf -> the free leaf whose values it takes.
+        free: Paths of the free leaves.
+        masks: The free entries of leaves that are free in part.
+        ties: For each tied leaf, the free leaf whose values it takes.
     """
 
     shapes: dict[str, tuple[int, ...]] = eqx.field(static=True)
@@ -69,16 +72,20 @@ class Slots(eqx.Module):
     ties: dict[str, str] = eqx.field(static=True)
 
     def named(self, argument: str, pattern: str) -> tuple[str, ...]:
-        """The paths that a pattern names; an error if there is none."""
-        found = tuple(path for path in self.shapes if matches(pattern, path))
-        if not found:
+        """The paths that match a pattern.
+
+        Raises:
+            DeclarationError: If there is none.
+        """
+        paths = tuple(path for path in self.shapes if matches(pattern, path))
+        if not paths:
             raise DeclarationError(
                 argument,
                 got=f"the path {pattern!r}, which names no weights",
                 expected=f"one of {sorted(self.shapes)}",
                 mend="correct the path",
             )
-        return found
+        return paths
 
     def only(self, paths: set[str], masks: dict | None = None) -> "Slots":
         """The same slots with these paths free, and these masks."""
@@ -90,7 +97,11 @@ class Slots(eqx.Module):
 
 @typed
 class Freeze(AbstractChart):
-    """Hold the named weights at the declared model's values; the others stay free."""
+    """Freeze the named weights at the values of the declared model. The others stay free.
+
+    Args:
+        paths: Paths, prefixes or globs.
+    """
 
     paths: tuple[str, ...] = eqx.field(static=True)
 
@@ -104,7 +115,11 @@ class Freeze(AbstractChart):
 
 @typed
 class Select(AbstractChart):
-    """Only the named weights are free: the weight-restricted posterior."""
+    """Freeze all weights but the named ones: the weight-restricted posterior.
+
+    Args:
+        paths: Paths, prefixes or globs.
+    """
 
     paths: tuple[str, ...] = eqx.field(static=True)
 
@@ -118,7 +133,11 @@ class Select(AbstractChart):
 
 @typed
 class Mask(AbstractChart):
-    """Free entries by a boolean array a leaf; leaves that are not named stay as they are."""
+    """Freeze single entries of the named leaves. Leaves that are not named stay as they are.
+
+    Args:
+        masks: From path to a boolean array of the shape of the leaf, True where an entry is free.
+    """
 
     masks: dict[str, Bool[np.ndarray, "..."]]
 
@@ -144,7 +163,12 @@ class Mask(AbstractChart):
 
 @typed
 class Tie(AbstractChart):
-    """`Tie(decoder="encoder")`: the leaf `decoder` takes the values of the leaf `encoder`."""
+    """`Tie(decoder="encoder")`: the leaf `decoder` takes the values of the leaf `encoder`.
+
+    Args:
+        ties: From the path of a tied leaf to that of a free leaf of the same shape.
+        by_field: The same, for leaves that are fields of the model.
+    """
 
     ties: dict[str, str] = eqx.field(static=True)
 
@@ -177,20 +201,20 @@ class Tie(AbstractChart):
         return Slots(kept.shapes, kept.free, kept.masks, ties)
 
     def _one(self, slots: Slots, pattern: str) -> str:
-        found = slots.named("Tie", pattern)
-        if len(found) > 1:
+        paths = slots.named("Tie", pattern)
+        if len(paths) > 1:
             raise DeclarationError(
                 "Tie",
-                got=f"the path {pattern!r}, which names {list(found)}",
+                got=f"the path {pattern!r}, which names {list(paths)}",
                 expected="one leaf",
                 mend="tie leaf by leaf",
             )
-        return next(iter(found))
+        return next(iter(paths))
 
 
 @typed
 class Composed(AbstractChart):
-    """Charts applied one after the other."""
+    """Charts that are applied one after another."""
 
     charts: tuple[AbstractChart, ...]
 

@@ -1,4 +1,4 @@
-"""Checks of a loss of one datum, by shape only: the model, its output, the labels."""
+"""Checks of the loss of one datum, by shape only: the model, its output, the labels."""
 
 import abc
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..core import Constraint, DeclarationError, Refused, path_name
+from ..core import Constraint, DeclarationError, Refused, errors_named, path_name
 from ._measure import AbstractMeasure
 from ._models import TwoLayer
 
@@ -30,7 +30,7 @@ Shape: TypeAlias = Annotated[
 
 
 class AbstractSupervised(eqx.Module):
-    """A loss of the output of a model against a label: what the checks of it need to know."""
+    """A loss that compares the output of a model with a label."""
 
     model: eqx.AbstractVar[PyTree]
     measure: eqx.AbstractVar[AbstractMeasure]
@@ -39,21 +39,21 @@ class AbstractSupervised(eqx.Module):
     @property
     @abc.abstractmethod
     def lengths(self) -> tuple[int, ...]:
-        """How many parts a datum may have without a target: `(x, y)`, and what else."""
+        """The allowed numbers of parts of a datum without a target: 2 for `(x, y)`."""
 
     @abc.abstractmethod
     def check_label(self, output: Shape, y: Shape) -> None:
-        """Whether shapes and dtypes of an output and a label fit; else a DeclarationError."""
+        """Raise a DeclarationError unless shapes and dtypes of an output and a label match."""
 
 
 def check_model(model: PyTree) -> None:
-    """Whether a model is a fixed function: no dropout that draws.
+    """Check that a model is deterministic.
 
     Args:
         model: The model of a term.
 
     Raises:
-        DeclarationError: for an `eqx.nn.Dropout` in training mode with p > 0.
+        DeclarationError: For an `eqx.nn.Dropout` in training mode with p > 0.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(
         model, is_leaf=lambda node: isinstance(node, eqx.nn.Dropout)
@@ -69,30 +69,23 @@ def check_model(model: PyTree) -> None:
 
 
 def check_loss(term, model: PyTree) -> None:
-    """Whether the loss of one datum is a real scalar, and model, output and labels fit.
+    """Check that the loss of one datum is a real scalar, and that model, output and label match.
 
     Args:
-        term: A term of the energy that looks at data: an `AbstractDataTerm`.
-        model: The model it is asked about.
+        term: A term of the energy with a measure, an `AbstractDataTerm`.
+        model: The model to evaluate it at.
 
     Raises:
-        DeclarationError: naming the part that does not fit.
+        DeclarationError: Naming `model`, `target` or `energy`.
     """
-    loss, datum = term.loss, term.measure.datum
+    datum, loss = term.measure.datum, term.loss
     if isinstance(term, AbstractSupervised):
         _check_prediction(term, model)
-    try:
+    expected = f"a loss of one datum of shape {_shapes(datum)}"
+    mend = "write the loss for one datum; boltzax does the batching" + _hint(model)
+    with errors_named("energy", expected=expected, mend=mend):
         out = _pure_shape_of(loss, model, datum)
-    except DeclarationError:
-        raise
-    except Exception as error:
-        raise DeclarationError(
-            "energy",
-            got=f"{type(error).__name__}: {_first_line(error)}",
-            expected=f"a loss of one datum of shape {_shapes(datum)}",
-            mend="write the loss for one datum; boltzax does the batching" + _hint(model),
-        ) from error
-    if not hasattr(out, "shape") or out.shape != ():
+    if not isinstance(out, jax.ShapeDtypeStruct) or out.shape != ():
         raise DeclarationError(
             "energy",
             got=f"a loss of shape {_shapes(out)}",
@@ -109,65 +102,44 @@ def check_loss(term, model: PyTree) -> None:
 
 
 def _check_prediction(term: AbstractSupervised, model: PyTree) -> None:
-    datum = term.measure.datum
-    pairs = isinstance(datum, tuple | list) and len(datum) in term.lengths
-    if term.target is None and not pairs:
+    datum, target = term.measure.datum, term.target
+    if target is None and not (isinstance(datum, tuple | list) and len(datum) in term.lengths):
         raise DeclarationError(
             "target",
             got=f"no target, and data of shape {_shapes(datum)}",
             expected="a target, or data that are pairs (x, y)",
             mend="pass target=bx.zero or a function, or use bx.Empirical((x, y))",
         )
-    x = datum if term.target is not None else datum[0]
-    try:
-        f = _pure_shape_of(lambda model, x: model(x), model, x)
-    except DeclarationError:
-        raise
-    except Exception as error:
+    x = datum if target is not None else datum[0]
+    expected = f"a model of one datum x of shape {_shapes(x)}"
+    mend = "match the model's input to the measure's dimension (models see one datum)"
+    with errors_named("model", expected=expected, mend=mend + _hint(model)):
+        output = _pure_shape_of(lambda model, x: model(x), model, x)
+    if not isinstance(output, jax.ShapeDtypeStruct):
         raise DeclarationError(
             "model",
-            got=f"{type(error).__name__}: {_first_line(error)}",
-            expected=f"a model of one datum x of shape {_shapes(x)}",
-            mend="match the model's input to the measure's dimension (models see one datum)"
-            + _hint(model),
-        ) from error
-    if not hasattr(f, "shape"):
-        raise DeclarationError(
-            "model",
-            got=f"an output that is a {type(f).__name__}",
+            got=f"an output that is a {type(output).__name__}",
             expected="one array",
             mend="return one array from model(x)",
         )
-    _check_no_broadcast(model, x)
-    try:
-        y = datum[1] if term.target is None else jax.eval_shape(lambda x: term.target(x), x)
-        y = jax.eval_shape(jnp.asarray, y) if not hasattr(y, "shape") else y
-    except Exception as error:
-        raise DeclarationError(
-            "target",
-            got=f"{type(error).__name__}: {_first_line(error)}",
-            expected=f"a function of one datum x of shape {_shapes(x)}",
-            mend="write the target for one datum",
-        ) from error
-    term.check_label(f, y)
-
-
-def _check_no_broadcast(model: PyTree, x: PyTree) -> None:
-    """The dot product of a scalar datum with the embedding of `TwoLayer` would broadcast."""
-    if not isinstance(model, TwoLayer):
-        return
-    shape, dim = _shapes(x), model.embedding.shape[1]
-    if shape != str((dim,)):
+    # the dot product of a scalar datum with the embedding of `TwoLayer` would broadcast
+    if isinstance(model, TwoLayer) and _shapes(x) != str((model.embedding.shape[1],)):
         raise DeclarationError(
             "model",
-            got=f"dim = {dim}",
-            expected=f"the dimension of the measure: data of shape {shape}",
+            got=f"dim = {model.embedding.shape[1]}",
+            expected=f"the dimension of the measure: data of shape {_shapes(x)}",
             mend="declare the model with the dim of the data, of shape (dim,) each",
         )
+    y = datum[1] if target is None else None
+    if target is not None:
+        expected = f"a function of one datum x of shape {_shapes(x)}"
+        with errors_named("target", expected=expected, mend="write the target for one datum"):
+            y = jax.eval_shape(lambda x: jnp.asarray(target(x)), x)
+    term.check_label(output, y)
 
 
 def _hint(model: PyTree) -> str:
-    """More to mend, for a model whose layers normalise by batches."""
+    """An addition to the mend, for a model with batch normalisation in training mode."""
     nodes = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, eqx.nn.BatchNorm))
     if any(isinstance(node, eqx.nn.BatchNorm) and not node.inference for node in nodes):
         return "; its BatchNorm is in training mode: eqx.nn.inference_mode(model)"
@@ -175,19 +147,15 @@ def _hint(model: PyTree) -> str:
 
 
 def _pure_shape_of(fn: Callable, model: PyTree, datum: PyTree) -> PyTree:
-    """Shapes and dtypes of `fn(model, datum)`, refusing a model that the call changes."""
+    """Shapes and dtypes of `fn(model, datum)`; a DeclarationError if the call changes the model."""
 
     def watched(model, datum):
         before = jax.tree.leaves(model)
         out = fn(model, datum)
         after, _ = jax.tree_util.tree_flatten_with_path(model)
-        same = len(before) == len(after)
-        changed = [
-            path_name(path)
-            for (path, leaf), old in zip(after, before, strict=False)
-            if leaf is not old
-        ]
-        if changed or not same:
+        pairs = zip(after, before, strict=False)
+        changed = [path_name(path) for (path, leaf), old in pairs if leaf is not old]
+        if changed or len(before) != len(after):
             raise DeclarationError(
                 "model",
                 got=f"a model that a call changes: {', '.join(changed[:4]) or 'new leaves'}",
@@ -195,18 +163,9 @@ def _pure_shape_of(fn: Callable, model: PyTree, datum: PyTree) -> PyTree:
                 mend="switch to evaluation, e.g. `model.eval()` in flax nnx: batch statistics and "
                 "dropout of training are not those of one datum",
             )
-        return out
+        return jax.tree.map(jnp.asarray, out)
 
-    return _shape_of(watched, model, datum)
-
-
-def _shape_of(fn: Callable, *arguments: PyTree) -> PyTree:
-    """Shapes and dtypes of `fn(*arguments)`; leaves that are not arrays are taken as they are."""
-    return eqx.filter_eval_shape(lambda *a: jax.tree.map(jnp.asarray, fn(*a)), *arguments)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else "no message"
+    return eqx.filter_eval_shape(watched, model, datum)
 
 
 def _shapes(tree: PyTree) -> str:

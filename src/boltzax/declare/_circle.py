@@ -1,23 +1,104 @@
-"""The uniform probability measure on the circle."""
+"""The uniform probability measure on the circle, and its Fourier basis."""
+
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PyTree
 
-from ..core import Count, typed
-from ._basis import floating
-from ._fourier import FourierBasis
+from ..core import Count, DeclarationError, typed
+from ._basis import AbstractBasis, floating
+from ._cauchy import certain, circle_coefficients, flat_function
 from ._measure import AbstractMeasure
+
+
+@typed
+class FourierBasis(AbstractBasis):
+    """1, √2 cos x, √2 sin x, √2 cos 2x, √2 sin 2x, ...: orthonormal for dx/2π on [0, 2π).
+
+    The degree of a function is its frequency.
+    """
+
+    @property
+    def dim(self):
+        return 1
+
+    def evaluate(self, x, count):
+        frequency = self.degrees(count)
+        angle = floating(frequency) * x[0]
+        odd = np.arange(count) % 2 == 1
+        modes = jnp.sqrt(2.0) * jnp.where(odd, jnp.cos(angle), jnp.sin(angle))
+        return jnp.where(frequency == 0, 1.0, modes)
+
+    def projector(self, count, order=None):
+        order = max(128, 2 * count) if order is None else order
+        nodes = floating(2 * np.pi * np.arange(order) / order)[:, None]
+        return nodes, jax.vmap(lambda x: self.evaluate(x, count))(nodes) / order
+
+    def degrees(self, count):
+        return (np.arange(count) + 1) // 2
+
+    def labels(self, count):
+        names = (f"{'cos' if k % 2 else 'sin'} {(k + 1) // 2}x" for k in range(1, count))
+        return ("1", *names)
+
+    def analytic_coefficients(
+        self, fn: Callable, count: Count, strip: float, *, errors: bool = False
+    ) -> PyTree[Float[Array, "..."]]:
+        """The coefficients of an analytic function to relative precision. Needs float64.
+
+        `E[fn(x) exp(-ikx)] = exp(-ka) E[fn(x - ia) exp(-ikx)]` (Cauchy). The factor `exp(-ka)`
+        carries the decay, so a coefficient of 1e-100 keeps its digits. For each k the height
+        `a < strip` minimises the integral of the absolute value. The error of a coefficient is the
+        difference between two heights with different nodes, plus a bound on rounding.
+
+        Args:
+            fn: A function that is real on the circle. It is called with complex data of shape (1,).
+            count: Number of coefficients.
+            strip: `fn` is analytic in `|Im x| < strip`; `math.inf` for an entire function.
+            errors: If True, return `(coefficients, errors)` and refuse no coefficient.
+
+        Returns:
+            The coefficients, `[count, *out]`. A coefficient that is zero by symmetry is returned as
+            noise, below 1e-6 of its neighbours.
+
+        Raises:
+            DeclarationError: If the error of a coefficient exceeds 1e-6 both of its own size and of
+                the largest of the two coefficients on each side (inside `jax.jit` it is NaN
+                instead); if jax does not implement `fn` for complex numbers; without float64.
+        """
+        if jnp.result_type(float) != jnp.float64 or not strip > 0:
+            raise DeclarationError(
+                "analytic_coefficients",
+                got=f"dtype {jnp.result_type(float)}, strip={strip}",
+                expected="float64 and a positive strip",
+                mend="switch on jax_enable_x64",
+            )
+        frequency = self.degrees(count)
+        flat, size, back = flat_function(fn)
+        sums, spread = jax.lax.map(
+            lambda i: circle_coefficients(flat, i, int(frequency[-1]) + 1, strip), jnp.arange(size)
+        )
+        scale = jnp.where(frequency == 0, 1.0, jnp.sqrt(2.0))[:, None]
+        sine = ((np.arange(count) % 2 == 0) & (frequency > 0))[:, None]
+        both = sums.T[frequency]
+        values, spread = scale * jnp.where(sine, -both.imag, both.real), scale * spread.T[frequency]
+        return (back(values), back(spread)) if errors else back(certain(values, spread))
 
 
 @typed
 class CircleMeasure(AbstractMeasure):
     """The uniform probability measure on angles [0, 2π): ∫ f(x) dx / 2π.
 
-    Nodes: x_j = 2πj/order, all weights 1/order, exact for trigonometric polynomials of degree
-    below `order`; for f analytic in `|Im x| < a` the error falls as exp(-a order) (Trefethen &
-    Weideman 2014, SIAM Review 56:385, thm 3.2). A datum is the angle, shape (1,).
+    The nodes are `x_j = 2πj/order`, each of weight `1/order`. The rule is exact for trigonometric
+    polynomials of degree below `order`. For f analytic in `|Im x| < a` the error decays as
+    exp(-a order) (Trefethen & Weideman 2014, SIAM Review 56:385, thm 3.2). A datum is one angle in
+    radians, of shape (1,).
+
+    Args:
+        order: Number of nodes; 128 if not given.
     """
 
     order: int = eqx.field(static=True)
@@ -48,5 +129,5 @@ class CircleMeasure(AbstractMeasure):
         return jax.ShapeDtypeStruct((1,), jnp.result_type(float))
 
     def basis(self):
-        """1, √2 cos x, √2 sin x, √2 cos 2x, ..."""
+        """The Fourier basis: 1, √2 cos x, √2 sin x, √2 cos 2x, ..."""
         return FourierBasis()

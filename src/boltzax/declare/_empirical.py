@@ -1,4 +1,4 @@
-"""Data as a measure, whole or in minibatches."""
+"""Data as a measure, with integrals over all data or over minibatches."""
 
 import functools
 import math
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from boltzax.core import (
+from ..core import (
     Constraint,
     Count,
     DeclarationError,
@@ -26,7 +26,6 @@ from boltzax.core import (
     typed,
     whole,
 )
-
 from ._basis import floating, integrate_nodes
 from ._measure import AbstractMeasure, no_basis, refuse_signed
 
@@ -81,11 +80,19 @@ DataWeights: TypeAlias = Annotated[
 
 @typed
 class Empirical(AbstractMeasure):
-    """Σ_i w_i delta(z - z_i), by default the counting measure on the data, of mass n.
+    """The measure Σ_i w_i delta(z - z_i) of data z_1, ..., z_n.
 
-    `data` is any pytree of arrays with one leading axis of length n: an array (n, dim), a pair
-    (x, y), a dictionary. Integer and boolean leaves (labels) are welcome. So that an energy over
-    `Empirical(data)` is a sum over the data; use `.normalized()` for their mean.
+    With the default weights 1 it is the counting measure, of mass n: an integral is a sum over the
+    data. `.normalized()` gives the mean over the data.
+
+    Args:
+        data: A pytree of arrays whose first axis has length n: an array `[n, dim]`, a pair
+            `(x, y)`, a dictionary. Integer and boolean arrays (labels) are allowed.
+        labels: Not an argument: labels belong into `data`, and anything given here is refused.
+        weights: One real number for each datum, `[n]`.
+
+    Raises:
+        DeclarationError: If lengths differ, there are no data, or a value is not finite.
     """
 
     data: PyTree[Array]
@@ -103,7 +110,7 @@ class Empirical(AbstractMeasure):
                 "data",
                 got=f"leading axes of length {sorted(lengths)}" if lengths else "no arrays",
                 expected="at least one datum, and one length in every leaf",
-                mend="pass arrays whose first axis is the datum, e.g. (x, y) with len(x) == len(y)",
+                mend="pass arrays whose first axis is over the data, e.g. (x, y) of one length",
             )
         (n,) = lengths
         self.weights = automatic(floating(np.ones(n) if weights is None else weights))
@@ -111,17 +118,17 @@ class Empirical(AbstractMeasure):
             raise DeclarationError(
                 "weights",
                 got=f"shape {self.weights.shape}",
-                expected=f"shape ({n},), one weight a datum",
+                expected=f"shape ({n},), one weight for each datum",
                 mend="for one factor for all data write `factor * Empirical(data)`",
             )
         _refuse_non_finite("weights", self.weights)
         self.signed = weights is not None and (
-            not known(self.weights) or refuted(lambda each: each >= 0, self.weights)
+            not known(self.weights) or refuted(lambda weight: weight >= 0, self.weights)
         )
 
     @property
     def size(self) -> int:
-        """Number of data, n."""
+        """The number of data n."""
         return self.weights.shape[0]
 
     def nodes(self):
@@ -158,9 +165,13 @@ class Subsampled(AbstractMeasure):
     """The measure of an `Empirical`, with integrals estimated from minibatches.
 
     `estimate(fn, key)` draws `batch_size` distinct data with the given key and multiplies their
-    sum by n/batch_size: unbiased, and a new batch for every key, so that chains and steps with
-    their own keys have their own batches. `nodes`, `integrate`, `mass` are those of all the data.
-    The cost of a batch does not grow with n, past a table of order sqrt(n).
+    sum by n/batch_size. The estimate is unbiased. Every key gives another batch, so every chain and
+    every step has its own. `nodes`, `integrate` and `mass` use all data. The cost of drawing a
+    batch grows as sqrt(n).
+
+    Args:
+        empirical: The data.
+        batch_size: Number of data in a batch, at most n.
     """
 
     empirical: Empirical
@@ -205,7 +216,7 @@ class Subsampled(AbstractMeasure):
 
 
 def subsamplings(tree: PyTree) -> list[Subsampled]:
-    """The measures in a declaration whose integrals are estimated from minibatches."""
+    """All `Subsampled` measures in a declaration."""
     leaves = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, Subsampled))
     return [leaf for leaf in leaves if isinstance(leaf, Subsampled)]
 
@@ -214,13 +225,13 @@ def subsamplings(tree: PyTree) -> list[Subsampled]:
 def distinct(key: PRNGKeyArray, n: int, count: int) -> Int[Array, " count"]:
     """`count` distinct indices below n, each index equally likely.
 
-    Up to n = 64 the head of a random permutation. Past it a permutation evaluated at `count`
-    places only, for a full one costs a sort of n at every step of a chain: the cells of a
-    rows x columns table (rows columns >= n) have their columns rotated by random amounts, then
-    their rows, three times over (a Feistel network; Luby & Rackoff 1988, SIAM J. Comput. 17:373);
-    places that leave 0..n-1 are sent through again until they return; a common random shift makes
-    each index equally likely, to n/2^32. That pairs are equally likely too is not exact; the tests
-    hold the variance of a sum to its textbook value.
+    For n <= 64 these are the first entries of a random permutation. For larger n a full permutation
+    would sort n numbers at every step of a chain. Instead a pseudo-random permutation is evaluated
+    at `count` places: the columns and then the rows of a table with at least n cells are rotated by
+    random amounts, three times (a Feistel network; Luby & Rackoff 1988, SIAM J. Comput. 17:373).
+    A place outside 0..n-1 is permuted again until it is inside. A common random shift makes each
+    index equally likely, to n/2^32. Pairs are only approximately equally likely; the tests compare
+    the variance of a sum with its exact value.
     """
     if n <= 64:
         return jax.random.permutation(key, n)[:count]
@@ -235,7 +246,7 @@ def distinct(key: PRNGKeyArray, n: int, count: int) -> Int[Array, " count"]:
             row = _wrapped(row + turns[0][column], rows)
             return (row, _wrapped(column + turns[1][row], columns)), None
 
-        # written out the compiler would fuse the turns, and do each many times over
+        # without a scan the compiler would fuse the turns, and repeat each many times
         (row, column), _ = jax.lax.scan(turn, (row, column), (row_turns, column_turns))
         return row * columns + column
 
@@ -250,7 +261,7 @@ def distinct(key: PRNGKeyArray, n: int, count: int) -> Int[Array, " count"]:
 
 
 def _table(n: int) -> tuple[int, int]:
-    """Rows and columns of a table of at least n cells, nearly square, with few cells too many."""
+    """Rows and columns of a nearly square table of at least n cells, with few spare cells."""
     root = math.isqrt(n - 1) + 1
     rows = min(range(root, root + root // 4), key=lambda rows: -n % rows)
     return rows, -(-n // rows)
@@ -268,7 +279,7 @@ def _wrapped(value: Array, bound: int) -> Array:
 
 
 def _refuse_wrapped(leaf: Any) -> None:
-    """Refuse integers that jax would wrap around to fewer bits."""
+    """Refuse integers that overflow the integer dtype of jax."""
     if isinstance(leaf, jax.Array):
         return
     values = np.asarray(leaf)

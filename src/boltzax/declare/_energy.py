@@ -1,4 +1,4 @@
-"""Energies: what `beta` multiplies."""
+"""Energies: functions of the weights, multiplied by the inverse temperature `beta`."""
 
 import abc
 from collections.abc import Callable
@@ -36,7 +36,7 @@ Target: TypeAlias = Annotated[
     Callable | None,
     Said(
         expected="a function of x (or None if each datum is a pair (x, y))",
-        mend="pass bx.zero, a function, a model; arrays of labels belong into bx.Empirical((x, y))",
+        mend="pass bx.zero, a function or a model; put arrays of labels into bx.Empirical((x, y))",
     ),
 ]
 Strength: TypeAlias = Annotated[
@@ -50,15 +50,22 @@ Loss: TypeAlias = Annotated[
 Counter: TypeAlias = Annotated[
     Callable | None,
     Said(
-        expected="a function datum -> number, or None where n counts data",
-        mend="pass what is counted, e.g. `lambda z: z.shape[0]`",
+        expected="a function datum -> number, or None if n counts data",
+        mend="pass a function, e.g. `lambda z: z.shape[0]` for the tokens of a sequence",
     ),
 ]
 
 
 @typed
 def zero(x: Arrays) -> Float[Array, ""]:
-    """The target that is zero everywhere."""
+    """The target function `x -> 0`.
+
+    Args:
+        x: One datum; its value is not used.
+
+    Returns:
+        Zero, of shape ().
+    """
     return jnp.zeros(())
 
 
@@ -73,20 +80,22 @@ def total(energy: "AbstractEnergy", model: PyTree) -> Float[Array, ""]:
     "one by `factor * energy`",
 )
 class AbstractEnergy(eqx.Module):
-    """A function of the weights; energies add and scale."""
+    """A function `E(w)` of the weights. Energies can be added, and scaled by numbers.
+
+    The Gibbs measure of an energy is `π(w) exp(-β E(w))`, so `β E` is in nats.
+    """
 
     @abc.abstractmethod
     def terms(self) -> tuple[tuple[Array | float, "AbstractTerm"], ...]:
-        """The energy as a linear combination of elementary terms."""
+        """The energy as a linear combination: pairs of a factor and an elementary term."""
 
     @typed
     def __add__(self, energy: "AbstractEnergy") -> "SumEnergy":
         return SumEnergy((self, energy))
 
     def __radd__(self, other: Any) -> "AbstractEnergy":
-        # the builtin `sum` starts from 0
-        start = isinstance(other, int) and other == 0
-        return self if start else self.__add__(other)
+        # the builtin `sum` starts with 0
+        return self if isinstance(other, int) and other == 0 else self.__add__(other)
 
     def __mul__(self, factor: float | Array) -> "ScaledEnergy":
         return ScaledEnergy(factor, self)
@@ -134,17 +143,21 @@ class ScaledEnergy(AbstractEnergy):
 
 
 class AbstractTerm(AbstractEnergy):
-    """An elementary energy of one declared model."""
+    """An elementary energy of one declared model.
+
+    The weights of `model` are those that the Gibbs measure is over; their values are the default
+    starting point and the values of frozen weights.
+    """
 
     model: eqx.AbstractVar[PyTree]
 
     @abc.abstractmethod
     def value(self, model: Model) -> Float[Array, ""]:
-        """The energy of the model with these weights."""
+        """The energy `E` of a model of the declared structure."""
 
     @abc.abstractmethod
     def estimate(self, model: Model, key: Key) -> Float[Array, ""]:
-        """An unbiased estimate of `value` (a minibatch, if the measure is `Subsampled`)."""
+        """An unbiased estimate of `value`: from a minibatch if the measure is `Subsampled`."""
 
     def terms(self):
         return ((1.0, self),)
@@ -152,13 +165,16 @@ class AbstractTerm(AbstractEnergy):
 
 @typed
 class AbstractDataTerm(AbstractTerm):
-    """`E(w) = ∫ loss(w, z) μ(dz)`: an integral over the data measure."""
+    """`E(w) = ∫ loss(w, z) μ(dz)`: the integral of a loss over the data measure.
+
+    A subclass defines `model`, `measure` and `loss`.
+    """
 
     measure: eqx.AbstractVar[AbstractMeasure]
 
     @abc.abstractmethod
     def loss(self, model: Model, datum: Arrays) -> Inexact[Array, ""]:
-        """The loss of one datum."""
+        """The loss of one datum, a real number."""
 
     def value(self, model: Model) -> Float[Array, ""]:
         self._check(model)
@@ -169,30 +185,30 @@ class AbstractDataTerm(AbstractTerm):
         return self.measure.estimate(lambda datum: self.loss(model, datum), key)
 
     def _check(self, model: PyTree) -> None:
-        """What `compile` checks of a loss; not again inside programs, where data are traced."""
+        """The checks of a loss that `compile` makes. They are skipped while data are traced."""
         if known(self.measure):
             check_loss(self, model)
 
 
 class AbstractCountedTerm(AbstractDataTerm):
-    """A data term that says how many things a datum holds, where n does not count data.
+    """A data term whose sample size n can be counted in other units than data, such as tokens.
 
-    `E` stays a sum, so that `β E` is in nats. A `Temperature` speaks of n and of the mean loss;
-    both are in units of what is counted here.
+    `E` is the same sum in any unit. The unit changes n and the mean loss, which a `Temperature`
+    refers to.
     """
 
     @property
     @abc.abstractmethod
     def unit(self) -> str:
-        """What n counts: `"data"` or another plural."""
+        """The unit of n: `"data"` or another plural noun."""
 
     @abc.abstractmethod
     def counted(self, datum: Arrays) -> Float[Array, ""]:
-        """How many of them one datum holds."""
+        """The number of units in one datum."""
 
 
 def amount(term: AbstractDataTerm) -> Float[Array, ""]:
-    """What n counts, over the measure of a term: its mass, unless the term counts otherwise."""
+    """The sample size n of a term: the mass of its measure, or the integral of `counted`."""
     if not isinstance(term, AbstractCountedTerm) or term.unit == "data":
         return term.measure.mass
     return term.measure.integrate(term.counted)
@@ -200,10 +216,18 @@ def amount(term: AbstractDataTerm) -> Float[Array, ""]:
 
 @typed
 class SquaredError(AbstractDataTerm, AbstractSupervised):
-    """`E(w) = ∫ ½ |f(x) - y|² μ(dz)`: the unit-variance Gaussian likelihood, up to its constant.
+    """`E(w) = ∫ ½ |f(x) - y|² μ(dz)`.
 
-    With `target` (a function or another model), the datum is `x` and `y = target(x)`; without it
-    the datum is a pair `(x, y)`. For data of variance s², multiply by 1/s².
+    At `beta = 1` this is the negative log-likelihood of Gaussian noise of variance 1, up to a
+    constant. For noise of variance s², multiply the energy by 1/s².
+
+    Args:
+        model: Any callable pytree: `f(x) = model(x)`, one array, `x` one datum.
+        measure: The measure of the data: of pairs `(x, y)`, or of `x` alone if there is a `target`.
+        target: `y = target(x)`, a function or another model; None if each datum is a pair.
+
+    Raises:
+        DeclarationError: By `compile`, if the shapes of `f(x)` and `y` differ.
     """
 
     model: Predictor
@@ -220,26 +244,29 @@ class SquaredError(AbstractDataTerm, AbstractSupervised):
             raise DeclarationError(
                 "target",
                 got=f"shape {tuple(y.shape)} against a model output of shape {tuple(output.shape)}",
-                expected="equal shapes, so that nothing broadcasts silently",
+                expected="equal shapes, without broadcasting",
                 mend="reshape the labels or the model's output, e.g. y[:, None] or out[0]",
             )
 
     def residual(self, model: Model, datum: Arrays) -> Array:
-        """`f(x) - y`, of the shape of the model's output, in the precision of the process."""
+        """`f(x) - y`, of the shape of the model's output, in the default float dtype or wider."""
         x, y = split_datum(self.target, datum)
         output, y = widened(model(x)), widened(y)
         self.check_label(output, y)
         return output - y
 
     def prediction(self, model: Model, datum: Arrays) -> Array:
-        """`f(x)`, in the precision of the process."""
+        """`f(x)`, in the default float dtype or wider."""
         return widened(model(datum if self.target is not None else datum[0]))
 
     def loss(self, model: Model, datum: Arrays) -> Inexact[Array, ""]:
         return 0.5 * jnp.sum(self.residual(model, datum) ** 2)
 
     def change(self, model: Model, reference: Model, datum: Arrays) -> Inexact[Array, ""]:
-        """`½|r|² - ½|r_ref|² = (f - f_ref)·(r + r_ref)/2`, without loss of digits."""
+        """The loss of `model` less that of `reference`, without cancellation.
+
+        `½|r|² - ½|r_ref|² = (f - f_ref)·(r + r_ref)/2` with residuals `r = f - y`.
+        """
         moved = self.prediction(model, datum) - self.prediction(reference, datum)
         return jnp.sum(moved * (self.residual(reference, datum) + 0.5 * moved))
 
@@ -249,11 +276,14 @@ class PerDatum(AbstractCountedTerm):
     """`E(w) = ∫ fn(model, z) μ(dz)` for any per-datum loss `fn` that returns a scalar.
 
     Args:
-        model: Any callable pytree, or whatever `fn` takes as a model.
+        model: A pytree that holds the weights, the first argument of `fn`.
         measure: The measure of the data.
-        fn: The loss `(model, datum) -> scalar`; sum it over what a datum holds.
-        count: How many things one datum holds, `datum -> number`, where n counts these and not
-            data: for a sequence its tokens, `count=lambda z: z.shape[0]`.
+        fn: The loss `(model, datum) -> scalar`, a sum over the parts of a datum.
+        count: The number of units of n in one datum, `datum -> number`, e.g.
+            `lambda z: z.shape[0]` for the tokens of a sequence; None if n counts data.
+
+    Raises:
+        DeclarationError: By `compile`, if the loss of one datum is not a real scalar.
     """
 
     model: Model
@@ -268,7 +298,7 @@ class PerDatum(AbstractCountedTerm):
     def counted(self, datum: Arrays) -> Array:
         return widened(1 if self.count is None else self.count(datum))
 
-    def loss(self, model: Model, datum: Arrays) -> Any:  # what `fn` gives is checked by shape
+    def loss(self, model: Model, datum: Arrays) -> Any:  # its shape is checked by `check_loss`
         return self.fn(model, datum)
 
 
@@ -276,8 +306,14 @@ class PerDatum(AbstractCountedTerm):
 class Localisation(AbstractTerm):
     """`(strength/2) |w - w*|²` about the weights `w*` of `model`.
 
-    It belongs to the prior: the compiler adds it to `log_prior`, so that neither `beta` nor the
-    mean energy of a learning coefficient sees it (the γ of Lau et al. 2023, arXiv:2308.12108).
+    The compiler subtracts it from `log_prior`. It is not multiplied by `beta`, and the energies of
+    draws do not include it.
+
+    Source: Lau et al. 2023, arXiv:2308.12108, whose γ is `strength`.
+
+    Args:
+        model: The centre `w*`.
+        strength: A number that is not negative.
     """
 
     model: PyTree
@@ -297,5 +333,5 @@ class Localisation(AbstractTerm):
 
 
 def split_datum(target: PyTree, datum: PyTree) -> tuple[PyTree, PyTree]:
-    """Input and label of a datum: a pair, or an input whose label is `target(x)`."""
+    """Input and label of a datum, which is a pair `(x, y)`, or `x` with the label `target(x)`."""
     return datum if target is None else (datum, target(datum))

@@ -10,8 +10,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float
 
-from boltzax.core import Count, DeclarationError, Said, Whole, eager, known, typed
-
+from ..core import Count, DeclarationError, Said, Whole, eager, known, typed
 from ._basis import floating
 from ._hermite import HermiteBasis, gauss_hermite, smolyak, tensor
 from ._measure import AbstractMeasure
@@ -26,26 +25,33 @@ Moment: TypeAlias = Annotated[
 
 @typed
 class GaussianMeasure(AbstractMeasure):
-    """N(mean, diag(scale²)) on vectors of length `dim`, a probability measure.
+    """The normal law N(mean, diag(scale²)) on vectors of length `dim`, a probability measure.
 
-    `mean` and `scale` are numbers or vectors (dim,), and leaves. `rule` picks the quadrature, and
-    `order` its size; x = mean + scale z, with nodes z:
+    The nodes are x = mean + scale z. The argument `rule` selects the nodes z:
 
-    - "hermite" (default in dim 2 and 3): `order` Gauss-Hermite nodes an axis; exact for polynomials
-      of degree 2 order - 1 in each coordinate. Default 128, 32, 16 nodes an axis in dim 1, 2, 3.
-      For f with poles at height a (in z) the error falls as exp(-2a sqrt(order)).
-    - "trapezoid" (dim <= 3): `order` equidistant nodes an axis on `|z| <= 9.5` (left out: 2e-21 of
-      the mass). With step h the error is exp(-2πa/h) for f analytic in `|Im z| < a`, and
-      exp(-2π²/h²) for entire f (Trefethen & Weideman 2014, SIAM Review 56:385, thm 5.1): for
-      tanh²(2x) 160 nodes do what Gauss-Hermite does with 600. Default 128, 64, 40 nodes.
-    - "sparse": Smolyak's combination of Gauss-Hermite rules of sizes 1..order; exact for
-      polynomials of total degree 2 order - 1 in any dimension (Gerstner & Griebel 1998, Numerical
-      Algorithms 18:209). Some weights are negative, so the integral of a positive function can
-      come out negative. Default 4. About (2 dim)^(order-1)/(order-1)! nodes.
-    - "sobol" (default past dim 3): `order` scrambled Sobol points, a power of two, equal weights,
-      scrambled by the static `seed`. Unbiased over seeds; the standard error for a smooth function
-      is of order order^(-3/2), up to powers of its logarithm (Owen 1997, Ann. Statist. 25:1541);
-      a second seed shows it. Default 4096.
+    - "trapezoid" (default for dim 1; dim <= 3): `order` equidistant nodes on each axis of
+      `|z| <= 9.5`, which leaves out 2e-21 of the mass. With step h the error is exp(-2πa/h) for f
+      analytic in `|Im z| < a`, and exp(-2π²/h²) for entire f (Trefethen & Weideman 2014, SIAM
+      Review 56:385, thm 5.1). For tanh²(2x), 160 nodes are as accurate as 600 of Gauss-Hermite.
+      Default 192, 64, 40 nodes in dim 1, 2, 3.
+    - "hermite" (default for dim 2 and 3; dim <= 3): `order` Gauss-Hermite nodes on each axis. Exact
+      for polynomials of degree 2 order - 1 in each coordinate. For f with poles at height a (in z)
+      the error decays as exp(-2a sqrt(order)). Default 128, 32, 16 nodes in dim 1, 2, 3.
+    - "sobol" (default for dim > 3): `order` scrambled Sobol points of equal weight. The result is
+      unbiased over seeds. For a smooth function the standard error is of order order^(-3/2), up to
+      powers of its logarithm (Owen 1997, Ann. Statist. 25:1541); compare two seeds. Default 4096.
+    - "sparse": Smolyak's combination of Gauss-Hermite rules of sizes 1..order, of about
+      (2 dim)^(order-1)/(order-1)! nodes. Exact for polynomials of total degree 2 order - 1 in any
+      dimension (Gerstner & Griebel 1998, Numerical Algorithms 18:209). Some weights are negative,
+      so the integral of a positive function can be negative. Default 4.
+
+    Args:
+        dim: Length of one datum.
+        mean: One number, or an array `[dim]`.
+        scale: Standard deviation: one positive number, or an array `[dim]`.
+        order: Size of the quadrature rule; for "sobol" a power of two.
+        rule: The quadrature rule.
+        seed: Seed of the scrambling of Sobol points.
     """
 
     mean: Float[Array, " dim"]
@@ -69,8 +75,8 @@ class GaussianMeasure(AbstractMeasure):
             raise DeclarationError(
                 "scale",
                 got=str(self.scale),
-                expected="standard deviations above zero",
-                mend="drop a coordinate that does not vary, or pass its variance's square root",
+                expected="positive standard deviations",
+                mend="leave out a coordinate that does not vary; pass standard deviations",
             )
         self.rule = _rule(rule, dim)
         self.order = _order(self.rule, order, dim)
@@ -99,7 +105,7 @@ class GaussianMeasure(AbstractMeasure):
         return jax.ShapeDtypeStruct(self.mean.shape, self.mean.dtype)
 
     def basis(self):
-        """Hermite polynomials of the standardised datum; independent of `rule` and `order`."""
+        """The Hermite polynomials of (x - mean)/scale. They do not depend on `rule` or `order`."""
         return HermiteBasis(self.mean, self.scale)
 
 
@@ -115,7 +121,7 @@ def standard_nodes(rule: str, dim: int, order: int, seed: int) -> tuple[np.ndarr
         return tensor((z, weights / weights.sum()), dim)
     if rule == "sparse":
         return smolyak(dim, order)
-    from scipy.stats import qmc  # costs half of what jax does to import
+    from scipy.stats import qmc  # slow to import
 
     uniform = qmc.Sobol(dim, rng=seed).random_base2(order.bit_length() - 1)
     return scipy.special.ndtri(np.clip(uniform, 2.0**-40, None)), np.full(order, 1 / order)
@@ -146,7 +152,7 @@ def _rule(rule: str | None, dim: int) -> str:
             "rule",
             got=repr(rule),
             expected=" or ".join(map(repr, allowed)) + f" for dim={dim}",
-            mend="leave `rule` out, or take 'sobol' (any dim) or 'sparse' (smooth integrands)",
+            mend="leave `rule` out, or pass 'sobol' (any dim) or 'sparse' (smooth integrands)",
         )
     return chosen
 

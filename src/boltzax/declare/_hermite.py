@@ -10,8 +10,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float, PyTree
 
-from boltzax.core import Count, DeclarationError, typed, whole
-
+from ..core import Count, DeclarationError, typed, whole
 from ._basis import AbstractBasis, floating, graded_indices, of_degree
 from ._cauchy import certain, flat_function, hermite_coefficients
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, PyTree
 
-from boltzax.core import (
+from ..core import (
     Constraint,
     Count,
     DeclarationError,
@@ -23,7 +23,6 @@ from boltzax.core import (
     known,
     typed,
 )
-
 from ._basis import AbstractBasis, floating, integrate_nodes
 
 FACTOR: Constraint = Said(
@@ -39,39 +38,42 @@ FACTOR: Constraint = Said(
 class AbstractMeasure(eqx.Module):
     """A finite signed measure on data.
 
-    Measures add, subtract and scale, and `integrate` is linear in the measure, so a derivative
-    along `mu + h * (nu - mu)` is the response to moving from `mu` to `nu`. Numbers (data, weights,
-    means, scales, factors) are leaves: new ones never retrace. Choices (dimension, order, rule)
-    are static.
+    Measures can be added, subtracted and scaled, and `integrate` is linear in the measure. The
+    derivative along `mu + h * (nu - mu)` is the response to a change from `mu` to `nu`. Numbers
+    (data, weights, means, scales, factors) are leaves, so new values do not retrace. Choices
+    (dimension, order, rule) are static.
 
-    A datum is any pytree of arrays; where it is one vector its shape is (dim,), also for dim = 1.
+    A datum is any pytree of arrays. If it is one vector its shape is (dim,), also for dim = 1.
 
-    `signed` says whether a weight can be negative. It is static: decided when the measure is
-    built, by value where the value is known; a factor that is being traced can have either sign,
-    and counts as signed.
+    `signed` is True if a weight may be negative. It is static and set when the measure is built.
+    A measure whose factor is traced counts as signed.
     """
 
     signed: eqx.AbstractVar[bool]
 
     @abc.abstractmethod
     def nodes(self) -> tuple[PyTree, Float[Array, " node"]]:
-        """Points (a pytree with a leading node axis) and weights: ∫ f dmu = Σ_i w_i f(z_i)."""
+        """Points and weights of the quadrature: ∫ f dmu = Σ_i w_i f(z_i).
+
+        Points are a pytree with the node axis first, weights have shape `[node]`.
+        """
 
     @abc.abstractmethod
     def estimate(self, fn: Callable, key: Key) -> PyTree:
-        """Unbiased estimate of `integrate(fn)`; the integral itself unless data are subsampled."""
+        """An unbiased estimate of `integrate(fn)`; `integrate(fn)` itself unless `Subsampled`."""
 
     @abc.abstractmethod
     def sample(self, key: Key, count: Count) -> PyTree:
-        """`count` independent draws (leading axis) from the measure divided by its mass.
+        """`count` independent draws from the normalised measure, along a leading axis.
 
-        A signed measure has no draws: DeclarationError.
+        Raises:
+            DeclarationError: If the measure is signed.
         """
 
     @property
     @abc.abstractmethod
     def mass(self) -> Float[Array, ""]:
-        """∫ 1 dmu."""
+        """The total mass ∫ 1 dmu."""
 
     @property
     @abc.abstractmethod
@@ -80,11 +82,19 @@ class AbstractMeasure(eqx.Module):
 
     @abc.abstractmethod
     def basis(self) -> AbstractBasis:
-        """The orthonormal basis of L²(mu); a measure without one raises DeclarationError."""
+        """The orthonormal basis of L²(mu).
+
+        Raises:
+            DeclarationError: If none is implemented for this measure.
+        """
 
     @property
     def dim(self) -> int:
-        """Length of one datum, for measures on vectors."""
+        """Length of one datum, for measures on vectors.
+
+        Raises:
+            DeclarationError: If a datum is not one vector.
+        """
         datum = self.datum
         if isinstance(datum, jax.ShapeDtypeStruct) and len(datum.shape) == 1:
             return datum.shape[0]
@@ -96,21 +106,27 @@ class AbstractMeasure(eqx.Module):
         )
 
     def integrate(self, fn: Callable) -> PyTree[Inexact[Array, "..."]]:
-        """∫ fn dmu. `fn` sees one datum and gives an array or a pytree of arrays."""
+        """The integral ∫ fn dmu, where `fn` maps one datum to an array or a pytree of arrays."""
         points, weights = self.nodes()
         return integrate_nodes(fn, points, weights)
 
     def weighted(self, density: Callable, signed: bool = False) -> "Weighted":
-        """The measure density(z) mu(dz), `density` mapping one datum to a scalar.
+        """The measure density(z) mu(dz).
 
-        Pass `signed=True` for a density that takes negative values. A density with numbers in it
-        should be an equinox module, so that they stay leaves.
+        Args:
+            density: Maps one datum to a scalar. If it has parameters, make it an equinox module:
+                new parameters then do not retrace.
+            signed: Whether the density takes negative values.
         """
         return Weighted(self, density, signed)
 
     @eager
     def normalized(self) -> "Scaled":
-        """The measure divided by its mass, so that its mass is one."""
+        """The measure divided by its mass.
+
+        Raises:
+            DeclarationError: If the mass is zero or not finite.
+        """
         mass = self.mass
         if known(mass) and (not np.isfinite(mass) or float(mass) == 0.0):
             raise DeclarationError(
@@ -148,12 +164,12 @@ class AbstractMeasure(eqx.Module):
     def __truediv__(self, factor: Any) -> "Scaled":
         return self * (1 / _scalar(factor))
 
-    __array_ufunc__ = None  # `np.float64(2) * measure` must reach `__rmul__`
+    __array_ufunc__ = None  # so that `np.float64(2) * measure` calls `__rmul__`
 
 
 @typed
 class Scaled(AbstractMeasure):
-    """factor * measure."""
+    """The measure factor * measure."""
 
     measure: AbstractMeasure
     factor: Float[Array, ""]
@@ -239,9 +255,11 @@ class Sum(AbstractMeasure):
 
 @typed
 class Weighted(AbstractMeasure):
-    """density(z) * measure(dz); nodes are those of the measure, so the rule's exactness is for
-    `fn * density`. `sample` draws from the nodes: exact for data, to the accuracy of the
-    quadrature otherwise."""
+    """The measure density(z) * measure(dz).
+
+    The nodes are those of `measure`, whose rule is applied to `fn * density`. `sample` draws from
+    the nodes: exact for data, else as accurate as the quadrature.
+    """
 
     measure: AbstractMeasure
     density: Callable
@@ -276,8 +294,8 @@ class Weighted(AbstractMeasure):
             raise DeclarationError(
                 "density",
                 got="a density with negative values, declared signed=False",
-                expected="a density that is nowhere negative",
-                mend="mend the density; a signed measure cannot be sampled",
+                expected="a density without negative values",
+                mend="correct the density; a signed measure cannot be sampled",
             )
         chosen = jax.random.choice(key, weights.shape[0], (count,), p=weights / weights.sum())
         return jax.tree.map(lambda leaf: leaf[chosen], points)
@@ -295,7 +313,7 @@ class Weighted(AbstractMeasure):
 
 
 def refuse_signed(measure: AbstractMeasure) -> None:
-    """DeclarationError for draws from a signed measure."""
+    """Raise a DeclarationError for draws from a signed measure."""
     if measure.signed:
         raise DeclarationError(
             "measure",
@@ -306,7 +324,7 @@ def refuse_signed(measure: AbstractMeasure) -> None:
 
 
 def no_basis(measure: AbstractMeasure) -> DeclarationError:
-    """The error of a measure that has no orthonormal basis here."""
+    """The error of a measure without an orthonormal basis."""
     return DeclarationError(
         "measure.basis()",
         got=f"a measure of type {type(measure).__name__}",

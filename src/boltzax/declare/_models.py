@@ -1,4 +1,4 @@
-"""Model templates. A model is any equinox module (or callable pytree) that maps one datum."""
+"""Model templates. A model is any equinox module (or callable pytree) of one datum."""
 
 import abc
 import math
@@ -11,15 +11,49 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, PyTree
 
-from ..core import Constraint, Count, DeclarationError, Key, Refused, Said, numbers, typed
+from ..core import (
+    Constraint,
+    Count,
+    DeclarationError,
+    Key,
+    Refused,
+    constraint_of,
+    numbers,
+    typed,
+)
 
 Scaling = Literal["standard", "mean_field", "ntk"]
-Activation: TypeAlias = Annotated[
-    Callable, Said(expected="a function of one array", mend="pass e.g. jnp.tanh")
-]
+
+
+def _applicable(shape: tuple[int, ...]) -> Constraint:
+    """Functions that can be applied to an array of this shape under `jax.jit`."""
+
+    def take(value: Any) -> Any:
+        if not callable(value):
+            raise Refused
+        try:
+            out = jax.eval_shape(value, jax.ShapeDtypeStruct(shape, jnp.result_type(float)))
+        except Exception:
+            raise Refused from None
+        if not isinstance(out, jax.ShapeDtypeStruct) or out.shape != shape:
+            raise Refused
+        return value
+
+    return Constraint(
+        "a function of one array, in jax.numpy, that keeps its shape", "pass e.g. jnp.tanh", take
+    )
+
+
+def _widths(value: Any) -> tuple[int, ...]:
+    widths = constraint_of(tuple[Count, ...]).take(value)
+    if len(widths) < 2:
+        raise Refused
+    return widths
+
+
 Widths: TypeAlias = Annotated[
-    tuple[Count, ...],
-    Said(expected="at least two widths, input first", mend="pass e.g. (10, 64, 1)"),
+    tuple[int, ...],
+    Constraint("at least two widths, input first", "pass e.g. (10, 64, 1)", _widths),
 ]
 
 
@@ -37,7 +71,7 @@ Predictor: TypeAlias = Annotated[
         _predictor,
     ),
 ]
-"""A model that maps one datum."""
+"""A model of one datum."""
 
 
 def _exponents(value: Any) -> tuple[tuple[int, ...], ...]:
@@ -58,7 +92,7 @@ Exponents: TypeAlias = Annotated[
 
 
 def _split(key: Key | None, count: int) -> list[Key | None]:
-    """So many keys, or Nones."""
+    """`count` keys, or `count` times None without a key."""
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
@@ -68,9 +102,9 @@ def _start(key: Key | None, shape: tuple[int, ...], scale: float) -> Array:
 
 
 class AbstractUnitModel(eqx.Module):
-    """A scalar model `f(x) = multiplier * Σ_h readout_h * unit(w_h, x)` of exchangeable units.
+    """A scalar model `f(x) = Σ_h readout_h unit(w_h, x)` of exchangeable units.
 
-    Its posterior allows moves of one unit at a time when the readout is integrated out.
+    If the readout is integrated out, samplers can propose moves of one unit at a time.
     """
 
     readout: eqx.AbstractVar[Float[Array, " unit"]]
@@ -81,17 +115,30 @@ class AbstractUnitModel(eqx.Module):
 
     @abc.abstractmethod
     def unit(self, weights: dict[str, Array], x: Inexact[Array, " dim"]) -> Inexact[Array, ""]:
-        """The feature of one unit, given its own slice of `unit_weights` (multiplier included)."""
+        """The feature of one unit at one datum, factors of the width included.
+
+        Args:
+            weights: The weights of one unit: a slice of `unit_weights`.
+            x: One datum.
+        """
 
 
 class TwoLayer(AbstractUnitModel):
-    """`f(x) = s Σ_h a_h act(t b_h·x + c_h)`, readout `a`, embedding `b`, bias `c` (optional).
+    """The net `f(x) = s Σ_h a_h act(t b_h·x + c_h)` with readout a, embedding b and bias c.
 
-    `scaling` names `(s, t)`: `"standard"` (1, 1), `"mean_field"` (1/width, 1), `"ntk"`
-    (1/sqrt(width), 1/sqrt(dim)) (Jacot et al. 2018; Mei, Montanari, Nguyen 2018). Shapes: readout
-    `[width]`, embedding `[width, dim]`, bias `[width]`; the datum `x` is `[dim]`, `f` a scalar.
-    Without a `key` all weights are zero, else standard normal (`"standard"` scales readout by
-    1/sqrt(width) and embedding by 1/sqrt(dim)).
+    Shapes: `readout` is `[width]`, `embedding` `[width, dim]`, `bias` `[width]` or None; the datum
+    `x` is `[dim]` and `f` a scalar.
+
+    Args:
+        width: Number of units.
+        activation: The function `act` of one number.
+        dim: Length of one datum.
+        bias: Whether units have a bias.
+        scaling: The factors (s, t): `"standard"` (1, 1), `"mean_field"` (1/width, 1) (Mei,
+            Montanari & Nguyen 2018, PNAS 115:E7665), `"ntk"` (1/sqrt(width), 1/sqrt(dim)) (Jacot et
+            al. 2018, arXiv:1806.07572).
+        key: Weights are standard normal; with `"standard"` the readout has standard deviation
+            1/sqrt(width) and the embedding 1/sqrt(dim). Without a key all weights are zero.
     """
 
     readout: Float[Array, " width"]
@@ -104,7 +151,7 @@ class TwoLayer(AbstractUnitModel):
     def __init__(
         self,
         width: Count,
-        activation: Activation = jnp.tanh,
+        activation: Annotated[Callable, _applicable(())] = jnp.tanh,
         dim: Count = 1,
         *,
         bias: bool = False,
@@ -128,8 +175,8 @@ class TwoLayer(AbstractUnitModel):
         width, dim = self.embedding.shape
         inner = 1 / math.sqrt(dim) if self.scaling == "ntk" else 1.0
         outer = {"standard": 1.0, "mean_field": 1 / width, "ntk": 1 / math.sqrt(width)}
-        # `jnp.sum(b * x)` here and `jnp.sum(a * h)` below have a wrong gradient in float32 under
-        # `jit` in jaxlib 0.10.2 on CPU, from some 128 data on
+        # dot products: `jnp.sum(b * x)` here and `jnp.sum(a * h)` below have wrong float32
+        # gradients under `jit` in jaxlib 0.10.2 on CPU, for about 128 data and more
         drive = inner * jnp.dot(weights["embedding"], x) + weights.get("bias", 0.0)
         return outer[self.scaling] * self.activation(drive)
 
@@ -139,10 +186,16 @@ class TwoLayer(AbstractUnitModel):
 
 
 class MLP(eqx.Module):
-    """Dense net of the given `widths`, e.g. `(10, 64, 64, 1)`; a last width of 1 gives a scalar.
+    """A dense net: `h_{l+1} = act(W_l h_l + b_l)`, without activation at the last layer.
 
-    `weight[l]` is `[widths[l+1], widths[l]]`, `bias[l]` is `[widths[l+1]]`. Without a `key` all
-    weights are zero, else N(0, 1/fan_in) with zero biases.
+    Shapes: `weight[l]` is `[widths[l+1], widths[l]]`, `bias[l]` is `[widths[l+1]]`. The datum is
+    `[widths[0]]`, the output `[widths[-1]]`, or a scalar if the last width is 1.
+
+    Args:
+        widths: The widths of all layers, input first, e.g. `(10, 64, 64, 1)`.
+        activation: The function `act` of one array.
+        bias: Whether layers have biases.
+        key: Weights are N(0, 1/widths[l]), biases zero. Without a key all weights are zero.
     """
 
     weight: tuple[Float[Array, "out in"], ...]
@@ -153,7 +206,7 @@ class MLP(eqx.Module):
     def __init__(
         self,
         widths: Widths,
-        activation: Activation = jnp.tanh,
+        activation: Annotated[Callable, _applicable((2,))] = jnp.tanh,
         *,
         bias: bool = True,
         key: Key | None = None,
@@ -164,14 +217,19 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, " in"]) -> Array:
         for layer, weight in enumerate(self.weight):
-            x = x @ weight.T  # over a batch faster than `weight @ x`: nothing is transposed
+            x = x @ weight.T  # under vmap faster than `weight @ x`, which transposes
             x = x if self.bias is None else x + self.bias[layer]
             x = self.activation(x) if layer + 1 < len(self.weight) else x
         return x[0] if self.weight[-1].shape[0] == 1 else x
 
 
 class DeepLinear(eqx.Module):
-    """`f(x) = W_L ... W_1 x`, `weight[l]` of shape `[widths[l+1], widths[l]]`; vector output."""
+    """The linear net `f(x) = W_L ... W_1 x` with a vector as output, also of width 1.
+
+    Args:
+        widths: The widths of all layers, input first; `weight[l]` is `[widths[l+1], widths[l]]`.
+        key: Weights are N(0, 1/widths[l]). Without a key they are zero.
+    """
 
     weight: tuple[Float[Array, "out in"], ...]
 
@@ -186,10 +244,13 @@ class DeepLinear(eqx.Module):
 
 
 class Polynomial(eqx.Module):
-    """`f = Σ_t c_t Π_i w_i^{e_ti}`, whatever the datum: `½ f²` is a normal crossing for one term.
+    """The polynomial `f = Σ_t c_t Π_i w_i^{e_ti}` of the weights `w`, `[dim]`, for every datum.
 
-    `exponents` is `[term, dim]` of non-negative integers or one row of them; `coefficients`
-    `[term]` (ones if not given).
+    With one term `½ f²` is a normal crossing.
+
+    Args:
+        exponents: The `e_ti`, non-negative integers `[term, dim]`, or one row of them.
+        coefficients: The `c_t`, `[term]`; ones if not given.
     """
 
     weight: Float[Array, " dim"]
@@ -203,7 +264,7 @@ class Polynomial(eqx.Module):
             raise DeclarationError(
                 "coefficients",
                 got=repr(coefficients),
-                expected=f"one finite number a term, shape ({len(exponents)},)",
+                expected=f"one finite number for each term, shape ({len(exponents)},)",
                 mend="give as many coefficients as rows of exponents",
             )
         self.weight = jnp.zeros(len(exponents[0]))
@@ -219,7 +280,12 @@ class Polynomial(eqx.Module):
 
 
 class Function(eqx.Module):
-    """A pure function `fn(params, x)` with its parameter pytree, as a model (flax, haiku, ...)."""
+    """The model `x -> fn(params, x)`, for pure functions such as `apply` of flax and haiku.
+
+    Args:
+        fn: The function.
+        params: A pytree of arrays: the weights.
+    """
 
     params: PyTree
     fn: Callable = eqx.field(static=True)
@@ -234,13 +300,6 @@ class Function(eqx.Module):
 
 
 def _matrices(widths: tuple[int, ...], key: Key | None) -> tuple[Array, ...]:
-    if len(widths) < 2:
-        raise DeclarationError(
-            "widths",
-            got=repr(widths),
-            expected="at least two widths, input first",
-            mend="pass e.g. (10, 64, 1)",
-        )
     depth = len(widths) - 1
     keys = _split(key, depth)
     shapes = zip(keys, widths[1:], widths[:-1], strict=True)

@@ -1,4 +1,7 @@
-"""Priors: one numpyro distribution a leaf, by path. The only importer of numpyro.distributions."""
+"""Priors: a numpyro distribution for each leaf, by path.
+
+No other file imports `numpyro.distributions`.
+"""
 
 import operator
 from collections.abc import Mapping
@@ -58,9 +61,9 @@ ByPath: TypeAlias = Annotated[Mapping[str, Distribution] | None, PRIORS]
 OfField: TypeAlias = Annotated[Distribution, Said(called="prior")]
 
 HALVINGS = 64
-"""Halvings of the interval."""
+"""Steps of the bisection for a quantile."""
 REACH = 700.0
-"""Half of the first interval, in a coordinate whose exponential is a float."""
+"""The bisection starts on [-700, 700], where exponentials are finite floats."""
 
 _NO_DENSITY = (
     Delta,
@@ -79,12 +82,21 @@ _NO_DENSITY = (
 
 @typed
 class Independent(eqx.Module):
-    """Independent priors: a distribution for each path of the weights.
+    """A prior with independent leaves: one distribution for each path of the weights.
 
-    `Independent(readout=Normal(), embedding=Uniform(-1, 1))` names leaves by field;
-    `Independent({"layers[0]": Normal(), "*": Normal(0, 0.1)})` by path, prefix or glob. The most
-    specific pattern (the longest; an exact path above all) wins. A distribution's batch shape
-    must broadcast to the leaf's shape; its event shape, if any, must be the leaf's last axes.
+    `Independent(readout=Normal(), embedding=Uniform(-1, 1))` names leaves by field,
+    `Independent({"layers[0]": Normal(), "*": Normal(0, 0.1)})` by path, prefix or glob. If several
+    patterns match a leaf, an exact path takes precedence, then the longest pattern. The batch shape
+    of a distribution must broadcast to the shape of the leaf. Its event shape must equal the last
+    axes of the leaf.
+
+    Args:
+        by_path: From path, prefix or glob to distribution.
+        by_field: The same, for leaves that are fields of the model.
+
+    Raises:
+        DeclarationError: For a distribution that is discrete, has no density or has invalid
+            parameters; by `compile`, if a free leaf has no distribution or shapes do not match.
     """
 
     by_pattern: dict[str, Distribution]
@@ -101,20 +113,29 @@ class Independent(eqx.Module):
             )
         for pattern, distribution in both.items():
             check_distribution(f"prior[{pattern!r}]", distribution)
-        self.by_pattern = {k: _as_leaves(v) for k, v in both.items()}
+        # arrays as parameters, so that new values do not retrace
+        self.by_pattern = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), both)
 
     def resolve(self, weights: dict[str, Array], free: set[str]) -> dict[str, Distribution]:
-        """The distribution of each free leaf, in its plainest spelling."""
+        """The distribution of each free leaf, without wrappers (see `plain`).
+
+        Args:
+            weights: All leaves of the model, by path.
+            free: Paths of the free leaves.
+
+        Raises:
+            DeclarationError: If a pattern matches no leaf, or a free leaf has no distribution.
+        """
         for pattern in self.by_pattern:
             if not any(matches(pattern, path) for path in weights):
                 ends = (f".{pattern}", f"[{pattern!r}]")
-                meant = [path for path in sorted(weights) if path.endswith(ends)]
+                similar = [path for path in sorted(weights) if path.endswith(ends)]
                 raise DeclarationError(
                     f"prior[{pattern!r}]",
                     got="a pattern that names no weights",
                     expected=f"one of the paths {sorted(weights)}",
-                    mend=f"name the whole path: Independent({{{meant[0]!r}: ...}})"
-                    if meant
+                    mend=f"name the whole path: Independent({{{similar[0]!r}: ...}})"
+                    if similar
                     else "correct the path, or drop the entry",
                 )
         chosen = {path: self._choose(path) for path in free}
@@ -123,21 +144,21 @@ class Independent(eqx.Module):
         return {path: plain(distribution) for path, distribution in chosen.items()}
 
     def _choose(self, path: str) -> Distribution:
-        found = [p for p in self.by_pattern if matches(p, path)]
-        if not found:
+        patterns = [p for p in self.by_pattern if matches(p, path)]
+        if not patterns:
             raise DeclarationError(
                 "prior",
                 got=f"no distribution for the weights {path!r}",
                 expected="a distribution for every free leaf",
                 mend=f"add an entry for {path!r} (or '*'), or freeze that leaf with a chart",
             )
-        best = path if path in found else max(found, key=len)
-        rivals = [p for p in found if p != best and len(p) == len(best) and best != path]
+        best = path if path in patterns else max(patterns, key=len)
+        rivals = [p for p in patterns if p != best and len(p) == len(best) and best != path]
         if rivals:
             raise DeclarationError(
                 "prior",
                 got=f"the patterns {[best, *rivals]} for the weights {path!r}",
-                expected="one most specific pattern a leaf",
+                expected="one most specific pattern for each leaf",
                 mend=f"name {path!r} itself",
             )
         return self.by_pattern[best]
@@ -145,7 +166,11 @@ class Independent(eqx.Module):
 
 @eager
 def check_distribution(argument: str, value: Distribution) -> None:
-    """Whether a distribution can be a prior: a continuous one with a density."""
+    """Check that a distribution is continuous, has a density, and has valid parameters.
+
+    Raises:
+        DeclarationError: Naming `argument`.
+    """
     if value.is_discrete:
         raise DeclarationError(
             argument,
@@ -159,8 +184,8 @@ def check_distribution(argument: str, value: Distribution) -> None:
                 argument,
                 got=f"a {type(node).__name__}",
                 expected="a distribution with a density of integral one over the weights",
-                mend="hold weights fixed by a chart, bx.Freeze(path); bound them by bx.Uniform; "
-                "pull them to a place by a narrow bx.Normal",
+                mend="to fix weights use a chart, bx.Freeze(path); to bound them bx.Uniform; to "
+                "concentrate them a narrow bx.Normal",
             )
     for leaf in jax.tree.leaves(value):
         if refuted(finite, floating(leaf, argument)):
@@ -176,9 +201,8 @@ def check_distribution(argument: str, value: Distribution) -> None:
 def _check_parameters(argument: str, value: Distribution) -> None:
     for name, constraint in value.arg_constraints.items():
         parameter = getattr(value, name, None)
-        if parameter is None or not known(parameter) or _depends(constraint):
-            continue
-        if refuted(constraint, parameter):
+        dependent = type(constraint) is type(constraints.dependent)
+        if parameter is not None and not dependent and refuted(constraint, parameter):
             raise DeclarationError(
                 argument,
                 got=f"{name} = {parameter} in {type(value).__name__}",
@@ -200,7 +224,7 @@ def _check_parameters(argument: str, value: Distribution) -> None:
 
 
 def as_independent(prior: "Prior") -> Independent:
-    """A prior of all weights by path: one distribution is that of all of them."""
+    """The prior as `Independent`: a single distribution becomes that of all leaves."""
     if isinstance(prior, Independent):
         return prior
     if isinstance(prior, Mapping):
@@ -219,20 +243,26 @@ Prior: TypeAlias = Annotated[
 
 
 def in_support(prior: Distribution, value: Array) -> Array | np.ndarray:
-    """Which entries of a value the prior allows."""
+    """Which entries of a value lie in the support of the prior."""
     support = prior.support
     assert support is not None
     return np.asarray(support(value)) if known(value) else jnp.asarray(support(value))
 
 
 def from_normal(path: str, prior: Distribution, u: Array) -> Array:
-    """A value of the prior's law for standard normal `u` of the leaf's shape.
+    """A value with the law of the prior, as a function of standard normals `u`.
 
-    Affine for a Gaussian (`is_gaussian`), else by the quantile function of `Φ(u)`, which is found
-    by bisection for a prior that has only a distribution function (`StudentT`, `Gamma`).
+    The map is affine for a Gaussian (`is_gaussian`), else `F⁻¹(Φ(u))`, where F is the distribution
+    function. For a prior without a quantile function (`StudentT`, `Gamma`), F is inverted by
+    bisection.
+
+    Args:
+        path: The path of the leaf, for the error.
+        prior: The distribution of the leaf.
+        u: Standard normals, of the shape of the leaf.
 
     Raises:
-        DeclarationError: A prior with neither.
+        DeclarationError: If the prior has neither a quantile nor a distribution function.
     """
     if is_gaussian(prior):
         return _gaussian(prior, u)
@@ -250,7 +280,7 @@ def from_normal(path: str, prior: Distribution, u: Array) -> Array:
 
 
 def closed_quantile(prior: Distribution) -> bool:
-    """Whether numpyro gives the quantiles of a prior in closed form."""
+    """Whether numpyro implements the quantile function of a prior."""
     try:
         jax.eval_shape(prior.icdf, jnp.full(prior.batch_shape + prior.event_shape, 0.5))
     except (NotImplementedError, ImportError):
@@ -259,13 +289,13 @@ def closed_quantile(prior: Distribution) -> bool:
 
 
 def quantile(prior: Distribution, p: Array) -> Array:
-    """`F⁻¹(p)`: numpyro's, or where it has none by bisection of `F`.
+    """The quantiles `F⁻¹(p)`: those of numpyro, or by bisection of F.
 
-    The support is covered by a coordinate `t`: `x = sinh t` on the line, else numpyro's own map.
-    Where `F` is bisected the last step is Newton's, so that derivatives are those of `F⁻¹`.
+    The bisection is over a coordinate `t` of the support: `x = sinh t` on the line, else numpyro's
+    bijection. Derivatives are those of a Newton step, so they are the derivatives of `F⁻¹`.
 
     Raises:
-        NotImplementedError: If numpyro has neither the quantiles nor the distribution function.
+        NotImplementedError: If numpyro implements neither the quantiles nor F.
     """
     if closed_quantile(prior):
         return jnp.asarray(prior.icdf(p))
@@ -281,17 +311,17 @@ def quantile(prior: Distribution, p: Array) -> Array:
     low, high, _ = jax.lax.stop_gradient(bisect(below, *ends, HALVINGS))
     x = jax.lax.stop_gradient(place(0.5 * (low + high)))
     density = jax.lax.stop_gradient(jnp.exp(prior.log_prob(x)))
-    known = density > 0
-    step = (jnp.asarray(prior.cdf(x)) - p) / jnp.where(known, density, 1.0)
-    # the value is that of the bisection, the derivative that of Newton's step
-    return x - jnp.where(known, step - jax.lax.stop_gradient(step), 0.0)
+    positive = density > 0
+    step = (jnp.asarray(prior.cdf(x)) - p) / jnp.where(positive, density, 1.0)
+    # the value of the bisection, with the derivative of the Newton step
+    return x - jnp.where(positive, step - jax.lax.stop_gradient(step), 0.0)
 
 
 def plain(distribution: Distribution) -> Distribution:
-    """The same law of a leaf, spelled without wrappers.
+    """The same law without wrappers.
 
-    `expand` and `to_event` say how entries are counted, which a leaf's shape says already; an
-    affine image of a `Normal` is a `Normal`.
+    `expand` and `to_event` are removed, as the shape of the leaf is known. An affine image of a
+    `Normal` becomes a `Normal`.
     """
     if isinstance(distribution, ExpandedDistribution | Reinterpreted):
         return plain(distribution.base_dist)
@@ -310,7 +340,7 @@ GAUSSIAN = (Normal, MultivariateNormal, LowRankMultivariateNormal, MatrixNormal)
 
 
 def is_gaussian(prior: Distribution) -> bool:
-    """Whether a prior (in its plain spelling) is an affine image of standard normals."""
+    """Whether a prior without wrappers is an affine image of standard normals."""
     return isinstance(prior, GAUSSIAN)
 
 
@@ -326,15 +356,6 @@ def _gaussian(prior: Distribution, u: Array) -> Array:
         assert isinstance(prior, MultivariateNormal)
         root = jnp.asarray(prior.scale_tril)
     return jnp.asarray(prior.loc) + jnp.einsum("...ij,...j->...i", root, u)
-
-
-def _depends(constraint: object) -> bool:
-    return type(constraint) is type(constraints.dependent)
-
-
-def _as_leaves(distribution: Distribution) -> Distribution:
-    """Parameters as arrays, so that new values of them do not retrace."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), distribution)
 
 
 def _check_shape(path: str, distribution: Distribution, leaf: Array) -> None:

@@ -1,4 +1,4 @@
-"""Named temperatures. One convention: `beta` multiplies the summed energy `E = ∫ loss dμ`."""
+"""Named temperatures. By convention `beta` multiplies the summed energy `E = ∫ loss dμ`."""
 
 import math
 from typing import Annotated, TypeAlias
@@ -25,12 +25,15 @@ LogCount: TypeAlias = Annotated[
 
 @typed
 class Temperature(eqx.Module):
-    """How often the *mean* loss counts: `log p = log prior - per_mean * (mean loss)`.
+    """An inverse temperature of the mean loss: `log p = log prior - per_mean * (mean loss)`.
 
-    The compiler divides by the measure's mass (or by the number of tokens, where the energy counts
-    these) to get `beta`, so that the same declaration serves
-    a probability measure (mass 1: beta = n) and the counting measure of a dataset (mass n:
-    beta = 1). A plain number passed as `beta` is used as it is.
+    `compile` divides `per_mean` by the mass of the measure (or by the number of tokens, if the
+    energy counts tokens) to get `beta`. The same temperature then works for a probability measure
+    (mass 1, beta = n) and for the counting measure of n data (mass n, beta = 1). A plain number
+    passed as `beta` is used unchanged.
+
+    Args:
+        per_mean: The factor of the mean loss.
     """
 
     per_mean: Annotated[
@@ -38,29 +41,33 @@ class Temperature(eqx.Module):
     ]
 
     def beta(self, mass: Positive) -> float | Array:
-        """The factor of the summed energy over a measure of this mass."""
+        """`per_mean / mass`, the factor of the summed energy over a measure of this mass."""
         return self.per_mean / mass
 
 
 @typed
 def bayes(n: Data) -> Temperature:
-    """The Bayesian posterior of n data: n times the mean loss."""
+    """The temperature of the Bayesian posterior of n data: n times the mean loss."""
     return Temperature(n)
 
 
 @typed
 def watanabe(n: Counted) -> Temperature:
-    """n / log n times the mean loss: the temperature of WBIC (Watanabe 2013, JMLR 14:867)."""
+    """The temperature of WBIC: n / log n times the mean loss (Watanabe 2013, JMLR 14:867)."""
     return Temperature(n / (jnp.log(n) if isinstance(n, Array) else math.log(n)))
 
 
 @typed
 def log_count(log_n: LogCount) -> Temperature:
-    """e^log_n times the mean loss: for bare inverse temperatures of population losses."""
+    """The temperature e^log_n times the mean loss, for population losses and very large n."""
     return Temperature(jnp.exp(log_n) if isinstance(log_n, Array) else math.exp(log_n))
 
 
 @typed
 def loss_gap(gap: Data) -> Temperature:
-    """The temperature equal to a gap of the mean loss, e.g. to the best known model: 1/gap."""
+    """The temperature at which a gap in the mean loss costs one nat: 1/gap times the mean loss.
+
+    Args:
+        gap: A difference of mean losses in nats, e.g. from the best known model.
+    """
     return Temperature(1 / gap)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from boltzax.core import Constraint, DeclarationError, Refused, numbers, real, scalar
+from ..core import Constraint, DeclarationError, Refused, numbers, real, scalar
 
 
 def exact(above: int, *, closed: bool) -> Constraint:

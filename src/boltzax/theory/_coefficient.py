@@ -7,8 +7,7 @@ from typing import Annotated, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from boltzax.core import Count, DeclarationError, typed
-
+from ..core import Count, DeclarationError, typed
 from ._arguments import exact
 
 

@@ -2,8 +2,7 @@
 
 from fractions import Fraction
 
-from boltzax.core import DeclarationError, typed
-
+from ..core import DeclarationError, typed
 from ._coefficient import LearningCoefficient
 
 

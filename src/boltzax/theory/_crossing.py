@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from boltzax.core import Count, DeclarationError, Whole, typed
-
+from ..core import Count, DeclarationError, Whole, typed
 from ._arguments import Degree, Powers, PriorPowers
 from ._coefficient import LearningCoefficient
 

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln, loggamma
 
-from boltzax.core import typed
-from boltzax.numerics import root
-
+from ..core import typed
+from ..numerics import root
 from ._arguments import Powers, PriorPowers, log_counts
 from ._crossing import crossing_exponents
 from ._result import ExactFreeEnergy, distance

@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from boltzax.core import DeclarationError, Whole, typed
-
+from ..core import DeclarationError, Whole, typed
 from ._arguments import Above, AboveOrInfinite
 
 POLES = MappingProxyType(

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import k0e, k1e
 
-from boltzax.core import DeclarationError, typed
-
+from ..core import DeclarationError, typed
 from ._arguments import log_counts
 from ._result import ExactFreeEnergy
 

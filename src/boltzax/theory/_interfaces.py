@@ -10,8 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from boltzax.core import Count, DeclarationError, typed
-
+from ..core import Count, DeclarationError, typed
 from ._arguments import Above, AboveOrInfinite
 from ._wedge import log_wedge
 

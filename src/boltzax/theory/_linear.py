@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from boltzax.core import Count, DeclarationError, Whole, typed
-
+from ..core import Count, DeclarationError, Whole, typed
 from ._arguments import at_most
 from ._coefficient import LearningCoefficient
 

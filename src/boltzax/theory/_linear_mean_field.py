@@ -6,9 +6,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from boltzax.core import typed
-from boltzax.numerics import root_beyond
-
+from ..core import typed
+from ..numerics import root_beyond
 from ._arguments import Above
 
 

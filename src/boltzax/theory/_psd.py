@@ -2,8 +2,7 @@
 
 from fractions import Fraction
 
-from boltzax.core import Count, Whole, typed
-
+from ..core import Count, Whole, typed
 from ._arguments import at_most
 from ._coefficient import LearningCoefficient
 

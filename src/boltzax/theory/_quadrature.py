@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzax.core import Count, DeclarationError, as_argument, typed
-
+from ..core import Count, DeclarationError, as_argument, typed
 from ._arguments import Above
 from ._mesh import Rule, graded_rule
 from ._result import ExactFreeEnergy, distance

@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from boltzax.core import typed
+from ..core import typed
 
 
 @typed

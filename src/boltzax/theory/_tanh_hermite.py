@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
-from boltzax.core import Count, DeclarationError, Whole, typed
-
+from ..core import Count, DeclarationError, Whole, typed
 from ._arguments import Above
 
 

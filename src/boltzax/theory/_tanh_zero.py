@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bernoulli, factorial, logsumexp
 
-from boltzax.core import typed, whole
-
+from ..core import typed, whole
 from ._arguments import log_counts
 from ._mesh import Rule, outward_rule, panel_rule
 from ._result import ExactFreeEnergy, distance

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp
 
-from boltzax.numerics import root_beyond
-
+from ..numerics import root_beyond
 from ._mesh import graded_rule
 
 _DROP = 50.0
