@@ -1,7 +1,7 @@
 """Foreground against background: cloud, function, loss and mixing."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -66,53 +66,55 @@ class Confrontation(eqx.Module):
     level: Fraction = eqx.field(static=True)
     flows: bool = eqx.field(static=True)
 
+    def _judged(self) -> Iterator[tuple[str, Outcome, str, str]]:
+        """Comparisons: part, outcome, what a difference means, what is open without power."""
+        gap, law = self.gap, self.law
+        told = "the neurons have another law than those of the background"
+        open_ = _from("a distance", self.energy.detectable, self.energy.scale)
+        yield "cloud", self.energy.outcome, told, open_
+        if self.kernel.outcome == Outcome.disagree:
+            yield "cloud", Outcome.disagree, told, ""
+        outcome = outcome_of(self._low(gap.p_value), bool(gap.detectable <= gap.size))
+        told = "the functions differ by more than the sampling of neurons"
+        yield "function", outcome, told, _from("a difference", gap.detectable, gap.size)
+        nothing = gap.loss_nothing / gap.loss_background
+        outcome = outcome_of(self._low(gap.loss_p_value), bool(gap.detectable_ratio <= nothing))
+        told = "the losses differ by more than the sampling of neurons"
+        yield "loss", outcome, told, _from("a ratio", gap.detectable_ratio, nothing)
+        if law is not None:
+            open_ = _from("a distance to the law", law.detectable, law.scale)
+            yield "mixing", law.outcome, "the neurons have not the law that they should", open_
+        if self.flows:  # an optimiser has nothing to mix
+            return
+        if self.mixing is None and law is None:
+            yield "mixing", Outcome.too_few, "", "not known: keep frames (frames=10), or pass law="
+        for name, mixed in (("neurons", self.mixing), ("net's neurons", self.net_mixing)):
+            if mixed is not None:
+                told = f"the {name} remember where they were: frozen, or too short a run"
+                open_ = _from(f"a memory of the {name}", mixed.detectable, 1.0)
+                yield "mixing", mixed.outcome, told, open_
+
     @property
     def failures(self) -> dict[str, str]:
         """By part (`cloud`, `function`, `loss`, `mixing`), what speaks against it."""
-        found = {}
-        if Outcome.disagree in (self.energy.outcome, self.kernel.outcome):
-            found["cloud"] = "the neurons have another law than those of the background"
-        if self._low(self.gap.p_value):
-            found["function"] = "the functions differ by more than the sampling of neurons"
-        if self._low(self.gap.loss_p_value):
-            found["loss"] = "the losses differ by more than the sampling of neurons"
-        if self.law is not None and self.law.outcome == Outcome.disagree:
-            found["mixing"] = "the neurons have not the law that they should"
-        for name, each in self._moved():
-            if each.outcome == Outcome.disagree:
-                found.setdefault(
-                    "mixing", f"the {name} remember where they were: frozen, or too short a run"
-                )
+        found: dict[str, str] = {}
+        for part, outcome, told, _ in self._judged():
+            if outcome == Outcome.disagree:
+                found.setdefault(part, told)
         return found
 
     @property
     def undecided(self) -> dict[str, str]:
         """By part, what would have been seen where that is not enough: too few to tell."""
-        found, gap = {}, self.gap
-        if self.energy.outcome == Outcome.too_few:
-            found["cloud"] = _from("a distance", self.energy.detectable, self.energy.scale)
-        if not gap.detectable <= gap.size:
-            found["function"] = _from("a difference", gap.detectable, gap.size)
-        nothing = gap.loss_nothing / gap.loss_background
-        if not gap.detectable_ratio <= nothing:
-            found["loss"] = _from("a ratio", gap.detectable_ratio, nothing)
-        if self.law is not None and self.law.outcome == Outcome.too_few:
-            found["mixing"] = _from("a distance to the law", self.law.detectable, self.law.scale)
-        for name, each in self._moved():
-            if each.outcome == Outcome.too_few:
-                found.setdefault("mixing", _from(f"a memory of the {name}", each.detectable, 1.0))
-        if self.mixing is None and self.law is None and not self.flows:
-            found["mixing"] = "not known: keep frames (frames=10), or pass law="
-        return {part: why for part, why in found.items() if part not in self.failures}
+        found, failed = {}, self.failures
+        for part, outcome, _, open_ in self._judged():
+            if outcome == Outcome.too_few and part not in failed:
+                found.setdefault(part, open_)
+        return found
 
     def _low(self, p_value: Array) -> bool:
         # not a number is low; the floor of a p-value may be rounded up in float32
         return not float(p_value) > self.level * (1 + 1e-5)
-
-    def _moved(self) -> list[tuple[str, Mixing]]:
-        """What is known of mixing; an optimiser has nothing to mix."""
-        known = (("neurons", self.mixing), ("net's neurons", self.net_mixing))
-        return [(name, each) for name, each in known if each is not None and not self.flows]
 
     @property
     def outcome(self) -> Outcome:
@@ -219,58 +221,43 @@ def confront(
             mend="compare clouds with energy_distance, and functions by their outputs",
         )
     keys = jax.random.split(key, 6)
-    riders = _riders(background, foreground)
-    sample = net = None
+    riders, moved, flows = _riders(background, foreground)
+    sample = net_mixing = None
     if isinstance(background, Training):
-        cloud = background.net
-        if jax.tree.leaves(background.net_frames)[0].shape[0] > 1:
-            net = mixing(background.net_frames, _interval(background, len(background.loss)))
+        net, values, cloud = background.net, None, background.net
+        net_mixing = _mixing(background, background.net_frames)
     else:
-        cloud = sample = _sample(background, riders.cloud, keys[0])
+        net, values = None, background.background.values
+        cloud = sample = _sample(background, riders, keys[0])
     if law is not None:
-        sample = law if isinstance(law, dict) else _sample(law, riders.cloud, keys[0])
-    _same(riders.cloud, cloud, "foreground")
-    ours, theirs = points_of(riders.cloud), points_of(cloud)
-    # so that two-sided p-values have the same floor
-    draws = 2 * permutations + 1
-    if isinstance(background, FixedPoint | Probe):
-        gap = gap_of(
-            problem, riders.cloud, None, background.background.values, keys[1], draws, level
-        )
-    else:
-        gap = gap_of(problem, riders.cloud, background.net, None, keys[1], draws, level)
+        sample = law if isinstance(law, dict) else _sample(law, riders, keys[0])
+    _same(riders, cloud, "foreground")
+    ours, theirs = points_of(riders), points_of(cloud)
+    power = {"permutations": permutations, "level": level}
     checked = None
     if sample is not None:
         _same(sample, cloud, "law")
-        checked = energy_distance(
-            ours, points_of(sample), key=keys[2], permutations=permutations, level=level
-        )
+        checked = energy_distance(ours, points_of(sample), key=keys[2], **power)
     return Confrontation(
-        energy=energy_distance(ours, theirs, key=keys[3], permutations=permutations, level=level),
-        kernel=kernel_distance(ours, theirs, key=keys[4], permutations=permutations, level=level),
+        energy=energy_distance(ours, theirs, key=keys[3], **power),
+        kernel=kernel_distance(ours, theirs, key=keys[4], **power),
         sliced=sliced_wasserstein(ours, theirs, key=keys[5]),
-        gap=gap,
-        mixing=riders.mixing,
-        net_mixing=net,
+        # so many draws that two-sided p-values have the same floor
+        gap=gap_of(problem, riders, net, values, keys[1], 2 * permutations + 1, level),
+        mixing=moved,
+        net_mixing=net_mixing,
         law=checked,
         level=level,
-        flows=riders.flows,
+        flows=flows,
     )
 
 
-class Riders(NamedTuple):
-    """What is known of foreground neurons."""
-
-    cloud: Particles
-    mixing: Mixing | None
-    flows: bool
-
-
-def _riders(background, foreground) -> Riders:
+def _riders(background, foreground) -> tuple[Particles, Mixing | None, bool]:
+    """Foreground neurons, how they mixed (if known), and whether an optimiser moved them."""
     given = background if foreground is None else foreground
     if isinstance(given, dict):
-        made = isinstance(background, Training) and isinstance(background.dynamics, Descent)
-        return Riders(given, None, made)
+        run = background if isinstance(background, Training) else None
+        return given, None, run is not None and isinstance(run.dynamics, Descent)
     if isinstance(given, FixedPoint | Probe) or given.riders is None:
         raise DeclarationError(
             "foreground",
@@ -278,20 +265,18 @@ def _riders(background, foreground) -> Riders:
             expected="neurons that moved in the background",
             mend="pass train(..., riders=...), or the result of replay or foreground",
         )
-    moved = None
-    frames = given.rider_frames
-    if jax.tree.leaves(frames)[0].shape[0] > 1:
-        steps = given.steps if isinstance(given, Foreground) else len(given.loss)
-        moved = mixing(frames, _interval(given, steps))
-    return Riders(given.riders, moved, isinstance(given.dynamics, Descent))
+    flows = isinstance(given.dynamics, Descent)
+    return given.riders, _mixing(given, given.rider_frames), flows
 
 
-def _interval(run: Foreground | Training, steps: int) -> float | Array:
-    """Time between frames of the net or riders of a run."""
-    frames = run.rider_frames if isinstance(run, Foreground) else run.net_frames
-    each = steps // jax.tree.leaves(frames)[0].shape[0]
+def _mixing(run: Foreground | Training, frames: Particles) -> Mixing | None:
+    """How neurons mixed between the frames of a run, if there are two."""
+    count = jax.tree.leaves(frames)[0].shape[0]
+    if count < 2:
+        return None
+    steps = run.steps if isinstance(run, Foreground) else len(run.loss)
     dt = run.dynamics.dt if isinstance(run.dynamics, Langevin) else 1.0
-    return float(each) * dt if not eqx.is_array(dt) else each * dt
+    return mixing(frames, (steps // count) * dt)
 
 
 def _sample(law: FixedPoint | Probe, like: Particles, key) -> Particles:

@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ..core import Count, DeclarationError, Key, Positive, RunError, Status, typed
+from ..core import Count, DeclarationError, Key, Positive, Status, checked, typed
 from ..numerics import bisect, polish, search, settle
 from ._phases import FieldPhases, distinct, radii
 from ._solve import Uniqueness
@@ -74,6 +74,17 @@ class Loop(eqx.Module):
         self.update, self.lower, self.upper, self.kind = update, low, high, kind
         self.free_energy, self.inside = free_energy, inside
 
+    @property
+    def side(self) -> float:
+        """The longest side of the box."""
+        return float(jnp.max(self.upper - self.lower))
+
+    def goal(self, tolerance: Positive | None = None) -> Float[Array, ""]:
+        """The largest residual of a root; `tolerance` as of `fixed_points`."""
+        if tolerance is None:
+            tolerance = 1e-12 if self.lower.dtype == jnp.float64 else 1e-5
+        return jnp.asarray(tolerance * self.side, self.lower.dtype)
+
     def residual(self, m: Float[Array, " dim"]) -> Float[Array, ""]:
         """`max |m - update(m)|`."""
         return jnp.max(jnp.abs(m - self.update(m)))
@@ -116,10 +127,7 @@ def fixed_points(
         DeclarationError: If the Jacobian at 64 random places has a sign that `kind` excludes, or a
             cooperative loop leaves its box.
     """
-    side = float(jnp.max(loop.upper - loop.lower))
-    double = loop.lower.dtype == jnp.float64
-    tolerance = (1e-12 if double else 1e-5) if tolerance is None else tolerance
-    goal = jnp.asarray(tolerance * side, loop.lower.dtype)
+    goal = loop.goal(tolerance)
     key_order, key_start = jax.random.split(key)
     check_order(loop, key_order)
     places, unique = np.zeros((0, loop.lower.size), goal.dtype), Uniqueness.unknown
@@ -135,14 +143,27 @@ def fixed_points(
         drawn = _starts(loop, key_start, starts)
         places = np.concatenate([places, np.asarray(search(loop.update, drawn))])
     looks = _looks(loop, places)
-    arrived = looks["residual"] <= float(goal)
-    good = np.flatnonzero(arrived & looks["held"])
+    arrived, held = looks["residual"] <= float(goal), looks["held"]
+    good = np.flatnonzero(arrived & held)
     rows, hits = distinct(
         places[good], looks["residual"][good], lambda a, b: _same(loop, goal, a, b)
     )
-    counts = (int(np.sum(arrived & ~looks["held"])), int(np.sum(~arrived)))
-    found = {name: each[good[rows]] for name, each in looks.items()}
-    return _phases(loop, places[good[rows]], found, hits, counts, unique, throw)
+    rows = good[rows]
+    if len(rows) != 1:
+        unique = Uniqueness.several if len(rows) else Uniqueness.unknown
+    residuals, jacobians, free = (looks[n][rows] for n in ("residual", "jacobian", "free"))
+    result = FieldPhases(
+        roots=jnp.asarray(places[rows], goal.dtype),
+        residuals=jnp.asarray(residuals, goal.dtype),
+        radius=jnp.asarray(radii(jacobians), goal.dtype),
+        free_energies=None if loop.free_energy is None else jnp.asarray(free, goal.dtype),
+        hits=jnp.asarray(hits, int),
+        rejected=int(np.sum(arrived & ~held)),
+        lost=int(np.sum(~arrived)),
+        unique=unique,
+        status=Status.successful if len(rows) else Status.not_converged,
+    )
+    return checked(result, result.status, throw)
 
 
 def check_order(loop: Loop, key: PRNGKeyArray, count: int = 64) -> None:
@@ -214,18 +235,35 @@ def _starts(loop: Loop, key: PRNGKeyArray, count: int) -> Array:
 def corners(loop: Loop, goal: Array, steps: int) -> tuple[Float[Array, "2 dim"], Array]:
     """Where the loops from the bottom and from the top end, and their steps."""
     reach = 1e-3 * jnp.max(loop.upper - loop.lower)
+    whole_steps = jnp.ones((), loop.lower.dtype)
 
-    def one(start):
-        m, count = settle(loop.update, start, goal, steps, jnp.ones((), start.dtype))
-        return polish(loop.update, m, reach), count
+    def end(start):
+        return landed(loop.update, start, goal, steps, whole_steps, reach, reach)
 
-    return jax.vmap(one)(jnp.stack([loop.lower, loop.upper]))
+    return jax.vmap(end)(jnp.stack([loop.lower, loop.upper]))
+
+
+def landed(
+    update: Callable,
+    start: Array,
+    goal: Array,
+    steps: int,
+    damping: Array,
+    reach: Array,
+    unsettled: Array | float = -1.0,
+) -> tuple[Float[Array, " dim"], Array]:
+    """Where a loop ends, and its steps: Newton's method from where it settled, kept within `reach`.
+
+    Args:
+        unsettled: The reach from where it did not settle; by default it stays there.
+    """  # fmt: skip
+    m, count = settle(update, start, goal, steps, damping)
+    return polish(update, m, jnp.where(count < steps, reach, unsettled)), count
 
 
 def _same(loop: Loop, goal: Array, a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two roots cannot be told apart: near, or without a residual between them."""
-    side = float(jnp.max(loop.upper - loop.lower))
-    apart = float(np.max(np.abs(a - b)))
+    apart, side = float(np.max(np.abs(a - b))), loop.side
     if apart <= (float(goal) / side) ** 0.5 * side:
         return True
     return apart <= 1e-2 * side and bool(_between(loop, jnp.asarray(a), jnp.asarray(b)) <= goal)
@@ -235,29 +273,6 @@ def _same(loop: Loop, goal: Array, a: np.ndarray, b: np.ndarray) -> bool:
 def _between(loop: Loop, a: Array, b: Array) -> Array:
     parts = jnp.linspace(0.0, 1.0, 17, dtype=a.dtype)
     return jnp.max(jax.vmap(lambda t: loop.residual(a + t * (b - a)))(parts))
-
-
-def _phases(loop, roots, found, hits, counts, unique, throw) -> FieldPhases:
-    if len(roots) > 1:
-        unique = Uniqueness.several
-    elif not len(roots):
-        unique = Uniqueness.unknown
-    dtype = loop.lower.dtype
-    status = Status.successful if len(roots) else Status.not_converged
-    result = FieldPhases(
-        roots=jnp.asarray(roots, dtype),
-        residuals=jnp.asarray(found["residual"], dtype),
-        radius=jnp.asarray(radii(found["jacobian"]), dtype),
-        free_energies=None if loop.free_energy is None else jnp.asarray(found["free"], dtype),
-        hits=jnp.asarray(hits, int),
-        rejected=counts[0],
-        lost=counts[1],
-        unique=unique,
-        status=status,
-    )
-    if throw and not len(roots):
-        raise RunError(f"{Status[status]}\n{result!r}\n(`throw=False` returns this result.)")
-    return result
 
 
 def _finite_box(low: Array, high: Array) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..core import Count, text_of_values, typed
-from ..numerics import bisect, newton, polish, settle
+from ..numerics import bisect, newton
+from ._loop import landed
 
 STEP = 0.02
 """Part of the box that a place must move by, from one value to the next, to be looked at."""
@@ -69,9 +70,7 @@ def _bracket(make, low, high, start, goal, steps, damping):
     """Halve the interval in which the loop leaves the branch of `start`."""
 
     def end(value, m):
-        update = make(value).update
-        m, count = settle(update, m, goal, steps, damping)
-        return polish(update, m, jnp.where(count < steps, jnp.asarray(1e-6), -1.0))
+        return landed(make(value).update, m, goal, steps, damping, jnp.asarray(1e-6))[0]
 
     def stays(middle, places):
         m, after = places

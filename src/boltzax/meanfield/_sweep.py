@@ -11,7 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..core import (
     Count,
+    Curve,
     DeclarationError,
+    Estimate,
     Key,
     Positive,
     Status,
@@ -20,8 +22,8 @@ from ..core import (
     text_of_values,
     typed,
 )
-from ..numerics import polish, search, settle
-from ._loop import Loop, check_order, corners
+from ..numerics import search
+from ._loop import Loop, check_order, corners, landed
 from ._phases import distinct, radii
 from ._problem import SelfConsistency
 from ._solve import FixedPoint, solve
@@ -46,17 +48,21 @@ class Hysteresis(eqx.Enumeration):
 class Sweep(eqx.Module):
     """A family followed up, and then down from where it came to.
 
-    - `values` `[step]`; `up`, `down` `[step, out]`: what was observed (the place itself, if nothing
-      else was asked for), both in the order of `values`.
-    - `settled` `[2, step]`: whether the loop settled within its steps, on the way up and down.
-    - `stable` `[step]`: how many stable phases were found at each value.
-    - `jumps_up`, `jumps_down`: where the branch ended that was followed, and where it led.
-    - `hysteresis`: a `Hysteresis`; `status`.
+    Args:
+        rising: What was observed on the way up (the place itself, if nothing else was asked for), a
+            curve over the values `[step, out]`.
+        falling: The same on the way down, over the same values.
+        differs: Where the two are apart.
+        settled: Whether the loop settled within its steps, on the way up and down.
+        stable: How many stable phases were found at each value.
+        jumps_up: Where the branch ended that was followed upwards, and where it led.
+        jumps_down: The same downwards.
+        hysteresis: A `Hysteresis`.
+        status: What became of the run.
     """
 
-    values: Float[Array, " step"]
-    up: Float[Array, "step out"]
-    down: Float[Array, "step out"]
+    rising: Curve
+    falling: Curve
     differs: Bool[Array, " step"]
     settled: Bool[Array, "2 step"]
     stable: Int[Array, " step"]
@@ -64,6 +70,21 @@ class Sweep(eqx.Module):
     jumps_down: Jumps
     hysteresis: Hysteresis
     status: Status
+
+    @property
+    def values(self) -> Float[Array, " step"]:
+        """Of the parameter, rising."""
+        return self.rising.x
+
+    @property
+    def up(self) -> Float[Array, "step out"]:
+        """What was observed on the way up."""
+        return self.rising.value
+
+    @property
+    def down(self) -> Float[Array, "step out"]:
+        """What was observed on the way down, in the order of `values`."""
+        return self.falling.value
 
     @property
     def area(self) -> Float[Array, " out"]:
@@ -74,14 +95,11 @@ class Sweep(eqx.Module):
     def __repr__(self) -> str:
         low, high = float(self.values[0]), float(self.values[-1])
         area = ", ".join(f"{x:.4g}" for x in np.asarray(self.area)[:6])
-        return "\n  ".join(
-            [
-                f"Sweep of {len(self.values)} values from {low:g} to {high:g}: up to "
-                f"{int(jnp.max(self.stable))} stable phases, area {area}",
-                f"jumps up at {self.jumps_up!r}, down at {self.jumps_down!r}",
-                Hysteresis[self.hysteresis],
-                Status[self.status],
-            ]
+        return (
+            f"Sweep of {len(self.values)} values from {low:g} to {high:g}: up to "
+            f"{int(jnp.max(self.stable))} stable phases, area {area}\n  "
+            f"jumps up at {self.jumps_up!r}, down at {self.jumps_down!r}\n  "
+            f"{Hysteresis[self.hysteresis]}\n  {Status[self.status]}"
         )
 
 
@@ -143,41 +161,38 @@ def sweep(
     return checked(result, result.status, throw)
 
 
-def _loops(make, values, first, key, observe, starts, damping, tolerance, steps) -> Sweep:
-    side = float(jnp.max(first.upper - first.lower))
-    if tolerance is None:
-        tolerance = 1e-12 if first.lower.dtype == jnp.float64 else 1e-5
-    goal = jnp.asarray(tolerance * side, first.lower.dtype)
-    speed = jnp.asarray(damping, first.lower.dtype)
-    # the loop itself to here, Newton's method from there
-    rough = jnp.maximum(goal, jnp.asarray(1e-9 * side, goal.dtype))
-    up, counts_up = _follow(make, values, first.lower, rough, steps, speed)
-    down, counts_down = _follow(make, values[::-1], up[-1], rough, steps, speed)
-    ways = ((values, up, counts_up), (values[::-1], down, counts_down))
-    jumps = [
-        find_jumps(make, line, places, counts < steps, side, (rough, steps, speed))
-        for line, places, counts in ways
-    ]
-    down, counts_down = down[::-1], counts_down[::-1]
-    phases = _count_stable(make, values, jnp.stack([up, down], 1), key, goal, starts, side)
-    settled = jnp.stack([counts_up, counts_down]) < steps
-    differs = jnp.max(jnp.abs(up - down), axis=1) > APART * side
-    several = bool(jnp.any(differs & (phases > 1)))
-    name = Hysteresis.where(several, Hysteresis.true, Hysteresis.kinetic)
-    if observe is not None:
-        up, down = (jax.vmap(lambda m: jnp.atleast_1d(observe(m)))(m) for m in (up, down))
+def _swept(values, up, down, settled, differs, stable, jumps) -> Sweep:
+    several = Hysteresis.where(jnp.any(differs & (stable > 1)), Hysteresis.true, Hysteresis.kinetic)
+    rising, falling = (Curve(values, Estimate.exact(y), axis="parameter") for y in (up, down))
     return Sweep(
-        values=values,
-        up=up,
-        down=down,
+        rising=rising,
+        falling=falling,
         differs=differs,
         settled=settled,
-        stable=phases,
+        stable=stable,
         jumps_up=jumps[0],
         jumps_down=jumps[1],
-        hysteresis=Hysteresis.where(jnp.any(differs), name, Hysteresis.none),
+        hysteresis=Hysteresis.where(jnp.any(differs), several, Hysteresis.none),
         status=Status.where(jnp.all(settled), Status.successful, Status.not_converged),
     )
+
+
+def _loops(make, values, first, key, observe, starts, damping, tolerance, steps) -> Sweep:
+    goal, side = first.goal(tolerance), first.side
+    # the loop itself to here, Newton's method from there
+    rough = jnp.maximum(goal, jnp.asarray(1e-9 * side, goal.dtype))
+    how = (rough, steps, jnp.asarray(damping, goal.dtype))
+    up, counts_up = _follow(make, values, first.lower, *how)
+    down, counts_down = _follow(make, values[::-1], up[-1], *how)
+    ways = ((values, up, counts_up), (values[::-1], down, counts_down))
+    jumps = [find_jumps(make, *way[:2], way[2] < steps, side, how) for way in ways]
+    down, counts_down = down[::-1], counts_down[::-1]
+    stable = _count_stable(make, values, jnp.stack([up, down], 1), key, goal, starts, side)
+    settled = jnp.stack([counts_up, counts_down]) < steps
+    differs = jnp.max(jnp.abs(up - down), axis=1) > APART * side
+    if observe is not None:
+        up, down = (jax.vmap(lambda m: jnp.atleast_1d(observe(m)))(m) for m in (up, down))
+    return _swept(values, up, down, settled, differs, stable, jumps)
 
 
 @eqx.filter_jit
@@ -186,9 +201,8 @@ def _follow(make, values, start, goal, steps, damping):
 
     def at(m, value):
         loop = make(value)
-        m, count = settle(loop.update, m, goal, steps, damping)
-        reach = jnp.where(count < steps, 1e-3 * jnp.max(loop.upper - loop.lower), -1.0)
-        m = polish(loop.update, m, reach)
+        reach = 1e-3 * jnp.max(loop.upper - loop.lower)
+        m, count = landed(loop.update, m, goal, steps, damping, reach)
         return m, (m, count)
 
     return jax.lax.scan(at, start, values)[1]
@@ -218,55 +232,46 @@ def _count_stable(make, values, followed, key, goal, starts, side) -> Array:
     for places, good, jacobians in zip(*map(np.asarray, found), strict=True):
         calm = good & np.all(np.isfinite(jacobians), axis=(1, 2))
         calm[calm] = radii(jacobians[calm]) < 1
-        kept, _ = distinct(places[calm], np.zeros(int(calm.sum())), _near(APART * side))
+        kept, _ = distinct(
+            places[calm],
+            np.zeros(int(calm.sum())),
+            lambda a, b: bool(np.max(np.abs(a - b)) <= APART * side),
+        )
         counts.append(len(kept))
     return jnp.asarray(counts, int)
 
 
-def _near(distance: float) -> Callable[[np.ndarray, np.ndarray], bool]:
-    return lambda a, b: bool(np.max(np.abs(a - b)) <= distance)
-
-
 def _problems(make, values, observe, tolerance, steps) -> Sweep:
-    look = _loss if observe is None else observe
-    points: list[FixedPoint] = []
-    line, before = [], None
-    for value in values:
-        before = solve(
-            make(value), start=before, replicates=0, tolerance=tolerance, steps=steps, throw=False
-        )
-        points.append(before)
-        before = before if bool(jnp.all(jnp.isfinite(before.field))) else None
-    line.append(points)
+    def way(values, nodes, before=None) -> list[FixedPoint]:
+        """Solved one after the other, each from the field before."""
+        points = []
+        for value, cumulant in zip(values, nodes, strict=True):
+            known = before is not None and bool(jnp.all(jnp.isfinite(before.field)))
+            before = solve(
+                make(value), cumulant=cumulant, start=before if known else None, replicates=0,
+                refinements=3 if cumulant is None else 0, tolerance=tolerance, steps=steps,
+                throw=False,
+            )  # fmt: skip
+            points.append(before)
+        return points
+
+    upwards = way(values, [None] * len(values))
     # down on the nodes that were drawn on the way up: the ways differ in their starts alone
-    line.append([])
-    for value, point in zip(values[::-1], points[::-1], strict=True):
-        nodes = None if point.law is None else point.law.nodes
-        before = solve(
-            make(value), cumulant=nodes, start=before, refinements=0, tolerance=tolerance,
-            steps=steps, throw=False,
-        )  # fmt: skip
-        line[1].append(before)
-        before = before if bool(jnp.all(jnp.isfinite(before.field))) else None
-    settled = [[bool(p.status == Status.successful) for p in way] for way in line]
-    line = [[np.atleast_1d(np.asarray(look(p))) for p in way] for way in line]
-    up, down = jnp.asarray(np.stack(line[0])), jnp.asarray(np.stack(line[1][::-1]))
+    nodes = [None if point.law is None else point.law.nodes for point in upwards[::-1]]
+    downwards = way(values[::-1], nodes, upwards[-1])[::-1]
+    look = _loss if observe is None else observe
+    up, down = (
+        jnp.asarray(np.stack([np.atleast_1d(np.asarray(look(point))) for point in points]))
+        for points in (upwards, downwards)
+    )
+    settled = jnp.asarray(
+        [[bool(p.status == Status.successful) for p in way] for way in (upwards, downwards)]
+    )
     scale = jnp.max(jnp.abs(up), axis=0) + 1e-300
     coarse = 1e-6 if up.dtype == jnp.float64 else 1e-3
     differs = jnp.any(jnp.abs(up - down) > coarse * scale, axis=1)
-    calm = jnp.asarray([settled[0], settled[1][::-1]])
-    return Sweep(
-        values=values,
-        up=up,
-        down=down,
-        differs=differs,
-        settled=calm,
-        stable=jnp.ones(len(values), int),
-        jumps_up=Jumps.none(up.shape[1]),
-        jumps_down=Jumps.none(up.shape[1]),
-        hysteresis=Hysteresis.where(jnp.any(differs), Hysteresis.kinetic, Hysteresis.none),
-        status=Status.where(jnp.all(calm), Status.successful, Status.not_converged),
-    )
+    none = Jumps.none(up.shape[1])
+    return _swept(values, up, down, settled, differs, jnp.ones(len(values), int), (none, none))
 
 
 def _loss(point: FixedPoint) -> Array:
