@@ -119,7 +119,7 @@ def test_a_moved_name_works_with_a_warning(old):
 
 
 def test_a_result_stored_under_an_old_name_is_found():
-    from boltzax.report._encode import found
+    from boltzax.report._save import found
 
     with pytest.warns(DeprecationWarning, match="FieldPhases"):
         assert found("boltzax.meanfield._phases:Phases") is bx.meanfield.FieldPhases

@@ -18,7 +18,7 @@ from boltzax.meanfield._neuron import Neuron
 from boltzax.meanfield._problem import SelfConsistency
 from boltzax.meanfield._solve import Uniqueness, solve
 from boltzax.meanfield._sweep import Hysteresis, sweep
-from boltzax.report._sweep import sweep as plot_sweep
+from boltzax.report._meanfield import sweep as plot_sweep
 from boltzax.theory._linear_mean_field import linear_mean_field
 
 KEY = jax.random.key(0)

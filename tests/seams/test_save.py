@@ -9,8 +9,7 @@ import pytest
 import boltzax as bx
 from boltzax.core import DeclarationError
 from boltzax.numerics import Split
-from boltzax.report._encode import found
-from boltzax.report._save import _renumbered
+from boltzax.report._save import _renumbered, found
 
 KEY = jax.random.key(0)
 X = np.linspace(-1.0, 1.0, 12)[:, None]

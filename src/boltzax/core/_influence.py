@@ -1,4 +1,4 @@
-"""Estimates that store the contribution of each draw: functions of shared draws have exact errors."""
+"""Estimates that store the contribution of each draw, so that shared draws stay correlated."""
 
 from collections.abc import Callable, Sequence
 

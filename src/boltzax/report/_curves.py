@@ -1,15 +1,22 @@
-"""Curves over the temperature: learning coefficient and free energy."""
+"""Estimates and curves: lines with bands, and the learning coefficient over the temperature."""
+
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from ..core import Curve, DeclarationError, Estimate, typed
+from ..core import Curve, DeclarationError, Estimate, Fraction, typed
 from ..observe import free_energy as measured_free_energy
 from ..observe import learning_coefficient as measured_learning_coefficient
 from ..sample import Trace
 from ..theory import LearningCoefficient
-from ._axes import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Axes, axes_of, legend
-from ._turn import quadratic, resolved_modes, turn
+from ._axes import BLUE, GREEN, GREY, ORANGE, POINTS, PURPLE, RED, Axes, axes_of, legend
+
+NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
+"""How axes are written in figures."""
+
+Points = Float[np.ndarray, " point"]
 
 
 @typed
@@ -21,9 +28,22 @@ def estimate(
     label: str | None = None,
     color: str = BLUE,
     marker: str = "o",
-    level: float = 0.95,
+    level: Fraction = 0.95,
 ) -> Axes:
-    """Any `Estimate` of shape `[point]` against `x`: a line, with its normal interval as a band."""
+    """An `Estimate` of shape `[point]` against `x`: a line, with its interval as a band.
+
+    Args:
+        x: Places, `[point]`, in any order.
+        values: The estimate.
+        ax: Axes to draw into; new ones if None.
+        label: For the legend.
+        color: Of line and band.
+        marker: Of the points; "" for none.
+        level: Probability that the interval covers.
+
+    Raises:
+        DeclarationError: For another number of places than values, and values with several axes.
+    """
     ax = axes_of(ax)
     places = np.asarray(x, float)
     if places.shape != values.value.shape or places.ndim != 1:
@@ -35,16 +55,9 @@ def estimate(
         )
     order = np.argsort(places)
     low, high = (np.asarray(bound)[order] for bound in values.interval(level))
+    style = {"color": color, "marker": marker, "markersize": 3.5, "linewidth": 1.4, "label": label}
     ax.fill_between(places[order], low, high, color=color, alpha=0.25, linewidth=0)
-    ax.plot(
-        places[order],
-        np.asarray(values.value)[order],
-        color=color,
-        marker=marker,
-        markersize=3.5,
-        linewidth=1.4,
-        label=label,
-    )
+    ax.plot(places[order], np.asarray(values.value)[order], **style)
     return ax
 
 
@@ -56,9 +69,9 @@ def curve(
     label: str | None = None,
     color: str = BLUE,
     marker: str = "o",
-    level: float = 0.95,
+    level: Fraction = 0.95,
 ) -> Axes:
-    """A `Curve` over its own axis: a line, with its interval as a band."""
+    """A `Curve` over its own axis: a line, with its interval as a band; see `estimate`."""
     ax = estimate(curve.x, curve, ax=ax, label=label, color=color, marker=marker, level=level)
     ax.set(xlabel=_axis_name(curve))
     return ax
@@ -82,13 +95,19 @@ def learning_coefficient(
     Args:
         curve: A trace at several betas, a `Curve` over `log n`, or an `Estimate` together with
             `log_n`.
+        ax: Axes to draw into; new ones if None.
+        log_n: Places of an `Estimate`.
+        label: For the legend.
         bound: `log c_k²` of the modes of the model's function; draws half the number of modes that
             n data resolve, `½ Σ_k n c_k²/(1 + n c_k²)`.
-        ansatz: The least-squares fit of `c (log n)²` to the rise of the curve.
+        ansatz: Draw the least-squares fit of `c (log n)²` to the rise of the curve.
         limit: The exact limit, e.g. `theory.tanh_network(128)`, drawn with its approach
             `λ - (m-1)/log n`.
         plateau: A claimed plateau.
-        mark_turn: The highest point, with the bracket in which the errors allow it to lie.
+        mark_turn: Mark the highest point, with the bracket in which the errors allow it to lie.
+
+    Raises:
+        DeclarationError: For an estimate without `log_n`, and a run at one beta.
     """
     rising = _rising(curve, log_n)
     x, values = np.asarray(rising.x), rising.values
@@ -99,18 +118,29 @@ def learning_coefficient(
         half = resolved_modes(fine, np.asarray(bound, float))
         ax.plot(fine, half, color=GREEN, ls="-.", lw=1.2, label="half the modes resolved")
     if ansatz:
-        factor = quadratic(x, y)
+        rise = slice(0, int(np.argmax(y)) + 1)
+        square = x[rise] ** 2
+        factor = float(np.sum(square * y[rise]) / np.sum(square**2))
         text = rf"Ansatz ${factor:.3g}\,(\log n)^2$"
         ax.plot(fine, factor * fine**2, color=ORANGE, ls="--", lw=1.2, label=text)
-    top = _top(y, error, plateau, limit)
+    # the frame fits the data; of the lines only near ones widen it, errors that are NaN do not
+    top = float(np.nanmax(y + 2 * np.nan_to_num(error)))
+    lines = [float(value) for value in (plateau, limit) if value is not None]
+    top = 1.12 * max([top, *(value for value in lines if value < 3 * top)])
     if plateau is not None:
         text = f"claimed plateau {plateau:g}" + (" (above the frame)" if plateau > top else "")
         ax.axhline(plateau, color=RED, ls=(0, (1, 1.5)), lw=1.4, label=text)
     if limit is not None:
-        _limit(ax, limit, fine)
+        value = float(limit)
+        multiplicity = limit.multiplicity if isinstance(limit, LearningCoefficient) else 1
+        ax.axhline(value, color=GREY, lw=1.2, label=rf"exact limit $\lambda$ = {value:.4g}")
+        if multiplicity > 1:
+            late = fine[fine > 4 * multiplicity]
+            text = rf"its approach $\lambda - {multiplicity - 1}/\log n$"
+            ax.plot(late, value - (multiplicity - 1) / late, color=GREY, lw=1, ls=":", label=text)
     estimate(x, values, ax=ax, label=label)
     if mark_turn:
-        _mark(ax, x, y, error)
+        _mark(ax, turn(x, y, error), x[-1])
     margin = 0.02 * (x[-1] - x[0]) or 1.0
     ax.set(xlim=(x[0] - margin, x[-1] + margin), ylim=(0, top))
     ax.set(xlabel=_axis_name(rising), ylabel=r"learning coefficient $\hat\lambda$")
@@ -120,22 +150,24 @@ def learning_coefficient(
 
 @typed
 def free_energy(trace: Trace, *, ax: Axes | None = None, label: str = "") -> Axes:
-    """`F` against `log n` by both routes: Bennett's ratio (band), integral of `⟨E⟩` (bars)."""
+    """`F` against `log n` by both routes: Bennett's ratio (band), integral of `⟨E⟩` (bars).
+
+    Args:
+        trace: A run of `anneal`.
+        ax: Axes to draw into; new ones if None.
+        label: Put in front of both labels of the legend.
+
+    Raises:
+        DeclarationError: For a trace without a ladder.
+    """
     ax = axes_of(ax)
     bar = trace.curve(measured_free_energy(trace, "bar"))
-    integrated = measured_free_energy(trace, "integration")
+    integral = measured_free_energy(trace, "integration")
     head = f"{label}: " if label else ""
     curve(bar, ax=ax, label=f"{head}Bennett's ratio, 95% band", marker="")
-    ax.errorbar(
-        np.asarray(bar.x),
-        np.asarray(integrated.value),
-        1.96 * np.asarray(integrated.standard_error),
-        fmt="o",
-        markersize=3.5,
-        color=ORANGE,
-        elinewidth=1,
-        label=rf"{head}$\int\langle E\rangle\,d\beta$",
-    )
+    x, y = np.asarray(bar.x), np.asarray(integral.value)
+    half, text = 1.96 * np.asarray(integral.standard_error), r"$\int\langle E\rangle\,d\beta$"
+    ax.errorbar(x, y, half, color=ORANGE, label=head + text, **POINTS)
     ax.set(ylabel="free energy $F$ / nats")
     legend(ax)
     return ax
@@ -158,19 +190,15 @@ def _rising(given: Trace | Curve | Estimate, log_n: ArrayLike | None) -> Curve:
     if not isinstance(given, Curve):
         raise DeclarationError(
             "curve",
-            got=f"{type(given).__name__}{'' if log_n is not None else ' without log_n'}",
+            got=f"{type(given).__name__} without log_n",
             expected="a trace, a Curve, or an estimate together with its log_n",
             mend="pass the result of bx.anneal, a Curve, or log_n=... with an estimate",
         )
     places = np.asarray(given.x)
     order = np.argsort(places)
-    found = given[order[np.isfinite(places[order])]]
-    assert isinstance(found, Curve)
-    return found
-
-
-NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
-"""How axes are written in figures."""
+    rising = given[order[np.isfinite(places[order])]]
+    assert isinstance(rising, Curve)
+    return rising
 
 
 def _axis_name(curve: Curve) -> str:
@@ -178,40 +206,52 @@ def _axis_name(curve: Curve) -> str:
     return f"{name} ({curve.unit})" if curve.unit else name
 
 
-def _limit(ax: Axes, limit: LearningCoefficient | float, fine: np.ndarray) -> None:
-    value = float(limit)
-    multiplicity = limit.multiplicity if isinstance(limit, LearningCoefficient) else 1
-    ax.axhline(value, color=GREY, lw=1.2, label=rf"exact limit $\lambda$ = {value:.4g}")
-    if multiplicity > 1:
-        late = fine[fine > 4 * multiplicity]
-        text = rf"its approach $\lambda - {multiplicity - 1}/\log n$"
-        ax.plot(late, value - (multiplicity - 1) / late, color=GREY, lw=1, ls=":", label=text)
+class Turn(NamedTuple):
+    """The highest point of a curve, and the bracket `[low, high]` of where it can lie.
+
+    `inside` is whether the curve significantly decreases after it.
+    """
+
+    place: float
+    low: float
+    high: float
+    value: float
+    error: float
+    inside: bool
 
 
-def _mark(ax: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray) -> None:
-    top = turn(x, y, error)
+def turn(x: Points, value: Points, error: Points) -> Turn:
+    """The maximum of a curve with errors, for rising `x`.
+
+    Points that the highest one does not exceed by two standard errors of their difference may be
+    the highest as well. For a curve that rises and then falls, the maximum lies between the
+    neighbours of the outermost of them.
+    """
+    top = int(np.argmax(value))
+    rival = value[top] - value <= 2 * np.hypot(error[top], error)
+    left = right = top
+    while left > 0 and rival[left - 1]:
+        left -= 1
+    while right < len(x) - 1 and rival[right + 1]:
+        right += 1
+    inside = left > 0 and right < len(x) - 1
+    low, high = x[max(left - 1, 0)], x[min(right + 1, len(x) - 1)]
+    numbers = (x[top], low, high, value[top], error[top])
+    return Turn(*(float(number) for number in numbers), inside)
+
+
+def _mark(ax: Axes, top: Turn, end: float) -> None:
     if not top.inside:
-        text = rf"no turn up to $\log n$ = {x[-1]:g}"
+        text = rf"no turn up to $\log n$ = {end:g}"
         ax.plot([], [], color=PURPLE, marker="", ls="", label=text)
         return
     text = rf"turn: {top.value:.3g} ± {top.error:.1g} at $\log n$ in ({top.low:g}, {top.high:g})"
-    ax.errorbar(
-        [top.place],
-        [top.value],
-        [[1.96 * top.error], [1.96 * top.error]],
-        [[top.place - top.low], [top.high - top.place]],
-        fmt="D",
-        markersize=5,
-        capsize=3,
-        color=PURPLE,
-        zorder=5,
-        label=text,
-    )
+    bracket, half = [[top.place - top.low], [top.high - top.place]], 1.96 * top.error
+    style = {"fmt": "D", "markersize": 5, "capsize": 3, "color": PURPLE, "zorder": 5}
+    ax.errorbar([top.place], [top.value], [[half], [half]], bracket, label=text, **style)
 
 
-def _top(y, error, plateau, limit) -> float:
-    """Upper end of the frame: the data stay large, and only near lines are let in."""
-    # an error that is not a number widens nothing
-    top = float(np.nanmax(y + 2 * np.nan_to_num(error)))
-    lines = [float(value) for value in (plateau, limit) if value is not None]
-    return 1.12 * max([top, *(value for value in lines if value < 3 * top)])
+def resolved_modes(log_n: Points, log_squares: Float[np.ndarray, " mode"]) -> Points:
+    """`½ Σ_k n c_k²/(1 + n c_k²)`: half the number of modes with `n c_k² > 1`, smoothed."""
+    load = np.asarray(log_n)[:, None] + np.asarray(log_squares)
+    return 0.25 * np.sum(1 + np.tanh(0.5 * load), axis=1)

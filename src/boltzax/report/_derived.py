@@ -1,4 +1,4 @@
-"""Functions of the model, evaluated at the draws of a chunk as they are made."""
+"""Functions of the model at the draws of a chunk of a run."""
 
 from collections.abc import Callable
 
@@ -24,12 +24,12 @@ def mapped(fn: Callable) -> Callable[[Chains, int, PyTree], np.ndarray]:
         )(numbers)
         betas = jnp.broadcast_to(gibbs.beta[..., None], shape)
 
-        def one(each):
-            w, key, beta = each
+        def at_draw(draw):
+            w, key, beta = draw
             return fn(eqx.tree_at(lambda g: g.beta, gibbs, beta).complete(w, key))
 
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), (w, keys, betas))
-        out = map_within(one, flat)
+        out = map_within(at_draw, flat)
         return out.reshape(*shape, *out.shape[1:])
 
     def evaluated(dynamics: Chains, first: int, records: PyTree) -> np.ndarray:

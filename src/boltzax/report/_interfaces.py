@@ -1,4 +1,4 @@
-"""Pictures of interfaces: boxes of acceptable values, one colour a logical value."""
+"""Figures of interfaces: boxes of acceptable values, one colour a logical value."""
 
 import itertools
 
@@ -13,10 +13,15 @@ from ._axes import CYCLE, Axes, Rectangle, axes_of, legend
 def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}") -> Axes:
     """The acceptable values of each logical value: bars on a line, or boxes in a plane.
 
-    Rays run to the edge of the picture.
+    Rays run to the edge of the figure.
+
+    Args:
+        shown: An interface of one or two dimensions.
+        ax: Axes to draw into; new ones if None.
+        label: Of each logical value, with `{value}` in it.
 
     Raises:
-        DeclarationError: In more than two dimensions.
+        DeclarationError: For an interface of more than two dimensions.
     """
     if shown.dim > 2:
         raise DeclarationError(
@@ -33,9 +38,8 @@ def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}
             lower, upper = np.clip(low, *edges), np.clip(high, *edges)
             colour = CYCLE[row % len(CYCLE)]
             if shown.dim == 1:
-                ax.barh(
-                    row, upper[0] - lower[0], left=lower[0], color=colour, alpha=0.6, height=0.6
-                )
+                style = {"color": colour, "alpha": 0.6, "height": 0.6}
+                ax.barh(row, upper[0] - lower[0], left=lower[0], **style)
             else:
                 corner, (width, height) = tuple(lower), upper - lower
                 style = {"facecolor": colour, "alpha": 0.35, "edgecolor": colour, "label": text}
@@ -53,10 +57,14 @@ def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}
 
 @typed
 def contract(shown: Contract, *, ax: Axes | None = None) -> Axes:
-    """What a component on the line must do: from each interval of inputs into one of the boxes.
+    """What a component on the line must do: map each interval of inputs into one of the boxes.
 
-    Draw the component's function over it: it keeps the contract if it stays in the coloured boxes
-    wherever there are any.
+    Draw the component's function over it: the contract holds if the function stays in the coloured
+    boxes over every interval that has some.
+
+    Args:
+        shown: A contract whose interfaces are both of one dimension.
+        ax: Axes to draw into; new ones if None.
 
     Raises:
         DeclarationError: Unless both interfaces are intervals.
@@ -87,7 +95,7 @@ def contract(shown: Contract, *, ax: Axes | None = None) -> Axes:
 
 
 def _edges(shown: Interface) -> tuple[float, float]:
-    """The finite bounds, and some room where there is a ray."""
+    """The finite bounds, with a margin where there is a ray."""
     real = np.asarray(shown.lower) <= np.asarray(shown.upper)
     low, high = np.asarray(shown.lower)[real], np.asarray(shown.upper)[real]
     ends = np.concatenate([low, high])

@@ -1,12 +1,12 @@
 """Names of variables in stores and trees, from any name that a weight may have.
 
-A name must be one part of a path and no other's: no `/` or `\\`, not `.` or `..`, not that of a
-dimension or of a file of the store. What cannot stand is written as `%` and two hexadecimal digits,
-as in an address of the web; `%` itself always is, so that no two names become one. All other names
-stay as they are. Names of more than 200 bytes end in a digest. Every variable has the name that it
-was given in its attribute `name`.
+A name must be one part of a path, and unique: no `/` or `\\`, not `.` or `..`, not the name of a
+dimension or of a file of the store. Forbidden characters are written as `%` and two hexadecimal
+digits, as in an address of the web; so is `%` itself, so that no two names become one. All other
+names are unchanged. Names of more than 200 bytes end in a digest. The attribute `name` of every
+variable holds its original name.
 
-Formats of numbers that only machine learning has (bfloat16) are stored as float32.
+Number formats that only machine learning has (bfloat16) are stored as float32.
 """
 
 import hashlib
@@ -25,15 +25,13 @@ _DIMENSION = re.compile(r"_(?=dim_\d+$)")
 
 def stored_name(name: str) -> str:
     """The name under which a variable is stored; different for different names."""
-    found = _FORBIDDEN.sub(lambda match: _hex(match[0]), name)
-    found = _DIMENSION.sub(_hex("_"), found)
-    if not found:
-        return "%"
-    if _TAKEN.fullmatch(found):
-        found = _hex(found[0]) + found[1:]
-    if len(found.encode()) <= LONGEST:
-        return found
-    head = found.encode()[: LONGEST // 2].decode(errors="ignore")
+    escaped = _FORBIDDEN.sub(lambda match: _hex(match[0]), name)
+    escaped = _DIMENSION.sub(_hex("_"), escaped) or "%"
+    if _TAKEN.fullmatch(escaped):
+        escaped = _hex(escaped[0]) + escaped[1:]
+    if len(escaped.encode()) <= LONGEST:
+        return escaped
+    head = escaped.encode()[: LONGEST // 2].decode(errors="ignore")
     return f"{head}%{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
@@ -42,7 +40,7 @@ def _hex(character: str) -> str:
 
 
 def stored_values(leaf: np.ndarray) -> np.ndarray:
-    """The values in a format that every reader knows."""
+    """The values in a number format that every reader knows."""
     if leaf.dtype.kind != "V":
         return leaf
     return leaf.astype(np.int8 if jnp.issubdtype(leaf.dtype, jnp.integer) else np.float32)

@@ -1,10 +1,20 @@
-"""Results of every kind in one file, and back: arrays and JSON, nothing that runs."""
+"""Results of every kind in one file, and back: arrays and JSON, but no code.
 
+Values are stored as they are, and objects by the name of their class and their fields. When a file
+is read, classes and functions of libraries are found by their names. Those of the user are never
+imported: the file holds their names and fingerprints, and the user passes the declaration that
+contains them.
+"""
+
+import contextlib
 import functools
+import importlib
+import inspect
 import json
 import os
 import zipfile
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +22,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from ..compile import Gibbs
-from ..core import DeclarationError, typed
+from ..core import DeclarationError, Status, typed
 from ..sample import describe, differences
-from ._encode import Encoder, code_of, found, name_of, of_library, state_of_object
 
 FORMAT = 1
+LIBRARIES = ("boltzax", "equinox", "jax", "jaxlib", "jaxtyping", "numpy", "numpyro", "optax")
+"""Packages whose classes and functions are imported by name when a file is read; no others are."""
+ITEM = type(Status.successful)
 
 
 @typed
@@ -26,19 +39,18 @@ def save(path: str | Path, result: Any) -> None:
     """Store a result in one file: a `Trace` with its ladder, an `Estimate`, or any other.
 
     The file is a NumPy archive of arrays and a JSON header. It holds values, and the names and
-    fingerprints of classes and functions, but no code: nothing is run when it is read.
+    fingerprints of classes and functions, but no code: reading it runs nothing.
 
     Args:
         path: The file; it is replaced as a whole, or not at all.
-        result: What a public function of boltzax gave.
+        result: What a public function of boltzax returned.
 
     Raises:
-        DeclarationError: If the result holds what has no fields, such as an open file.
+        DeclarationError: For a result that holds an object without fields, such as an open file.
     """
-    encoder = Encoder()
-    tree = encoder.encode(result, "result")
-    header = json.dumps({"boltzax": FORMAT, "result": tree})
-    arrays = {f"a{i}": each for i, each in enumerate(encoder.arrays)}
+    encoder = _Encoder()
+    header = json.dumps({"boltzax": FORMAT, "result": encoder.encode(result, "result")})
+    arrays = {f"a{i}": array for i, array in enumerate(encoder.arrays)}
     place = Path(path)
     partial = place.with_name(place.name + ".partial")
     with open(partial, "wb") as file:
@@ -53,31 +65,27 @@ def load(path: str | Path, *declared: Any) -> Any:
     Args:
         path: The file.
         declared: The declarations that the result came from (a Gibbs measure, an energy, a
-            mean-field problem, a model), where it holds classes or functions that are yours: these
-            are not in the file. Of a ladder the Gibbs measure may be at any beta.
+            mean-field problem, a model). They are needed where the result holds classes or
+            functions of yours, which are not in the file. Of a ladder the Gibbs measure may be at
+            any beta.
 
     Returns:
-        The result. Its numbers are those of the file.
+        The result, with the numbers of the file.
 
     Raises:
-        DeclarationError: If the file is none of `save`, if code of yours is needed that `declared`
-            does not hold, or if the result is of another declaration.
+        DeclarationError: For a file that `save` did not write, for code of yours that `declared`
+            does not hold, and for a result of another declaration.
     """
     header, arrays = _read(Path(path))
-    given = list(_parts(declared, set()))
-    result = _Decoder(arrays, given).decode(header["result"])
+    result = _Decoder(arrays, list(_parts(declared, set()))).decode(header["result"])
     inside = list(_parts(result, set()))
-    for one in declared:
-        same = [each for each in inside if type(each) is type(one) and not _code_only(each)]
-        lines = [_changes(each, one) for each in same]
+    for given in declared:
+        if isinstance(given, type) or state_of_object(given) is None:
+            continue  # code alone is compared where it is looked up
+        lines = [_changes(part, given) for part in inside if type(part) is type(given)]
         if lines and all(lines):
             raise _other("\n    ".join(min(lines, key=len)[:8]))
     return result
-
-
-def _code_only(value: Any) -> bool:
-    """Whether a value is code alone, which is compared where it is looked up."""
-    return state_of_object(value) is None or isinstance(value, type)
 
 
 def _changes(stored: Any, given: Any) -> list[str]:
@@ -129,8 +137,75 @@ def _parts(value: Any, seen: set[int]) -> Iterator[Any]:
         yield type(value)
         state = None if isinstance(value, type) else state_of_object(value)
         inner = list((state or {}).values())
-    for each in inner:
-        yield from _parts(each, seen)
+    for part in inner:
+        yield from _parts(part, seen)
+
+
+class _Encoder:
+    """Values to JSON; arrays go to `arrays`, each once."""
+
+    def __init__(self) -> None:
+        self.arrays: list[np.ndarray] = []
+        self._seen: dict[int, tuple[dict, Any]] = {}
+
+    def encode(self, value: Any, where: str) -> Any:
+        """The JSON of a value; `where` names it in an error."""
+        if value is None or isinstance(value, bool | str) or type(value) is int:
+            return value
+        if isinstance(value, float):
+            return {"float": repr(value)}
+        if isinstance(value, jax.Array | np.ndarray | np.generic):
+            return self._array(value)
+        if isinstance(value, ITEM):
+            kind = value._enumeration
+            # the numbers of outcomes may change from version to version, their names do not
+            names = list(kind._name_to_item)
+            return {"outcome": name_of(kind), "index": self._array(value._value), "names": names}
+        if isinstance(value, dict):
+            pairs = [[self.encode(k, where), self.encode(v, f"{where}[{k!r}]")]
+                     for k, v in value.items()]  # fmt: skip
+            return {"dict": pairs}
+        if isinstance(value, tuple | list):
+            parts = [self.encode(part, f"{where}[{i}]") for i, part in enumerate(value)]
+            if type(value) in (tuple, list):
+                return {type(value).__name__: parts}
+            return {"named": name_of(type(value)), "code": code_of(type(value)), "parts": parts}
+        if isinstance(value, np.dtype):
+            return {"dtype": value.name}
+        if isinstance(value, functools.partial):
+            return {"partial": self.encode((value.func, value.args, value.keywords), where)}
+        if isinstance(value, type) or (callable(value) and getattr(value, "__name__", None)):
+            return {"code": name_of(value), "print": code_of(value)}
+        if isinstance(value, jax.ShapeDtypeStruct):
+            return {"abstract": list(value.shape), "of": self.encode(value.dtype, where)}
+        if "__reduce__" in vars(type(value)):  # an object that says how to build it again
+            make, parts = value.__reduce__()
+            return {"make": self.encode(make, where), "parts": self.encode(parts, where)}
+        state = state_of_object(value)
+        if state is None or isinstance(value, ClosedJaxpr):
+            raise DeclarationError(
+                "result",
+                got=f"{where}, a {type(value).__name__}",
+                expected="numbers, arrays, modules and functions",
+                mend="store what it holds by itself",
+            )
+        inner = {name: self.encode(part, f"{where}.{name}") for name, part in state.items()}
+        return {"object": name_of(type(value)), "code": code_of(type(value)), "fields": inner}
+
+    def _array(self, value: Any) -> dict[str, Any]:
+        if id(value) in self._seen:
+            return self._seen[id(value)][0]
+        entry: dict[str, Any] = {"kind": "jax" if isinstance(value, jax.Array) else "numpy"}
+        host = value
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            entry = {"kind": "key", "impl": str(jax.random.key_impl(value))}
+            host = jax.random.key_data(value)
+        host = np.asarray(host)
+        entry |= {"dtype": host.dtype.name, "shape": list(host.shape), "array": len(self.arrays)}
+        # as bytes: formats such as bfloat16 are unknown to numpy's files
+        self.arrays.append(np.frombuffer(host.tobytes(), np.uint8))
+        self._seen[id(value)] = (entry, value)
+        return entry
 
 
 class _Decoder:
@@ -138,7 +213,7 @@ class _Decoder:
 
     def __init__(self, arrays: list[np.ndarray], given: list[Any]):
         self.arrays = arrays
-        self.code = [each for each in given if callable(each)]
+        self.code = [part for part in given if callable(part)]
 
     def decode(self, entry: Any) -> Any:
         """The value of a JSON entry."""
@@ -154,12 +229,13 @@ class _Decoder:
             return jax.tree.map(lambda _: index, next(iter(items.values())))
         if "dict" in entry:
             return {self.decode(key): self.decode(value) for key, value in entry["dict"]}
-        if "tuple" in entry or "list" in entry:
-            parts = [self.decode(each) for each in entry.get("tuple", entry.get("list", ()))]
-            return tuple(parts) if "tuple" in entry else parts
+        if "tuple" in entry:
+            return tuple(self.decode(part) for part in entry["tuple"])
+        if "list" in entry:
+            return [self.decode(part) for part in entry["list"]]
         if "named" in entry:
             kind = self._code(entry["named"], entry["code"])
-            return kind(*(self.decode(each) for each in entry["parts"]))
+            return kind(*(self.decode(part) for part in entry["parts"]))
         if "dtype" in entry:
             return jnp.dtype(entry["dtype"])
         if "abstract" in entry:
@@ -170,11 +246,10 @@ class _Decoder:
             function, positional, keywords = self.decode(entry["partial"])
             return functools.partial(function, *positional, **keywords)
         if "object" in entry:
-            kind = self._code(entry["object"], entry["code"])
-            made = object.__new__(kind)
-            for name, each in entry["fields"].items():
-                object.__setattr__(made, name, self.decode(each))
-            return made
+            instance = object.__new__(self._code(entry["object"], entry["code"]))
+            for name, part in entry["fields"].items():
+                object.__setattr__(instance, name, self.decode(part))
+            return instance
         return self._code(entry["code"], entry["print"])
 
     def _array(self, entry: dict[str, Any]) -> Any:
@@ -200,12 +275,12 @@ class _Decoder:
             if value is None:
                 raise _other(f"{name}: gone")
             return value
-        named = [each for each in self.code if name_of(each) == name]
         lines: list[str] = [f"{name}: not in what was given"]
-        for each in named:
-            lines = differences(stored, code_of(each) or {})[0]
-            if not lines:
-                return each
+        for candidate in self.code:
+            if name_of(candidate) == name:
+                lines = differences(stored, code_of(candidate) or {})[0]
+                if not lines:
+                    return candidate
         raise _other("\n    ".join(lines[:8]))
 
 
@@ -220,5 +295,48 @@ def _renumbered(index: jax.Array | np.ndarray, stored: list[str], current: list[
             mend="load it with the version of boltzax that stored it",
         )
     table = [current.index(name) if name in current else 0 for name in stored]
-    found = np.asarray(table, np.asarray(index).dtype)[np.asarray(index)]
-    return jnp.asarray(found) if isinstance(index, jax.Array) else np.asarray(found)
+    numbers = np.asarray(table, np.asarray(index).dtype)[np.asarray(index)]
+    return jnp.asarray(numbers) if isinstance(index, jax.Array) else np.asarray(numbers)
+
+
+def state_of_object(value: Any) -> dict[str, Any] | None:
+    """The fields of an object, those of a dataclass or its attributes; None if it has none."""
+    if is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in fields(value) if f.name in vars(value)}
+    return dict(vars(value)) if isinstance(getattr(value, "__dict__", None), dict) else None
+
+
+def name_of(value: Any) -> str:
+    """Where a class or a function is defined."""
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "?")
+    return f"{getattr(value, '__module__', None)}:{name}"
+
+
+def of_library(name: str) -> bool:
+    """Whether the name is one that may be imported."""
+    return name.partition(":")[0].partition(".")[0] in LIBRARIES and "<" not in name
+
+
+def found(name: str) -> Any:
+    """The class or function of a library by its name; None if it does not exist.
+
+    A name that has left its `_file.py` is looked up in the folder: it may have moved, or have
+    another name now.
+    """
+    module, _, path = name.partition(":")
+    folder, _, file = module.rpartition(".")
+    for home in (module, folder) if file.startswith("_") else (module,):
+        with contextlib.suppress(ImportError, AttributeError):
+            return functools.reduce(getattr, path.split("."), importlib.import_module(home))
+    return None
+
+
+def code_of(value: Any) -> dict[str, Any] | None:
+    """The fingerprint of code of the user; None for a library's, which is found by its name."""
+    if of_library(name_of(value)) and found(name_of(value)) is value:
+        return None
+    if isinstance(value, type):
+        names = [name for name in vars(value) if name == "__call__" or not name.startswith("__")]
+        methods = {name: getattr(value, name) for name in names}
+        return describe("class", {k: m for k, m in methods.items() if inspect.isfunction(m)})
+    return describe("function", value)

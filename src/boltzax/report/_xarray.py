@@ -1,7 +1,7 @@
 """Draws as an xarray tree. The only importer of xarray.
 
-Its quirk: a group of a tree that shares a dimension with its parent must agree with it, so every
-group carries coordinates of its own and the root none.
+Quirk: a group of a tree must agree with its parent on shared dimensions. Therefore every group has
+coordinates of its own, and the root has none.
 """
 
 from importlib.metadata import PackageNotFoundError, version
@@ -29,29 +29,32 @@ def to_xarray(
 ) -> DataTree:
     """The draws as a `DataTree` with the groups and dimensions of ArviZ: `chain, draw` first.
 
-    - `posterior`: every free weight by path, in the model's own coordinates (frozen and tied ones
-      are left out). Weights that were integrated out are drawn from their conditional law with
-      `key`. Missing if the run did not keep its draws (`keep=False`).
-    - `log_likelihood`, if an energy is given: `-β μ_i ℓ_i(w)` of each datum, as `arviz.loo` and
-      `arviz.compare` take it (a constant of the likelihood that depends on no weight is left out).
+    - `posterior`: every free weight by path, in the model's own coordinates, without frozen and
+      tied ones. Weights that were integrated out are drawn from their conditional law with `key`.
+      Missing if the run did not keep its draws (`keep=False`).
+    - `log_likelihood`, if an energy is given: `-β μ_i ℓ_i(w)` of each datum, for `arviz.loo` and
+      `arviz.compare` (without the constant of the likelihood that does not depend on weights).
     - `sample_stats` of a run: `energy` (`∂U/∂β`), `energy_variance`, and under ArviZ's names
       `acceptance_rate` and `diverging`.
     - `ladder`, of an annealed run: `energy` and `energy_variance` at every level, `swap_rate` by
       pair, `round_trips` by chain.
 
-    Names that cannot stand are escaped (`/` is `%2f`, a weight called `beta` is `%62eta`); the
-    attribute `name` of a variable has the path as it is in the trace.
+    Forbidden names are escaped (`/` is `%2f`, a weight called `beta` is `%62eta`). The attribute
+    `name` of a variable holds the path as it is in the trace.
 
-    A run at several temperatures has a dimension `beta` after `chain, draw`; independent draws of
-    an `Ensemble` are the draws of one chain, its other axes stand after them. The attributes say
-    what became of the run (`status`), what was sampled (`gibbs`) and by which version.
+    A run at several temperatures has a dimension `beta` after `chain, draw`. Independent draws of
+    an `Ensemble` are stored as the draws of one chain, followed by its other axes. The attributes
+    hold the status of the run (`status`), the measure (`gibbs`) and the version of boltzax.
 
-    ArviZ 1 reads the tree itself; for older ones use `arviz.InferenceData.from_datatree(tree)`.
+    ArviZ 1 reads the tree itself; for older versions use `arviz.InferenceData.from_datatree(tree)`.
 
     Args:
-        trace: What a run gave, or an `Ensemble`.
+        trace: The result of a run, or an `Ensemble`.
         key: For weights that were integrated out.
-        log_likelihood: The energy with one integral over data whose losses are wanted.
+        log_likelihood: The energy, with one integral over data, whose losses are stored.
+
+    Returns:
+        A tree with the groups above.
 
     Raises:
         DeclarationError: For an energy without data, or with several integrals over data.

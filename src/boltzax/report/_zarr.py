@@ -1,11 +1,14 @@
 """Draws that stream to a Zarr store as they are made. The only importer of zarr.
 
-The store is one group, laid out as xarray reads it: an array for each record, dimensions
-`chain, draw, *beta` for chains of a Gibbs measure, else `draw`. Its quirks: only whole chunks are
-written, each by one write, because a kill in the middle of a chunk that holds earlier draws would
-lose them; the array `written` marks the draws that are there, and is written last; chunks equal to
-the fill value are left out unless each opened array is told otherwise, and would then look lost; a
-name with `/` makes folders.
+The store is one group in the layout of xarray: one array for each record, with dimensions
+`chain, draw, *beta` for chains of a Gibbs measure, else `draw`. Quirks:
+
+- Only whole chunks are written, each by one write: a kill during a write to a chunk that holds
+  earlier draws would lose them.
+- The array `written` marks the draws that are stored, and is written last.
+- zarr does not store chunks equal to the fill value, unless each opened array is told to; without
+  that they would look lost.
+- A name with `/` makes folders.
 """
 
 import dataclasses
@@ -45,7 +48,7 @@ RECORDS = {
 }  # fmt: skip
 """Names that `derive` cannot have."""
 LARGEST = 2**26
-"""Bytes of a chunk, beyond which the axes of a weight are split."""
+"""Bytes of a chunk above which the axes of a weight are split."""
 
 
 @typed
@@ -53,21 +56,22 @@ LARGEST = 2**26
 class ZarrSink(AbstractSink):
     """Write the records of any run to a Zarr store as they are made, and keep them out of memory.
 
-    `bx.sample(..., sink=bx.ZarrSink("run.zarr"))` gives a trace whose `w` is None; energies and
-    the like are in memory as well as in the store. With `checkpoints=` a run that was killed goes
-    on, and the store is that of an unbroken run.
+    `bx.sample(..., sink=bx.ZarrSink("run.zarr"))` returns a trace whose `w` is None; energies and
+    other numbers are both in memory and in the store. With `checkpoints=` a killed run can resume,
+    and the store is then that of an unbroken run.
 
     Args:
         path: A folder, one for each run.
-        names: What is stored, e.g. `("w", "energy")`; everything if None. The draws leave memory
-            even if they are not stored.
-        derive: More to be stored, `{"name": fn}`: `fn(model)` at every draw, e.g. the loss of each
-            datum. Weights that were integrated out are drawn from their conditional law.
-        memory: Bytes of draws that are in memory at once, about; longer runs take more chunks.
+        names: Names of the records to store, e.g. `("w", "energy")`; all if None. Draws leave
+            memory even if they are not stored.
+        derive: Further arrays to store, `{"name": fn}`: `fn(model)` at every draw, e.g. the loss of
+            each datum. Weights that were integrated out are drawn from their conditional law.
+        memory: Approximate bytes of draws in memory at once; longer runs take more chunks.
 
     Raises:
-        DeclarationError: If the store is of another declaration, or `names` are unknown.
-        RunError: If it lacks draws that a resumed run had made, or cannot be written.
+        DeclarationError: For a store of another declaration, and unknown `names`.
+        RunError: For a store that lacks draws which a resumed run had made, or that cannot be
+            written.
     """
 
     path: str | Path
@@ -91,10 +95,10 @@ class ZarrSink(AbstractSink):
 
     def begin(self, plan: Plan, done: int) -> Callable[[int, PyTree], PyTree]:
         """The writer of a run. Only the first process writes; all must call it."""
-        found = fingerprint(plan) | describe("names", self.names) | describe("derive", self.derive)
+        named = describe("names", self.names) | describe("derive", self.derive)
         store = None
         if jax.process_index() == 0:
-            store = _Store(Path(self.path).absolute(), plan, found, done)
+            store = _Store(Path(self.path).absolute(), plan, fingerprint(plan) | named, done)
         derived = {name: mapped(fn) for name, fn in (self.derive or {}).items()}
 
         def write(first: int, records: PyTree) -> PyTree:
@@ -141,7 +145,7 @@ def _flat(dynamics: AbstractDynamics, records: PyTree) -> dict[str, np.ndarray]:
 
 
 def _is_begun(path: Path) -> bool:
-    """Whether a folder holds anything; it is made if it is not there, and can be written."""
+    """Whether a folder has any content; a missing one is made, and checked to be writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -158,7 +162,7 @@ def _is_begun(path: Path) -> bool:
 class _Store:
     """One open store, of the first process."""
 
-    def __init__(self, path: Path, plan: Plan, found: dict, done: int):
+    def __init__(self, path: Path, plan: Plan, declaration: dict, done: int):
         self.path, self.plan = path, plan
         self.length = plan.rows * -(-plan.draws // plan.rows)
         dynamics = plan.dynamics
@@ -167,7 +171,7 @@ class _Store:
         self.pairs = dynamics.pairs if chains else ()
         if not _is_begun(path):
             self._lacks(done, 0)
-            about = {"declaration": found, "rows": plan.rows, "whole": True}
+            about = {"declaration": declaration, "rows": plan.rows, "whole": True}
             about |= {"gibbs": repr(dynamics.gibbs)} if chains else {"dynamics": repr(dynamics)}
             about |= {"inference_library": "boltzax", "draws": plan.draws}
             self.group = self._try(lambda: _zarr().create_group(path, attributes=about))
@@ -175,7 +179,7 @@ class _Store:
                 self._beta(dynamics.gibbs.beta)
             return
         self.group = _group(path)
-        lines, _ = differences(dict(self.group.attrs["declaration"]), found)
+        lines, _ = differences(dict(self.group.attrs["declaration"]), declaration)
         if lines:
             shown = "\n    ".join(lines[:8])
             raise DeclarationError(
@@ -189,7 +193,7 @@ class _Store:
             self.group.attrs["draws"] = plan.draws
 
     def write(self, first: int, flat: dict[str, np.ndarray]) -> None:
-        """Write the records of a chunk, each array by itself, and then that they are there."""
+        """Write the records of a chunk, one array after the other, then mark them as written."""
         count = len(next(iter(flat.values())))
         for name, leaf in flat.items():
             place, values, front = stored_name(name), stored_values(leaf), ["draw"]
@@ -258,7 +262,7 @@ class _Store:
 
 
 def _chunk(values: np.ndarray, axis: int, rows: int) -> tuple[int, ...]:
-    """One chain and one write a chunk; the longest axes of a large weight are halved."""
+    """One chain and one write in each chunk; the longest axes of a large weight are halved."""
     sizes = [1 if i < axis else max(size, 1) for i, size in enumerate(values.shape)]
     sizes[axis] = rows
     while np.prod(sizes[axis + 1 :], dtype=float) * rows * values.itemsize > LARGEST:
@@ -270,7 +274,7 @@ def _chunk(values: np.ndarray, axis: int, rows: int) -> tuple[int, ...]:
 
 
 def _written(group: Any, want: int) -> int:
-    """How many draws a store has from the first on, as far as `want`."""
+    """How many draws a store has without a gap from the first on, at most `want`."""
     if "written" not in group:
         return 0
     marks = np.asarray(group["written"][:])
@@ -287,35 +291,43 @@ def _written(group: Any, want: int) -> int:
 
 @typed
 def open_zarr(path: str | Path) -> _xarray.Dataset:
-    """The draws of a store as an xarray `Dataset`, read only where they are used.
+    """The draws of a store as an xarray `Dataset`; values are read when they are used.
 
     Variables have the names and dimensions of `to_xarray`: `energy`, `energy_variance`,
-    `acceptance_rate`, `diverging` and so on over `chain, draw`, then `beta`. Coordinates of a
-    weight are `w.` and its path, unconstrained as in `trace.w`. Of a run under way, or one that was
-    cut short, it has the draws so far. Names that cannot stand are escaped as in `to_xarray`.
+    `acceptance_rate`, `diverging` and so on over `chain, draw`, then `beta`. The unconstrained
+    coordinates of a weight, as in `trace.w`, are called `w.` and its path. A run in progress, or
+    one that was interrupted, has the draws so far. Forbidden names are escaped as in `to_xarray`.
+
+    Args:
+        path: The folder of the sink.
 
     Raises:
-        DeclarationError: If there is no store of boltzax.
+        DeclarationError: For a folder without a store of boltzax.
     """
     group = _group(Path(path).absolute())
-    there = _written(group, group.attrs["draws"])  # the last chunk goes past them
+    there = _written(group, group.attrs["draws"])  # the last chunk extends beyond them
     place = str(Path(path).absolute())
     data = _xarray.open_zarr(place, consolidated=False, chunks=None, decode_cf=False)
     data = data.drop_vars("written", errors="ignore").isel(draw=slice(0, there))
     places = {name: np.arange(data.sizes[name]) for name in ("chain", "draw") if name in data.dims}
-    data.attrs = {name: each for name, each in data.attrs.items() if name != "declaration"}
+    data.attrs.pop("declaration")
     return data.assign_coords(places).set_coords([name for name in ["beta"] if name in data])
 
 
 @typed
 def load_trace(path: str | Path, gibbs: Gibbs, draws: slice = slice(None)) -> Trace:
-    """The trace of a store, with its weights, or some of its draws; of `gibbs` that it is of.
+    """The trace of a store, with its weights.
+
+    Args:
+        path: The folder of the sink.
+        gibbs: The Gibbs measure that was sampled.
+        draws: Which draws of each chain to load; all by default.
 
     Raises:
-        DeclarationError: If the draws are of another Gibbs measure, or not in the store.
+        DeclarationError: For draws of another Gibbs measure, and a store without them.
     """
     stored = dict(_group(Path(path).absolute()).attrs["declaration"])
-    own = {name: each for name, each in stored.items() if name.startswith(("gibbs", "made by "))}
+    own = {name: stored[name] for name in stored if name.startswith(("gibbs", "made by "))}
     lines, _ = differences(own, describe("gibbs", gibbs) | made_by())
     if lines:
         raise DeclarationError(
