@@ -44,7 +44,8 @@ DEAR = (
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 
-STEPS = "init step record at_step step_of cost position moved learn scales update result restrict".split()
+STEPS = """init step record at_step step_of cost position moved learn scales update result
+    restrict""".split()
 DATUM = "check_label counted parts loss residual prediction change terms".split()
 NEURONS = """meanfield.Frozen meanfield.Layered meanfield.LinearCumulant cases.ModularEnsemble
     cases.ModularPrior""".split()

@@ -28,6 +28,7 @@ from ._constraints import public_name as public_name
 from ._curve import Curve as Curve
 from ._errors import DeclarationError as DeclarationError
 from ._errors import errors_named as errors_named
+from ._errors import installed as installed
 from ._errors import model_errors as model_errors
 from ._estimate import Estimate as Estimate
 from ._estimate import combined as combined

@@ -26,6 +26,29 @@ class DeclarationError(ValueError):
 
 
 @contextlib.contextmanager
+def installed(package: str, argument: str, extra: str) -> Iterator[None]:
+    """Around the import of a package that only an optional extra of boltzax installs.
+
+    Args:
+        package: Its name.
+        argument: What needs it.
+        extra: The extra.
+
+    Raises:
+        DeclarationError: Without the package.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise DeclarationError(
+            argument,
+            got=f"no {package}",
+            expected=f"an installed {package}",
+            mend=f'run pip install "boltzax[{extra}]"',
+        ) from error
+
+
+@contextlib.contextmanager
 def model_errors(when: str) -> Iterator[None]:
     """Turn an error that a model raises into a `DeclarationError`: a context, or a decorator.
 

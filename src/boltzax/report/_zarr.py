@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..compile import Gibbs
-from ..core import Count, DeclarationError, RunError, typed
+from ..core import Count, DeclarationError, RunError, installed, typed
 from ..sample import (
     AbstractDynamics,
     AbstractGibbsDynamics,
@@ -377,14 +377,7 @@ def _group(path: Path) -> Any:
 
 
 def _zarr() -> Any:
-    try:
+    with installed("zarr", "sink", "storage"):
         import zarr
         import zarr.codecs
-    except ImportError as error:
-        raise DeclarationError(
-            "sink",
-            got="no zarr",
-            expected="an installed zarr",
-            mend='run pip install "boltzax[storage]"',
-        ) from error
     return zarr

@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, Fraction, Positive, name_of, typed
+from ..core import DeclarationError, Fraction, Positive, installed, name_of, typed
 from ._kernel import AbstractCosted, AbstractKernel, Move, StepCost, Tuning
 from ._unadjusted import AbstractUnadjusted, StepSize, size
 
@@ -362,13 +362,6 @@ def _stages(integrator: Callable) -> int:
 
 
 def _blackjax() -> Any:
-    try:
+    with installed("blackjax", "algorithm", "blackjax"):
         import blackjax
-    except ImportError as error:
-        raise DeclarationError(
-            "algorithm",
-            got="no blackjax",
-            expected="an installed blackjax",
-            mend='run pip install "boltzax[blackjax]"',
-        ) from error
     return blackjax

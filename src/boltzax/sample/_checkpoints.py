@@ -26,7 +26,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
-from ..core import Count, DeclarationError, RunError, typed
+from ..core import Count, DeclarationError, RunError, installed, typed
 from ._archive import Archive, linked, seal
 from ._declaration import Fingerprint, differences, fingerprint
 from ._plan import AbstractCheckpoints, AbstractSaver, Plan
@@ -309,13 +309,6 @@ def _on_first(act: Callable[[], None]) -> None:
 
 
 def _orbax() -> Any:
-    try:
+    with installed("orbax-checkpoint", "checkpoints", "storage"):
         import orbax.checkpoint
-    except ImportError as error:
-        raise DeclarationError(
-            "checkpoints",
-            got="no orbax-checkpoint",
-            expected="an installed orbax-checkpoint",
-            mend='run pip install "boltzax[storage]"',
-        ) from error
     return orbax.checkpoint

@@ -88,6 +88,12 @@ class RMSprop(AbstractPreconditioner):
         return jax.tree.map(lambda g: jnp.sqrt(g / total), metric)
 
 
+def recent(count: Array, gain: Float[Array, ""]) -> Array:
+    """Weight of the newest of `count` values of a warm-up; later ones weigh more, so that the way
+    from the start is forgotten. Nothing at gain 0."""
+    return jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)
+
+
 class Spread(NamedTuple):
     """Running mean and variance of each coordinate."""
 
@@ -112,7 +118,7 @@ class Variance(AbstractPreconditioner):
 
     def learn(self, state: Spread, w, gradient, gain):
         count = state.count + (gain > 0).astype(state.count.dtype)
-        rate = jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)
+        rate = recent(count, gain)
         mean = jax.tree.map(lambda m, x: m + rate * (x - m), state.mean, w)
         variance = jax.tree.map(
             lambda v, old, new, x: v + rate * ((x - old) * (x - new) - v),
@@ -165,7 +171,7 @@ class Reach(NamedTuple):
         terms = jax.tree.map(one, w, self.origin, scales)
         here = sum(jax.tree.leaves(terms)) / sum(leaf.size for leaf in w.values())
         count = self.count + (gain > 0).astype(self.count.dtype)
-        rate = jnp.where(gain > 0, jnp.minimum(1.0, 5 / (count + 4)), 0.0)
+        rate = recent(count, gain)
         return Reach(self.origin, self.square + rate * (here - self.square), count)
 
     def root(self, least: Array) -> Array:

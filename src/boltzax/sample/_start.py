@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from ..compile import Gibbs, Weights
 from ..core import DeclarationError, Said
 from ._dynamics import over_chains, set_beta
-from ._kernel import AbstractGradientFree, AbstractKernel
+from ._kernel import AbstractGradientFree, AbstractKernel, noise_like
 from ._unadjusted import AbstractUnadjusted
 
 Start: TypeAlias = Annotated[
@@ -168,19 +168,12 @@ def _check_derivative(gibbs: Gibbs, w: Weights, key: PRNGKeyArray, kernel: Abstr
 def _slopes(gibbs: Gibbs, w: Weights, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
     """Slopes along random directions at random places near `w`, differences, and their rounding."""
 
-    def normal(key):
-        keys = jax.random.split(key, len(w))
-        return {
-            path: jax.random.normal(k, leaf.shape, leaf.dtype)
-            for k, (path, leaf) in zip(keys, w.items(), strict=True)
-        }
-
     size = {path: 0.03 * (jnp.sqrt(jnp.mean(leaf**2)) + 0.03) for path, leaf in w.items()}
 
     def one(key):
         key_place, key_direction, key_batch = jax.random.split(key, 3)
-        place = {path: w[path] + size[path] * z for path, z in normal(key_place).items()}
-        along = {path: size[path] * z for path, z in normal(key_direction).items()}
+        place = {path: w[path] + size[path] * z for path, z in noise_like(w, key_place).items()}
+        along = {path: size[path] * z for path, z in noise_like(w, key_direction).items()}
 
         def density(h):
             moved = {path: place[path] + h * along[path] for path in w}

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ..compile import Gibbs, Weights
+from ..compile import Gibbs
 from ._bounds import Bounds
 from ._bridge import MOVES, Flat, Gaussian, walk
 from ._descent import descend, gaussian, laplace
+from ._ensemble import Ensemble
 
 WALKERS, PLACES = 24, 16
 """Particles of a trial, and places on its path from the Gaussian to the measure."""
@@ -32,18 +33,14 @@ MINIMA = 2
 
 def flatten(gibbs: Gibbs, key: PRNGKeyArray) -> tuple[Flat, np.ndarray]:
     """The measure over vectors, and 512 draws of the prior in these coordinates."""
-    draws = {path: np.asarray(leaf) for path, leaf in _drawn(gibbs, key).items()}
+    drawn = Ensemble.prior(gibbs, 512, key=key).w
+    draws = {path: np.asarray(leaf) for path, leaf in drawn.items()}
     flat = np.concatenate([draws[path].reshape(512, -1) for path in sorted(draws)], axis=1)
     # half the distance between the quantiles 0.16 and 0.84: the standard deviation of a normal
     low, high = np.quantile(np.asarray(flat, float), [0.16, 0.84], axis=0)
     scale = np.asarray(np.maximum(0.5 * (high - low), 1e-6), flat.dtype)
     template = {path: jnp.asarray(leaf[0], leaf.dtype) for path, leaf in draws.items()}
     return Flat(gibbs, template, jnp.asarray(scale, scale.dtype)), flat / scale[None]
-
-
-@eqx.filter_jit
-def _drawn(gibbs: Gibbs, key: PRNGKeyArray) -> Weights:
-    return jax.vmap(gibbs.sample_prior)(jax.random.split(key, 512))
 
 
 class Search:

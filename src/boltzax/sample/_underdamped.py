@@ -10,7 +10,7 @@ from ..compile import Gibbs, Weights
 from ..core import Positive, typed
 from ._baoab import baoa, decayed, kick
 from ._kernel import Move, choose, noise_like
-from ._precondition import AbstractPreconditioner, Identity, Reach, Variance
+from ._precondition import AbstractPreconditioner, Identity, Reach, Variance, recent
 from ._unadjusted import (
     FAR,
     AbstractUnadjusted,
@@ -113,7 +113,7 @@ class SGNHT(AbstractUnadjusted):
 
     def step(self, gibbs, state: UnderdampedState, key, gain, warmup):
         new, _, move = _step(self, gibbs, state, key, gain)
-        rate = _rate(new.reach, gain)
+        rate = recent(new.reach.count, gain)
         assert new.thermostat is not None
         friction = new.friction + rate * (new.thermostat - new.friction)
         return new._replace(friction=friction), move
@@ -167,11 +167,6 @@ def _times(state: UnderdampedState, scale: Array | float) -> tuple[Array, Array]
     return h, state.reach.root(least=10 * h)
 
 
-def _rate(reach: Reach, gain: Array) -> Array:
-    """Weight of the newest of a warm-up's values; later ones weigh more."""
-    return jnp.where(gain > 0, jnp.minimum(1.0, 5 / (reach.count + 4)), 0.0)
-
-
 def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
     """B A O A B, with D around O for the thermostat; judged in warm-up, and taken back if wild."""
     key_batch, key_noise = jax.random.split(key)
@@ -202,7 +197,7 @@ def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
         error = (value - before - sum(jax.tree.leaves(done))) ** 2 / size(w)
         apart = jax.tree.map(lambda s, a, b: (s * (a - b)) ** 2, scales, state.gradient, begun)
         noise = 0.5 * total(apart) / size(w)
-        noise = state.noise + _rate(state.reach, gain) * (noise - state.noise)
+        noise = state.noise + recent(state.reach.count, gain) * (noise - state.noise)
         return error, noise
 
     unjudged = jnp.zeros_like(value), state.noise
