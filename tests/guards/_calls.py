@@ -681,12 +681,16 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "meanfield.SelfConsistency.output": lambda g: call(
         g.problem.output, g.trained.net, jnp.ones(1)
     ),
+    "meanfield.SelfConsistency.ensemble": lambda g: call(
+        g.problem.ensemble, g.problem.draw_net(g.key, 3)
+    ),
     "meanfield.SelfConsistency.at": lambda g: call(g.problem.at, 0.3 * g.scale),
     "meanfield.SelfConsistency.gibbs": lambda g: call(g.problem.gibbs, 3),
     "meanfield.LinearCumulant.of": lambda g: call(mf.LinearCumulant.of, g.linear_problem),
     "meanfield.Loop.residual": lambda g: call(g.loop.residual, jnp.full(1, 0.2 * g.scale)),
     "meanfield.Loop.holds": lambda g: call(g.loop.holds, jnp.full(1, 0.2 * g.scale)),
     "meanfield.Probe.draw": lambda g: call(g.probe.draw, g.key, 8),
+    "meanfield.Probe.ensemble": lambda g: call(g.probe.ensemble, g.key, 8),
     "meanfield.Probe.mean": lambda g: call(g.probe.mean),
     "meanfield.Probe.response": lambda g: call(g.probe.response, g.solved.field),
     "meanfield.train": lambda g: call(

@@ -42,6 +42,26 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(problem):
 
 
 @pytest.mark.slow
+def test_the_net_as_an_ensemble(problem):
+    """The mean over neurons is the output of the net; its error is that of independent neurons."""
+    made = run(problem)
+    net, x = made.ensemble, jnp.array([0.3, -0.2])
+    assert net.axes == ("frame", "neuron") and net.shape == (2, 8)
+    mean = net[-1].mean(lambda neuron: neuron(x))
+    np.testing.assert_allclose(mean.value, problem.output(made.net, x), rtol=1e-12)
+    each = jnp.stack([problem.model(jax.tree.map(lambda a, i=i: a[i], made.net))(x)
+                      for i in range(8)])  # fmt: skip
+    np.testing.assert_allclose(mean.standard_error, jnp.std(each, ddof=1) / 8**0.5, rtol=1e-10)
+    both = net.mean(lambda neuron: neuron(x))
+    assert both.shape == (2,) and float(both.value[-1]) == pytest.approx(float(mean.value))
+    alone = mf.replay(run(problem, history=True), 4, key=jax.random.key(0), frames=2)
+    assert same(alone.ensemble.w, alone.rider_frames)
+    deep = mf.Layered(problem.neuron, product, problem.measure, 0.1, hidden=(3,))
+    with pytest.raises(bx.DeclarationError, match="SelfConsistency"):
+        _ = mf.train(deep, 4, key=jax.random.key(0), steps=1, batch=4).ensemble
+
+
+@pytest.mark.slow
 def test_riders_never_act_on_the_net(problem):
     whole = run(problem)
     alone = run(problem, riders=0)

@@ -23,7 +23,7 @@ from ._dynamics import Descent, Langevin
 from ._gap import Gap, gap_of
 from ._mixing import Mixing, mixing, tempered
 from ._probe import Probe
-from ._problem import Particles, SelfConsistency, points_of
+from ._problem import Particles, alike, points_of
 from ._replay import Foreground
 from ._solve import FixedPoint
 from ._train import Training
@@ -212,14 +212,7 @@ def confront(
             expected="a number that a p-value can reach, 1/(1 + permutations) or more",
             mend=f"pass permutations={math.ceil(1 / level) - 1}",
         )
-    problem = background.problem
-    if not isinstance(problem, SelfConsistency):
-        raise DeclarationError(
-            "background",
-            got=f"a training of {type(problem).__name__}",
-            expected="one of SelfConsistency, whose neurons are all of one kind",
-            mend="compare clouds with energy_distance, and functions by their outputs",
-        )
+    problem = alike("background", background.problem)
     keys = jax.random.split(key, 6)
     riders, moved, flows = _riders(background, foreground)
     sample = net_mixing = None

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import Count, Key, Whole, full_products, typed, with_weights
+from ..core import Count, Key, Whole, full_products, typed
 from ..declare import Empirical, PerDatum
+from ..sample import Ensemble
 from ._background import Background
 from ._cumulant import NodeCumulant, Rule, lower
 from ._problem import Particles, SelfConsistency
@@ -69,10 +70,13 @@ class Probe(eqx.Module):
         """
         return _draw(self, key, count)
 
+    def ensemble(self, key: Key, count: Count) -> Ensemble:
+        """The same draws as an ensemble of `gibbs`, axis `neuron`: its `mean` has an error."""
+        return Ensemble.of(self.gibbs, self.draw(key, count), ("neuron",))
+
     def models(self, neurons: Particles) -> PyTree:
         """The functions of neurons: a model with a leading axis in its leaves."""
-        constrained = jax.vmap(self.problem.coordinates.constrain)(neurons)
-        return with_weights(self.problem.neuron.model, constrained)
+        return self.problem.ensemble(neurons).models()
 
 
 @typed

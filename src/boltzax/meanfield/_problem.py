@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..compile import Coordinates, Gibbs, compile
-from ..core import Arrays, Count, Key, Positive, typed, with_weights
+from ..compile import Coordinates, Gibbs, compile, prior
+from ..core import Arrays, Count, DeclarationError, Key, Positive, typed, with_weights
 from ..declare import AbstractMeasure, Independent, SquaredError
+from ..sample import Ensemble
 from ._neuron import Neuron, population
 
 Particles = dict[str, Array]
@@ -141,12 +142,21 @@ class SelfConsistency(AbstractEnsemble):
         Its `beta` is `N/T`; its weights are those of the neuron with a leading axis.
         """
         stacked = jax.tree.map(_widened(width), self.neuron.model)
-        prior = self.neuron.prior
-        if isinstance(prior, Independent):
-            prior = Independent({f"neurons.{k}": v for k, v in prior.by_pattern.items()})
+        law = self.neuron.prior
+        if isinstance(law, Independent):
+            law = Independent({f"neurons.{k}": v for k, v in law.by_pattern.items()})
         energy = SquaredError(EnsembleMean(stacked), self.measure, self.target)
         beta = width / self.temperature
-        return compile(energy, prior, beta=beta, marginalise=marginalise)
+        return compile(energy, law, beta=beta, marginalise=marginalise)
+
+    def ensemble(self, neurons: Particles, axes: tuple[str, ...] = ("neuron",)) -> Ensemble:
+        """Neurons as an ensemble over the prior of one: `mean` takes functions of a neuron.
+
+        Args:
+            neurons: Unconstrained coordinates, `[*axes, *shape]`.
+            axes: Names of the leading axes.
+        """
+        return Ensemble.of(prior(self.neuron.model, self.neuron.prior), neurons, axes)
 
     def draw_net(self, key, width):
         return population(self.coordinates, key, width)
@@ -179,6 +189,23 @@ class EnsembleMean(eqx.Module):
         weights, rest = eqx.partition(self.neurons, eqx.is_inexact_array)
         each = jax.vmap(lambda one: eqx.combine(one, rest)(x))(weights)
         return jnp.mean(each, axis=0)
+
+
+def alike(argument: str, problem: AbstractEnsemble) -> SelfConsistency:
+    """A problem whose neurons are all of one kind and meet in the residual alone.
+
+    Raises:
+        DeclarationError: For a net of more layers.
+    """
+    if not isinstance(problem, SelfConsistency):
+        raise DeclarationError(
+            argument,
+            got=f"a training of {type(problem).__name__}",
+            expected="one of SelfConsistency, whose neurons are of one kind and feel the residual",
+            mend="use riders (train(..., riders=...), ride_along), energy_distance, and the net's "
+            "coordinates",
+        )
+    return problem
 
 
 def points_of(particles: Particles) -> Float[Array, "n d"]:

@@ -7,11 +7,11 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from ..core import MEMORY, Count, DeclarationError, Key, Status, Whole, typed
-from ..sample import checked
+from ..sample import Ensemble, checked
 from ._background import Background
 from ._dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import Neurons, Replayed, State, Static
-from ._problem import Particles, SelfConsistency
+from ._problem import Particles, SelfConsistency, alike
 from ._train import CURE, Training, travel
 
 
@@ -34,6 +34,11 @@ class Foreground(eqx.Module):
     rider_frames: Particles
     steps: Whole = eqx.field(static=True)
     status: Status
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The frames as an ensemble of neurons, axes `frame` and `neuron`."""
+        return self.problem.ensemble(self.rider_frames, ("frame", "neuron"))
 
     def __repr__(self) -> str:
         leaf = jax.tree.leaves(self.riders)[0]
@@ -73,14 +78,7 @@ def replay(
             the field of a neuron is more than the residual).
         RunError: Unless `throw=False` if weights became non-finite.
     """
-    problem, history = training.problem, training.history
-    if not isinstance(problem, SelfConsistency):
-        raise DeclarationError(
-            "training",
-            got=f"a training of {type(problem).__name__}",
-            expected="one of SelfConsistency, whose neurons feel the residual alone",
-            mend="use train(..., riders=...) or ride_along",
-        )
+    problem, history = alike("training", training.problem), training.history
     if history is None:
         raise DeclarationError(
             "training",

@@ -20,10 +20,10 @@ from ..core import (
     model_errors,
     typed,
 )
-from ..sample import AbstractCheckpoints, AbstractSink, Run, checked, run
+from ..sample import AbstractCheckpoints, AbstractSink, Ensemble, Run, checked, run
 from ._dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import History, Neurons, State
-from ._problem import AbstractEnsemble
+from ._problem import AbstractEnsemble, alike
 
 PIECES = 40
 """Records of a run of few frames, at most: it is saved, shown and cut between them."""
@@ -54,6 +54,23 @@ class Training(eqx.Module):
     state: State
     status: Status
     batch: Count | None = eqx.field(static=True)
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The frames of the net as an ensemble of neurons, axes `frame` and `neuron`.
+
+        Raises:
+            DeclarationError: For frames that are in a sink, and for a net of more layers.
+        """
+        if self.net_frames is None:
+            raise DeclarationError(
+                "training",
+                got="frames in a sink",
+                expected="frames in memory",
+                mend="leave out the sink, or open it with bx.open_zarr",
+            )
+        problem = alike("training", self.problem)
+        return problem.ensemble(self.net_frames, ("frame", "neuron"))
 
     def __repr__(self) -> str:
         if not eqx.is_array(self.loss) or isinstance(self.loss, Tracer):
