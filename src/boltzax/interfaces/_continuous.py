@@ -91,9 +91,12 @@ class Ascent(eqx.Module):
             joints[joint] = Interface.thresholds(t[0], t[1], range=self.ends)
         return self.chain.between(joints).contracts
 
+    @eqx.filter_jit
     def margins(self, at: Thresholds) -> Float[Array, "component draw"]:
-        pairs = zip(self.contracts(at), self.draws, strict=True)
-        return jnp.stack([_margins(contract, drawn) for contract, drawn in pairs])
+        def of(contract, drawn):
+            return map_within(lambda w: contract.margin(drawn.gibbs.model(w)), drawn.w)
+
+        return jnp.stack(list(map(of, self.contracts(at), self.draws)))
 
     def smooth(self, at: Thresholds, temperature: Array) -> Array:
         """`ΣH` with `exp(-violation / temperature)` in place of `margin >= 0`."""
@@ -151,7 +154,7 @@ def maximise_interfaces(
     at = [each[best] for each in reached]
     finer = Chain(chain.components, chain.interfaces, points=2 * chain.points - 1)
     exact = Ascent(finer, _drawn(contracts, three, fresh), span, range)
-    hits = np.sum(np.asarray(_all_margins(exact, at)) >= 0, axis=1)
+    hits = np.sum(np.asarray(exact.margins(at)) >= 0, axis=1)
     each = Estimate.of_hits(hits, fresh, log=True)
     whole = each.times(np.ones(len(hits)))
     wires = [contract.assume for contract in climb.contracts(at)]
@@ -165,15 +168,6 @@ def _drawn(contracts: tuple[Contract, ...], key: Key, count: int) -> tuple[Ensem
         Ensemble.prior(compile_gibbs(Violation(contract), contract.prior), count, key=k)
         for contract, k in zip(contracts, jax.random.split(key, len(contracts)), strict=True)
     )
-
-
-def _margins(contract: Contract, drawn: Ensemble) -> Float[Array, " draw"]:
-    return map_within(lambda w: contract.margin(drawn.gibbs.model(w)), drawn.w)
-
-
-@eqx.filter_jit
-def _all_margins(climb: Ascent, at: Thresholds) -> Array:
-    return climb.margins(at)
 
 
 @eqx.filter_jit

@@ -49,7 +49,7 @@ class InterfaceLaw(eqx.Module):
 
     @property
     def tables(self) -> ChainTables:
-        """The tables of the components, whose draws these are."""
+        """The tables of the components."""
         return self.images.tables
 
     @property

@@ -1,7 +1,7 @@
 """Sums over the interfaces of a chain, as functions of weighted prior draws, and their errors."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,21 +16,17 @@ Weights = tuple[Float[Array, " draw"], ...]
 """The weight of each draw of each table: 1/draws, and its neighbourhood for the errors."""
 
 
-class Messages(eqx.Module):
-    """Sum-product messages, each normalised, and the logarithms of what was divided out.
+class Messages(NamedTuple):
+    """Sum-product messages, each normalised, and the evidence.
 
-    `left[i][τ] ∝ P[T_i = τ]`, T the tightest image of what lies to the left of joint i;
-    `right[i][b] ∝ P[what lies to the right keeps the specification | it accepts b]`.
+    `left[i][τ] ∝ P[T = τ]`, T the tightest image of what lies before component i;
+    `right[i][b] ∝ P[what lies after component i keeps the specification | it accepts b]`.
     """
 
     kernels: list[Float[Array, "before after"]]
     left: list[Float[Array, " member"]]
     right: list[Float[Array, " member"]]
-    log_left: list[Float[Array, ""]]
-    log_right: list[Float[Array, ""]]
-
-    def log_evidence(self) -> Float[Array, ""]:
-        return jnp.log(self.left[0] @ self.right[0]) + self.log_left[0] + self.log_right[0]
+    log_evidence: Float[Array, ""]
 
 
 class Images(eqx.Module):
@@ -53,18 +49,13 @@ class Images(eqx.Module):
             for u in set(self.tables.position)
         }
         chosen = [kernels[u] for u in self.tables.position]
-        left, right, log_left, log_right = [], [], [], []
-        message, log = jnp.ones(1), jnp.zeros(())
-        for each in chosen[:-1]:
-            message, log = _normal(message @ each, log)
+        left, right, log = [jnp.ones(1)], [jnp.ones(1)], jnp.zeros(())
+        for each in chosen:
+            message, log = _normal(left[-1] @ each, log)
             left.append(message)
-            log_left.append(log)
-        message, log = jnp.ones(1), jnp.zeros(())
         for each in reversed(chosen[1:]):
-            message, log = _normal(each @ message, log)
-            right.insert(0, message)
-            log_right.insert(0, log)
-        return Messages(chosen, left, right, log_left, log_right)
+            right.insert(0, _normal(each @ right[0], log)[0])
+        return Messages(chosen, left[:-1], right, log)
 
     def estimate(self, functional: Callable[..., Array], *arguments: Any) -> Estimate:
         """`functional(self, messages, weights, *arguments)` at weights 1/draws, with its error.
@@ -98,17 +89,17 @@ def _estimate(given: Images, functional: Callable, arguments: tuple) -> tuple[Ar
 
 
 def log_evidence(given: Images, m: Messages, w: Weights) -> Array:
-    return m.log_evidence()
+    return m.log_evidence
 
 
 def image(given: Images, m: Messages, w: Weights, joint: int, rows: Array) -> Array:
-    both = m.left[joint] * m.right[joint]
+    both = m.left[joint + 1] * m.right[joint]
     return both[rows] / jnp.sum(both)
 
 
 def satisfaction(given: Images, m: Messages, w: Weights, joint: int, rows: Array) -> Array:
-    both = (m.left[joint] @ given.order(joint)) * m.right[joint]
-    return both[rows] / (m.left[joint] @ m.right[joint])
+    both = (m.left[joint + 1] @ given.order(joint)) * m.right[joint]
+    return both[rows] / (m.left[joint + 1] @ m.right[joint])
 
 
 def log_share(given: Images, m: Messages, w: Weights, members: Array) -> Array:
@@ -118,34 +109,31 @@ def log_share(given: Images, m: Messages, w: Weights, members: Array) -> Array:
     for i, u in enumerate(given.tables.position):
         hit = tables[u].contains[tables[u].cell[path[i]], path[i + 1]]  # the members are traced
         kept.append(jnp.sum(jnp.where(hit, w[u], 0.0)))
-    return jnp.sum(jnp.log(jnp.stack(kept))) - m.log_evidence()
+    return jnp.sum(jnp.log(jnp.stack(kept))) - m.log_evidence
 
 
 def expected_count(given: Images, m: Messages, w: Weights) -> Array:
     message, log = jnp.ones(1), jnp.zeros(())
     for i, each in enumerate(m.kernels):
         message, log = _normal(message @ each @ given.order(i), log)
-    return jnp.exp(log - m.log_evidence())
+    return jnp.exp(log - m.log_evidence)
 
 
 def modularity(given: Images, m: Messages, w: Weights, joint: int) -> Array:
-    order, left, right = given.order(joint), m.left[joint], m.right[joint]
+    order, left, right = given.order(joint), m.left[joint + 1], m.right[joint]
     within, whole = left @ order, left @ right
     images, inputs = left * right / whole, _widest(order, right) * within / whole
     return jnp.log(whole) - _mean_log(images, right) - _mean_log(inputs, within)
 
 
 def swap_rate(given: Images, m: Messages, w: Weights, component: int) -> Array:
-    last = component == len(m.left)
     order, u = given.order(component), given.tables.position[component]
-    before = m.left[component - 1] if component else jnp.ones(1)
-    after = jnp.ones(1) if last else m.right[component]
-    widest = after if last else _widest(order, after)
+    before, after = m.left[component], m.right[component]
     # how much each draw weighs given the specification
     keeps = jnp.concatenate([after, jnp.zeros(1)])[given.images[u]]  # [before, draw]
     weight = w[u] * (before @ keeps)
     others = kernel(given.images[u], weight / jnp.sum(weight), len(after)) @ order
-    pairs = before[:, None] * (m.kernels[component] @ order) * widest
+    pairs = before[:, None] * (m.kernels[component] @ order) * _widest(order, after)
     return jnp.sum(pairs * others) / jnp.sum(pairs)
 
 
