@@ -114,5 +114,6 @@ def test_the_old_names_warn():
     with pytest.warns(DeprecationWarning, match="maximum_entropy"):
         assert it.maximum_entropy_interfaces is it.maximum_entropy
     law = it.interface_law(bx.Chain(PAIR, [FIRST, FAMILY, LAST], points=2), key=KEY, draws=50)
-    with pytest.warns(DeprecationWarning, match="tables"):
+    with pytest.warns(DeprecationWarning, match="tables") as told:
         assert law.chain is law.tables
+    assert told[0].filename == __file__

@@ -56,7 +56,7 @@ class InterfaceLaw(eqx.Module):
     def chain(self) -> ChainTables:
         """Deprecated: `tables`."""
         told = "InterfaceLaw.chain is now .tables; the old name will go with the next release"
-        warnings.warn(told, DeprecationWarning, stacklevel=2)
+        warnings.warn(told, DeprecationWarning, stacklevel=3)  # past equinox
         return self.tables
 
     @property
