@@ -4,6 +4,7 @@ from ..core import exported as _exported
 from ..numerics import Split as Split
 from ._check import check_betas as check_betas
 from ._compile import compile as compile
+from ._compile import prior as prior
 from ._coordinates import Coordinates as Coordinates
 from ._coordinates import Weights as Weights
 from ._gibbs import Gibbs as Gibbs
@@ -14,7 +15,6 @@ from ._potential import AbstractPotential as AbstractPotential
 from ._potential import EnergyPotential as EnergyPotential
 from ._potential import Moments as Moments
 from ._potential import Plain as Plain
-from ._prior import prior as prior
 from ._residual import AbstractResidual as AbstractResidual
 from ._residual import NodeResidual as NodeResidual
 from ._units import UnitPotential as UnitPotential

@@ -1,4 +1,4 @@
-"""Checks of a declaration, by shape only: nothing is run, every mistake is named."""
+"""Checks of a declaration, by shape and by known values."""
 
 import math
 from typing import Any
@@ -13,6 +13,7 @@ from ..core import (
     Reader,
     at_hand,
     eager,
+    errors_named,
     finite,
     known,
     refuted,
@@ -32,11 +33,15 @@ from ..declare import (
 )
 
 FLOAT32_BETA = 1e6
-"""Above this beta times mass, float32 resolves an energy of order one to worse than 0.1 nats."""
+"""Above this beta times mass, a loss of order one has an error of more than 0.1 nats in float32."""
 
 
 def check_terms(energy: AbstractEnergy) -> tuple[tuple[Array | float, AbstractTerm], ...]:
-    """The terms of an energy, each checked on its own."""
+    """The terms of an energy, after a check of each.
+
+    Raises:
+        DeclarationError: Naming `energy`, `model`, `measure`, `target` or `count`.
+    """
     terms = energy.terms()
     if all(isinstance(term, Localisation) for _, term in terms):
         raise DeclarationError(
@@ -56,7 +61,7 @@ def check_terms(energy: AbstractEnergy) -> tuple[tuple[Array | float, AbstractTe
 
 
 def masses_of(terms) -> tuple[Array, ...]:
-    """What n counts in each data term, by default the mass of its measure; 1 without such terms."""
+    """The sample size n of each data term, by default the mass of its measure; 1 without any."""
     masses = [amount(t) for _, t in terms if isinstance(t, AbstractDataTerm)]
     return tuple(jnp.asarray(mass) for mass in masses) or (jnp.ones(()),)
 
@@ -69,8 +74,8 @@ def _check_factor(factor: Array | float, term: AbstractTerm) -> None:
             "energy",
             got=f"the factor {float(factor)} before {type(term).__name__}",
             expected="a finite, non-negative factor",
-            mend="an energy that falls without bound has no Gibbs measure; for the response to "
-            "such a term use a susceptibility",
+            mend="an energy without lower bound has no Gibbs measure; for the response to such a "
+            "term use bx.susceptibility",
         )
 
 
@@ -92,31 +97,28 @@ def _check_mass(term: AbstractDataTerm) -> None:
             "measure",
             got=f"mass {mass}",
             expected="a positive, finite mass",
-            mend="a measure without mass has no data: check its weights and factors",
+            mend="check the weights and factors of the measure",
         )
 
 
 def _check_amount(term: AbstractDataTerm) -> None:
-    """Whether there is something that n counts."""
+    """Check that the sample size n of a term is positive."""
     if not isinstance(term, AbstractCountedTerm) or term.unit == "data":
         return
-    try:
+    with errors_named(
+        "count",
+        expected="a function of one datum that gives a number",
+        mend="pass a function of one datum, e.g. `lambda z: z.shape[0]`",
+    ):
         total = amount(term)
-    except Exception as error:
-        raise DeclarationError(
-            "count",
-            got=f"{type(error).__name__}: {error!s:.200}",
-            expected="a function of one datum that gives a number",
-            mend="count what one datum holds, e.g. `lambda z: z.shape[0]`",
-        ) from error
     if not known(total):
         return
     if jnp.shape(total) != () or not (math.isfinite(float(total)) and float(total) > 0):
         raise DeclarationError(
             "count",
             got=f"{total} {term.unit}",
-            expected="a positive, finite number of what n counts",
-            mend="check the mask, `ignore` and `count`: nothing would be counted",
+            expected="a positive, finite sample size n",
+            mend="check the mask, `ignore` and `count`",
         )
 
 
@@ -149,7 +151,10 @@ def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
 
 
 def check_settings(declared: PyTree, model: PyTree) -> None:
-    """Whether a model has the settings of the declared one, which its energy is evaluated with."""
+    """Check that a model has the same settings (numbers that are not weights) as the declared one.
+
+    Energies are evaluated with the settings of the declared model.
+    """
     if declared is model:
         return
     given = settings_of(model)
@@ -162,15 +167,15 @@ def check_settings(declared: PyTree, model: PyTree) -> None:
                 f"model.{path}",
                 got=f"{other!r:.60}",
                 expected=f"the declared model's setting, {leaf!r:.60}",
-                mend="compile a declaration of this model: settings are no weights",
+                mend="compile a declaration of this model: settings are not weights",
             )
 
 
 def check_function(declared: PyTree, model: PyTree) -> None:
-    """Whether a model is the declared function of its weights.
+    """Check that a model is the same function of its weights as the declared one.
 
-    Energies are evaluated with the declared model, of which the weights alone are replaced. So
-    classes, static fields and functions must be the same, by all code of the user that they reach.
+    Energies are evaluated with the declared model and the weights of the given one. So classes,
+    static fields and functions must be equal, including all code of the user that they call.
     """
     if declared is model:
         return
@@ -218,7 +223,7 @@ def _check_leaf(path: str, leaf: Array, kind) -> None:
 
 
 def check_beta(beta: float | Array | Temperature, terms) -> Array:
-    """The inverse temperature as an array; `Temperature` is resolved by the mass of the data."""
+    """The inverse temperature as an array; a `Temperature` is divided by the mass of the data."""
     masses = masses_of(terms)
     if isinstance(beta, Temperature):
         alone = len(masses) == 1
@@ -238,18 +243,18 @@ def check_beta(beta: float | Array | Temperature, terms) -> Array:
 
 @eager
 def check_betas(argument: str, betas: Array, masses) -> None:
-    """Finite, non-negative, and resolved by the precision in use."""
+    """Check that betas are finite, not negative, and not too large for float32."""
     if not known(betas):
         return
-    looked = at_hand(betas)
-    if not looked.size or not np.all(finite(looked)):
+    values = at_hand(betas)
+    if not values.size or not np.all(finite(values)):
         raise DeclarationError(
             argument,
             got=f"{betas}",
             expected="finite values (in this precision)",
             mend="use float64 for beta above 1e38, and check for NaN",
         )
-    if np.any(looked < 0):
+    if np.any(values < 0):
         raise DeclarationError(
             argument,
             got=f"{betas}",
@@ -258,7 +263,7 @@ def check_betas(argument: str, betas: Array, masses) -> None:
         )
     if not known(masses):
         return
-    largest = float(looked.max()) * max(float(mass) for mass in masses)
+    largest = float(values.max()) * max(float(mass) for mass in masses)
     if jnp.result_type(float) == jnp.float32 and largest > FLOAT32_BETA:
         raise DeclarationError(
             argument,

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from ..core import (
     Count,
     DeclarationError,
+    Model,
     Said,
     automatic,
     eager,
@@ -22,6 +23,8 @@ from ..declare import (
     AbstractDataTerm,
     AbstractEnergy,
     AbstractTerm,
+    Distribution,
+    Independent,
     Localisation,
     Prior,
     SquaredError,
@@ -62,24 +65,28 @@ def compile(
     modes: Count = 64,
     marginalise: bool | None = None,
 ) -> Gibbs:
-    """Check a declaration and lower it to one Gibbs measure `p(w) ∝ π(w) exp(-β E(w))`.
+    """Check a declaration and compile it to one Gibbs measure `p(w) ∝ π(w) exp(-β E(w))`.
 
     Args:
-        energy: What `beta` multiplies, `E = ∫ loss dμ`, or the `Violation` of interfaces (hard as
-            beta -> ∞). `Localisation` terms go to the prior.
+        energy: The energy `E = ∫ loss dμ`, or the `Violation` of interfaces (a hard constraint as
+            beta -> ∞). `Localisation` terms are added to the prior.
         prior: `Independent(...)` by path, or one distribution for all weights.
         beta: A number, or a `Temperature`.
-        chart: Which weights are free (`Freeze`, `Select`, `Mask`, `Tie`); all, if not given.
-        integral: How squared losses are evaluated. `"declared"` as written; `"nodes"` as rows of
-            residuals; `"moments"` by the second moments of the data (models linear in features of
-            the data); `"basis"` as `Σ c_k²` over `modes` functions of the measure's basis; `"auto"`
-            takes moments where they apply, else nodes.
-        marginalise: Integrate out a readout that enters linearly with a Gaussian prior: always
-            (`True`), never (`False`), or when it is cheap (`None`).
+        chart: The free weights (`Freeze`, `Select`, `Mask`, `Tie`); by default all.
+        integral: How squared losses are evaluated: `"declared"` as written; `"nodes"` as one row of
+            residuals for each node; `"moments"` by the second moments of the data, for models that
+            are linear in features of the data; `"basis"` as `½ Σ c_k²` over the first `modes`
+            functions of the measure's basis; `"auto"` by moments if possible, else by nodes.
+        modes: Number of basis functions for `integral="basis"`.
+        marginalise: Whether to integrate out weights that enter the model linearly and have a
+            Gaussian prior; None does so if it is cheap.
+
+    Returns:
+        The measure; `print` it to see how each term is evaluated.
 
     Raises:
-        DeclarationError: Naming the argument, what it got, what was expected and the mend, before
-            anything is traced or sampled.
+        DeclarationError: For a declaration that is wrong; it names the argument. Nothing has been
+            sampled then.
     """
     terms = check_terms(automatic(energy))
     declared, base = check_weights(terms)
@@ -90,7 +97,13 @@ def compile(
     springs = tuple((f, t) for f, t in terms if isinstance(t, Localisation))
     free = tuple(lowered.priors) + tuple(lowered.ties)
     parts = tuple(_lower(jnp.asarray(f, float), t, base, free, integral, modes) for f, t in data)
-    _check_lowered(integral, parts)
+    if integral in ("nodes", "moments", "basis") and all(isinstance(p, Plain) for p in parts):
+        raise DeclarationError(
+            "integral",
+            got=f"{integral!r} for an energy without a squared loss over all data",
+            expected="a SquaredError over a measure that is not subsampled, with weights >= 0",
+            mend="use integral='auto'",
+        )
     potential, reason = _choose(parts, lowered, springs, marginalise)
     integrated = potential.integrated()
     kept = {path: p for path, p in lowered.priors.items() if path not in integrated}
@@ -99,6 +112,38 @@ def compile(
     pulls = tuple(Plain(jnp.asarray(f, float), t) for f, t in springs)
     lowered = Coordinates(lowered.base, kept, lowered.indices, lowered.ties, pulls)
     return Gibbs(potential, lowered, value, declared, reason, masses_of(data))
+
+
+class Nothing(AbstractTerm):
+    """The energy that is zero for all weights of a model."""
+
+    model: Model
+
+    def value(self, model):
+        return jnp.zeros(())
+
+    def estimate(self, model, key):
+        return jnp.zeros(())
+
+
+@typed
+def prior(
+    model: Model, prior: Independent | Distribution, *, chart: AbstractChart | None = None
+) -> Gibbs:
+    """The prior over the weights of a model, as a Gibbs measure whose energy is zero.
+
+    Args:
+        model: A pytree that holds the weights.
+        prior: `Independent(...)` by path, or one distribution for all weights.
+        chart: The free weights; the others keep the values of the model. By default all.
+
+    Returns:
+        A measure that samplers and `log_probability` take.
+
+    Raises:
+        DeclarationError: As `compile`.
+    """
+    return compile(Nothing(model), prior, chart=chart, marginalise=False)
 
 
 def _lower(
@@ -131,19 +176,9 @@ def _lower(
 
 
 def _has_negative(term: AbstractDataTerm) -> bool:
-    """Whether the rule has negative weights (a sparse one may), which have no square roots."""
+    """Whether the quadrature has negative weights, as a sparse rule may; they have no roots."""
     _, weights = term.measure.nodes()
-    return refuted(lambda each: each >= 0, weights)
-
-
-def _check_lowered(integral: str, parts: tuple[AbstractLowered, ...]) -> None:
-    if integral in ("nodes", "moments", "basis") and all(isinstance(p, Plain) for p in parts):
-        raise DeclarationError(
-            "integral",
-            got=f"{integral!r} for an energy without a squared loss over all data",
-            expected="a SquaredError over a measure that is not subsampled, with weights >= 0",
-            mend="use integral='auto'",
-        )
+    return refuted(lambda weight: weight >= 0, weights)
 
 
 def _choose(
@@ -166,7 +201,7 @@ def _choose(
             raise DeclarationError(
                 "marginalise",
                 got="True",
-                expected="a readout that can be integrated out",
+                expected="weights that enter linearly, with a Gaussian prior",
                 mend=f"use marginalise=None; here {reason}",
             )
         return plain, reason
@@ -180,5 +215,5 @@ def _check_centre(lowered: Coordinates, centre: dict[str, Array]) -> None:
                 f"Localisation.{path}",
                 got="a centre outside the prior's support",
                 expected=f"weights in {prior.support}",
-                mend="localise at a point the prior allows",
+                mend="localise at a point inside the support",
             )

@@ -1,4 +1,4 @@
-"""Unconstrained coordinates: the free weights, their prior, and the way back to the model."""
+"""Unconstrained coordinates of the free weights, and their prior."""
 
 import equinox as eqx
 import jax
@@ -11,15 +11,18 @@ from ..declare import AbstractChart, Distribution, Slots, biject_to, from_normal
 from ._potential import Plain
 
 Weights = dict[str, Array]
-"""Free weights by path, in unconstrained coordinates. A masked leaf is the vector of its free
-entries."""
+"""Free weights by path, in unconstrained coordinates; a masked leaf is a vector of its entries."""
 
 
 class Coordinates(eqx.Module):
     """The bijection between unconstrained coordinates and the weights of the model.
 
-    `base` holds every leaf of the declared model (frozen values included); `springs` are the
-    `Localisation` terms, which belong to the prior.
+    Args:
+        base: Every leaf of the declared model by path, frozen values included.
+        priors: The distribution of each free leaf.
+        indices: For a leaf that is free in part, the flat indices of its free entries.
+        ties: For each tied leaf, the leaf whose values it takes.
+        springs: The `Localisation` terms, which are part of the prior.
     """
 
     base: dict[str, Array]
@@ -29,16 +32,16 @@ class Coordinates(eqx.Module):
     springs: tuple[Plain, ...] = ()
 
     def check_precision(self) -> None:
-        """Refuse numbers of another precision than the one this process computes in now.
+        """Check that the default float dtype has not changed since the measure was compiled.
 
         Raises:
-            DeclarationError: if `jax_enable_x64` was switched after the measure was compiled.
+            DeclarationError: If `jax_enable_x64` was switched.
         """
         made, now = next(iter(self.base.values())).dtype, jnp.result_type(float)
         if made != now:
             raise DeclarationError(
                 "gibbs",
-                got=f"a measure compiled in {made}, in a process that now computes in {now}",
+                got=f"a measure compiled in {made}, while the default dtype is now {now}",
                 expected="one precision from the model to the last draw",
                 mend='set jax.config.update("jax_enable_x64", ...) once, at the top, and make the '
                 "model, the data and the measure after it",
@@ -52,14 +55,14 @@ class Coordinates(eqx.Module):
         return full | {leaf: full[source] for leaf, source in self.ties.items()}
 
     def unconstrain(self, weights: dict[str, Array]) -> Weights:
-        """The coordinates of given weights (all leaves by path)."""
+        """The coordinates of weights; `weights` holds all leaves by path."""
         self.check_precision()
         return {path: self._unconstrain(path, weights[path]) for path in self.priors}
 
     def log_prior(self, w: Weights) -> Float[Array, ""]:
         """Log-density of the prior in unconstrained coordinates, in nats.
 
-        The log-Jacobian of the supports is included, and so are the springs of `Localisation`.
+        It includes the log-Jacobian of the map to the support, and `Localisation` terms.
         """
         self.check_precision()
         total = sum((self._log_prior(path, w[path]) for path in self.priors), jnp.zeros(()))
@@ -73,7 +76,7 @@ class Coordinates(eqx.Module):
         self.check_precision()
         keys = jax.random.split(key, max(len(self.priors), 1))
         weights = dict(self.base)
-        # a dictionary that has been through `jit` has its keys sorted: draw in that order always
+        # sorted by path, as `jit` sorts dictionaries, so that a key always gives the same draw
         for k, (path, prior) in zip(keys, sorted(self.priors.items()), strict=False):
             shape = self.base[path].shape
             batch = shape[: len(shape) - prior.event_dim]
@@ -82,10 +85,10 @@ class Coordinates(eqx.Module):
         return self.unconstrain(weights)
 
     def from_normal(self, u: Weights) -> dict[str, Array]:
-        """All weights of the model where the free ones are images of standard normals `u`.
+        """All weights of the model as a function of standard normals `u`.
 
-        If `u` (a leaf for each free leaf of the model, of its shape) is standard normal, the
-        weights have the law of the prior. A prior with springs has no such map.
+        `u` has one leaf for each free leaf of the model, of its shape. The free weights then have
+        the law of the prior, without `Localisation` terms.
         """
         self.check_precision()
         moved = dict(self.base)
@@ -112,13 +115,13 @@ class Coordinates(eqx.Module):
         return inverse.reshape(-1)[self.indices[path]] if path in self.indices else inverse
 
     def _embed(self, path: str, value: Array) -> Array:
-        """A leaf-shaped array of coordinates with the free entries in place, zeros elsewhere."""
+        """Coordinates in the shape of the leaf, zero at entries that are not free."""
         shape = self.base[path].shape
         flat = jnp.zeros(int(np.prod(shape)), value.dtype)
         return flat.at[self.indices[path]].set(value).reshape(shape)
 
     def log_prior_entries(self, path: str, value: Array) -> Array:
-        """Log-density of each entry of a leaf with independent entries, log-Jacobian included."""
+        """Log-density of each entry of a leaf with independent entries, with the log-Jacobian."""
         prior = self.priors[path]
         transform = biject_to(prior.support)
         x = transform(value)
@@ -142,7 +145,7 @@ def coordinates(
     chart: AbstractChart | None,
     prior_of,
 ) -> Coordinates:
-    """Lower a chart and a prior; `prior_of(base, free_paths)` gives the distributions."""
+    """The coordinates of a chart and a prior; `prior_of(base, free)` gives the distributions."""
     slots = Slots({path: tuple(leaf.shape) for path, leaf in base.items()}, tuple(base), {}, {})
     slots = slots if chart is None else chart.restrict(slots)
     if not slots.free:
@@ -150,7 +153,7 @@ def coordinates(
             "chart",
             got="a chart that freezes every weight",
             expected="at least one free weight",
-            mend="free something: a Gibbs measure needs weights",
+            mend="leave at least one leaf free",
         )
     priors = prior_of(base, set(slots.free))
     indices = {}

@@ -1,4 +1,4 @@
-"""The Gibbs measure over the weights: what every sampler and observable works on."""
+"""The Gibbs measure over the weights, on which samplers and observables work."""
 
 from functools import partial
 from typing import Annotated, Any, TypeAlias
@@ -44,12 +44,13 @@ InverseTemperatures: TypeAlias = Annotated[
 @typed
 @described("a Gibbs measure", "compile the declaration first: bx.compile(energy, prior)")
 class Gibbs(eqx.Module):
-    """`log p(w) = log π(w) - U(w, β) - log Z(β)`, with `U = β E(w)` for a plain energy.
+    """The measure `log p(w) = log π(w) - U(w, β) - log Z(β)`; `bx.compile` builds it.
 
-    `w` is a dictionary from path to unconstrained coordinates (see `constrain`). All arrays are
-    leaves: a new `beta` or new data of the same shape never retrace. Every method takes one `w`;
-    use `jax.vmap` for many. Densities and energies are compiled when they are first called, as the
-    steps of a sampler are: a model that reads variables of Python reads them then.
+    `U = β E(w)` for a plain energy; if weights were integrated out, U is their free energy. `w` is
+    a dictionary from path to unconstrained coordinates (see `constrain`). Log-densities are in
+    nats. All arrays are leaves: a new `beta` or new data of the same shape do not retrace. Every
+    method takes one `w`; use `jax.vmap` for many. Densities and energies are compiled at their
+    first call. A Python variable that a model reads is read then.
     """
 
     potential: AbstractPotential
@@ -61,7 +62,7 @@ class Gibbs(eqx.Module):
 
     @at_once
     def log_prior(self, w: Weights) -> Float[Array, ""]:
-        """Log-density of the prior at `w`, in nats, log-Jacobian of the supports included."""
+        """`log π(w)` in nats, with the log-Jacobian of the map to the support."""
         return self.coordinates.log_prior(w)
 
     @at_once
@@ -75,50 +76,51 @@ class Gibbs(eqx.Module):
         return self.potential.moments(self.coordinates.constrain(w), self.beta)
 
     def energy(self, w: Weights) -> Float[Array, ""]:
-        """`∂U/∂β` at this `beta`: the energy, averaged over weights that were integrated out."""
+        """The energy `∂U/∂β` at this `beta`, averaged over weights that were integrated out."""
         return self.moments(w).energy
 
     def energy_variance(self, w: Weights) -> Float[Array, ""]:
-        """`-∂²U/∂β²`: variance of the energy over weights that were integrated out (else 0)."""
+        """`-∂²U/∂β²`, the variance of the energy over weights that were integrated out, else 0."""
         return self.moments(w).energy_variance
 
     @at_once
     def energy_estimate(self, w: Weights, key: Key) -> Float[Array, ""]:
-        """An unbiased estimate of `energy` (from a minibatch, if the measure is `Subsampled`).
+        """An unbiased estimate of `energy`: from a minibatch if the measure is `Subsampled`.
 
-        Relative to a reference, both energies are from the same batch, so that most of the noise
-        of the batch cancels.
+        Relative to a reference, both energies are from the same minibatch, so most of its noise
+        cancels.
         """
         return self.potential.energy_estimate(self.coordinates.constrain(w), self.beta, key)
 
     @property
     def reference_energy(self) -> float | Array:
-        """`E(w_ref)` of a measure that is `relative_to` a model, to be added to energies; else 0.
+        """`E(w_ref)` of a measure that is `relative_to` a model, else 0.
 
-        On the host in float64, whatever the precision of the run.
+        Added to `energy` it gives the declared energy. It is a float64 on the host, also in float32
+        runs.
         """
         high, low = self.potential.offset()
         return float(high) + float(low) if known(high, low) else high + low
 
     @eager
     def relative_to(self, model: Model | None = None) -> "Gibbs":
-        """The same measure with every energy counted from that of a model, `E(w) - E(w_ref)`.
+        """The same measure with energies `E(w) - E(w_ref)` relative to a reference model.
 
-        The difference is taken datum by datum before it is summed: for squared errors
-        `½|r|² - ½|r_ref|² = (f - f_ref)·(r + r_ref)/2`, so that it keeps its digits where the
-        energies themselves are large (float32, many data, targets in large units); for `Subsampled`
-        measures both are from the same batch. `energy`, `energy_of`, `log_prob` and the draws'
-        energies are all relative; `reference_energy` is what was taken off. Draws have the same
-        law.
+        The losses of each datum are subtracted before they are summed; for squared errors
+        `½|r|² - ½|r_ref|² = (f - f_ref)·(r + r_ref)/2`. So the difference keeps its digits if the
+        energies are large (float32, many data, targets in large units). For `Subsampled` measures
+        both energies are from the same minibatch. `energy`, `energy_of`, `log_prob` and the
+        energies of draws are relative; `reference_energy` is `E(w_ref)`. The law of draws does not
+        change.
 
         Args:
-            model: the reference, of the declared structure; the declared model if None.
+            model: The reference, of the declared structure; by default the declared model.
 
         Returns:
-            A measure whose density is the same up to its constant.
+            A measure whose density is the same up to a constant.
 
         Raises:
-            DeclarationError: if the model has another structure, or weights were integrated out.
+            DeclarationError: If the model has another structure, or weights were integrated out.
         """
         given = self._given(model)
         potential = relative_potential(self.potential, given)
@@ -131,9 +133,9 @@ class Gibbs(eqx.Module):
 
     @at_once
     def log_prob_estimate(self, w: Weights, key: Key) -> Float[Array, ""]:
-        """An unbiased estimate of `log_prob` (from a minibatch, if the measure is `Subsampled`)."""
+        """An unbiased estimate of `log_prob`: from a minibatch if the measure is `Subsampled`."""
         weights = self.coordinates.constrain(w)
-        # what a prior keeps for its gradient is as large as the weights: made again instead
+        # the residuals of a prior are as large as the weights, so they are recomputed
         return eqx.filter_checkpoint(self.log_prior)(w) - self.potential.estimate(
             weights, self.beta, key
         )
@@ -152,30 +154,30 @@ class Gibbs(eqx.Module):
         return with_weights(self.declared, self.constrain(w))
 
     def complete(self, w: Weights, key: Key) -> PyTree:
-        """The model at `w`, weights that were integrated out drawn from their conditional law."""
+        """The model at `w`, with integrated weights drawn from their law given `w`."""
         weights = self.potential.complete(self.constrain(w), self.beta, key)
         return with_weights(self.declared, weights)
 
     def energy_of(self, model: Model) -> Float[Array, ""]:
-        """`E` of a model of the declared structure, nothing averaged.
+        """The energy `E` of a model of the declared structure, without averages.
 
         Raises:
             DeclarationError: If the model has weights of other shapes, other settings (numbers that
                 are not weights), or is another function of its weights.
         """
-        # strong types: a weak one would let a model compute in fewer digits than its draws do
+        # strong dtypes: with weak ones a model could compute in a narrower dtype
         base = self.coordinates.base
         weights = {k: jnp.asarray(v, base[k].dtype) for k, v in self._given(model).items()}
         return _energy_at(self.potential, weights)
 
     @eager
     def position(self, model: Model | None = None) -> dict[str, Any]:
-        """Coordinates of a model's weights (of the declared model, if none is given).
+        """The coordinates `w` of the weights of a model, by default the declared one.
 
         Raises:
-            DeclarationError: If the weights have other shapes, or do not lie inside the support (at
-                its edge coordinates are infinite), or if the model has other settings (numbers that
-                are not weights).
+            DeclarationError: If the weights have other shapes, lie outside the support or at its
+                edge (where coordinates are infinite), or if the model has other settings (numbers
+                that are not weights).
         """
         given = self._given(model)
         for path, prior in self.coordinates.priors.items():
@@ -186,8 +188,8 @@ class Gibbs(eqx.Module):
                     expected=f"values in {prior.support}",
                     mend="widen the prior, or move the weights inside",
                 )
-        found = self.coordinates.unconstrain(given)
-        for path, leaf in found.items():
+        position = self.coordinates.unconstrain(given)
+        for path, leaf in position.items():
             if refuted(finite, leaf):
                 raise DeclarationError(
                     f"model.{path}",
@@ -196,7 +198,7 @@ class Gibbs(eqx.Module):
                     "none at its edge",
                     mend="move them inside, e.g. by jnp.clip, or widen the prior",
                 )
-        return found
+        return position
 
     def _given(self, model: Model | None) -> dict[str, Array]:
         """The weights of a model of the declared structure, by path."""
@@ -216,7 +218,11 @@ class Gibbs(eqx.Module):
 
     @eager
     def at(self, beta: InverseTemperatures) -> "Gibbs":
-        """The same measure at another inverse temperature, or at several, of shape `[beta]`."""
+        """The same measure at another inverse temperature, or at several, `[beta]`.
+
+        Raises:
+            DeclarationError: If a beta is negative, not finite, or too large for float32.
+        """
         value = jnp.asarray(beta, float)
         check_betas("beta", value, self.masses)
         return eqx.tree_at(lambda gibbs: gibbs.beta, self, value)
@@ -229,7 +235,7 @@ class Gibbs(eqx.Module):
 
     @property
     def parameters(self) -> int:
-        """Number of free weights, those integrated out included."""
+        """Number of free weights, including those that were integrated out."""
         integrated = self.potential.integrated()
         return self.dim + sum(self.coordinates.base[path].size for path in integrated)
 

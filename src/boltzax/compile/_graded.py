@@ -1,13 +1,13 @@
-"""A one-parameter family of features in a basis graded by size.
+"""A one-parameter family of features, expanded in a basis of functions sorted by size.
 
 For a family `φ_b(x)` and a scale `s`, take polynomials `p_j` orthonormal under `b ~ U(-s, s)`,
-`A_j = E_b[p_j(b) φ_b]`, and orthonormalise the functions `A_0, A_1, ...` of `x` in this order in
-extended precision: `e_j` orthonormal in L²(μ), `σ_j` the length of what `A_j` adds. Then
-`⟨e_j, φ_b⟩ = σ_j v_j(b)` with `v_j` moderate for `|b| < s`, so a float64 table of `v_j` loses
-nothing however small `σ_j` is. (`v_j` is `p_j` and what later `A_m` have along `e_j`, which is not
-small against `σ_j`: how many functions are needed is read off the remainder, not off `σ_j`.) The
-scale must match the spread of the `b` in use: at a scale c times too wide the vectors
-`(v_j(b_h))_h` become collinear as `c^{-2j}`.
+`A_j = E_b[p_j(b) φ_b]`, and orthonormalise the functions `A_0, A_1, ...` of `x` in this order, in
+extended precision. This gives `e_j`, orthonormal in L²(μ), and `σ_j`, the norm of the part of `A_j`
+that is orthogonal to `A_0, ..., A_{j-1}`. Then `⟨e_j, φ_b⟩ = σ_j v_j(b)`, where `v_j` is of order
+one for `|b| < s`, so `v_j` can be tabulated in float64 for any size of `σ_j`. The number of
+functions is chosen by the remainder of the expansion and not by `σ_j`, because `v_j` also contains
+the components of later `A_m` along `e_j`. The scale must match the spread of the units `b`: at a
+scale c times too wide the vectors `(v_j(b_h))_h` become collinear as `c^{-2j}`.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from ..numerics import (
 )
 
 BITS = 320
-"""Working precision to begin with: 96 decimal digits, enough for σ_j down to 1e-45."""
+"""First working precision: 96 decimal digits, enough for σ_j down to 1e-45."""
 
 MOST_BITS = 1280
 
@@ -38,8 +38,8 @@ MOST_BITS = 1280
 class Frame(NamedTuple):
     """A basis at one scale: `v_j(b) = b^odd Σ_d coefficients[panel, d, j] u^d`.
 
-    The panel and the place `u` in (-1, 1) inside it come from `asinh(b/s)/asinh(top/s)`, on
-    (0, 1) for an odd family, on (-1, 1) else.
+    The panel and the position `u` in (-1, 1) inside it are functions of `asinh(b/s)/asinh(top/s)`,
+    which lies in (0, 1) for an odd family, else in (-1, 1).
     """
 
     coefficients: np.ndarray
@@ -49,7 +49,7 @@ class Frame(NamedTuple):
 
 
 class UnitFamily(NamedTuple):
-    """A family `fn(b, x)` of scalar functions, odd in `b` or not, with its measure's rule."""
+    """A family `fn(b, x)` of scalar functions, the quadrature of its measure, and its parity."""
 
     fn: Callable
     rule: tuple[list, list]
@@ -65,8 +65,8 @@ def _polynomials(count: int, nodes: np.ndarray, odd: bool) -> np.ndarray:
 def _design(family: UnitFamily, scale: float, count: int) -> tuple[np.ndarray, np.ndarray, arb_mat]:
     """Gauss nodes and weights of U(-1, 1) (the positive half if odd), and the family there.
 
-    Twice as many as `count` functions need: fewer are interpolated by the functions, and then what
-    these leave of the family looks smaller than it is.
+    There are twice as many nodes as `count` functions need. With fewer nodes the functions would
+    interpolate, and the remainder of the expansion would be underestimated.
     """
     count = 2 * count
     nodes, weights = legendre.leggauss(2 * count)
@@ -78,8 +78,8 @@ def _design(family: UnitFamily, scale: float, count: int) -> tuple[np.ndarray, n
 class Graded(NamedTuple):
     """The graded functions of a family at one scale: `e_j(x_q) sqrt(w_q)`, and the `σ_j`.
 
-    `log_power[j] = log E_b ⟨e_j, φ_b⟩²` over the design, `log_tail[k]` the logarithm of what the
-    first `k` functions leave of `E_b |φ_b|²`.
+    `log_power[j] = log E_b ⟨e_j, φ_b⟩²` over the nodes in `b`; `log_tail[k]` is the logarithm of
+    the part of `E_b |φ_b|²` outside the span of the first `k` functions.
     """
 
     functions: arb_mat
@@ -109,7 +109,7 @@ def grade(family: UnitFamily, scale: float, modes: int) -> Graded:
                 power, tail = powers(members, functions, weights)
                 return Graded(functions, diagonal, log_sigma, power, tail, bits)
         bits *= 2
-    raise UnsupportedError("moments of the family vanish, or cannot be told apart")
+    raise UnsupportedError("moments of the family are zero or linearly dependent")
 
 
 def frame(

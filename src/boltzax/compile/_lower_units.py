@@ -1,4 +1,4 @@
-"""The pass that gives a marginal potential of scalar units its graded tables."""
+"""Tables of graded features for the marginal potential of scalar units."""
 
 import math
 
@@ -41,20 +41,26 @@ ones before, against roundings of 1e-16."""
 
 
 def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
-    """The same measure with graded features, good up to `beta`; unchanged where that is not known.
+    """The same measure with graded features, accurate up to `beta`; unchanged if it does not apply.
 
-    It applies to a marginalised readout over exchangeable units with one scalar weight each, a
-    Gaussian or interval measure, the target zero, a readout prior of mean 0 and one
-    variance, and an activation that is analytic (its `σ_j` fall fast enough).
+    It applies to a readout that was integrated out over exchangeable units with one scalar weight
+    each, a Gaussian or interval measure, the target zero, a readout prior of mean 0 and one
+    variance, and an analytic activation.
 
-    The scales run from the prior's down to where the free energy of confining all units,
-    `H log(1/s) + ½ Σ_j log(1 + β τ² H E_b c_j(b)²)`, has risen `SLACK` nats above its minimum.
+    The widest scale is that of the prior. The narrowest is the one at which the free energy of
+    confining all units, `H log(1/s) + ½ Σ_j log(1 + β τ² H E_b c_j(b)²)`, is `SLACK` nats above its
+    minimum.
+
+    Args:
+        gibbs: The measure.
+        beta: The largest inverse temperature that will be used.
     """
     potential = gibbs.potential
     if not isinstance(potential, MarginalPotential) or potential.units is None:
         return gibbs
-    term = _term(potential)
-    deviation = _deviation(potential)
+    (residual,) = potential.residuals
+    assert isinstance(residual, NodeResidual | BasisResidual)  # as there are units
+    term, deviation = residual.term, _deviation(potential, residual)
     units = len(jax.tree.leaves(potential.units.unit_weights())[0])
     if deviation is None or not _applies(potential.units, term):
         return gibbs
@@ -89,9 +95,9 @@ def lower_units(gibbs: Gibbs, beta: float) -> Gibbs:
 
 
 def _modes(family: UnitFamily, reach: float, log_load: float) -> int | None:
-    """How many modes hold all but `REMAINDER` of the energy of units up to `reach`.
+    """The number of modes that represent the energy of units up to `reach` to `REMAINDER`.
 
-    Leaving out a remainder `r = β τ² Σ_h |rest_h|²` changes `λ̂` by at most `r/2`. None if more
+    A remainder `r = β τ² Σ_h |rest_h|²` that is left out changes `λ̂` by at most `r/2`. None if more
     than `MOST_MODES` are needed.
     """
     modes = 24
@@ -108,8 +114,8 @@ def _frames(
 ) -> list[Frame]:
     """Frames at the scales that the posterior visits.
 
-    A frame has the modes that units `RATIO**MARGIN` times beyond it need: single-unit moves that
-    start in it propose such places, and must be told what they cost.
+    A frame has enough modes for units `RATIO**MARGIN` times beyond it, because single-unit moves
+    from it can propose such units.
     """
     frames, costs, scale, needed = [], [], widest, [modes]
     while not costs or costs[-1] <= min(costs) + SLACK:
@@ -125,26 +131,20 @@ def _frames(
 
 
 def _padded(values: np.ndarray, modes: int) -> np.ndarray:
-    """Modes that a frame does without: no unit has a feature there."""
+    """Values with zeros for the modes that a frame does not have."""
     more = [(0, 0)] * (values.ndim - 1) + [(0, modes - values.shape[-1])]
     return np.pad(values, more)
 
 
-def _term(potential: MarginalPotential) -> SquaredError:
-    residual = potential.residuals[0]
-    assert isinstance(residual, NodeResidual | BasisResidual)
-    return residual.term
-
-
-def _deviation(potential: MarginalPotential) -> float | None:
-    """The readout's prior sd times the root of the energy's factor (β τ² is what counts)."""
+def _deviation(
+    potential: MarginalPotential, residual: NodeResidual | BasisResidual
+) -> float | None:
+    """The prior standard deviation of the readout times the root of the factor of the energy."""
     prior = potential.readout["readout"]
     assert isinstance(prior, Normal)  # where it is another, `potential.units` is None
     loc, scale = np.asarray(prior.loc), np.asarray(prior.scale)
     if np.any(loc != 0) or np.any(scale != scale.flat[0]):
         return None
-    (residual,) = potential.residuals
-    assert isinstance(residual, NodeResidual | BasisResidual)
     # the first function of a basis is one
     root_weights = residual.basis[0] if isinstance(residual, BasisResidual) else residual.scale
     factor = float(jnp.sum(root_weights**2) / residual.term.measure.mass)
@@ -161,9 +161,9 @@ def _applies(units: AbstractUnitModel, term: SquaredError) -> bool:
 
 
 def _extent(gibbs: Gibbs, path: str) -> tuple[float, float, float] | None:
-    """Largest |b| of the tables, largest |b| that the posterior visits, widest scale.
+    """The largest |b| of the tables, the largest |b| that the posterior visits, the widest scale.
 
-    For a uniform prior all three are its bound; for a normal one 6.5, 4 and 3 deviations.
+    For a uniform prior all three are its bound; for a normal one 6.5, 4, 3 standard deviations.
     """
     prior = gibbs.coordinates.priors[path]
     if isinstance(prior, Uniform):
@@ -182,23 +182,19 @@ def _family(term: SquaredError, top: float, digits: int) -> UnitFamily | None:
     def fn(b, x):
         return unit({path: jnp.reshape(b, (dim,))}, jnp.reshape(x, (dim,)))
 
-    probe = np.linspace(0.1, 0.9, 5) * top
-    values = np.array([[float(fn(b, x)) for b, x in _signs(b)] for b in probe])
+    pairs = [((b, 0.7), (-b, 0.7), (b, -0.7)) for b in np.linspace(0.1, 0.9, 5) * top]
+    values = np.array([[float(fn(b, x)) for b, x in row] for row in pairs])
     odd = bool(np.allclose(values[:, 0], -values[:, 1], rtol=1e-12))
     even = bool(np.allclose(np.abs(values[:, 0]), np.abs(values[:, 2]), rtol=1e-12))
     rule = _rule(term, fn, top, odd, even, digits)
     return None if rule is None else UnitFamily(fn, rule, odd)
 
 
-def _signs(b: float, x: float = 0.7):
-    return (b, x), (-b, x), (b, -x)
-
-
 def _rule(term: SquaredError, fn, top: float, odd: bool, even: bool, digits: int):
-    """The measure's quadrature, refined until overlaps of features move in no digit asked for.
+    """The quadrature of the measure, refined until overlaps of features converge to `digits`.
 
-    `σ_j²` falls below any absolute error of the overlaps `⟨φ_b, φ_b'⟩`: with a rule exact to 32
-    digits, features at n = 1e30 are those of another measure, one on a grid.
+    `σ_j²` can be smaller than the absolute error of the overlaps `⟨φ_b, φ_b'⟩`. Then the features
+    would be those of the measure on the nodes: 32 digits do not suffice at n = 1e30.
     """
     make = _maker(term, digits)
     if make is None:
@@ -229,7 +225,7 @@ def _symmetric(points: list, weights: list) -> bool:
 
 
 def _folded(points: list, weights: list) -> tuple[list, list]:
-    """Half of a symmetric rule, for products of functions that are all odd or all even in x."""
+    """Half of a symmetric rule, for products of functions of the same parity in x."""
     half = len(points) // 2
     return points[half:], [2 * w for w in weights[half:]]
 

@@ -7,15 +7,19 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..declare import AbstractUnitModel, Distribution, Normal, from_normal, is_gaussian
 from ..numerics import affine_in
-from ._potential import AbstractLowered, AbstractPotential, Moments
+from ._potential import AbstractLowered, AbstractMarginalPotential, Moments
 from ._residual import AbstractResidual, BasisResidual, NodeResidual
 
 
 class LinearGaussian(eqx.Module):
-    """`log ∫ N(a; 0, I) exp(-β ½|C a - y|²) da` and its derivatives in β.
+    """`U = -log ∫ N(a; 0, I) exp(-β ½|C a - y|²) da` and its derivatives in β.
 
-    With `M = I + β C Cᵀ`: `U = ½ log det M + ½ β yᵀM⁻¹y`. Nothing is formed by squaring: one QR of
-    `[√β C; I]` on the smaller side, so that singular values down to 1/√β keep their digits.
+    With `M = I + β C Cᵀ`: `U = ½ log det M + ½ β yᵀM⁻¹y`. M is not formed: one QR of `[√β C; I]`
+    (or of `[√β Cᵀ; I]` if that is smaller) keeps the digits of singular values down to 1/√β.
+
+    Args:
+        design: The matrix C, `[row, weight]`.
+        target: The vector y, `[row]`.
     """
 
     design: Float[Array, "row weight"]
@@ -29,7 +33,7 @@ class LinearGaussian(eqx.Module):
         size = side.shape[1]
         r = jnp.linalg.qr(jnp.concatenate([jnp.sqrt(beta) * side, jnp.eye(size)]), mode="r")
         log_det = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(r))))
-        # t tᵗ has the eigenvalues of C Cᵀ M⁻¹; v = M⁻¹ y is the residual at the mean readout.
+        # t tᵗ has the eigenvalues of C Cᵀ M⁻¹; v = M⁻¹ y is the residual at the mean readout
         t = jax.scipy.linalg.solve_triangular(r, side.T, trans="T")
         if rows > weights:
             mean = beta * _solve(r, c.T @ y)
@@ -46,10 +50,10 @@ class LinearGaussian(eqx.Module):
         return Moments(u, energy, variance)
 
     def draw(self, beta: Float[Array, ""], key: PRNGKeyArray) -> Float[Array, " weight"]:
-        """One draw of `a` from `∝ N(a; 0, I) exp(-β ½|C a - y|²)`: the mode of noisy data.
+        """One draw of `a` from `∝ N(a; 0, I) exp(-β ½|C a - y|²)`.
 
-        `a = argmin β|C a - y - ε/√β|² + |a - ξ|²` with standard normal `ε`, `ξ` has that law
-        (Papandreou & Yuille 2010).
+        `a = argmin β|C a - y - ε/√β|² + |a - ξ|²` with standard normal `ε`, `ξ` has this law
+        (Papandreou & Yuille 2010, Gaussian sampling by local perturbations, NeurIPS 23).
         """
         c, y = self.design, self.target
         key_data, key_prior = jax.random.split(key)
@@ -66,11 +70,11 @@ def _solve(r: Array, b: Array) -> Array:
     return jax.scipy.linalg.solve_triangular(r, inner)
 
 
-class MarginalPotential(AbstractPotential):
-    """The free energy left once the weights `readout`, linear in the model, are integrated out.
+class MarginalPotential(AbstractMarginalPotential):
+    """The potential after the weights `readout` were integrated out.
 
-    Their priors are Gaussian, affine images of standard normals. If these are all weights, the
-    free energy is a number: `-log ∫ π(a) exp(-β E(a)) da`, the negative log evidence.
+    The model is linear in these weights and their priors are Gaussian. If they are all weights of
+    the model, `U` is the negative log evidence `-log ∫ π(a) exp(-β E(a)) da`.
     """
 
     residuals: tuple[AbstractResidual, ...]
@@ -88,7 +92,7 @@ class MarginalPotential(AbstractPotential):
         return LinearGaussian(design, -offset)
 
     def image(self, weights: dict[str, Array], u: Array) -> dict[str, Array]:
-        """The readout for standard normals `u`, `[weight]`."""
+        """The readout as a function of standard normals `u`, `[weight]`."""
         parts = self._split(weights, u)
         return {p: from_normal(p, prior, parts[p]) for p, prior in self.readout.items()}
 
@@ -107,15 +111,6 @@ class MarginalPotential(AbstractPotential):
     def moments(self, weights, beta):
         return self.linear_gaussian(weights).moments(beta)
 
-    def estimate(self, weights, beta, key):
-        return self(weights, beta)
-
-    def energy_estimate(self, weights, beta, key):
-        return self.moments(weights, beta).energy
-
-    def offset(self):
-        return jnp.zeros(()), jnp.zeros(())
-
     def rounding(self, energy):
         return 0.5 * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
 
@@ -125,9 +120,6 @@ class MarginalPotential(AbstractPotential):
 
     def energy_at(self, weights):
         return sum((part.value(weights) for part in self.residuals), jnp.zeros(()))
-
-    def integrated(self):
-        return self.readout
 
     def notes(self):
         names = ", ".join(self.readout)
@@ -149,7 +141,7 @@ def marginal_potential(
     fixed: set[str],
     budget: float,
 ) -> tuple[MarginalPotential | None, str]:
-    """Find a readout that can be integrated out; the potential, or None and the reason."""
+    """The potential with as many weights integrated out as possible; or None, and the reason."""
     residuals = tuple(part for part in parts if isinstance(part, AbstractResidual))
     if len(residuals) < len(parts):
         return None, "not every energy term is a squared loss over all data"
@@ -168,7 +160,7 @@ def marginal_potential(
             f"integrating out {', '.join(chosen)} would cost a factorisation of {rows} x {size} "
             "at every step; pass marginalise=True to do so"
         )
-    # by name, as `jit` and `vjp` order dictionaries: columns and leaves must not be told apart
+    # sorted by name, as `jit` and `vjp` sort dictionaries, so that columns match leaves
     readout = {path: priors[path] for path in sorted(chosen)}
     return MarginalPotential(residuals, readout, _units(residuals, readout, priors, fixed)), ""
 

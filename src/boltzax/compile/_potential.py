@@ -1,9 +1,9 @@
 """Potentials: the energy, or the free energy left once some weights are integrated out.
 
 The Gibbs measure at `beta` has density `π(w) exp(-U(w, β))`. For a plain energy `U = β E(w)`; with
-weights `a` integrated out, `U(w, β) = -log ∫ π(a) exp(-β E(w, a)) da`. Either way `∂U/∂β` is the
-mean energy given `w` and `-∂²U/∂β²` its variance given `w`, which makes every thermodynamic
-observable one formula (and Rao-Blackwellised where something was integrated out).
+weights `a` integrated out, `U(w, β) = -log ∫ π(a) exp(-β E(w, a)) da`. In both cases `∂U/∂β` is the
+mean energy given `w` and `-∂²U/∂β²` its variance given `w`. Observables are written in terms of
+these two numbers, and are Rao-Blackwellised if weights were integrated out.
 """
 
 import abc
@@ -27,7 +27,7 @@ from ..declare import (
 
 
 class Moments(NamedTuple):
-    """`U`; `∂U/∂β`, the energy; `-∂²U/∂β²`, its variance over what was integrated out."""
+    """`U` in nats, the energy `∂U/∂β`, and its variance `-∂²U/∂β²` over the integrated weights."""
 
     potential: Float[Array, ""]
     energy: Float[Array, ""]
@@ -35,7 +35,7 @@ class Moments(NamedTuple):
 
 
 class AbstractPotential(eqx.Module):
-    """`U(w, β)` as a function of all weights of the model, by path (constrained values)."""
+    """`U(w, β)`, a function of all weights of the model by path (constrained values)."""
 
     @abc.abstractmethod
     def __call__(self, weights: dict[str, Array], beta: Float[Array, ""]) -> Float[Array, ""]:
@@ -43,7 +43,7 @@ class AbstractPotential(eqx.Module):
 
     @abc.abstractmethod
     def moments(self, weights: dict[str, Array], beta: Float[Array, ""]) -> Moments:
-        """`U` with its first two derivatives in β."""
+        """`U`, `∂U/∂β` and `-∂²U/∂β²`."""
 
     @abc.abstractmethod
     def estimate(
@@ -59,21 +59,21 @@ class AbstractPotential(eqx.Module):
 
     @abc.abstractmethod
     def offset(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """What is to be added to the energies to have the declared ones: the sum of two floats."""
+        """The declared energy less the energy of this potential, as the sum of two floats."""
 
     @abc.abstractmethod
     def rounding(self, energy: Float[Array, ""]) -> Float[Array, ""]:
-        """Standard deviation of the rounding of an energy that moving `w` a little cannot show."""
+        """Standard deviation of the rounding error of an energy that all nearby `w` share."""
 
     @abc.abstractmethod
     def complete(
         self, weights: dict[str, Array], beta: Float[Array, ""], key: PRNGKeyArray
     ) -> dict[str, Array]:
-        """The weights with those that were integrated out drawn from their conditional law."""
+        """All weights, with the integrated ones drawn from their conditional law given `w`."""
 
     @abc.abstractmethod
     def energy_at(self, weights: dict[str, Array]) -> Float[Array, ""]:
-        """`E` at a full set of weights, nothing averaged."""
+        """The energy `E` at a full set of weights, without averages."""
 
     @abc.abstractmethod
     def integrated(self) -> dict[str, Distribution]:
@@ -81,11 +81,49 @@ class AbstractPotential(eqx.Module):
 
     @abc.abstractmethod
     def notes(self) -> tuple[str, ...]:
-        """What was lowered to what, a line each."""
+        """How each term is evaluated: one line for each."""
+
+
+class AbstractSumPotential(AbstractPotential):
+    """`U(w, β) = β E(w)`, with no weights integrated out."""
+
+    def __call__(self, weights, beta):
+        return beta * self.energy_at(weights)
+
+    def moments(self, weights, beta):
+        energy = self.energy_at(weights)
+        return Moments(beta * energy, energy, jnp.zeros(()))
+
+    def estimate(self, weights, beta, key):
+        return beta * self.energy_estimate(weights, beta, key)
+
+    def complete(self, weights, beta, key):
+        return weights
+
+    def integrated(self):
+        return {}
+
+
+class AbstractMarginalPotential(AbstractPotential):
+    """`U(w, β) = -log ∫ π(a) exp(-β E(w, a)) da` over the weights `readout`, in closed form."""
+
+    readout: eqx.AbstractVar[dict[str, Distribution]]
+
+    def estimate(self, weights, beta, key):
+        return self(weights, beta)
+
+    def energy_estimate(self, weights, beta, key):
+        return self.moments(weights, beta).energy
+
+    def offset(self):
+        return jnp.zeros(()), jnp.zeros(())
+
+    def integrated(self):
+        return self.readout
 
 
 class AbstractLowered(eqx.Module):
-    """An energy term after lowering."""
+    """One term of the energy, in the form in which it is evaluated."""
 
     @abc.abstractmethod
     def value(self, weights: dict[str, Array]) -> Float[Array, ""]:
@@ -97,32 +135,32 @@ class AbstractLowered(eqx.Module):
 
     @abc.abstractmethod
     def anchor(self, reference: dict[str, Array]) -> PyTree:
-        """What `difference` has to know of the reference weights."""
+        """The values at the reference weights that `difference` needs."""
 
     @abc.abstractmethod
     def difference(self, weights: dict[str, Array], anchor: PyTree) -> Float[Array, ""]:
-        """`E(w) - E(w_ref)`, subtracted datum by datum."""
+        """`E(w) - E(w_ref)`, as a sum of the differences of the losses of each datum."""
 
     @abc.abstractmethod
     def difference_estimate(
         self, weights: dict[str, Array], anchor: PyTree, key: PRNGKeyArray
     ) -> Float[Array, ""]:
-        """An unbiased estimate of `difference`, both energies from the same batch."""
+        """An unbiased estimate of `difference`, with both energies from the same minibatch."""
 
     @abc.abstractmethod
     def losses(self, weights: dict[str, Array]) -> tuple[Float[Array, " loss"], bool]:
-        """The summands of the energy, and whether `difference` subtracts just those.
+        """The summands of the energy, and whether `difference` subtracts these summands.
 
-        If it does, their rounding is hidden in it; else it subtracts something smaller.
+        If it does, it has their rounding errors; else it subtracts smaller numbers.
         """
 
     @abc.abstractmethod
     def note(self) -> str:
-        """What it was lowered to."""
+        """How the term is evaluated, in one line."""
 
 
 class Plain(AbstractLowered):
-    """A declared term evaluated as declared."""
+    """A term that is evaluated as declared."""
 
     factor: Array
     term: AbstractTerm
@@ -149,7 +187,7 @@ class Plain(AbstractLowered):
         return self.factor * self.term.measure.estimate(self._change(weights, anchor), key)
 
     def _change(self, weights: dict[str, Array], reference: dict[str, Array]) -> Callable:
-        """The difference of the losses of one datum."""
+        """The function that gives the difference of the losses of one datum."""
         term = self.term
         here, there = (with_weights(term.model, w) for w in (weights, reference))
         if isinstance(term, SquaredError):
@@ -161,16 +199,16 @@ class Plain(AbstractLowered):
         if not isinstance(self.term, AbstractDataTerm):
             return self.value(weights)[None], True
         points, mass = self.term.measure.nodes()
-        found = _losses(self.term, with_weights(self.term.model, weights), points)
-        return self.factor * mass * found, not isinstance(self.term, SquaredError)
+        losses = _losses(self.term, with_weights(self.term.model, weights), points)
+        return self.factor * mass * losses, not isinstance(self.term, SquaredError)
 
     def note(self) -> str:
-        said = f"{type(self.term).__name__}: evaluated as declared"
+        text = f"{type(self.term).__name__}: evaluated as declared"
         if not isinstance(self.term, AbstractCountedTerm) or self.term.unit == "data":
-            return said
+            return text
         total = amount(self.term)
         number = f" {float(total):.8g}" if known(total) else ""
-        return f"{said}; n counts{number} {self.term.unit}"
+        return f"{text}; n counts{number} {self.term.unit}"
 
 
 @eqx.filter_jit
@@ -178,29 +216,13 @@ def _losses(term: AbstractDataTerm, model: PyTree, points: PyTree) -> Float[Arra
     return map_within(lambda datum: term.loss(model, datum), points)
 
 
-class EnergyPotential(AbstractPotential):
-    """`U(w, β) = β Σ E_t(w)`."""
+class EnergyPotential(AbstractSumPotential):
+    """`U(w, β) = β Σ_t E_t(w)`."""
 
     parts: tuple[AbstractLowered, ...]
 
-    def __call__(self, weights, beta):
-        return beta * self._energy(weights)
-
-    def moments(self, weights, beta):
-        energy = self._energy(weights)
-        return Moments(beta * energy, energy, jnp.zeros(()))
-
-    def _energy(self, weights: dict[str, Array]) -> Float[Array, ""]:
-        return sum((part.value(weights) for part in self.parts), jnp.zeros(()))
-
-    def complete(self, weights, beta, key):
-        return weights
-
     def energy_at(self, weights):
-        return self._energy(weights)
-
-    def estimate(self, weights, beta, key):
-        return beta * self.energy_estimate(weights, beta, key)
+        return sum((part.value(weights) for part in self.parts), jnp.zeros(()))
 
     def energy_estimate(self, weights, beta, key):
         keys = jax.random.split(key, len(self.parts)) if len(self.parts) > 1 else (key,)
@@ -212,9 +234,6 @@ class EnergyPotential(AbstractPotential):
 
     def rounding(self, energy):
         return 0.5 * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
-
-    def integrated(self):
-        return {}
 
     def notes(self):
         return tuple(part.note() for part in self.parts)

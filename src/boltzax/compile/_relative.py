@@ -1,8 +1,9 @@
-"""Energies as differences from those of a reference model, accurate where the energies are large.
+"""Energy differences from a reference model, without cancellation.
 
 A posterior depends on differences of energies of order `1/β`. The energies themselves grow with the
-number of data and with the units of the targets: in float32 a sum of 1e10 is known to 1e3. The same
-measure has the energy `E(w) - E(w_ref)`, and that is summed from differences datum by datum.
+number of data and with the units of the targets: in float32 a sum of 1e10 has an error of 1e3. The
+energy `E(w) - E(w_ref)` gives the same measure. It is computed as a sum of the differences of the
+losses of each datum.
 """
 
 from typing import Any
@@ -13,18 +14,18 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..core import DeclarationError, at_once, full_products, known
-from ._potential import AbstractLowered, AbstractPotential, EnergyPotential, Moments
+from ._potential import AbstractLowered, AbstractPotential, AbstractSumPotential, EnergyPotential
 
 
-class RelativePotential(AbstractPotential):
+class RelativePotential(AbstractSumPotential):
     """`U(w, β) = β Σ_t (E_t(w) - E_t(w_ref))`, each difference taken before anything is summed.
 
     Attributes:
-        parts: the energy terms.
-        anchors: what the difference of each term has to know of the reference.
-        level: `E(w_ref)` as the sum of two floats, so that float32 keeps its digits.
-        blur: standard deviation in `E(w) - E(w_ref)` of the rounding of those losses that the
-            declaration hands over as finished numbers.
+        parts: The energy terms.
+        anchors: For each term, the values at the reference that its difference needs.
+        level: `E(w_ref)` as the sum of two floats, for float32.
+        blur: Standard deviation of the rounding error of `E(w) - E(w_ref)` from losses that are
+            computed by the declaration and subtracted.
     """
 
     parts: tuple[AbstractLowered, ...]
@@ -32,30 +33,14 @@ class RelativePotential(AbstractPotential):
     level: Float[Array, "two"]
     blur: Float[Array, ""]
 
-    def __call__(self, weights, beta):
-        return beta * self._difference(weights)
-
-    def moments(self, weights, beta):
-        energy = self._difference(weights)
-        return Moments(beta * energy, energy, jnp.zeros(()))
-
-    def _difference(self, weights: dict[str, Array]) -> Float[Array, ""]:
-        pairs = zip(self.parts, self.anchors, strict=True)
-        return sum((part.difference(weights, at) for part, at in pairs), jnp.zeros(()))
-
-    def complete(self, weights, beta, key):
-        return weights
-
     def energy_at(self, weights):
-        return self._difference(weights)
+        pairs = zip(self.parts, self.anchors, strict=True)
+        return sum((part.difference(weights, anchor) for part, anchor in pairs), jnp.zeros(()))
 
     def energy_estimate(self, weights, beta, key):
         keys = jax.random.split(key, len(self.parts)) if len(self.parts) > 1 else (key,)
         triples = zip(self.parts, self.anchors, keys, strict=True)
         return sum((p.difference_estimate(weights, a, k) for p, a, k in triples), jnp.zeros(()))
-
-    def estimate(self, weights, beta, key):
-        return beta * self.energy_estimate(weights, beta, key)
 
     def offset(self):
         return self.level[0], self.level[1]
@@ -63,15 +48,12 @@ class RelativePotential(AbstractPotential):
     def rounding(self, energy):
         return self.blur
 
-    def integrated(self):
-        return {}
-
     def notes(self):
         lines = tuple(part.note() for part in self.parts)
-        said = "energies are differences from those of a reference model"
+        note = "energies are differences from those of a reference model"
         if known(self.level):
-            said += f", whose energy is {sum(np.asarray(self.level, float)):.6g}"
-        return (*lines, said)
+            note += f", whose energy is {sum(np.asarray(self.level, float)):.6g}"
+        return (*lines, note)
 
 
 def relative_potential(
@@ -90,10 +72,10 @@ def relative_potential(
             mend="compile with marginalise=False",
         )
     parts = potential.parts
-    anchors = tuple(part.anchor(reference) for part in parts)  # may be the weights, shared
-    found = _losses(parts, reference)
-    level = sum((np.sum(_wide(losses)) for losses, _ in found), np.zeros(()))
-    blur = sum((np.sum(_wide(losses) ** 2) for losses, hidden in found if hidden), np.zeros(()))
+    anchors = tuple(part.anchor(reference) for part in parts)
+    summands = _losses(parts, reference)
+    level = sum((np.sum(_wide(losses)) for losses, _ in summands), np.zeros(()))
+    blur = sum((np.sum(_wide(losses) ** 2) for losses, same in summands if same), np.zeros(()))
     kind = jnp.result_type(float)
     high = jnp.asarray(level, kind)
     low = jnp.asarray(level - _wide(high), kind)
@@ -108,5 +90,5 @@ def _losses(parts: tuple[AbstractLowered, ...], reference: dict[str, Array]) -> 
 
 
 def _wide(losses: Array) -> Any:
-    """In float64 on the host; as they are where they are being traced."""
+    """In float64 on the host; unchanged while they are traced."""
     return np.asarray(losses, np.float64) if known(losses) else losses

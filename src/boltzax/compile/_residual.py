@@ -1,4 +1,4 @@
-"""Squared losses as rows of residuals: `E = ½ Σ_r residual_r(w)²`, in three lowerings."""
+"""Squared losses as rows of residuals: `E = ½ Σ_r residual_r(w)²`, in three forms."""
 
 import abc
 from collections.abc import Callable
@@ -26,13 +26,13 @@ from ..numerics import Split
 from ._potential import AbstractLowered
 
 PIECE = MEMORY // 8
-"""Bytes at work while the data are reduced to their moments."""
+"""Working memory in bytes while the data are reduced to their moments."""
 
 
 class AbstractResidual(AbstractLowered):
-    """A squared loss as a sum over rows `z` with a residual `[out]` each, scaled by a root weight.
+    """A squared loss `E = ½ Σ_z |scale_z residual(w, z)|²` over rows `z`, each residual `[out]`.
 
-    The rows may be projected (`basis`): `c = B r`, when the basis spans what matters.
+    In a basis the scaled residuals are projected to coefficients first: `E = ½ |B r|²`.
     """
 
     rows: eqx.AbstractVar[PyTree]
@@ -40,7 +40,7 @@ class AbstractResidual(AbstractLowered):
 
     @abc.abstractmethod
     def output(self, weights: dict[str, Array], z: PyTree) -> Float[Array, " out"]:
-        """The model's part of the unscaled residual of one row: `row` is this less a target."""
+        """The output of the model in one row; `row` is this output less the target."""
 
     @abc.abstractmethod
     def row(self, weights: dict[str, Array], z: PyTree) -> Float[Array, " out"]:
@@ -48,7 +48,7 @@ class AbstractResidual(AbstractLowered):
 
     @abc.abstractmethod
     def project(self, scaled: Float[Array, "row *rest"]) -> Float[Array, "coefficient *rest"]:
-        """Rows to coefficients (the identity unless in a basis)."""
+        """The coefficients of scaled rows; the rows themselves if there is no basis."""
 
     def residuals(self, weights: dict[str, Array]) -> Float[Array, " residual"]:
         """All scaled residuals: `E = ½ Σ residuals²`."""
@@ -60,13 +60,13 @@ class AbstractResidual(AbstractLowered):
     ) -> Float[Array, "residual weight"]:
         """Derivative of the scaled residuals by the (flattened) weights `over`."""
 
-        def one(z):
+        def of_row(z):
             jac = jax.jacrev(lambda part: self.row(weights | part, z))(over)
             return jnp.concatenate(
                 [jac[path].reshape(jac[path].shape[0], -1) for path in over], axis=-1
             )
 
-        matrix = jax.vmap(one)(self.rows) * self.scale[:, None, None]
+        matrix = jax.vmap(of_row)(self.rows) * self.scale[:, None, None]
         return self.project(matrix).reshape(-1, matrix.shape[-1])
 
     def value(self, weights: dict[str, Array]) -> Float[Array, ""]:
@@ -76,7 +76,7 @@ class AbstractResidual(AbstractLowered):
         return self.value(weights)
 
     def outputs(self, weights: dict[str, Array]) -> Float[Array, "row out"]:
-        """The model's parts of all rows."""
+        """The outputs of the model in all rows."""
         return jax.vmap(lambda z: self.output(weights, z))(self.rows)
 
     @full_products()
@@ -107,7 +107,7 @@ def _row(term: SquaredError, weights: dict[str, Array], z: PyTree) -> Float[Arra
 
 
 class NodeResidual(AbstractResidual):
-    """One row for each node of the measure, scaled by the root of its weight."""
+    """A squared loss with one row for each node, scaled by the root of its weight."""
 
     rows: PyTree
     scale: Float[Array, " row"]
@@ -127,9 +127,9 @@ class NodeResidual(AbstractResidual):
 
 
 class BasisResidual(AbstractResidual):
-    """The loss in coefficient space, `½ Σ_k c_k²`, `c_k = ∫ (f - y) φ_k dμ` in the measure's basis.
+    """A squared loss as `½ Σ_k c_k²`, `c_k = ∫ (f - y) φ_k dμ` in the basis of the measure.
 
-    `basis` is `[coefficient, row]`: root weight of the nodes times the basis functions there.
+    `basis` is `[coefficient, row]`: the basis functions at the nodes times the roots of weights.
     """
 
     rows: PyTree
@@ -154,12 +154,12 @@ class BasisResidual(AbstractResidual):
 
 
 class MomentResidual(AbstractResidual):
-    """A model linear in features ψ of the data: the data enter by their second moments only.
+    """A squared loss of a model that is linear in features ψ of the data, by second moments.
 
-    With `R` the triangular factor of the weighted rows `[ψ(x), 1, y]` (so `RᵀR` is their moment
-    matrix), `∫ ½|Aψ + b - y|² dμ = ½ Σ_rows |A r_ψ + b r_1 - r_y|²`: a loss over as many rows as
-    there are features and outputs, at a cost that does not depend on the number of data, and a sum
-    of squares still, so that a small loss keeps its digits.
+    Let `R` be the triangular factor of the weighted rows `[ψ(x), 1, y]`, so `RᵀR` is their moment
+    matrix. Then `∫ ½|Aψ + b - y|² dμ = ½ Σ_rows |A r_ψ + b r_1 - r_y|²`. There are as many rows as
+    features and outputs, so the cost does not depend on the number of data. The loss is a sum of
+    squares, so a small loss keeps its digits.
     """
 
     rows: tuple[Float[Array, "row feature"], Float[Array, " row"], Float[Array, "row out"]]
@@ -173,13 +173,13 @@ class MomentResidual(AbstractResidual):
         return self.output(weights, z) - z[2]
 
     def output(self, weights, z):
-        features, one, _ = z
+        features, constant, _ = z
         frozen = {path: weights[path] for path in self.frozen}
         free = {path: value for path, value in weights.items() if path not in frozen}
         base = frozen | self.buffers
         at = jnp.atleast_1d(self.split.apply(base, free, features)).ravel()
         origin = jnp.atleast_1d(self.split.apply(base, free, jnp.zeros_like(features))).ravel()
-        return at + (one - 1) * origin
+        return at + (constant - 1) * origin
 
     def project(self, scaled):
         return scaled
@@ -192,7 +192,7 @@ class MomentResidual(AbstractResidual):
 
 
 def node_residual(factor: Array, term: SquaredError) -> NodeResidual:
-    """The rows of a squared loss as the measure gives them."""
+    """The squared loss with one row for each node of the measure."""
     points, weights = term.measure.nodes()
     return NodeResidual(points, _root(factor, weights), term)
 
@@ -207,7 +207,7 @@ def basis_residual(factor: Array, term: SquaredError, modes: int) -> BasisResidu
 
 
 class _Prediction:
-    """`model(x)` as a function of all its arrays by path: a model without numbers."""
+    """`model(x)` as a function of all arrays of the model by path."""
 
     def __init__(self, model: PyTree, paths: set[str]):
         def emptied(path: tuple, leaf: Any) -> Any:
@@ -223,10 +223,10 @@ class _Prediction:
 def moment_residual(
     factor: Array, term: SquaredError, weights: dict[str, Array], free: tuple[str, ...]
 ) -> MomentResidual | None:
-    """The moments form, if the model is linear in features fewer than the nodes; else None.
+    """The squared loss by second moments, if the model is linear in fewer features than nodes.
 
-    None too if the data, or what the features are made of, are being traced: the triangular factor
-    of a table that may lack full rank has no derivative, the rows as they are have all.
+    Else None; also if data or arrays of the model are traced, because the triangular factor of a
+    matrix without full rank has no derivative.
     """
     points, node_weights = term.measure.nodes()
     count = len(node_weights)
@@ -257,7 +257,7 @@ def moment_residual(
         return np.concatenate([psi, np.ones((len(psi), 1)), labels], axis=1, dtype=float)
 
     held, _ = working_bytes(lambda z: split.features(base, z), first)
-    held += 4 * 8 * (split.size + 1 + width)  # the table, weighted, in two copies of the QR
+    held += 4 * 8 * (split.size + 1 + width)  # the weighted table, and copies of the QR
     triangle = _triangle(table, (x, y), node_weights, PIECE // held)
     p = split.size
     parts = (triangle[:, :p], triangle[:, p], triangle[:, p + 1 :])
@@ -273,7 +273,7 @@ def _features(split: Split, base: dict[str, Array], x: PyTree) -> Array:
 
 @at_once
 def _root(factor: Array, weights: Float[Array, " row"]) -> Float[Array, " row"]:
-    # the root of the product would have no derivative by the factor where a weight is zero
+    # not the root of the product, which has no derivative by the factor if a weight is zero
     return jnp.sqrt(factor) * jnp.sqrt(weights)
 
 
@@ -282,9 +282,8 @@ def _triangle(
 ) -> np.ndarray:
     """`R` with `RᵀR = Σ_i w_i t_i t_iᵀ` over the rows of the table, from pieces of the data.
 
-    The rows of one piece after the other are reduced together with the triangle so far, so that
-    memory does not grow with the data, and nothing is squared (a QR of tall matrices by parts:
-    Golub, Plemmons & Sameh 1988).
+    The QR of each piece includes the triangle of the pieces before it, so memory does not grow with
+    the number of data (Golub, Plemmons & Sameh 1988).
     """
     count = len(weights)
     size = share(count, together)

@@ -1,11 +1,11 @@
-"""The marginal potential of exchangeable units in a graded basis: small, and exact at any beta.
+"""The marginal potential of exchangeable units in a graded basis, accurate at any beta.
 
 With `C = diag(σ) V`, `V = [v(b_1) ... v(b_H)]` and `Λ = 1/(β τ² σ²)` (τ the readout's prior sd),
-`log det(I + β τ² C Cᵀ) = log det(Λ + V Vᵀ) - Σ log Λ`. The matrix `Λ + V Vᵀ` is never formed: units
-that keep away from zero, or a frame wider than the units, make it singular to working precision
-while the determinant is well determined. The columns of `[Vᵀ; √Λ]` are orthogonalised instead, in
-the order of the modes, `Λ + V Vᵀ = Rᵀ R`: a rounding error of column k is felt only where `R_kk` is
-small against that column, and there `√Λ_k` bounds it from below.
+`log det(I + β τ² C Cᵀ) = log det(Λ + V Vᵀ) - Σ log Λ`. The matrix `Λ + V Vᵀ` is not formed. It can
+be singular to working precision while its determinant is well conditioned: if no unit is near zero,
+or if the frame is wider than the units. Instead the columns of `[Vᵀ; √Λ]` are orthogonalised in the
+order of the modes, `Λ + V Vᵀ = Rᵀ R`. A rounding error of column k matters only if `R_kk` is small
+against that column, and `√Λ_k` bounds `R_kk` from below.
 """
 
 from typing import NamedTuple
@@ -16,17 +16,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..declare import Distribution
-from ._potential import AbstractPotential, Moments
+from ._potential import AbstractMarginalPotential, AbstractPotential, Moments
 
 FLOOR = 1e-12
 """Least beta; at beta = 0 the potential vanishes to this relative precision."""
 
 
 class UnitState(NamedTuple):
-    """`U`, and features in coordinates where `Λ + V Vᵀ` is the identity, `R⁻ᵀ v(b)`.
+    """`U`, and features `R⁻ᵀ v(b)`, in coordinates where `Λ + V Vᵀ` is the identity.
 
-    Of the units `[unit, mode]`, of the modes' ridge `[mode, mode]`, and of any other units asked
-    for. (The first two together are an orthogonal basis: `Vᵀ R⁻¹` above `√Λ R⁻¹`.)
+    Args:
+        value: `U`.
+        units: The features of the units, `[unit, mode]`.
+        ridge: The rows of `√Λ R⁻¹`, `[mode, mode]`. With `units` they have orthonormal columns.
+        others: The features of other units, `[other, mode]`.
     """
 
     value: Float[Array, ""]
@@ -35,7 +38,7 @@ class UnitState(NamedTuple):
     others: Float[Array, "other mode"]
 
 
-class UnitPotential(AbstractPotential):
+class UnitPotential(AbstractMarginalPotential):
     """`U = ½ log det(I + β τ² C(b) C(b)ᵀ)` for scalar units `b`, with tables of graded features.
 
     Tables: `coefficients [frame * panel, degree + 1, mode]`, `log_sigma [frame, mode]`, `scale
@@ -53,14 +56,14 @@ class UnitPotential(AbstractPotential):
     plain: AbstractPotential
 
     def frame_of(self, b: Float[Array, " unit"]) -> Int[Array, ""]:
-        """The narrowest frame that holds all units."""
+        """The index of the narrowest frame that contains all units."""
         top = jnp.max(jnp.abs(b))
         return jnp.argmin(jnp.where(self.scale >= 0.95 * top, self.scale, jnp.inf))
 
     def features(
         self, b: Float[Array, " unit"], frame: Int[Array, ""]
     ) -> Float[Array, "unit mode"]:
-        """`v_j(b)` of every unit."""
+        """The features `v_j(b)` of every unit."""
         panels = self.coefficients.shape[0] // self.scale.shape[0]
         place = jnp.arcsinh((jnp.abs(b) if self.odd else b) / self.scale[frame])
         place = place / self.stretch[frame]
@@ -86,7 +89,7 @@ class UnitPotential(AbstractPotential):
         beta: Float[Array, ""],
         others: Float[Array, " other"] | None = None,
     ) -> UnitState:
-        """The potential of units `b`, and theirs and other units' features seen from there."""
+        """The potential of units `b`, and the features of these and of other units."""
         frame, count, modes = self.frame_of(b), b.shape[0], self.log_sigma.shape[1]
         log_root = -0.5 * jnp.log(jnp.maximum(beta, FLOOR) * self.deviation**2)
         log_root = log_root - self.log_sigma[frame]
@@ -109,15 +112,6 @@ class UnitPotential(AbstractPotential):
         variance = 0.5 * jnp.sum(share**2) / beta**2
         return Moments(state.value, energy, variance)
 
-    def estimate(self, weights, beta, key):
-        return self(weights, beta)
-
-    def energy_estimate(self, weights, beta, key):
-        return self.moments(weights, beta).energy
-
-    def offset(self):
-        return jnp.zeros(()), jnp.zeros(())
-
     def rounding(self, energy):
         return jnp.zeros(())
 
@@ -126,9 +120,6 @@ class UnitPotential(AbstractPotential):
 
     def energy_at(self, weights):
         return self.plain.energy_at(weights)
-
-    def integrated(self):
-        return self.readout
 
     def notes(self):
         *lines, last = self.plain.notes()
@@ -143,12 +134,15 @@ class UnitPotential(AbstractPotential):
 def orthogonalise(
     rows: Float[Array, "row mode"], active: int
 ) -> tuple[Float[Array, "row mode"], Float[Array, " mode"]]:
-    """Gram-Schmidt on the columns, in their order, by the inner product of the `active` first rows.
+    """Modified Gram-Schmidt on the columns, with the inner product of the first `active` rows.
 
-    Returns all rows in the new coordinates, and the logarithms of the lengths `R_kk` of the
-    columns when their turn came (modified Gram-Schmidt: Björck 1967). Plain array operations, so
-    that thousands of small matrices run as one fused loop; batched LAPACK calls block inside XLA's
-    thread pool and can lock up with several host devices.
+    It uses plain array operations, so that thousands of small matrices run as one fused loop.
+    Batched LAPACK calls block inside XLA's thread pool and can deadlock with several host devices.
+
+    Source: Björck 1967, BIT 7:1.
+
+    Returns:
+        All rows in the new coordinates, and the logarithms of the lengths `R_kk`.
     """
     index = jnp.arange(rows.shape[1])
     counts = (jnp.arange(rows.shape[0]) < active)[:, None]
