@@ -154,10 +154,10 @@ def confront(case, dynamics, options: Options, key, width: int):
         weights = {}
         if name.endswith("1"):
             g, noise = outputs(case, planted(live.net, neurons)), jnp.nan
-            test = mf.energy_distance(plain(peers), plain(neurons), key=keys[5], permutations=499)
+            test = bx.energy_distance(plain(peers), plain(neurons), key=keys[5], permutations=499)
             weights = {"weights": test.value, "weights_p": test.p_value}
         other = clouds["net " + name[-1]] if name[-1] in "12" else clouds["net 2"]
-        test = mf.energy_distance(other, clouds[name], key=keys[5], permutations=499)
+        test = bx.energy_distance(other, clouds[name], key=keys[5], permutations=499)
         found[name] = {
             "energy": test.value,
             "p_value": test.p_value,

@@ -738,15 +738,13 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         steps=200,
         throw=False,
     ),
-    "meanfield.energy_distance": lambda g: call(
-        mf.energy_distance, *g.clouds, key=g.key, level=0.1, permutations=9
+    "energy_distance": lambda g: call(
+        bx.energy_distance, *g.clouds, key=g.key, level=0.1, permutations=9
     ),
-    "meanfield.kernel_distance": lambda g: call(
-        mf.kernel_distance, *g.clouds, key=g.key, level=0.1, permutations=9
+    "kernel_distance": lambda g: call(
+        bx.kernel_distance, *g.clouds, key=g.key, level=0.1, permutations=9
     ),
-    "meanfield.sliced_wasserstein": lambda g: call(
-        mf.sliced_wasserstein, *g.clouds, key=g.key, directions=4
-    ),
+    "sliced_wasserstein": lambda g: call(bx.sliced_wasserstein, *g.clouds, key=g.key, directions=4),
     "meanfield.data_kernel": lambda g: call(mf.data_kernel, jnp.asarray(g.rng.normal(size=(6, 4)))),
     "meanfield.alignment": lambda g: call(mf.alignment, *g.kernels),
     "meanfield.frobenius_distance": lambda g: call(mf.frobenius_distance, *g.kernels),

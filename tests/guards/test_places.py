@@ -16,7 +16,6 @@ ESTIMATES: dict[str, int] = {}
 
 LOOPS = {
     "boltzax.declare._empirical.distinct": 2,
-    "boltzax.meanfield._distances._test": 1,
     "boltzax.testing._stochastic._batches": 2,
 }
 """The functions outside `sample` that loop over random numbers, and how many loops each holds."""

@@ -24,7 +24,7 @@ from boltzax.meanfield._mixing import mixing, tempered
 from boltzax.meanfield._neurons import Replayed
 from boltzax.meanfield._problem import points_of
 from boltzax.meanfield._replay import foreground, replay, time_average
-from boltzax.report import _clouds
+from boltzax.report.plot import clouds
 
 KEY = jax.random.key(0)
 
@@ -284,13 +284,13 @@ def test_points_and_pictures_have_one_order(problem):
     neurons = problem.draw_net(KEY, 5)
     points = points_of(neurons)
     assert points.shape == (5, 4)
-    ax = _clouds.clouds(neurons, neurons, coordinates=("embedding[1]", "readout"))
+    ax = clouds(neurons, neurons, coordinates=("embedding[1]", "readout"))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("embedding[1]", "readout")
     assert [c.get_label() for c in ax.collections] == ["background", "foreground"]
-    plain = _clouds.clouds(points, coordinates=(2, -1))
+    plain = clouds(points, coordinates=(2, -1))
     for picture in (ax, plain):
         shown = np.asarray(picture.collections[0].get_offsets())
         np.testing.assert_allclose(shown[:, 0], neurons["embedding"][:, 1])
         np.testing.assert_allclose(shown[:, 1], neurons["readout"])
     with pytest.raises(DeclarationError, match="embedding"):
-        _clouds.clouds(neurons, coordinates=("embedding", 0))
+        clouds(neurons, coordinates=("embedding", 0))

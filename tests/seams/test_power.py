@@ -44,7 +44,7 @@ def test_few_neurons_neither_agree_nor_are_believed(solved, shift):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("distance", [mf.energy_distance, mf.kernel_distance])
+@pytest.mark.parametrize("distance", [bx.energy_distance, bx.kernel_distance])
 def test_a_detectable_distance_is_detected(distance):
     """Shifted Gaussians whose distance is the detectable one are seen in 95% of pairs."""
     count, level = 60, 0.02
@@ -69,10 +69,10 @@ def test_a_detectable_distance_is_detected(distance):
 
 def test_too_few_permutations_see_nothing():
     x, y = jax.random.normal(KEY, (500, 1)), jax.random.normal(jax.random.key(1), (500, 1))
-    found = mf.energy_distance(x, y, key=KEY, permutations=99)
+    found = bx.energy_distance(x, y, key=KEY, permutations=99)
     assert found.outcome == Outcome.too_few and jnp.isinf(found.detectable)
-    assert mf.energy_distance(x, y, key=KEY).outcome == Outcome.agree
-    assert mf.energy_distance(x, y + 1, key=KEY).outcome == Outcome.disagree
+    assert bx.energy_distance(x, y, key=KEY).outcome == Outcome.agree
+    assert bx.energy_distance(x, y + 1, key=KEY).outcome == Outcome.disagree
 
 
 def test_few_neurons_do_not_forget():

@@ -14,10 +14,6 @@ from ._data_kernel import frobenius_distance as frobenius_distance
 from ._data_kernel import gradient_flow as gradient_flow
 from ._data_kernel import neuron_functions as neuron_functions
 from ._data_kernel import procrustes_distance as procrustes_distance
-from ._distances import TwoSample as TwoSample
-from ._distances import energy_distance as energy_distance
-from ._distances import kernel_distance as kernel_distance
-from ._distances import sliced_wasserstein as sliced_wasserstein
 from ._dynamics import AbstractNeuronDynamics as AbstractNeuronDynamics
 from ._dynamics import Descent as Descent
 from ._dynamics import Langevin as Langevin
@@ -65,6 +61,10 @@ __getattr__ = _renamed(
     AbstractDynamics="AbstractNeuronDynamics",
     Agreement="Confrontation",
     Phases="FieldPhases",
+    TwoSample="boltzax.TwoSample",
+    energy_distance="boltzax.energy_distance",
+    kernel_distance="boltzax.kernel_distance",
+    sliced_wasserstein="boltzax.sliced_wasserstein",
     ModularEnsemble="boltzax.cases.ModularEnsemble",
     ModularNet="boltzax.cases.ModularNet",
     ModularPrior="boltzax.cases.ModularPrior",

@@ -18,7 +18,7 @@ from ..core import (
     text_of_values,
     typed,
 )
-from ._distances import TwoSample, energy_distance, kernel_distance, sliced_wasserstein
+from ..observe import TwoSample, energy_distance, kernel_distance, sliced_wasserstein
 from ._dynamics import Descent, Langevin
 from ._gap import Gap, gap_of
 from ._mixing import Mixing, mixing, tempered

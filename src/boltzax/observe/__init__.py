@@ -1,6 +1,10 @@
 """Observables: functionals of a run, with honest error bars."""
 
 from ..core import exported as _exported
+from ._distances import TwoSample as TwoSample
+from ._distances import energy_distance as energy_distance
+from ._distances import kernel_distance as kernel_distance
+from ._distances import sliced_wasserstein as sliced_wasserstein
 from ._free_energy import bridges_of as bridges_of
 from ._free_energy import effective_parameters as effective_parameters
 from ._free_energy import entropy as entropy

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.special import gamma
 
 from boltzax.core import DeclarationError
-from boltzax.meanfield._distances import energy_distance, kernel_distance, sliced_wasserstein
+from boltzax.observe import energy_distance, kernel_distance, sliced_wasserstein
 
 KEY = jax.random.key(0)
 SIZES = [(30, 40), (140, 25)]

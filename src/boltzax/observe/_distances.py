@@ -154,23 +154,7 @@ def _test(x, y, width, key, permutations: int, level: float, gaussian: bool):
     keys = jax.random.split(key, permutations)
     shuffled = jax.vmap(lambda k: jax.random.permutation(k, first))(keys)
     labels = jnp.concatenate([first[None], shuffled]).T
-    blocks = -(-total // ROWS)
-    places = jnp.minimum(jnp.arange(blocks * ROWS), total - 1).reshape(blocks, ROWS)
-    real = (jnp.arange(blocks * ROWS) < total).astype(x.dtype).reshape(blocks, ROWS)
-
-    def block(sums, at):
-        rows, weight = at
-        matrix = _pairs(pooled[rows], pooled, width, gaussian)
-        # of a point with itself: not a pair
-        matrix = jnp.where(rows[:, None] == jnp.arange(total), 0.0, matrix) * weight[:, None]
-        own = labels[rows]
-        inside = jnp.sum(own * (matrix @ labels), axis=0)
-        marginal = jnp.sum(matrix, axis=1)
-        return (sums[0] + inside, sums[1] + marginal @ own, sums[2] + jnp.sum(marginal)), None
-
-    zero = jnp.zeros(permutations + 1, x.dtype)
-    sums, _ = jax.lax.scan(block, (zero, zero, jnp.zeros((), x.dtype)), (places, real))
-    xx, touching, everything = sums
+    xx, touching, everything = _sums(pooled, labels, width, gaussian)
     xy = touching - xx
     yy = everything - 2 * touching + xx
     values = 2 * xy / (n * m) - xx / (n * (n - 1)) - yy / (m * (m - 1))
@@ -186,6 +170,28 @@ def _test(x, y, width, key, permutations: int, level: float, gaussian: bool):
     detectable = (half + (half**2 + jnp.maximum(critical, 0)) ** 0.5) ** 2
     p_value = (1 + reached).astype(x.dtype) / (1 + permutations)
     return value, p_value, jnp.std(null), detectable.astype(x.dtype), 2 * mean
+
+
+def _sums(pooled: Array, labels: Array, width: Array, gaussian: bool) -> tuple:
+    """Sums over pairs: inside the first sample, with one point in it (for each column of labels),
+    and of all; the matrix of pairs is made a few rows at a time."""
+    total = len(pooled)
+    blocks = -(-total // ROWS)
+    places = jnp.minimum(jnp.arange(blocks * ROWS), total - 1).reshape(blocks, ROWS)
+    real = (jnp.arange(blocks * ROWS) < total).astype(pooled.dtype).reshape(blocks, ROWS)
+
+    def block(sums, at):
+        rows, weight = at
+        matrix = _pairs(pooled[rows], pooled, width, gaussian)
+        # of a point with itself: not a pair
+        matrix = jnp.where(rows[:, None] == jnp.arange(total), 0.0, matrix) * weight[:, None]
+        own = labels[rows]
+        inside = jnp.sum(own * (matrix @ labels), axis=0)
+        marginal = jnp.sum(matrix, axis=1)
+        return (sums[0] + inside, sums[1] + marginal @ own, sums[2] + jnp.sum(marginal)), None
+
+    zero = jnp.zeros(labels.shape[1], pooled.dtype)
+    return jax.lax.scan(block, (zero, zero, jnp.zeros((), pooled.dtype)), (places, real))[0]
 
 
 def _pairs(a: Array, b: Array, width: Array, gaussian: bool) -> Array:
