@@ -67,7 +67,7 @@ class MaximisedInterfaces(eqx.Module):
 
 
 class Ascent(eqx.Module):
-    """What is climbed: a chain whose free joints hold thresholds, and draws of its components."""
+    """The sum of entropies as a function of the thresholds at the free joints of a chain."""
 
     chain: Chain
     draws: tuple[Ensemble, ...]
@@ -124,10 +124,10 @@ def maximise_interfaces(
     `high` anywhere in the `span`, coordinate by coordinate. With prior draws that stay fixed the
     probability is smoothed, `p ≈ ⟨exp(-violation / T)⟩`: that of `Violation` at temperature T,
     which the thresholds enter pathwise. The ascent lowers T from 0.05 to 0.002 of the span, from
-    several `starts`. The best start is chosen by counting, and its `ΣH` counted anew with
-    `fresh` draws at nearly twice the points of the chain, so that what
-    smoothing and choosing flatter is not in the result. Local maxima other than those of the starts
-    are not excluded; with few dimensions compare `maximum_entropy`.
+    several `starts`. The best start is chosen by counting. Its `ΣH` is counted again with `fresh`
+    draws at nearly twice the points of the chain, without the bias of smoothing and of the choice.
+    A higher maximum that no start reached is not excluded; with few dimensions compare
+    `maximum_entropy`.
 
     Raises:
         DeclarationError: A span without width, interfaces that do not fit, and no free joint.

@@ -33,15 +33,16 @@ class InterfaceLaw(eqx.Module):
     some chain of members is then satisfied, which implies the end-to-end specification, and is
     implied by it in the limit of fine families (see `resolution`). Conditioned on it:
 
-    - `satisfaction(joint)`: `P[B satisfied | spec] = e^{H(B)}/Z`. Not a partition, for a system
-      satisfies many members; its mode (two components) is the interface of largest entropy.
+    - `satisfaction(joint)`: `P[B satisfied | spec] = e^{H(B)}/Z`. The events overlap, since a
+      system satisfies many members. Its mode (two components) is the interface of largest entropy.
     - `image(joint)`: `p(T = τ | spec)`, products of the kernels K of `tightest_kernel`. It sums to
       1, and its mode is another one.
-    - `expected_interfaces()`: `E[chains of members satisfied | spec] = Σ e^{ΣH} / Z`, what products
-      of `e^H` give: they count a system once for each chain that it satisfies.
+    - `expected_interfaces()`: `E[chains of members satisfied | spec] = Σ e^{ΣH} / Z`. Products of
+      `e^H` count a system once for each chain that it satisfies.
 
-    Errors are those of the prior draws to first order, tables that are shared included. Each number
-    asked for costs a pass over the draws of all tables: name the `members` of a large family.
+    Errors are those of the prior draws to first order, and include that components may share a
+    table. Each number costs a pass over the draws of all tables: name the `members` of a large
+    family.
     """
 
     images: Images

@@ -99,8 +99,8 @@ class MaximumEntropy(eqx.Module):
     Args:
         interfaces: All n + 1, first and last included.
         members: Those of the joints.
-        entropy: `ΣH` there in nats: by fresh draws from `maximum_entropy`, because the draws that
-            chose the maximum overrate it, and by those draws from `max_plus`.
+        entropy: `ΣH` there in nats: `maximum_entropy` takes fresh draws, because the draws that
+            chose the maximum are biased upwards; `max_plus` takes the same draws.
         entropies: Its terms, one a component.
         selected: `ΣH` by the draws that chose.
         runner_up: Members of the second best chain.

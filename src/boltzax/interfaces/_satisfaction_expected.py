@@ -12,7 +12,7 @@ from ..declare import Chain, Component, Contract, Violation
 from ..sample import Ensemble
 from ._old_forms import of_chain
 from ._series import Series, end_to_end
-from ._table_cells import Asked
+from ._table_cells import Containment
 
 REPLICATES = 200
 """Replicates of the bootstrap over systems and prior draws."""
@@ -108,17 +108,21 @@ class Judge(eqx.Module):
     """Which candidates a system satisfies: before them, after them, and end to end."""
 
     chain: Chain
-    asked: tuple[Asked, Asked]
+    containment: tuple[Containment, Containment]
     spec: Contract
 
     def __init__(self, chain: Chain):
         self.chain, self.spec = chain, end_to_end(chain)
-        (one, two), wires = chain.components, chain.families
-        self.asked = (Asked(one, *wires[:2], chain.points), Asked(two, *wires[1:], chain.points))
+        (one, two), (first, family, last) = chain.components, chain.families
+        self.containment = (
+            Containment(one, first, family, chain.points),
+            Containment(two, family, last, chain.points),
+        )
 
     def __call__(self, system: Series) -> tuple[Array, Array, Array]:
         """`[candidate]`, `[candidate]` and `[]`, booleans."""
-        before, after = (a.kept(m) for a, m in zip(self.asked, system.parts, strict=True))
+        pairs = zip(self.containment, system.parts, strict=True)
+        before, after = (each.kept(model) for each, model in pairs)
         return before[0], after[:, 0], self.spec.margin(system) >= 0
 
 

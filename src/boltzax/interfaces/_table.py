@@ -19,7 +19,7 @@ from ..core import (
     wilson,
 )
 from ..declare import Component, Contract, Family, Interface, Points, Violation, check_places
-from ._table_cells import Asked, cells
+from ._table_cells import Containment, cells
 
 
 @typed
@@ -27,9 +27,9 @@ class EntropyTable(eqx.Module):
     """`H(Θ | b, a) = log P_prior[the component maps b into a]` for `b` in before, `a` in after.
 
     In nats, by direct Monte Carlo. All pairs share the prior draws, so that differences have small
-    errors. Kept is, for each `b` and draw, the *cell* of the image: which members of `after`
-    contain it. Entries are indexed `[before, after]`, also where an `Interface` was given for a
-    family.
+    errors. `cell` numbers, for each `b` and draw, the set of members of `after` that contain the
+    image (see `contains`). Entries are indexed `[before, after]`, also where an `Interface` was
+    given for a family.
     """
 
     before: Family
@@ -127,8 +127,8 @@ def entropy_table(
     before, after = (Family.of([i]) if isinstance(i, Interface) else i for i in (before, after))
     contract = Contract(component, before[0], after[0], points=points)
     gibbs = compile_gibbs(Violation(contract), component.prior)
-    asked = Asked(component, before, after, points)
-    cell, contains = cells(gibbs, asked, jax.random.split(key, draws))
+    containment = Containment(component, before, after, points)
+    cell, contains = cells(gibbs, containment, jax.random.split(key, draws))
     hits = _hits(cell, contains)
     return EntropyTable(before, after, *(jnp.asarray(x) for x in (cell, contains, hits)))
 

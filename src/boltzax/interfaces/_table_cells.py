@@ -1,13 +1,13 @@
 """Which members of a family contain what a component makes of an interface.
 
-Of an image only this matters: the set of members that contain it, its *cell*. Two models in one
-cell cannot be told apart by the family. Members of one box a value contain an image if and only if
-they contain its hull, so the cell is found by rounding the ends of the hull outwards to the levels
-that occur among the members' bounds. Members that are unions of boxes are asked point by point.
+A family distinguishes images only by their *cell*: the set of members that contain the image.
+Members with one box for each value contain an image if and only if they contain its hull, so the
+cell is found by rounding the ends of the hull outwards to the levels that occur among the members'
+bounds. For members that are unions of boxes, every point of the image is compared with every box.
 
 The inputs of all members are cut into pieces that the model sees once: on the line the intervals
-between neighbouring ends, else single points. A member's image is that of its pieces; so images of
-nested members are nested, model by model.
+between neighbouring ends, else single points. The image of a member is the union of the images of
+its pieces. So images of nested members are nested, for every model.
 """
 
 from typing import Any
@@ -23,10 +23,10 @@ from ..core import Model, map_within
 from ..declare import Component, Contract, Family, Interface
 
 WORK = 1 << 22
-"""Bytes at work for one part of the draws: what a cache holds."""
+"""Bytes of intermediate values of one part of the draws: about the size of a cache."""
 
 MOST_CELLS = 1 << 20
-"""Rounded images up to which the levels are used; beyond, each draw asks every member."""
+"""Most cells that are numbered by levels; beyond, each draw is compared with every member."""
 
 
 class Levels(eqx.Module):
@@ -60,7 +60,7 @@ class Levels(eqx.Module):
         )
 
     def contains(self, cells: np.ndarray) -> Bool[np.ndarray, "cell after"]:
-        """Whether each member contains the images of each cell; the last one lies in no member."""
+        """Whether each member contains the images of each cell. No member contains the last one."""
         sizes, stride, rank = (np.asarray(x) for x in (self.sizes, self.stride, self.rank))
         contains = np.repeat((cells < self.cells)[:, None], len(rank), axis=1)
         for place in np.ndindex(sizes.shape):
@@ -69,11 +69,11 @@ class Levels(eqx.Module):
         return contains
 
 
-class Asked(eqx.Module):
-    """A component asked for every pair of members before and after it.
+class Containment(eqx.Module):
+    """Which members after a component contain its images of the members before it.
 
-    A source is a box of some member with the row of the output that it must become. It is made up
-    of pieces, and a member of sources (filled up with -1).
+    A source is a box of some member before, with the row of the output that it must become. It is
+    a union of pieces; a member is a union of sources (padded with -1).
     """
 
     points: Float[Array, "piece point dim"]
@@ -134,26 +134,30 @@ class Asked(eqx.Module):
         return jnp.moveaxis(mine, 0, 1)
 
 
-def cells(gibbs: Gibbs, asked: Asked, keys: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+def cells(
+    gibbs: Gibbs, containment: Containment, keys: PRNGKeyArray
+) -> tuple[np.ndarray, np.ndarray]:
     """The cell of each member and prior draw, `[before, draw]`, and who contains each cell."""
-    raw = np.asarray(_cells(gibbs, asked, keys))
+    raw = np.asarray(_cells(gibbs, containment, keys))
     if raw.ndim == 2:
-        assert asked.levels is not None
-        count = round(asked.levels.cells) + 1
+        assert containment.levels is not None
+        count = round(containment.levels.cells) + 1
         present = np.flatnonzero(np.bincount(raw.ravel(), minlength=count))
         rename = np.zeros(count, np.int32)
         rename[present] = np.arange(len(present))
-        return rename[raw.T], asked.levels.contains(present)
+        return rename[raw.T], containment.levels.contains(present)
     rows = np.ascontiguousarray(raw)  # [draw, before, byte]
     names, where = np.unique(rows.reshape(-1).view(f"V{rows.shape[-1]}"), return_inverse=True)
     bits = names.view(np.uint8).reshape(len(names), -1)
-    contains = np.unpackbits(bits, axis=1, count=len(asked.after)).astype(bool)
+    contains = np.unpackbits(bits, axis=1, count=len(containment.after)).astype(bool)
     return where.reshape(raw.shape[:2]).T.astype(np.int32), contains
 
 
 @eqx.filter_jit
-def _cells(gibbs: Gibbs, asked: Asked, keys: PRNGKeyArray) -> Array:
-    return map_within(lambda key: asked.cell(gibbs.model(gibbs.sample_prior(key))), keys, WORK)
+def _cells(gibbs: Gibbs, containment: Containment, keys: PRNGKeyArray) -> Array:
+    return map_within(
+        lambda key: containment.cell(gibbs.model(gibbs.sample_prior(key))), keys, WORK
+    )
 
 
 def _inputs(before: Family, rows: tuple[int, ...], points: int) -> tuple[Any, ...]:
