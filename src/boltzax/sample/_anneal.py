@@ -88,12 +88,12 @@ def anneal(
     updates in a graded basis; else the kernel is `NUTS` (`RandomWalk` for SMC).
 
     A ladder that never crosses a first-order transition has small errors and a wrong free energy.
-    So the run is held against upper bounds on `F`, by short runs from Gaussians: at the minima that
-    descent finds from the declared model, from `seeds`, from the best draws of the prior and from
-    the run's own; and at the run's draws and those of a hotter level, cooled. They are in
-    `trace.bridges.bounds`, with what they took: at most a quarter of the evaluations of the run, or
-    about 10,000 and a few descents where that is more. Measures of more than 64 sampled coordinates
-    (and units in a graded basis) have none, and nothing is then said about such transitions.
+    So the run is compared with upper bounds on `F`, from short runs that start at Gaussians: at
+    minima that descent finds from the declared model, from `seeds`, and from the best draws of the
+    prior and of the run; and at draws of the run, of the same and of a hotter level. The bounds are
+    in `trace.bridges.bounds`. They take at most a quarter of the evaluations of the run, or about
+    10,000 and a few descents if that is more. There are none for measures of more than 64 sampled
+    coordinates, nor for units in a graded basis: such transitions are then not looked for.
 
     Args:
         by: `"replica_exchange"` runs all levels at once and lets neighbours swap; `chains` ladders,

@@ -1,4 +1,4 @@
-"""The folder of a run that is saved: which checkpoints it holds, and whether they are whole."""
+"""The folder of a saved run: which checkpoints it holds, and whether they are intact."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ _STATE = re.compile(r"\d+")
 
 
 class Archive:
-    """The files of a folder, and whether they are what was written."""
+    """The files of a folder, and whether they are intact."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -80,7 +80,7 @@ class Archive:
     def mend(self, fallback: bool) -> None:
         """Check the last checkpoint; go back to the last good one if that is wanted.
 
-        Removes the records past the checkpoint: they come again.
+        Removes the records past the checkpoint: they are made again.
         """
         steps = self.steps()
         last = steps[-1] if steps else 0

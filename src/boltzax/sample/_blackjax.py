@@ -51,7 +51,7 @@ class Algorithm(eqx.Module):
     def step(
         self, gibbs: Gibbs, state: Any, key: PRNGKeyArray, values: Values
     ) -> tuple[Any, Values]:
-        """One step, and what the algorithm says of it, by name."""
+        """One step, and the info of the algorithm by name."""
         with jax.numpy_dtype_promotion("standard"):
             new, info = self._at(gibbs, values).step(key, state)
         # the types of a state stay as they are

@@ -1,4 +1,4 @@
-"""Upper bounds on the free energy, and what a ladder says to them."""
+"""Upper bounds on the free energy."""
 
 import equinox as eqx
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Checkpoints of a run on orbax, and going on from them to the same last bit.
+"""Checkpoints of a run on orbax, from which it is resumed bit by bit.
 
     folder/lock                        who is running
            records/FROM-TO-SHA256.npz  records of rows FROM to TO, each written once, kept for ever
@@ -46,22 +46,22 @@ from ._storage import (
 @typed
 @dataclasses.dataclass(frozen=True)
 class Checkpoints(AbstractCheckpoints):
-    """Save a run in a folder, and go on from there if it is begun again.
+    """Save a run in a folder, and resume it from there.
 
-    A run that was killed at any moment goes on from its last checkpoint when the same line is run
-    again, and gives the same draws to the last bit. With more `draws` it is extended.
+    If a run was killed, running the same line again resumes it from its last checkpoint. It gives
+    the draws of an uninterrupted run, to the last bit. With more `draws` it is extended.
 
     Args:
         folder: One folder for each run. Several processes of one run share it.
         every: Chunks (twentieths of a run) from one checkpoint to the next.
         keep: States that are kept. Records are written once and all kept.
-        fallback: If the last checkpoint is damaged, go on from the last one that is not.
+        fallback: If the last checkpoint is damaged, resume from the last intact one.
 
     Raises:
         DeclarationError: If the folder holds a run of another declaration (it names the
             differences), or is in use.
-        RunError: If what is in it was damaged, or cannot be written. A change of versions or
-            devices is a warning: the draws are then the same up to rounding.
+        RunError: If files are damaged or cannot be written. A change of versions or devices gives
+            a warning: the draws are then the same up to rounding.
     """
 
     folder: str | Path
@@ -93,7 +93,7 @@ class Checkpoints(AbstractCheckpoints):
 
 
 def _made(folder: Path) -> None:
-    """Make the folders of a run, and see that they can be written and hold nothing else."""
+    """Make the folders of a run; check that they can be written and hold no other files."""
     try:
         for name in ("records", "states"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ class Saver(AbstractSaver):
             self.finish()
 
     def finish(self) -> None:
-        """Write what is not written yet."""
+        """Write the records and the state that are still in memory."""
         if self.latest is None:
             return
         rows, state = self.latest
@@ -291,7 +291,7 @@ def _is_key(leaf: jax.Array) -> bool:
 
 
 def _on_first(act: Callable[[], None]) -> None:
-    """Let the first process do something; the others wait, and fail if it fails."""
+    """Run a function on the first process; the others wait, and fail if it fails."""
     if jax.process_count() == 1:
         act()
         return

@@ -1,8 +1,8 @@
-"""What the draws of a run depend on, in words that can be compared: a fingerprint.
+"""Fingerprints: everything that the draws of a run depend on, in a form that can be compared.
 
-A fingerprint is a flat dictionary from readable paths (`gibbs.potential.parts[0].rows[0]`) to what
-stands there: numbers as they are, arrays by shape, dtype and sha256 of their bytes, functions by
-name, bytecode and what they close over. It is written as JSON beside what it vouches for.
+A fingerprint is a flat dictionary from readable paths (`gibbs.potential.parts[0].rows[0]`) to
+values: numbers as they are, arrays by shape, dtype and sha256 of their bytes, functions by name,
+bytecode and closure. It is written as JSON beside the files that it describes.
 """
 
 import dataclasses
@@ -94,7 +94,7 @@ def differences(old: Fingerprint, new: Fingerprint) -> tuple[list[str], list[str
 
 
 def _plain(entry: Any) -> Any:
-    """An entry without what only helps to compare it."""
+    """An entry without the parts that only help to compare it."""
     return {k: v for k, v in entry.items() if k != "moments"} if isinstance(entry, dict) else entry
 
 

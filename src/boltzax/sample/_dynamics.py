@@ -1,4 +1,4 @@
-"""What the loop runs: an ensemble of chains that is stepped, and read."""
+"""Dynamics: what the loop starts, steps and records."""
 
 import abc
 from typing import ClassVar
@@ -14,10 +14,10 @@ from ._reduce import AbstractReduction
 
 
 class AbstractDynamics(eqx.Module):
-    """What `bx.run` runs: how to start, to step once, and what to keep of a state.
+    """A dynamics for `bx.run`: how to start, how to step once, and what to record.
 
-    All three are compiled. Numbers and arrays that they need are fields, so that new ones compile
-    nothing anew; choices are static fields. A state is a pytree of arrays of fixed shapes.
+    All three methods are compiled. Numbers and arrays are fields, so that new ones compile nothing;
+    choices are static fields. A state is a pytree of arrays of fixed shapes.
 
     `streamed` names the records that a sink takes out of memory; all, if it is None.
     """
@@ -35,8 +35,8 @@ class AbstractDynamics(eqx.Module):
         """One step.
 
         Args:
-            state: What `init` or the last step gave.
-            key: Of this step.
+            state: The state from `init` or from the last step.
+            key: The key of this step.
             gain: How much to tune: positive and falling in the first nine tenths of the warm-up,
                 then 0.
             time: The number of the step, from 0 on; the first after the warm-up is `warmup`.
@@ -45,9 +45,9 @@ class AbstractDynamics(eqx.Module):
 
     @abc.abstractmethod
     def record(self, state: PyTree, draw: Array) -> tuple[PyTree, dict[str, PyTree]]:
-        """What is kept of a state, by name, and the state with its running sums moved on.
+        """The state with its running sums updated, and the record of it by name.
 
-        `draw` numbers the records; it is negative during warm-up, which enters no sum.
+        `draw` numbers the records. It is negative during warm-up, which enters no sum.
         """
 
 

@@ -61,7 +61,7 @@ def exact_ladder(gibbs: Gibbs, betas: np.ndarray, chains: int, draws: int, keep:
 
 
 def refuse_exact(gibbs: Gibbs, given: dict[str, object]) -> None:
-    """Arguments that a run without steps has no use for."""
+    """Refuse arguments that have no meaning in a run without steps."""
     for argument, value in given.items():
         if value and is_exact(gibbs):
             raise DeclarationError(

@@ -1,4 +1,4 @@
-"""Ctrl-C during a run: the chunk under way is finished, and what was drawn is kept."""
+"""Ctrl-C during a run: the current chunk is finished, and the draws so far are kept."""
 
 import contextlib
 import dataclasses
@@ -11,13 +11,13 @@ from ..core import RunError, Status
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that Ctrl-C ended, with what it had drawn.
+    """A run that Ctrl-C ended, with its draws so far.
 
-    It is a `KeyboardInterrupt`, so that a script stops as it does without us.
+    It is a `KeyboardInterrupt`, so that a script stops as usual.
 
     Args:
-        message: What happened, in words.
-        result: What the run had made: the `Trace` of its draws, with `Status.interrupted`.
+        message: A description.
+        result: The result so far: a `Trace` of the draws, with `Status.interrupted`.
     """
 
     def __init__(self, message: str, result: Any):
@@ -29,13 +29,13 @@ Result = TypeVar("Result")
 
 
 def checked(result: Result, status: Status, throw: bool, said: Callable[[], str]) -> Result:
-    """The result of a run, if it is successful or taken as it is.
+    """The result of a run, if it is successful or `throw` is false.
 
     Args:
-        result: Anything.
-        status: What became of the run.
-        throw: Whether to raise otherwise.
-        said: What speaks for a failure, in words.
+        result: The result, of any kind.
+        status: The status of the run.
+        throw: Whether to raise for a failed run.
+        said: Gives the evidence for the failure, in words.
 
     Raises:
         RunError: A failed run.

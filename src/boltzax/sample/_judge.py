@@ -1,4 +1,4 @@
-"""What the draws of a run say of it: its status, and the evidence."""
+"""The status of a run, judged from its draws, and the evidence for it."""
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ from ._trace import Trace
 
 
 def judge(records: dict[str, PyTree], r_hat: float) -> Status:
-    """The status that the draws themselves show.
+    """The status of a run, from its draws.
 
     Args:
         records: what a run recorded, by name, with axes `[*beta, chain, draw]`: `energy`,
@@ -44,13 +44,13 @@ def judge(records: dict[str, PyTree], r_hat: float) -> Status:
 def raise_for(trace: Trace, throw: bool, more: str = "") -> None:
     """Raise `RunError` for a failed run, with the evidence, unless the user takes it as it is.
 
-    For one that was interrupted, `Interrupted` with the trace.
+    Raise `Interrupted` with the trace for a run that was interrupted.
     """
     checked(trace, trace.status, throw, lambda: f"Evidence: {evidence(trace)}{more}.")
 
 
 def evidence(trace: Trace) -> str:
-    """What a status is judged by."""
+    """The numbers that a status is judged by, in words."""
     energy = trace.energy if trace.bridges is None else trace.bridges.energy
     estimate = Estimate.of_series(energy)
     worst, least = float(jnp.max(estimate.r_hat)), float(jnp.min(estimate.ess))
@@ -65,7 +65,7 @@ def evidence(trace: Trace) -> str:
 
 
 def _stillness(trace: Trace) -> str:
-    """Which weights of how many chains never moved, and what their gradient is, in words."""
+    """The weights that never moved, in how many chains, and whether their gradient is finite."""
     if trace.moved is None:
         return ""
     still = ~np.any(np.asarray(trace.moved), axis=-2).reshape(-1, trace.moved.shape[-1])

@@ -1,4 +1,4 @@
-"""What a ladder is held against: upper bounds on its free energy, and its own traffic."""
+"""Checks of a ladder: upper bounds on its free energy, and its round trips."""
 
 from collections.abc import Sequence
 
@@ -170,7 +170,7 @@ def above_bounds(bridges: Bridges) -> np.ndarray:
 
 
 def contradiction(bridges: Bridges | None) -> str:
-    """What the bounds say against a run, in words; empty if nothing."""
+    """The contradiction between a run and its bounds, in words; empty if there is none."""
     if bridges is None or bridges.bounds is None:
         return ""
     excess = above_bounds(bridges)
@@ -183,11 +183,11 @@ def contradiction(bridges: Bridges | None) -> str:
 
 
 def counted(divergent: Array, trips: np.ndarray) -> np.ndarray:
-    """The divergent trajectories that speak against a ladder of replicas.
+    """The divergent trajectories that count as failures of a ladder of replicas.
 
-    A trajectory that diverges is a move that was cut short: the level stays invariant, and what it
-    does not reach by itself it gets from hotter levels. So they do not count above the prior's
-    level where replicas made ten round trips, unless more than half of a level's trajectories do.
+    A divergent trajectory is a move that was cut short: the level stays invariant, and hotter
+    levels supply the regions that it does not reach. So divergences above the prior's level do not
+    count if replicas made ten round trips, unless more than half of a level's trajectories diverge.
     """
     host = np.asarray(divergent)
     share = host.mean(axis=(1, 2))

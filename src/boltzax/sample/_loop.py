@@ -22,15 +22,15 @@ CHUNKS = 20
 
 @typed
 class Run(eqx.Module):
-    """What a run of any dynamics made.
+    """The result of a run of any dynamics.
 
     Args:
-        dynamics: What was run (on its devices, if it was placed).
-        state: Where it stands: after the last chunk, which is the last record where the chunks
-            divide `draws`. None if a second Ctrl-C cut a chunk.
-        records: What was kept of each draw, by name; arrays of the host, leading axis draw.
-        draws: How many were made.
-        status: What became of it.
+        dynamics: The dynamics (on its devices, if it was placed).
+        state: The state after the last chunk. It belongs to the last record if the chunks divide
+            `draws`. None if a second Ctrl-C cut a chunk.
+        records: The records by name; arrays on the host with the leading axis draw.
+        draws: The number of records.
+        status: Whether the run succeeded, or why it failed.
     """
 
     dynamics: AbstractDynamics
@@ -134,16 +134,15 @@ def loop(
 ) -> Run:
     """Run `warmup` steps, then at most `draws` records `thin` steps apart.
 
-    The records of the warm-up are thrown away: burn-in is never averaged in. Steps are numbered
-    from the beginning and keyed by their number, so a run that was cut and resumed is the same to
-    the last bit.
+    The records of the warm-up are discarded. The key of a step depends on its number from the
+    beginning only, so a run that was cut and resumed is the same to the last bit.
 
     The run proceeds in chunks of `rows` records; after each, `stop(chunks so far)` can end it, and
     it is saved if `checkpoints` are given. In the warm-up `warm(state)` is asked instead, and can
     end the warm-up before its time: the steps go on as the first after `warmup`.
 
     Ctrl-C ends it once the chunk under way is done and saved: the run so far has the status
-    `interrupted`. Otherwise it is `successful`, for the records to be judged by who asked for them.
+    `interrupted`. Otherwise it is `successful`; the caller judges the records.
 
     Raises:
         KeyboardInterrupt: By Ctrl-C before the first draws.

@@ -1,4 +1,4 @@
-"""What a run is to do, and the interfaces of where its records and its states go."""
+"""The plan of a run, and the interfaces of its sinks and checkpoints."""
 
 import abc
 import contextlib
@@ -14,7 +14,7 @@ from ._dynamics import AbstractDynamics
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run is to do: all that its draws depend on, and how many of them are wanted.
+    """The plan of a run: everything that its draws depend on, and the number of draws.
 
     `rows` is the number of records of a chunk; the draws do not depend on it.
     """
@@ -39,7 +39,7 @@ class Plan:
 
 @described("a sink", "pass bx.ZarrSink(path)")
 class AbstractSink(abc.ABC):
-    """Where records go as they are made, instead of memory."""
+    """A store to which records are written during the run, instead of memory."""
 
     memory: int
     """Bytes of records that a chunk may have, at most."""
@@ -57,11 +57,11 @@ class AbstractSink(abc.ABC):
 
     @abc.abstractmethod
     def part(self, name: str) -> "AbstractSink":
-        """The same for one run of several, in a place of its own."""
+        """The sink or checkpoints of one of several runs, in a place of its own."""
 
 
 class AbstractSaver(abc.ABC):
-    """One run under way: what it goes on from, and how it is saved."""
+    """A run in progress: the state that it resumes from, and how it is saved."""
 
     plan: Plan
     """The plan, with the `rows` of the run that is resumed."""
@@ -83,4 +83,4 @@ class AbstractCheckpoints(abc.ABC):
 
     @abc.abstractmethod
     def part(self, name: str) -> "AbstractCheckpoints":
-        """The same for one run of several, in a place of its own."""
+        """The sink or checkpoints of one of several runs, in a place of its own."""

@@ -31,7 +31,7 @@ def rounding(gibbs: Gibbs, w: Weights, size: float, key: PRNGKeyArray) -> float:
     rounding alone, or else the weights themselves are not resolved; what such neighbours cannot
     show (the last bit of a large sum) the potential states. Nor do they show that the user has
     chosen to multiply matrices in fewer digits, for neighbours are cut to the same numbers: the
-    energies of the places are then held against those in full. For a `Subsampled` measure a batch
+    energies of the places are then compared with those in full. For a `Subsampled` measure a batch
     is looked at, and its variance scaled to all data. In float64 nothing is looked at unless `β E`
     is above 1e12.
 

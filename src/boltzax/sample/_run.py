@@ -50,20 +50,20 @@ def run(
     bit.
 
     Args:
-        dynamics: What is stepped: `Chains`, `meanfield.Neurons`, or an `AbstractDynamics` of yours.
-        start: What its `init` takes.
-        key: Of all steps.
-        warmup: Steps to forget.
+        dynamics: `Chains`, `meanfield.Neurons`, or your own `AbstractDynamics`.
+        start: The argument of its `init`.
+        key: The key of the run.
+        warmup: Steps that are discarded.
         draws: Records to make.
-        thin: Steps a record.
-        rows: Records of a chunk. After a chunk records leave the device, the run is saved, `stop`
-            is asked and Ctrl-C is heard. About a twentieth of `draws` if not given. The last chunk
-            is whole: where `rows` does not divide `draws`, the last state is a little later than
-            the last record.
+        thin: Steps between records.
+        rows: Records of a chunk. After a chunk the records are moved to the host, the run is
+            saved, `stop` is called, and Ctrl-C takes effect. About a twentieth of `draws` if not
+            given. The last chunk is whole: if `rows` does not divide `draws`, the last state is a
+            little later than the last record.
         stop: `stop(chunks)` of the records so far, a list with one entry a chunk; the run ends when
             it is true.
-        sink: Where records go as they are made (`bx.ZarrSink`), instead of memory.
-        checkpoints: Where the run is saved, and resumed from (`bx.Checkpoints`).
+        sink: A store for the records instead of memory (`bx.ZarrSink`).
+        checkpoints: A folder to save the run in and to resume it from (`bx.Checkpoints`).
         placement: Devices: arrays of `start` are split over its axis `chains` by their first axis.
         progress: Show a bar.
         throw: Raise if the run failed or was interrupted; else look at `status`.

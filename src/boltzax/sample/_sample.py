@@ -61,19 +61,19 @@ def sample(
     Args:
         gibbs: From `compile`; with a vector of betas (`gibbs.at(betas)`) all run at once.
         kernel: `NUTS()` if not given; `MALA()`, `RandomWalk()`.
-        warmup: Steps to tune and forget.
-        draws: Draws to keep a chain.
-        thin: Steps a draw.
+        warmup: Steps of warm-up, which tune the kernel and are discarded.
+        draws: Draws to keep of each chain.
+        thin: Steps between draws.
         start: Coordinates to start all chains at (`gibbs.position(model)`); each chain starts at
             its own draw of the prior if not given.
-        keep: Whether to keep the draws, or only their energies. Without them (and more than 64
-            coordinates or 64 MB of draws, or with a `sink` that keeps no weights) nothing is said
-            about the equilibrium of samplers without a Metropolis test.
+        keep: Whether to keep the draws, or only their energies. Without draws, the equilibrium of
+            samplers without a Metropolis test is not checked if there are more than 64 coordinates
+            or 64 MB of draws, or a `sink`.
         throw: Raise `RunError` if the run failed; else look at `trace.status`.
-        reduce: Statistics to sum up inside the loop, `{"name": bx.Mean(fn, length)}`; their results
-            are `trace.reduced["name"]`.
-        sink: Where the draws go as they are made (`bx.ZarrSink`), instead of memory.
-        checkpoints: Where the run is saved, and resumed from (`bx.Checkpoints`).
+        reduce: Statistics that are summed inside the loop, `{"name": bx.Mean(fn, length)}`. The
+            results are `trace.reduced["name"]`.
+        sink: A store for the draws instead of memory (`bx.ZarrSink`).
+        checkpoints: A folder to save the run in and to resume it from (`bx.Checkpoints`).
         placement: Devices for chains, data and weights (`bx.Placement`).
 
     Returns:

@@ -1,4 +1,4 @@
-"""The result of a run."""
+"""The result of a run at one or many temperatures."""
 
 import abc
 import dataclasses
@@ -40,10 +40,10 @@ class Trace(eqx.Module):
         energy: `∂U/∂β` at each draw: the energy, averaged over weights that were integrated out.
         energy_variance: `-∂²U/∂β²` there (0 if nothing was integrated out).
         w: The draws in unconstrained coordinates by path, `[*beta, chain, draw, *shape]`, or None.
-        acceptance: What the kernel reported.
-        divergent: What the kernel reported.
-        bridges: For a ladder, what free-energy differences between neighbours need.
-        status: What became of the run.
+        acceptance: Acceptance probability of the last step before each draw.
+        divergent: Whether the kernel reported that step as divergent.
+        bridges: For a ladder, the potential differences between neighbouring levels.
+        status: Whether the run succeeded, or why it failed.
         gradients: How many gradients each chain had taken by each draw, warm-up included.
         reduced: Results of the reductions that ran inside the loop, by name.
         moved: Whether the kernel changed each leaf of the weights on the way to each draw; the last
@@ -98,7 +98,7 @@ class Trace(eqx.Module):
         )
 
     def __getitem__(self, rows: slice) -> "Trace":
-        """The run at some of its betas; the ladder below them stays whole."""
+        """The run at some of its betas. The whole ladder is kept in `bridges`."""
         if not isinstance(rows, slice) or self.betas.ndim != 1:
             raise DeclarationError(
                 "trace[...]",
@@ -215,7 +215,7 @@ BY_BETA = (
 
 
 def picked(trace: Trace, rows: slice | np.ndarray) -> Trace:
-    """The run at some of its betas, in every field; the ladder below them stays whole."""
+    """The run at some of its betas, with every field. The whole ladder is kept in `bridges`."""
     count = len(trace.betas)
 
     def part(leaf):
@@ -242,9 +242,9 @@ def along(gibbs: Gibbs, values: Estimate | Influence, influence: Influence | Non
 
 @described("a result that has one", RUNS)
 class AbstractDrawn(eqx.Module):
-    """A result that stands on draws: what takes a trace takes it too, and uses its `trace`.
+    """A result computed from a trace. Functions that take a trace take it too, and use its `trace`.
 
-    `trace` are the draws, and `reference` the energy from which their excess is measured.
+    `trace` holds the draws. Excess energies are measured from `reference`.
     """
 
     trace: eqx.AbstractVar[Trace]

@@ -1,6 +1,6 @@
-"""What samplers without a Metropolis test share: the step size, and how it is chosen.
+"""Samplers without a Metropolis test: their step size, and how it is chosen.
 
-A step is judged by the error that its discretisation makes in the energy, on the batch at hand: the
+A step is judged by the error that its discretisation makes in the energy, on the current batch: the
 logarithm of the Metropolis ratio that the same step would have, squared, per coordinate (as the
 energy error variance per dimension of Robnik & Seljak 2022, arXiv:2212.08549). Per coordinate,
 because the relative bias of an energy does not grow with the dimension, as a rejection rate would.
@@ -37,16 +37,16 @@ class AbstractUnadjusted(AbstractKernel):
 
     @abc.abstractmethod
     def step_of(self, states: PyTree) -> Float[Array, ""] | None:
-        """The step that the states of a run were tuned to, their geometric mean over the chains.
+        """The step size that the chains of a run were tuned to: their geometric mean.
 
-        None if it means nothing without what else a state has learned.
+        None if it has no meaning without the rest of the state.
 
         Args:
             states: States of the run's chains, with leading axes.
         """
 
     def at_step(self, states: PyTree) -> "AbstractUnadjusted":
-        """The same kernel, to go on at the step that the states of a run were tuned to.
+        """The same kernel at the step size that the chains of a run were tuned to.
 
         Args:
             states: States of the run's chains, with leading axes.

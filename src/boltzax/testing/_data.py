@@ -53,12 +53,12 @@ def check_measure(
     - It passes through `jit`: its numbers are leaves, all else can be hashed.
 
     Args:
-        measure: What to check.
+        measure: The measure.
         fn: A function of one datum that the nodes integrate well, with an array as result. All
             entries of a datum and their squares if None.
-        key: Of the draws and estimates.
-        count: Draws.
-        rtol: Relative error of what must be equal.
+        key: The key of draws and estimates.
+        count: The number of draws.
+        rtol: Relative error allowed where numbers must be equal.
     """
     fn = _entries if fn is None else fn
     key_draw, key_estimate = jax.random.split(key)

@@ -76,15 +76,15 @@ def check_dynamics(
       structure, shapes and dtypes of the state never change.
     - A second run of the same arguments gives the same, to the last bit, and compiles nothing; nor
       does one with another key and other numbers in `start`.
-    - A run that is cut after every chunk, and gone on with from its checkpoints, is to the last bit
-      the one that was not.
+    - A run that is cut after every chunk and resumed from its checkpoints equals the uncut run, to
+      the last bit.
     - Ctrl-C ends it with `Status.interrupted` and the records so far.
     - A `ZarrSink` stores what else would be in memory.
 
     Args:
-        dynamics: What to check.
-        start: What its `init` takes.
-        key: Of its steps.
+        dynamics: The dynamics.
+        start: The argument of its `init`.
+        key: The key of its runs.
         warmup: Steps of warm-up of each run.
         draws: Records of each run; chunks are of two, so that four records or more are of use.
         thin: Steps a record.
@@ -129,7 +129,7 @@ def _check_cut(dynamics, start, whole: Run, options: dict, folder: Path) -> None
             found = run(dynamics, start, checkpoints=Cutting(Checkpoints(folder)), **options)
             break
     else:
-        raise AssertionError("a run that is cut and gone on with does not end")
+        raise AssertionError("a run that is cut and resumed does not end")
     assert _same(found, whole), "a run that was cut and resumed is not the uncut one"
 
 

@@ -33,8 +33,8 @@ def check_observable(
 ) -> None:
     """Raise `AssertionError` unless an observable has the value and the error that it must.
 
-    Looked at are independent runs of a measure on which the answer is known: one run at a vector of
-    betas that are all the same.
+    The check makes independent runs of a measure on which the answer is known, as one run at a
+    vector of equal betas.
 
     - The result is an `Estimate` of shape `[beta, *truth.shape]`, finite, with positive errors.
     - Betas do not mix: of a part of the run it gives that part of the estimate.
@@ -48,8 +48,8 @@ def check_observable(
         gibbs: A measure at one beta on which the answer is known.
         truth: The answer at that beta.
         kernel: `RandomWalk()` if None: its draws are correlated, as those of a real run are.
-        key: Of all runs.
-        runs: Runs.
+        key: The key of the run.
+        runs: The number of independent runs.
         chains: Chains of a run.
         warmup: Steps of warm-up of a run.
         draws: Draws a chain.

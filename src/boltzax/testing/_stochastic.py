@@ -79,7 +79,7 @@ def check_stochastic_kernel(
 
     Args:
         kernel: The kernel.
-        key: Of all runs.
+        key: The key of all runs.
         chains: Chains of a run.
         warmup: Steps of warm-up.
         draws: Draws a chain.
