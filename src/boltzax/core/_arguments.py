@@ -1,9 +1,9 @@
-"""Argument types: what a value must be, its words and its mend, said once.
+"""Argument types: the values that an argument takes, and the words of its errors.
 
-A public function says in its annotations what it takes: `draws: Count`, `step_size: Positive`,
-`key: Key`. `typed` reads them, and refuses another value with a `DeclarationError` that names the
-argument. Constraints of plain annotations (`int`, `Sequence[float]`, `Float[Array, "n d"]`, a
-class, a union of them) are derived by `constraint_of` in `_constraints.py`.
+The annotations of a public function declare its arguments: `draws: Count`, `step_size: Positive`,
+`key: Key`. `typed` reads them, and raises a `DeclarationError` that names the argument for another
+value. `constraint_of` in `_constraints.py` derives the constraint of a plain annotation (`int`,
+`Sequence[float]`, `Float[Array, "n d"]`, a class, a union).
 """
 
 import math
@@ -23,7 +23,13 @@ from ._errors import DeclarationError
 
 
 class Refused(Exception):
-    """Raised by a constraint for a value that it does not take; `part` is the place inside it."""
+    """Raised by a constraint for a value that it does not take.
+
+    Args:
+        part: The place of the wrong part inside the value, such as `[2]`.
+        value: That part.
+        constraint: The constraint of that part.
+    """
 
     def __init__(self, part: str = "", value: Any = None, constraint: "Constraint | None" = None):
         super().__init__(part)
@@ -31,15 +37,15 @@ class Refused(Exception):
 
 
 class Constraint(NamedTuple):
-    """What a value must be.
+    """The values that an argument takes.
 
     Args:
-        expected: The values that it takes, in words.
-        mend: What to do about another.
-        take: A function that gives the value in its standard form (an `int` for a whole number of
+        expected: These values in words.
+        mend: How to correct another value.
+        take: A function that returns the value in its standard form (an `int` for a whole number of
             numpy or jax) or raises `Refused`.
-        arrays: Whether an array of jax is taken as it is.
-        called: What errors call the argument, where that is not the parameter's name.
+        arrays: Whether an array of jax is taken without conversion.
+        called: The name of the argument in errors, if it is not the parameter's name.
     """
 
     expected: str
@@ -62,22 +68,22 @@ class Constraint(NamedTuple):
             return self.take(value)
         except Refused as refused:
             inner = refused.constraint
-            wrong, said = (value, self) if inner is None else (refused.value, inner)
+            wrong, broken = (value, self) if inner is None else (refused.value, inner)
             raise DeclarationError(
                 argument + refused.part,
                 got=got(wrong),
-                expected=said.expected,
-                mend=said.mend,
+                expected=broken.expected,
+                mend=broken.mend,
             ) from None
 
 
 class Said(NamedTuple):
-    """What errors say of an argument, in place of what its type says: `Annotated[int, Said(...)]`.
+    """Words of an argument in errors, instead of those of its type: `Annotated[int, Said(...)]`.
 
     Args:
         expected: The values that it takes, in words.
-        mend: What to do about another.
-        called: What the argument is called, where that is not the parameter's name.
+        mend: How to correct another value.
+        called: The name of the argument, if it is not the parameter's name.
     """
 
     expected: str = ""
@@ -90,12 +96,11 @@ class Said(NamedTuple):
 
     def of(self, constraint: Constraint) -> Constraint:
         """The constraint in these words."""
-        said = {name: text for name, text in self._asdict().items() if text}
-        return constraint._replace(**said)
+        return constraint._replace(**{name: x for name, x in self._asdict().items() if x})
 
 
 def got(value: Any) -> str:
-    """A value that was given, in words."""
+    """A given value in words."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if isinstance(value, Tracer):
@@ -146,12 +151,14 @@ def scalar(
     open_high: bool = False,
     array: bool = False,
 ) -> Constraint:
-    """One real number between two bounds. A number that is traced is believed.
+    """One real number between two bounds. The value of a traced number is not checked.
 
     Args:
-        low: Lower bound; with `open_low` not a value itself.
-        high: Upper bound, likewise.
-        array: Whether the function takes arrays too: a number of jax stays one.
+        low: Lower bound.
+        high: Upper bound.
+        open_low: Exclude the lower bound.
+        open_high: Exclude the upper bound.
+        array: Take a number of jax without conversion.
     """
     finite = open_low or open_high or low > -math.inf or high < math.inf
 

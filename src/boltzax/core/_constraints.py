@@ -1,4 +1,4 @@
-"""The constraint that an annotation stands for: `int`, `Literal`, an array, a class, a union."""
+"""The constraint of an annotation: `int`, `Literal`, an array, a class, a union."""
 
 import collections.abc
 import functools
@@ -21,13 +21,13 @@ from ._arguments import KEY, Constraint, Refused, Said, integer, real
 
 ANYTHING = Constraint("anything", "", lambda value: value)
 WORDS: dict[type, tuple[str, str]] = {}
-"""Words and mend of classes, said where they are declared (`typed(words=..., mend=...)`)."""
+"""Words and mend of classes, given where they are declared (`described(words, mend)`)."""
 FOLDERS = ("cases", "interfaces", "meanfield", "theory", "models", "testing")
 """Folders whose public names are not at the top level."""
 
 
 def constraint_of(hint: Any) -> Constraint:
-    """The constraint of an annotation; of one that says nothing that can be checked, none."""
+    """The constraint of an annotation; `ANYTHING` for one that cannot be checked."""
     try:
         return _constraint_of(hint)
     except TypeError:  # an annotation that cannot be hashed
@@ -42,8 +42,8 @@ def _constraint_of(hint: Any) -> Constraint:
     if isinstance(hint, TypeVar | str):
         return ANYTHING
     if origin is Annotated:
-        found = [each for each in parts[1:] if isinstance(each, Constraint)]
-        constraint = found[0] if found else constraint_of(parts[0])
+        given = [part for part in parts[1:] if isinstance(part, Constraint)]
+        constraint = given[0] if given else constraint_of(parts[0])
         for said in parts[1:]:
             constraint = said.of(constraint) if isinstance(said, Said) else constraint
         return constraint
@@ -69,7 +69,7 @@ def _constraint_of(hint: Any) -> Constraint:
 
 
 def _can_be_asked(hint: type) -> bool:
-    """Whether `isinstance` says something of a class: not of pytrees, nor of a bare protocol."""
+    """Whether `isinstance` is informative for a class: not for pytrees, nor for a bare protocol."""
     try:
         return not (hint.__module__.startswith("jaxtyping") or isinstance(None, hint))
     except TypeError:
@@ -77,22 +77,21 @@ def _can_be_asked(hint: type) -> bool:
 
 
 def _union(parts: tuple) -> Constraint:
-    members = [constraint_of(each) for each in parts]
+    members = [constraint_of(part) for part in parts]
     if any(member is ANYTHING for member in members):
         return ANYTHING
     named = [member for member, part in zip(members, parts, strict=True) if part is not type(None)]
-
     arrays_first = sorted(members, key=lambda member: not member.arrays)
 
     def take(value: Any) -> Any:
-        inside = []
+        inside = []  # refusals of a part of the value
         for member in arrays_first if isinstance(value, Array) else members:
             try:
                 return member.take(value)
             except Refused as refused:
-                inside.append(refused)
-        deeper = [each for each in inside if each.constraint is not None]
-        raise deeper[0] if len(deeper) == 1 else Refused
+                if refused.constraint is not None:
+                    inside.append(refused)
+        raise inside[0] if len(inside) == 1 else Refused
 
     if NUMBERS in named:  # a number is an array without axes
         named = [member for member in named if member not in (SIMPLE[int], SIMPLE[float])]
@@ -106,10 +105,10 @@ def _union(parts: tuple) -> Constraint:
 def _choice(choices: tuple) -> Constraint:
     def take(value: Any) -> Any:
         plain = isinstance(value, str | int | bool | None)
-        found = [each for each in choices if plain and type(each) is type(value) and each == value]
-        if not found:
-            raise Refused
-        return found[0]
+        for choice in choices if plain else ():
+            if type(choice) is type(value) and choice == value:
+                return choice
+        raise Refused
 
     words = " or ".join(map(repr, choices))
     return Constraint(words, f"choose one, e.g. {choices[0]!r}", take)
@@ -180,10 +179,10 @@ def _sequence(origin: type, parts: tuple) -> Constraint:
             raise Refused
         if fixed and len(value) != len(members):
             raise Refused
-        each = members if fixed else members * len(value)
+        constraints = members if fixed else members * len(value)
         entries = [
-            _part(f"[{i}]", member, entry)
-            for i, (member, entry) in enumerate(zip(each, value, strict=False))
+            _part(f"[{i}]", constraint, entry)
+            for i, (constraint, entry) in enumerate(zip(constraints, value, strict=False))
         ]
         changed = any(new is not old for new, old in zip(entries, value, strict=False))
         return (tuple(entries) if isinstance(value, tuple) else entries) if changed else value
@@ -209,8 +208,8 @@ def _plural(constraint: Constraint) -> str:
 
 
 def _array(hint: Any) -> Constraint:
-    """Of an annotation of jaxtyping: the kind of numbers, and the axes; numbers are converted."""
-    kinds = {str(each).rstrip("0123456789") for each in hint.dtypes}
+    """Of an annotation of jaxtyping: the kind of numbers, to which they are converted, and axes."""
+    kinds = {str(dtype).rstrip("0123456789") for dtype in hint.dtypes}
     real, complexes = bool(kinds & {"float", "bfloat"}), "complex" in kinds
     whole = not real and bool(kinds & {"int", "uint"})
     target: Any = float if real else int if whole else bool
@@ -233,7 +232,7 @@ def _array(hint: Any) -> Constraint:
 
 
 def numbers(value: Any, target: type | None, *, host: bool = False, complexes: bool = False) -> Any:
-    """Numbers as an array: those of jax as they are, others converted.
+    """Numbers as an array: arrays of jax without conversion, others converted.
 
     Args:
         value: An array, a number, or a sequence of numbers.
@@ -242,7 +241,7 @@ def numbers(value: Any, target: type | None, *, host: bool = False, complexes: b
         complexes: Take complex numbers too.
 
     Raises:
-        Refused: For what holds no numbers, or numbers of a kind that does not convert.
+        Refused: For a value without numbers, or with numbers of a kind that does not convert.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise Refused("", value, MASKED)

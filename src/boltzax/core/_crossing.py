@@ -30,13 +30,13 @@ def crossings(
 
 
 def resolved(found: list[Crossing]) -> list[Crossing]:
-    """One crossing for each region in which the curve changes side: the middle one of it.
+    """One crossing for each region in which the curve changes side: the middle one.
 
-    An even number of crossings in a region is a touch, which errors explain.
+    An even number of crossings in a region is a touch, which the errors explain.
     """
     regions: dict[tuple[float, float], list[Crossing]] = {}
-    for each in found:
-        regions.setdefault((each.low, each.high), []).append(each)
+    for crossing in found:
+        regions.setdefault((crossing.low, crossing.high), []).append(crossing)
     return [several[len(several) // 2] for several in regions.values() if len(several) % 2]
 
 
@@ -46,7 +46,7 @@ def _region(x: Points, value: Points, band: tuple, level: float, left: int) -> C
     low, high = (bound - level for bound in band)
 
     def end(points: range, beyond: float) -> float:
-        """Where the band leaves the level first, on the way along some points."""
+        """The first place along some points at which the band leaves the level."""
         before = (place, low[left] + share * (low[left + 1] - low[left]))
         before = (*before, high[left] + share * (high[left + 1] - high[left]))
         for i in points:

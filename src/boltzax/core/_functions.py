@@ -1,9 +1,10 @@
 """Functions that `jax.jit` or `jax.custom_jvp` has wrapped, pickled and copied by their name.
 
-Such an object (`jnp.tanh`, `jax.nn.relu`, a decorated function of a module) pickles as what it
-wraps, which pickle then looks up and finds to be another object; a copy of it is a new object, so
-that a copied model is traced again. Importing this module teaches `pickle` and `copy` to store the
-name, as they do for plain functions. Objects without an importable name are stored as before.
+By default such an object (`jnp.tanh`, `jax.nn.relu`, a decorated function of a module) cannot be
+pickled: pickle looks up the function that it wraps, and finds another object. A copy of it is a new
+object, so that a copied model is traced again. Importing this module makes `pickle` and `copy`
+store the name, as they do for plain functions. Objects without an importable name are stored as
+before.
 """
 
 import copyreg
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 PLACES = ("jax.numpy", "jax.nn", "jax.lax", "jax.scipy.special")
-"""Where a function is looked for before its own module, which for jax is often private."""
+"""Modules in which a function is looked up before its own module, which in jax is often private."""
 
 
 def _stored(function):

@@ -1,4 +1,4 @@
-"""How many bytes a function holds at work, and maps that stay within a given number of bytes."""
+"""The memory that a function needs, and maps within a bound on memory."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from ._arguments import Said, whole
 
 MEMORY = 2**30
-"""Default bound on the bytes at work in a map over draws, data or samples: a gigabyte."""
+"""Default bound on the intermediate bytes of a map over draws, data or samples: a gigabyte."""
 
 Memory: TypeAlias = Annotated[
     int,
@@ -24,9 +24,9 @@ Memory: TypeAlias = Annotated[
 def working_bytes(fn: Callable, *arguments: PyTree) -> tuple[int, PyTree]:
     """Bytes that the intermediate values and results of `fn(*arguments)` hold at once.
 
-    Also gives the shapes of the results, as `jax.eval_shape` does: `fn` is traced once for both.
-    The number of bytes is an upper estimate from shapes alone: the program as traced, each value
-    alive from where it is made to its last use. A compiler that fuses operations needs less.
+    It also returns the shapes of the results, as `jax.eval_shape` does: `fn` is traced once for
+    both. The number of bytes is an upper bound from shapes alone: each value of the traced program
+    is alive from where it is made to its last use. A compiler that fuses operations needs less.
     Arguments may be `jax.ShapeDtypeStruct`.
     """
     closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*arguments)
@@ -36,16 +36,16 @@ def working_bytes(fn: Callable, *arguments: PyTree) -> tuple[int, PyTree]:
 def stored_bytes(fn: Callable, *arguments: PyTree) -> int:
     """Bytes of all intermediate values of `fn(*arguments)` together.
 
-    What a gradient by reverse mode keeps is at most this.
+    It is an upper bound on what a gradient by reverse mode stores.
     """
     return _total(jax.make_jaxpr(fn)(*arguments).jaxpr)
 
 
 def map_within(fn: Callable, xs: PyTree, memory: int = MEMORY) -> PyTree:
-    """`fn` at every entry of the leading axis of `xs`, as many together as `memory` bytes allow.
+    """`fn` at every entry of the leading axis of `xs`, as many at once as `memory` bytes allow.
 
-    One entry is always possible, even where it needs more. The number of entries together does not
-    change the result by more than rounding. Runs under `jit`.
+    At least one entry is computed at a time, even if it needs more. The number of entries at once
+    changes the result by rounding only. Runs under `jit`.
     """
     count = jax.tree.leaves(xs)[0].shape[0]
     first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
@@ -56,10 +56,10 @@ def map_within(fn: Callable, xs: PyTree, memory: int = MEMORY) -> PyTree:
 
 
 def share(count: int, most: int) -> int:
-    """How many of `count` entries to take together, at most `most`.
+    """How many of `count` entries to take at once, at most `most`.
 
-    A divisor of `count` near `most` where there is one: a last part of another size would be
-    compiled by itself.
+    A divisor of `count` near `most` if there is one: a last part of another size would need a
+    program of its own.
     """
     most = min(max(most, 1), count)
     if most == count:
@@ -73,7 +73,7 @@ def _peak(jaxpr: Jaxpr) -> int:
     last |= dict.fromkeys(_variables(jaxpr.outvars), len(jaxpr.eqns))
     live, peak, made = 0, 0, set()
     for i, eqn in enumerate(jaxpr.eqns):
-        inner = max((_peak(each) for each in subprograms(eqn)), default=0)
+        inner = max(map(_peak, subprograms(eqn)), default=0)
         size = sum(map(_bytes, eqn.outvars))
         peak = max(peak, live + size + inner)
         made |= {var for var in eqn.outvars if last.get(var, i) > i}
@@ -87,19 +87,19 @@ def _total(jaxpr: Jaxpr) -> int:
     total = 0
     for eqn in jaxpr.eqns:
         repeats = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
-        inner = [_total(each) for each in subprograms(eqn)]
-        total += sum(map(_bytes, eqn.outvars)) + repeats * max(inner, default=0)
+        inner = max(map(_total, subprograms(eqn)), default=0)
+        total += sum(map(_bytes, eqn.outvars)) + repeats * inner
     return total
 
 
 def subprograms(eqn: Any) -> Iterator[Jaxpr]:
     """The programs among the parameters of an equation."""
     for value in eqn.params.values():
-        for each in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(each, ClosedJaxpr):
-                yield each.jaxpr
-            elif isinstance(each, Jaxpr):
-                yield each
+        for program in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(program, ClosedJaxpr):
+                yield program.jaxpr
+            elif isinstance(program, Jaxpr):
+                yield program
 
 
 def _variables(variables) -> set:

@@ -1,4 +1,4 @@
-"""In which precision matrices are multiplied."""
+"""The precision of products of matrices."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 import jax
 
 FULL = "highest"
-"""The precision of JAX in which products have all digits of their format."""
+"""The precision of JAX in which products have all digits of their number format."""
 
 
 def _chosen() -> str | None:
-    """What the user has chosen for products of matrices, if anything."""
+    """The precision of products of matrices that the user has set, if any."""
     return jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def shortened() -> bool:
-    """Whether the user has chosen to multiply matrices in fewer digits than they have."""
+    """Whether the user has set products of matrices to fewer digits than the format has."""
     return _chosen() not in (None, FULL, "float32")
 
 
@@ -23,11 +23,10 @@ def shortened() -> bool:
 def full_products() -> Iterator[None]:
     """Multiply matrices in all digits of their format: a context, or a decorator of a function.
 
-    On accelerators JAX multiplies float32 matrices, and convolves, with 8 or 11 bits unless told
-    otherwise. A loss is then off by 1e-4 of itself, which times `n β` is many nats; and the errors
-    at neighbouring weights are the same, so that no comparison of neighbours shows them. What the
-    user has chosen (`jax_default_matmul_precision`, or the `precision` of an operation) is left as
-    it is.
+    On accelerators JAX multiplies float32 matrices, and convolves, with 8 or 11 bits by default.
+    The relative error of a loss is then 1e-4, which times `n β` is many nats. The errors at
+    neighbouring weights are equal, so that no comparison of neighbours detects them. A setting of
+    the user (`jax_default_matmul_precision`, or the `precision` of an operation) is not changed.
     """
     if _chosen() is not None:
         yield

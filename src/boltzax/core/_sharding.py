@@ -1,4 +1,4 @@
-"""Arrays over several devices, laid out so that the compiler splits what depends on them."""
+"""Arrays over several devices, with meshes that the compiler may split over."""
 
 from typing import Any
 
@@ -11,35 +11,35 @@ from jaxtyping import PyTree
 
 
 def automatic_mesh(mesh: Mesh) -> Mesh:
-    """The same mesh with axes over which the compiler splits what depends on what was placed.
+    """The same mesh with automatic axes, over which the compiler splits operations.
 
-    Those of `jax.make_mesh` are explicit: each operation of a model would have to say how.
+    The axes of `jax.make_mesh` are explicit: each operation of a model would have to name them.
     """
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
 
 
 def automatic(tree: PyTree) -> PyTree:
-    """The same arrays, on the devices where they are, over meshes of automatic axes."""
-    return jax.tree.map(_automatic, tree)
+    """The same arrays, on the devices where they are, over meshes with automatic axes."""
 
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array) or isinstance(leaf, Tracer):
+            return leaf
+        sharding = leaf.sharding
+        if not isinstance(sharding, NamedSharding) or not isinstance(sharding.mesh, Mesh):
+            return leaf
+        if AxisType.Explicit not in sharding.mesh.axis_types:
+            return leaf
+        return jax.device_put(leaf, NamedSharding(automatic_mesh(sharding.mesh), sharding.spec))
 
-def _automatic(leaf: Any) -> Any:
-    if not isinstance(leaf, jax.Array) or isinstance(leaf, Tracer):
-        return leaf
-    sharding = leaf.sharding
-    if not isinstance(sharding, NamedSharding) or not isinstance(sharding.mesh, Mesh):
-        return leaf
-    if AxisType.Explicit not in sharding.mesh.axis_types:
-        return leaf
-    return jax.device_put(leaf, NamedSharding(automatic_mesh(sharding.mesh), sharding.spec))
+    return jax.tree.map(moved, tree)
 
 
 def to_host(tree: PyTree) -> PyTree:
-    """Arrays in the memory of the host, whole; those spread over processes are gathered."""
+    """Whole arrays in the memory of the host; those spread over processes are gathered."""
 
-    def one(leaf):
+    def gathered(leaf):
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
             return multihost_utils.process_allgather(leaf, tiled=True)
         return np.asarray(leaf)
 
-    return jax.tree.map(one, tree)
+    return jax.tree.map(gathered, tree)

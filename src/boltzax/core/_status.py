@@ -12,28 +12,28 @@ from ._tracing import known
 
 Result = TypeVar("Result")
 POWER = 0.95
-"""Probability with which a difference called detectable would have been seen."""
+"""Probability with which a detectable difference is detected."""
 POWER_QUANTILE = 1.6448536269514722
-"""Standard errors between the critical value and a difference seen with that probability."""
+"""Standard errors between the critical value and a difference detected with that probability."""
 
 
 class Status(eqx.Enumeration):
     """Outcome of a run; survives `jit`, and arrays of it are allowed (one per `beta`)."""
 
-    successful = "The run finished and nothing speaks against its draws."
+    successful = "The run finished, and no check of its draws failed."
     non_finite = (
         "A chain reached a non-finite log-density. Likely causes: a model that overflows in this "
         "dtype, or a step size that left the support. Try float64 or a proper prior."
     )
     stuck = (
-        "A chain, or one of its weights, never moved: its draws are one place, and say nothing "
-        "about the measure. Likely causes: a gradient that is not a number (both branches of "
+        "A chain, or one of its weights, never moved: its draws are all equal, and do not sample "
+        "the measure. Likely causes: a gradient that is not a number (both branches of "
         "`jnp.where` are differentiated: a norm or a root at 0), a step that is zero or far too "
         "long, or a start at the edge of the support. The evidence names chains and weights."
     )
     interrupted = (
         "The run was interrupted: it holds the draws made until then. With `checkpoints` the same "
-        "line goes on from there."
+        "call resumes it."
     )
     rounding = (
         "Rounding moves the log-density by more than 0.1 nats between neighbouring weights: the "
@@ -52,10 +52,10 @@ class Status(eqx.Enumeration):
         "effective draws a chain. Draw more, or use `anneal` instead of `sample`."
     )
     not_in_equilibrium = (
-        "The draws of a sampler whose law is off by a power of its step are far from equilibrium: "
-        "they break the virial theorem, the mean of (w - c)·∇(-log p) being far from the number of "
-        "weights. The chains still cool from their starts, the step is far too long, or the "
-        "density is cut off by a wall. Warm up longer, start at a minimum (`start=`), or use a "
+        "The draws of a sampler without a Metropolis test are far from equilibrium: the mean of "
+        "(w - c)·∇(-log p) is far from the number of weights (the virial theorem). The chains "
+        "still relax from their starts, the step is far too long, or the density is cut off by a "
+        "wall. Warm up longer, start at a minimum (`start=`), or use a "
         "sampler with a Metropolis test on the whole energy."
     )
     lagging = (
@@ -63,22 +63,23 @@ class Status(eqx.Enumeration):
         "travelled from the prior to the coldest level and back. Draw more or refine the ladder."
     )
     few_particles = (
-        "Too few particles to tell whether the ladder lags behind equilibrium: two nats between "
-        "the free energies of the forward and the reverse pass would not have been seen. Raise "
-        "`draws` or `chains`."
+        "Too few particles to tell whether the ladder is in equilibrium: a difference of two nats "
+        "between the free energies of the forward and the reverse pass would not have been "
+        "detected. Raise `draws` or `chains`."
     )
     metastable = (
         "The free energy of the ladder lies above an upper bound by more than the errors of both: "
-        "the run missed a region of the weights that counts (a first-order transition). Run the "
-        "phases apart and join them (`phases`), pass `seeds` from all of them, or draw much more."
+        "the run missed an important region of the weights (a first-order transition). Run the "
+        "phases separately and combine them (`phases`), pass `seeds` from all of them, or draw "
+        "much more."
     )
     not_converged = (
         "The iteration stopped before its tolerance: it ran out of steps, or rounding stopped it. "
         "Allow more steps, loosen `tolerance`, or use float64."
     )
     few_nodes = (
-        "Fewer than 100 effective nodes carry the law, or other nodes make a function that differs "
-        "by a tenth of the target: sums over it are not to be trusted. Raise `order`, raise the "
+        "The law has fewer than 100 effective nodes, or other nodes give a function that differs "
+        "by a tenth of the target: sums over the law are unreliable. Raise `order`, raise the "
         "temperature, or sample the law instead."
     )
     no_hits = (
@@ -114,8 +115,8 @@ class RunError(RuntimeError):
 def text_of_values(text: Callable[[Any], str]) -> Callable[[Any], str]:
     """Decorator of a `__repr__` that reads numbers.
 
-    A result without numbers (traced, or with other leaves in the place of its arrays) is written
-    by the name of its class alone.
+    For a result without numbers (traced, or with other leaves instead of its arrays) the text is
+    the name of its class alone.
     """
 
     @functools.wraps(text)
@@ -127,16 +128,16 @@ def text_of_values(text: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 def checked(result: Result, status: Array | Status, throw: bool, mend: str = "") -> Result:
-    """The result of a run that was successful, or that the caller wants to look at anyway.
+    """The result of a run; with `throw`, an error if its status is not `successful`.
 
     Args:
-        result: What the run gives.
-        status: Its `Status`; one that is traced is not looked at.
+        result: The result of the run.
+        status: Its `Status`; a traced one is not read.
         throw: Whether to raise.
         mend: The likely cure.
 
     Raises:
-        RunError: With `throw`, where the status is another one.
+        RunError: With `throw`, for any other status than `successful`.
     """
     if throw and known(status) and not bool(status == Status.successful):
         told = f"`throw=False` returns this result{mend and '; '}{mend}"
@@ -145,15 +146,15 @@ def checked(result: Result, status: Array | Status, throw: bool, mend: str = "")
 
 
 class Outcome(eqx.Enumeration):
-    """Outcome of a test; that nothing was seen counts only if something could have been."""
+    """Outcome of a test; without power, no difference is no evidence of agreement."""
 
-    agree = "No difference was seen, and one that matters would have been."
-    disagree = "A difference was seen."
-    too_few = "Too few to tell: a difference that matters would not have been seen."
+    agree = "No difference was detected, and one that matters would have been."
+    disagree = "A difference was detected."
+    too_few = "Too few to tell: a difference that matters would not have been detected."
 
 
 def outcome_of(seen: bool, powerful: bool) -> Outcome:
-    """Of a test that saw a difference or not, and could have seen one that matters or not."""
+    """Of a test that detected a difference (`seen`), or could have detected one (`powerful`)."""
     if seen:
         return Outcome.disagree
     return Outcome.agree if powerful else Outcome.too_few

@@ -1,4 +1,4 @@
-"""What can be looked at now, and what is being traced by `jax.jit`, `jax.vmap` or `jax.grad`."""
+"""Values that are known, and values that are traced by `jax.jit`, `jax.vmap` or `jax.grad`."""
 
 import functools
 import math
@@ -20,26 +20,26 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 SMALL = 2**20
-"""Entries up to which an array is looked at on the host."""
+"""Most entries of an array that is copied to the host to be read."""
 
 
 def known(*trees: PyTree) -> bool:
-    """Whether the values of all arrays can be looked at now: none of them is being traced."""
+    """Whether the values of all arrays are known: none of them is traced."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def at_hand(array: ArrayLike) -> Array | np.ndarray:
-    """A known array to look at: as NumPy's if it is small.
+    """A known array to be read: as NumPy's if it is small.
 
-    Every operation of jnp on every new shape is a program to compile, which takes longer than to
-    copy a megabyte from a device.
+    Every operation of jnp on a new shape compiles a program, which takes longer than to copy a
+    megabyte from a device.
     """
     size, held = np.size(array), not isinstance(array, Array) or array.is_fully_addressable
     return np.asarray(array) if size <= SMALL and held else jnp.asarray(array)
 
 
 def library(*trees: PyTree) -> ModuleType:
-    """NumPy for known values, where no operation is a program to compile; else `jax.numpy`."""
+    """NumPy for known values, where no operation compiles a program; else `jax.numpy`."""
     return np if known(*trees) else jnp
 
 
@@ -49,21 +49,21 @@ def finite(values: Array | np.ndarray) -> Array | np.ndarray:
 
 
 def refuted(condition: Callable[..., ArrayLike], *values: ArrayLike) -> bool:
-    """Whether a condition on values is known to fail somewhere; on traced ones it is not known to.
+    """Whether a condition on values is known to fail somewhere; False for traced values.
 
-    The condition is given the values as `at_hand` holds them.
+    The condition receives the values from `at_hand`.
     """
     return known(*values) and not bool(np.all(condition(*map(at_hand, values))))
 
 
 def eager(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator of functions that look at values.
+    """Decorator of functions that read values.
 
-    Under `jax.jit` a jnp operation on a constant gives a tracer too, whose value cannot be looked
-    at. In a decorated function operations on known values are done at once; values that depend on a
-    traced argument stay tracers. Outside `jax.jit` nothing is changed, for there JAX would also do
-    at once what a model does with constants alone while it is traced: `eqx.error_if` of one message
-    would raise it.
+    Under `jax.jit` a jnp operation on a constant gives a tracer, whose value cannot be read. In a
+    decorated function operations on known values are evaluated immediately; values that depend on
+    a traced argument remain tracers. Outside `jax.jit` the decorator changes nothing: there JAX
+    would also evaluate a model's operations on constants while the model is traced, and an
+    `eqx.error_if` with a constant message would raise it.
     """
 
     @functools.wraps(fn)
@@ -77,10 +77,10 @@ def eager(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
 
 def at_once(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator of functions of arrays: on known values one compiled program.
+    """Decorator of functions of arrays: on known values the function is one compiled program.
 
-    Otherwise each operation on a new shape would be a program of its own. With traced values the
-    function is as it is written. A number of Python among the arguments is a value, not a setting.
+    Without it, each operation on a new shape would be a program of its own. With traced values the
+    function is called as written. Floats of Python among the arguments are values, not settings.
     """
     program = eqx.filter_jit(fn)
 
@@ -95,30 +95,30 @@ def at_once(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
 
 def as_argument(fn: Callable) -> Callable:
-    """A function of the user, as an argument of a program that is compiled once for each function.
+    """A function of the user as an argument of a program, which is compiled once for each function.
 
-    What cannot be hashed is wrapped, and is then compiled at every call.
+    A function that cannot be hashed is wrapped, and compiled at every call.
     """
 
-    def one(leaf):
+    def hashable(leaf):
         try:
             hash(leaf)
         except TypeError:
             return functools.partial(leaf) if callable(leaf) else leaf
         return leaf
 
-    return jax.tree.map(one, fn)
+    return jax.tree.map(hashable, fn)
 
 
 def check_on_host(verb: str, arguments: dict[str, PyTree]) -> None:
-    """Refuse a call of `verb` inside a transformation of jax: it is a loop of the host.
+    """Refuse a call of `verb`, which is a loop of the host, inside a transformation of jax.
 
     Args:
-        verb: the public name of the function.
-        arguments: its arguments that hold arrays, by name.
+        verb: The public name of the function.
+        arguments: Its arguments that hold arrays, by name.
 
     Raises:
-        DeclarationError: if an argument is traced, or the call itself (under `jax.jit`, with
+        DeclarationError: If an argument is traced, or the call itself (under `jax.jit`, with
             constant arguments).
     """
     traced = [name for name, value in arguments.items() if not known(value)]

@@ -61,7 +61,7 @@ def settings_of(model: PyTree) -> dict[str, Any]:
 
 
 def _is_state(node: Any) -> bool:
-    """Whether a node of a model holds what its framework keeps as state and does not train."""
+    """Whether a node of a model holds state of its framework, which is not trained."""
     if isinstance(node, eqx.nn.State | eqx.nn.StateIndex):
         return True
     nnx = sys.modules.get("flax.nnx")  # a model can hold its variables only if it was imported
@@ -76,7 +76,7 @@ def with_weights(model: PyTree, weights: dict[str, Array]) -> PyTree:
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a pattern names a path: exactly, as a prefix (`layers[0]`), or as a glob."""
+    """Whether a pattern matches a path: exactly, as a prefix (`layers[0]`), or as a glob."""
     if pattern == path or fnmatch.fnmatchcase(path, pattern.replace("[", "[[]")):
         return True
     return path.startswith(pattern) and path[len(pattern)] in ".["

@@ -21,7 +21,7 @@ Decorated = TypeVar("Decorated", bound=Callable)
 
 
 class Rules(NamedTuple):
-    """What a call is checked against: the constraints are those of the annotations, `hints`."""
+    """The signature of a function, its annotations `hints`, and their constraints."""
 
     signature: inspect.Signature
     constraints: dict[str, Constraint]
@@ -32,19 +32,19 @@ class Rules(NamedTuple):
 CONSTRUCTORS = ("__init__", "__call__")
 """Methods with underscores whose arguments are checked too."""
 TYPED: "weakref.WeakKeyDictionary[Callable, Callable[[], Rules]]" = weakref.WeakKeyDictionary()
-"""The functions whose arguments are checked, and what by."""
+"""The functions whose arguments are checked, and their rules."""
 
 
 def typed(declared: Decorated) -> Decorated:
     """Decorator of public functions and classes: arguments are checked against their annotations.
 
     The constraint is the type: `draws: Count`, `step_size: Positive`, `key: Key`, a class, a union
-    of them. Values are taken in their standard form (an `np.int64` as an `int`). The check is made
-    when the function is called or traced, never per step of a compiled loop. Axes of the same name
-    have the same size in all arguments. Matrices are multiplied in full inside (see
+    of them. Values are converted to their standard form (an `np.int64` to an `int`). The check runs
+    when the function is called or traced, never in each step of a compiled loop. Axes of the same
+    name have the same size in all arguments. Inside, matrices are multiplied in full precision (see
     `full_products`).
 
-    Of a class the constructor and the public methods that it defines are decorated; a parameter
+    For a class, its constructor and the public methods that it defines are decorated. A parameter
     without an annotation has that of the same method of a base class.
 
     Args:
@@ -58,11 +58,11 @@ def typed(declared: Decorated) -> Decorated:
 
 
 def described(words: str, mend: str) -> Callable[[Class], Class]:
-    """Decorator of classes: what errors say where an argument of this class is something else.
+    """Decorator of classes: the words of errors where an argument must be of this class.
 
     Args:
-        words: What an instance is called, such as "a kernel".
-        mend: Where one comes from, such as "pass e.g. bx.NUTS()".
+        words: The name of an instance, such as "a kernel".
+        mend: How to make one, such as "pass e.g. bx.NUTS()".
     """
 
     def decorate(kind: Class) -> Class:
@@ -87,7 +87,7 @@ def _typed_function(fn: Callable[Arguments, Result], owner: type | None = None) 
                     given = bound.arguments[name]
                     bound.arguments[name] = _checked(constraint, name, given, signature)
             result = fn(*bound.args, **bound.kwargs)
-            assert _is_declared(result, returns), f"{fn.__qualname__} gave {got(result)}"
+            assert _is_declared(result, returns), f"{fn.__qualname__} returned {got(result)}"
         return result
 
     TYPED[call] = rules
@@ -95,7 +95,7 @@ def _typed_function(fn: Callable[Arguments, Result], owner: type | None = None) 
 
 
 def _is_declared(result: Any, returns: Any) -> bool:
-    """Whether a result is what its annotation says; arrays of numpy may stand for those of jax."""
+    """Whether a result agrees with its annotation; arrays of numpy may replace those of jax."""
     if returns is None or is_bearable(result, returns):
         return True
     try:
@@ -108,11 +108,11 @@ def _is_declared(result: Any, returns: Any) -> bool:
 def _checked(constraint: Constraint, name: str, value: Any, signature: inspect.Signature) -> Any:
     kind, called = signature.parameters[name].kind, constraint.called
     if kind is inspect.Parameter.VAR_POSITIONAL:
-        each_of = enumerate(value)
-        return tuple(constraint.check(called or f"{name}[{i}]", each) for i, each in each_of)
+        entries = enumerate(value)
+        return tuple(constraint.check(called or f"{name}[{i}]", entry) for i, entry in entries)
     if kind is inspect.Parameter.VAR_KEYWORD:
         names = {key: f"{called}[{key!r}]" if called else key for key in value}
-        return {key: constraint.check(names[key], each) for key, each in value.items()}
+        return {key: constraint.check(names[key], entry) for key, entry in value.items()}
     if value is signature.parameters[name].default:
         return value
     return constraint.check(called or name, value)
@@ -125,24 +125,23 @@ def _rules(fn: Callable, owner: type | None) -> Rules:
         for base in reversed(owner.__mro__[1:]):
             inherited |= _hints(vars(base).get(fn.__name__), base)
     hints = inherited | _hints(fn, owner)
-    given = [name for name in signature.parameters if name in hints]
-    constraints = {name: constraint_of(hints[name]) for name in given}
-    checked = {name: each for name, each in constraints.items() if each is not ANYTHING}
-    # a decorator such as contextmanager makes something else of what a generator says
+    constraints = {p: constraint_of(hints[p]) for p in signature.parameters if p in hints}
+    checked = {name: limit for name, limit in constraints.items() if limit is not ANYTHING}
+    # a decorator such as contextmanager returns something else than the generator that it wraps
     returns = None if inspect.isgeneratorfunction(inspect.unwrap(fn)) else hints.get("return")
     return Rules(signature, checked, hints, returns)
 
 
 def _hints(member: Any, owner: type | None) -> dict[str, Any]:
-    """The annotations of a function or a method; one that cannot be resolved says nothing."""
+    """The annotations of a function or a method; `Any` for one that cannot be resolved."""
     fn = member.__func__ if isinstance(member, classmethod | staticmethod) else member
     if not inspect.isfunction(fn):
         return {}
     fn = inspect.unwrap(fn)
     # the constructor that dataclasses write has globals of its own
     names = fn.__globals__ if owner is None else vars(sys.modules[owner.__module__])
-    found = inspect.get_annotations(fn).items()
-    return {name: _resolved(hint, names) if isinstance(hint, str) else hint for name, hint in found}
+    hints = inspect.get_annotations(fn).items()
+    return {name: _resolved(hint, names) if isinstance(hint, str) else hint for name, hint in hints}
 
 
 def _resolved(hint: str, names: dict[str, Any]) -> Any:
@@ -162,7 +161,7 @@ def _typed_class(kind: type) -> Any:
         if not inspect.isfunction(method) or method in TYPED or abstract:
             continue
         if len(inspect.signature(method).parameters) <= (wrapper is not staticmethod):
-            continue  # nothing is given but the object itself
+            continue  # the object itself is the only argument
         checked = _typed_function(method, kind)
         setattr(kind, name, wrapper(checked) if wrapper else checked)
     return kind

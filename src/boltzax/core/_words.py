@@ -9,7 +9,7 @@ MOST = 20
 
 
 def number_words(value: float, error: float, ess: float, r_hat: float, bounds: tuple | None) -> str:
-    """`value ± error (ess, r_hat)`; of a limit, the bound that is known."""
+    """`value ± error (ess, r_hat)`; for a one-sided limit, its bound."""
     if np.isinf(ess) and error == 0:
         return f"{value:.5g} (exact)"
     if bounds is not None and not np.isfinite(error) and not np.all(np.isnan(bounds)):
@@ -21,7 +21,7 @@ def number_words(value: float, error: float, ess: float, r_hat: float, bounds: t
 
 
 def shown(count: int, whole: bool) -> list[int | None]:
-    """Which rows are shown; None stands for those left out."""
+    """The rows that are shown; None stands for the rows between."""
     if whole or count <= 2 * EDGE + 1:
         return list(range(count))
     return [*range(EDGE), None, *range(count - EDGE, count)]
@@ -29,7 +29,7 @@ def shown(count: int, whole: bool) -> list[int | None]:
 
 def html_table(shape: tuple[int, ...], leaves: tuple, bounds: tuple) -> str:
     """A table of an estimate for notebooks: place, value ± error, interval, ess, r_hat."""
-    columns = [np.ravel(each) for each in (*leaves, *bounds)]
+    columns = [np.ravel(numbers) for numbers in (*leaves, *bounds)]
     size = columns[0].size
     lines = [("", "value", "95%", "ess", "r_hat")]
     for i in shown(size, size <= MOST):
