@@ -1,8 +1,8 @@
-"""The walk: a jaxpr evaluated with bounds instead of numbers."""
+"""Evaluation of a jaxpr with bounds instead of numbers."""
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,29 +31,29 @@ MOVES = """reshape transpose broadcast_in_dim squeeze expand_dims slice rev conc
     unstack tile gather dynamic_slice dynamic_update_slice scatter split copy copy_p
     stop_gradient device_put name max min clamp reduce_max reduce_min cummax cummin
     and or reduce_and reduce_or""".split()
-"""Operations that make no rounding error and rise in every argument: each bound goes through."""
+"""Operations that are exact and increase in every argument: they are applied to each bound."""
 
 TRUTHS = "and or reduce_and reduce_or".split()
-"""Those of truth values; of integers they are done bit by bit."""
+"""Operations of truth values; applied to integers they act on bits, and are not supported."""
 
 STEPS = "floor ceil round sign".split()
-"""Those that rise in every argument, but jump."""
+"""Operations that increase in every argument, and are discontinuous."""
 
 INDEXED = {"gather": (0,), "dynamic_slice": (0,), "dynamic_update_slice": (0, 1), "scatter": (0, 2)}
-"""Which arguments may be bounds, where the others are indices."""
+"""Positions of the arguments that may be bounds; the others are indices."""
 
 
 def walk(closed: ClosedJaxpr, *arguments: Value) -> tuple[list[Value], Array]:
-    """Bounds of the outputs, and whether the function may jump inside the box.
+    """Bounds of the outputs, and whether the function may be discontinuous inside the box.
 
-    A jump is possible where a step, a choice or a truth value made a number is undecided: there
-    the derivative says nothing about the function.
+    It may be if a step, a choice, or a truth value converted to a number is undecided. The
+    mean-value form does not hold then.
     """
     jumps: list[Array] = []
     outputs = interpret(closed, arguments, functools.partial(_equation, jumps))
     jump = jnp.zeros((), bool)
-    for each in jumps:
-        jump = jump | jnp.any(each)
+    for undecided in jumps:
+        jump = jump | jnp.any(undecided)
     return outputs, jump
 
 
@@ -83,7 +83,8 @@ def _equation(jumps: list[Array], eqn: Any, values: list[Value]) -> list[Value] 
     if name in MOVES:
         found = _both(eqn, values)
         if name == "clamp" and jnp.issubdtype(found[0].lower.dtype, jnp.floating):
-            found = [undefined(found[0], _any_unknown(values))]
+            nan = functools.reduce(jnp.logical_or, map(unknown, values))
+            found = [undefined(found[0], nan)]
         return [*found]
     if name in STEPS:
         (found,) = _both(eqn, values)
@@ -112,7 +113,8 @@ def _equation(jumps: list[Array], eqn: Any, values: list[Value]) -> list[Value] 
             return [rules("square")(values[0])]
         if name in ("eq", "ne"):
             return [_itself(name, lift(values[0]))]
-    return [rules(name)(*values, **_static(eqn))]
+    parameters = {"integer_pow": ("y",), "dot_general": ("dimension_numbers",)}.get(name, ())
+    return [rules(name)(*values, **{key: eqn.params[key] for key in parameters})]
 
 
 def _itself(name: str, a: Interval) -> Interval:
@@ -132,16 +134,8 @@ def _summed(eqn: Any, value: Value, add_up: Callable[..., Interval]) -> Interval
     return add_up(value, lambda x: jnp.sum(x, axis=axes, dtype=x.dtype), count)
 
 
-def _any_unknown(values: Sequence[Value]) -> Array:
-    """Where any of several arguments may be undefined."""
-    nan = jnp.zeros((), bool)
-    for value in values:
-        nan = nan | unknown(value)
-    return nan
-
-
 def _sorted(eqn: Any, values: list[Value]) -> Interval:
-    """In order; nothing is known of the order where one of the numbers may be undefined."""
+    """Sorted bounds; undefined if one of the numbers may be undefined."""
     (found,) = _both(eqn, values)
     if not jnp.issubdtype(found.lower.dtype, jnp.floating):
         return found
@@ -149,14 +143,8 @@ def _sorted(eqn: Any, values: list[Value]) -> Interval:
     return undefined(found, nan)
 
 
-def _static(eqn: Any) -> dict[str, Any]:
-    """The parameters that a rule is told."""
-    wanted = {"integer_pow": ("y",), "dot_general": ("dimension_numbers",)}
-    return {key: eqn.params[key] for key in wanted.get(eqn.primitive.name, ())}
-
-
 def _is_exact(eqn: Any) -> bool:
-    """Whether known arrays give a known array, without rounding."""
+    """Whether an equation of known arrays is computed without rounding."""
     name = eqn.primitive.name
     floating = any(jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in eqn.outvars)
     exact = (*MOVES, *STEPS, "neg", "abs", "select_n", "iota", "sort")
@@ -201,7 +189,7 @@ def _choice(values: list[Value], jumps: list[Array]) -> Interval:
 
 
 def _branches(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
-    """All branches, and the hull of those that are possible."""
+    """The hull of all branches that are possible."""
     which, *arguments = values
     branches = eqn.params["branches"]
     which = lift(which)
@@ -226,14 +214,14 @@ def _branches(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
 
 
 def _call(eqn: Any, values: list[Value]) -> list[Value] | None:
-    """Two functions of jax have a tighter form than their bodies."""
-    if is_one_of(eqn, jnp.logaddexp):  # rises in both arguments, as softplus does
+    """Two functions of jax with tighter bounds than their bodies."""
+    if is_one_of(eqn, jnp.logaddexp):  # increases in both arguments, as softplus does
         inner, ends = called(eqn), [lift(value) for value in values]
         assert inner is not None
         (low,), _ = walk(inner, *[Interval(v.lower, v.lower) for v in ends])
         (high,), _ = walk(inner, *[Interval(v.upper, v.upper) for v in ends])
         return [Interval(lift(low).lower, lift(high).upper)]
-    if is_one_of(eqn, jax.nn.hard_tanh):  # does not jump
+    if is_one_of(eqn, jax.nn.hard_tanh):  # is continuous
         a = lift(values[0])
         return [Interval(jnp.clip(a.lower, -1, 1), jnp.clip(a.upper, -1, 1))]
     return None

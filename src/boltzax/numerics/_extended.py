@@ -1,11 +1,12 @@
-"""Functions and quadrature rules in extended precision. The only importer of python-flint.
+"""Functions and quadrature rules in extended precision, by python-flint.
 
-Its quirks: the working precision is a global of the library, set and restored around each use;
-arithmetic is on balls, of which only the midpoint is carried on after each factorisation step.
+The working precision is a global variable of the library; `precision` sets and restores it. The
+arithmetic is that of balls. Factorisations keep only the midpoints after each step.
 """
 
 import contextlib
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -16,31 +17,19 @@ from flint import arb, arb_mat, ctx
 
 from ._interpreter import called, interpret
 
+_METHODS = "tanh exp log log1p expm1 sin cos atan sinh cosh erf erfc sqrt rsqrt".split()
 _OPERATIONS: dict[str, Callable] = {
-    "tanh": lambda x: x.tanh(),
-    "exp": lambda x: x.exp(),
-    "log": lambda x: x.log(),
-    "log1p": lambda x: x.log1p(),
-    "expm1": lambda x: x.expm1(),
-    "sin": lambda x: x.sin(),
-    "cos": lambda x: x.cos(),
-    "atan": lambda x: x.atan(),
-    "sinh": lambda x: x.sinh(),
-    "cosh": lambda x: x.cosh(),
-    "erf": lambda x: x.erf(),
-    "erfc": lambda x: x.erfc(),
-    "sqrt": lambda x: x.sqrt(),
-    "rsqrt": lambda x: x.rsqrt(),
+    **{name: operator.methodcaller(name) for name in _METHODS},
     "logistic": lambda x: 1 / (1 + (-x).exp()),
-    "neg": lambda x: -x,
+    "neg": operator.neg,
     "square": lambda x: x * x,
-    "add": lambda x, y: x + y,
-    "add_any": lambda x, y: x + y,
-    "sub": lambda x, y: x - y,
-    "mul": lambda x, y: x * y,
-    "dot_general": lambda x, y: x * y,  # of arrays of one entry, as all are here
-    "div": lambda x, y: x / y,
-    "pow": lambda x, y: x**y,
+    "add": operator.add,
+    "add_any": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "dot_general": operator.mul,  # all arrays have one entry
+    "div": operator.truediv,
+    "pow": operator.pow,
     "integer_pow": lambda x, y: x**y,
 }
 
@@ -48,11 +37,11 @@ _IDENTITY = frozenset(
     "convert_element_type copy copy_p stop_gradient reshape squeeze broadcast_in_dim "
     "reduce_sum".split()
 )
-"""Primitives that do nothing to an array of one entry."""
+"""Primitives that do not change an array of one entry."""
 
 
 class UnsupportedError(NotImplementedError):
-    """A primitive without a rule in extended precision."""
+    """Raised for a primitive without a rule in extended precision."""
 
 
 @contextlib.contextmanager
@@ -67,10 +56,17 @@ def precision(bits: int):
 
 
 def extended(fn: Callable, arguments: int) -> Callable[..., arb]:
-    """A scalar JAX function of scalars in ball arithmetic, by its jaxpr.
+    """A scalar JAX function of scalars, in ball arithmetic.
 
-    The program is flattened once to a list of operations on numbered registers, without the
-    reshapings of one-entry arrays and without factors of one and terms of zero.
+    The jaxpr is converted once to a list of operations on numbered registers. Reshapings, factors
+    of one and terms of zero are removed.
+
+    Args:
+        fn: The function.
+        arguments: The number of its arguments.
+
+    Raises:
+        UnsupportedError: For a primitive without a rule.
     """
     program: list[tuple[Callable, tuple[int, ...], dict, int]] = []
     registers: list = [None] * arguments
@@ -112,7 +108,7 @@ def extended(fn: Callable, arguments: int) -> Callable[..., arb]:
 
 
 def _exact(eqn) -> bool:
-    """Whether an equation on arrays of one entry rounds nothing but its result."""
+    """Whether all arrays of an equation have one entry of the default float dtype."""
     wide = jnp.result_type(float)
     return all(var.aval.size == 1 and var.aval.dtype == wide for var in (*eqn.invars, *eqn.outvars))
 
@@ -123,16 +119,17 @@ def _neutral(name: str, sources: list[int], registers: list) -> int | None:
     if unit is None:
         return None
     first, second = sources
-    for one, other in ((first, second), (second, first)):
-        if registers[one] is not None and registers[one] == unit:
+    for neutral, other in ((first, second), (second, first)):
+        if registers[neutral] is not None and registers[neutral] == unit:
             return other
     return None
 
 
 def gaussian_rule(mean: float, scale: float, digits: int, nodes: int) -> tuple[list, list]:
-    """Trapezoid rule for N(mean, scale²) to the given digits of tail, on `2 nodes` points.
+    """The trapezoid rule for N(mean, scale²) on `2 nodes` points, cut at a tail of 10^-digits.
 
-    It converges exponentially for functions analytic in a strip (Trefethen & Weideman 2014).
+    It converges exponentially for functions that are analytic in a strip (Trefethen & Weideman
+    2014, SIAM Review 56:385).
     """
     top = math.sqrt(2 * digits * math.log(10)) + 1
     x = [(arb(2 * k + 1) / (2 * nodes)) * arb(top) for k in range(-nodes, nodes)]
@@ -142,7 +139,7 @@ def gaussian_rule(mean: float, scale: float, digits: int, nodes: int) -> tuple[l
 
 
 def interval_rule(low: float, high: float, nodes: int) -> tuple[list, list]:
-    """Gauss-Legendre rule of the uniform probability on [low, high], `2 nodes` points."""
+    """The Gauss-Legendre rule of the uniform law on [low, high], on `2 nodes` points."""
     pairs = [arb.legendre_p_root(2 * nodes, k, weight=True) for k in range(2 * nodes)]
     middle, half = (arb(low) + arb(high)) / 2, (arb(high) - arb(low)) / 2
     return [(middle + half * x).mid() for x, _ in pairs], [(w / 2).mid() for _, w in pairs]
@@ -154,7 +151,7 @@ def matrix(rows: np.ndarray) -> arb_mat:
 
 
 def table(fn: Callable[..., arb], first: np.ndarray, rule: tuple[list, list]) -> arb_mat:
-    """`fn(b_i, x_q) * sqrt(w_q)`, rows by b."""
+    """The matrix `fn(b_i, x_q) sqrt(w_q)`, `[i, q]`."""
     roots = [w.sqrt() for w in rule[1]]
     points = list(zip(rule[0], roots, strict=True))
     return arb_mat([[fn(arb(float(b)), x) * r for x, r in points] for b in first])
@@ -200,7 +197,7 @@ def logs(values: list[arb]) -> np.ndarray:
 def powers(
     members: arb_mat, functions: arb_mat, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of the mean square along each function, and of what the first k leave."""
+    """Logarithms of the mean square along each function, and of the rest after the first k."""
     along = members * functions.transpose()
     rows, columns = along.nrows(), along.ncols()
     w = [arb(float(x)) for x in weights]

@@ -1,4 +1,4 @@
-"""Fixed points `m = update(m)`: the loop itself, Newton's steps, several starts."""
+"""Fixed points `m = update(m)`: by iteration, by Newton's method, from several starts."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,10 @@ Update = Callable[[Array], Array]
 def settle(
     update: Update, start: Float[Array, " dim"], tolerance: Array, steps: int, damping: Array
 ) -> tuple[Float[Array, " dim"], Array]:
-    """`m <- m + damping (update(m) - m)` until a step of the loop is below the tolerance.
+    """The iteration `m <- m + damping (update(m) - m)`, until `|update(m) - m| <= tolerance`.
 
-    Returns `m` and the steps taken (`steps` if it did not settle).
+    Returns:
+        `m`, and the number of steps (`steps` if it did not converge).
     """
 
     def go_on(carry):
@@ -33,9 +34,10 @@ def settle(
 
 
 def newton(residual: Update, start: Float[Array, " dim"], steps: int) -> Float[Array, " dim"]:
-    """Newton's steps to `residual(z) = 0`; one is kept if the largest entry falls, else halved.
+    """Newton's method for `residual(z) = 0`, with step halving.
 
-    optimistix's Newton has no such test, and diverges from a place that is not near.
+    A step is accepted if it lowers the largest entry of the residual; else the next one is half as
+    long. (The Newton solver of optimistix has no such test, and diverges from a distant start.)
     """
 
     def step(carry, _):
@@ -51,28 +53,27 @@ def newton(residual: Update, start: Float[Array, " dim"], steps: int) -> Float[A
 
 
 def polish(update: Update, start: Float[Array, " dim"], reach: Array) -> Float[Array, " dim"]:
-    """Newton's steps from nearly a fixed point, kept if they stay within `reach`."""
+    """Newton's method from near a fixed point; the start if it ends further than `reach`."""
     end = newton(lambda m: m - update(m), start, 30)
     return jnp.where(jnp.max(jnp.abs(end - start)) <= reach, end, start)
 
 
 @eqx.filter_jit
 def search(update: Update, starts: Float[Array, "start dim"]) -> Float[Array, "start dim"]:
-    """From each start a root by Levenberg and Marquardt's steps (optimistix), then Newton's; its
-    residual says whether it arrived.
+    """A root from each start: Levenberg-Marquardt (optimistix), then Newton's method.
 
-    optimistix gets no tolerance below 1e-9: near 1e-12 it stagnates.
+    Check the residual for convergence. The tolerance of optimistix is 1e-9, as it stagnates near
+    1e-12.
     """
-    return jax.vmap(lambda m: _one(update, m))(starts)
+    import optimistix as optx  # slow to import
 
-
-def _one(update: Update, start: Array) -> Array:
-    import optimistix as optx  # half of what jax costs to import
-
-    def residual(m, _):
-        return m - update(m)
-
-    coarse = 1e-9 if start.dtype == jnp.float64 else 1e-5
+    coarse = 1e-9 if starts.dtype == jnp.float64 else 1e-5
     solver = optx.LevenbergMarquardt(rtol=coarse, atol=coarse)
-    found = optx.root_find(residual, solver, start, max_steps=256, throw=False)
-    return polish(update, found.value, jnp.asarray(jnp.inf, start.dtype))
+
+    def root_from(start: Array) -> Array:
+        solution = optx.root_find(
+            lambda m, _: m - update(m), solver, start, max_steps=256, throw=False
+        )
+        return polish(update, solution.value, jnp.asarray(jnp.inf, start.dtype))
+
+    return jax.vmap(root_from)(starts)

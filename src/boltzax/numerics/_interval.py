@@ -1,13 +1,13 @@
 """Interval arithmetic with outward rounding: one rule for each operation of a jaxpr.
 
-An interval holds every real value that an expression takes over a box. Additions, products and sums
-are moved outward by their rounding error, elementary functions by `ULPS`, every result by a little
-more than underflow can take away. `0 * inf` is 0 (a bound that is infinite stands for finite
-numbers without end), `inf - inf` the whole line.
+An interval contains every real value that an expression takes over a box. Bounds of sums and
+products are moved outward by their rounding error, bounds of elementary functions by `ULPS`, and
+every bound by more than the error of underflow. `0 * inf` is 0, because an infinite bound stands
+for arbitrarily large finite numbers; `inf - inf` is the whole line.
 
-Both bounds are NaN where the expression may be undefined for some value in the box (a root or a
-logarithm of a number that may be negative, a quotient by a number that may be zero). NaN bounds go
-through every rule: nothing is known of what is made from such a value.
+Both bounds are NaN if the expression may be undefined for some value in the box: a root or a
+logarithm of a number that may be negative, a quotient by a number that may be zero. Every rule
+passes NaN bounds on.
 
 Source: Moore, Kearfott & Cloud (2009), Introduction to Interval Analysis; rounding of sums: Higham
 (2002), Accuracy and Stability of Numerical Algorithms, section 4.2.
@@ -37,7 +37,7 @@ ULPS = {
     "sqrt": 4,
     "rsqrt": 8,
 }
-"""By how many units (machine epsilon times the value) an elementary function is moved outward.
+"""Outward rounding of elementary functions, in units of machine epsilon times the value.
 
 At least four times the worst error of XLA (jax 0.10, CPU) against 140-bit values over some 80,000
 arguments each, dense where it is large; float32 and float64:
@@ -46,12 +46,12 @@ arguments each, dense where it is large; float32 and float64:
     log 1.0, 0.5     log1p 1.8, 121       erf 2.3, 0.8     erfc 32, 256    sqrt 0.5, 0.5
     rsqrt 1.2, 0.6
 
-(exp2 and erfc are worst far out, log1p in float64 just above 1 - √2.)
+(The errors of exp2 and erfc are largest at large arguments, that of log1p just above 1 - √2.)
 """
 
 
 class Interval(eqx.Module):
-    """Bounds of an array; of truth values, what is certain (lower) and possible (upper)."""
+    """Bounds of an array. For truth values: certainly true (lower), possibly true (upper)."""
 
     lower: Array
     upper: Array
@@ -62,13 +62,13 @@ Value = Array | Interval
 
 
 def down(x: Array, ulps: float = 1) -> Array:
-    """A lower bound of what `x`, right to so many units of epsilon, was computed for."""
+    """A lower bound of the exact value, if the error of `x` is at most `ulps` epsilons."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return x
     info = jnp.finfo(x.dtype)
     tiny = 2 * float(info.tiny)
     moved = x - (jnp.abs(x) * (ulps * float(info.eps)) + tiny)
-    return jnp.where(x == jnp.inf, info.max, moved)  # of a number too large for the format
+    return jnp.where(x == jnp.inf, info.max, moved)  # the exact value may be finite
 
 
 def up(x: Array, ulps: float = 1) -> Array:
@@ -93,7 +93,7 @@ def unknown(a: Value) -> Array:
 
 
 def unbounded(a: Interval, nan: Array) -> Interval:
-    """The whole line where bounds cancel, `inf - inf`; NaN only where an argument is."""
+    """The whole line where bounds cancel, `inf - inf`; NaN only if an argument is NaN."""
     low = jnp.where(jnp.isnan(a.lower) & ~nan, -jnp.inf, a.lower)
     return Interval(low, jnp.where(jnp.isnan(a.upper) & ~nan, jnp.inf, a.upper))
 
@@ -107,11 +107,11 @@ def add(a: Value, b: Value) -> Interval:
     """Exact where one of the two is zero."""
     a, b = lift(a), lift(b)
 
-    def one(x: Array, y: Array, outward: Callable) -> Array:
+    def bound(x: Array, y: Array, outward: Callable) -> Array:
         return jnp.where(x == 0, y, jnp.where(y == 0, x, outward(x + y)))
 
-    found = Interval(one(a.lower, b.lower, down), one(a.upper, b.upper, up))
-    return unbounded(found, unknown(a) | unknown(b))
+    summed = Interval(bound(a.lower, b.lower, down), bound(a.upper, b.upper, up))
+    return unbounded(summed, unknown(a) | unknown(b))
 
 
 def sub(a: Value, b: Value) -> Interval:
@@ -149,10 +149,10 @@ def div(a: Value, b: Value) -> Interval:
 
 
 def rem(a: Value, b: Value) -> tuple[Interval, Array]:
-    """The remainder of a quotient cut towards zero, `x - y trunc(x / y)`, and where it may jump.
+    """The remainder `x - y trunc(x / y)`, and where it may jump.
 
-    It has the sign of `x` and is smaller than `|y|` and than `|x|`; where all quotients are cut to
-    one number, it is the difference.
+    It has the sign of `x` and is at most `|x|` and `|y|`. If `trunc(x / y)` has one value in the
+    box, the formula itself is bounded.
     """
     a, b = lift(a), lift(b)
     ratio = div(a, b)
@@ -162,11 +162,11 @@ def rem(a: Value, b: Value) -> tuple[Interval, Array]:
     size = jnp.minimum(magnitude(b).upper, magnitude(a).upper)
     least = jnp.where(a.lower >= 0, jnp.zeros_like(size), -size)
     most = jnp.where(a.upper <= 0, jnp.zeros_like(size), size)
-    found = Interval(
+    remainder = Interval(
         jnp.where(certain, jnp.maximum(close.lower, least), least),
         jnp.where(certain, jnp.minimum(close.upper, most), most),
     )
-    return undefined(found, unknown(ratio)), ~certain
+    return undefined(remainder, unknown(ratio)), ~certain
 
 
 def _least(arrays: list[Array]) -> Array:
@@ -200,9 +200,9 @@ def power(a: Value, exponent: int) -> Interval:
 
 
 def total(a: Value, reduce: Callable[[Array], Array], count: int) -> Interval:
-    """A sum of `count` terms in any order, `s ∓ (count + 2) ε Σ|terms|` (twice γ_n and more).
+    """A sum of `count` terms in any order, with bounds `s ∓ (count + 2) ε Σ|terms|`.
 
-    A sum of terms that are not negative is not negative.
+    The slack is more than twice Higham's γ_n. A sum of terms that are not negative is not negative.
     """
     a = lift(a)
     if count <= 1:
@@ -210,12 +210,12 @@ def total(a: Value, reduce: Callable[[Array], Array], count: int) -> Interval:
     info = jnp.finfo(a.lower.dtype)
     rate, least = (count + 2) * float(info.eps), 2 * count * float(info.tiny)
 
-    def one(x: Array, sign: int) -> Array:
+    def bound(x: Array, sign: int) -> Array:
         size = reduce(jnp.abs(x))
         slack = jnp.where(size == 0, 0, rate * size + least)
         return reduce(x) + sign * slack
 
-    low, high = one(a.lower, -1), one(a.upper, 1)
+    low, high = bound(a.lower, -1), bound(a.upper, 1)
     low = jnp.where(reduce(jnp.minimum(a.lower, 0)) == 0, jnp.maximum(low, 0), low)
     nan = reduce(unknown(a).astype(a.lower.dtype)) > 0
     return unbounded(undefined(Interval(low, high), nan), nan)
@@ -258,47 +258,42 @@ def _gap(x: Array, at: int, count: int) -> Array:
     return x.reshape(*x.shape[:at], *[1] * count, *x.shape[at:])
 
 
-def _rising(name: str, fn: Callable[[Array], Array], low: float, high: float) -> Callable:
-    """An increasing function with values in `[low, high]`."""
+def _monotone(
+    name: str,
+    fn: Callable[[Array], Array],
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    falls: bool = False,
+    above: float = -math.inf,
+    closed: bool = True,
+) -> Callable[[Value], Interval]:
+    """The rule of a monotone function with values in `[low, high]`.
+
+    Args:
+        name: The primitive.
+        fn: The function.
+        low: Its least value.
+        high: Its largest value.
+        falls: Whether it decreases.
+        above: The function is undefined below this argument.
+        closed: Whether it is defined at `above`.
+    """
 
     def rule(a: Value) -> Interval:
         a, ulps = lift(a), ULPS[name]
-        lower = jnp.maximum(down(fn(a.lower), ulps), low)
-        return Interval(lower, jnp.minimum(up(fn(a.upper), ulps), high))
+        first, last = (a.upper, a.lower) if falls else (a.lower, a.upper)
+        lower = jnp.maximum(down(fn(first), ulps), low)
+        values = Interval(lower, jnp.minimum(up(fn(last), ulps), high))
+        if math.isinf(above):
+            return values
+        return undefined(values, ~(a.lower >= above) if closed else ~(a.lower > above))
 
     return rule
-
-
-def erfc(a: Value) -> Interval:
-    a = lift(a)
-    lower, upper = lax.erfc(a.upper), lax.erfc(a.lower)
-    ulps = ULPS["erfc"]
-    return Interval(jnp.maximum(down(lower, ulps), 0), jnp.minimum(up(upper, ulps), 2))
-
-
-def _from_zero(name: str, fn: Callable[[Array], Array], start: float) -> Callable:
-    """An increasing function that exists above `start` (the root also there); undefined below."""
-
-    def rule(a: Value) -> Interval:
-        a, ulps = lift(a), ULPS[name]
-        inside = Interval(down(fn(a.lower), ulps), up(fn(a.upper), ulps))
-        if name == "sqrt":
-            inside = Interval(jnp.maximum(inside.lower, 0), inside.upper)
-            return undefined(inside, ~(a.lower >= start))
-        return undefined(inside, ~(a.lower > start))
-
-    return rule
-
-
-def rsqrt(a: Value) -> Interval:
-    a, ulps = lift(a), ULPS["rsqrt"]
-    inside = Interval(down(lax.rsqrt(a.upper), ulps), up(lax.rsqrt(a.lower), ulps))
-    inside = Interval(jnp.maximum(inside.lower, 0), inside.upper)
-    return undefined(inside, ~(a.lower > 0))
 
 
 def select(which: Interval, zero: Value, one: Value) -> Interval:
-    """The chosen case where it is certain, both where it is not."""
+    """The selected case if the choice is certain, else the hull of both."""
     zero, one = lift(zero), lift(one)
     low = jnp.minimum(zero.lower, one.lower)
     high = jnp.maximum(zero.upper, one.upper)
@@ -309,7 +304,7 @@ def select(which: Interval, zero: Value, one: Value) -> Interval:
 
 
 def less(a: Value, b: Value) -> Interval:
-    """What is undefined is possible, and not certain; so for the others."""
+    """`a < b`. A comparison with an undefined value is possible and not certain."""
     a, b = lift(a), lift(b)
     return Interval(a.upper < b.lower, ~(a.lower >= b.upper))
 
@@ -340,7 +335,7 @@ def finite(a: Value) -> Interval:
 
 
 def unsupported(name: str) -> DeclarationError:
-    """What is raised for an operation without a rule."""
+    """The error for an operation without a rule."""
     return DeclarationError(
         "fn",
         got=f"the operation `{name}`, for which there is no interval rule",
@@ -360,17 +355,17 @@ RULES: dict[str, Callable[..., Interval]] = {
     "square": lambda a: power(a, 2),
     "integer_pow": lambda a, y: power(a, y),
     "dot_general": dot_general,
-    "tanh": _rising("tanh", jnp.tanh, -1, 1),
-    "logistic": _rising("logistic", lax.logistic, 0, 1),
-    "exp": _rising("exp", jnp.exp, 0, math.inf),
-    "exp2": _rising("exp2", jnp.exp2, 0, math.inf),
-    "expm1": _rising("expm1", jnp.expm1, -1, math.inf),
-    "erf": _rising("erf", lax.erf, -1, 1),
-    "erfc": erfc,
-    "log": _from_zero("log", jnp.log, 0),
-    "log1p": _from_zero("log1p", jnp.log1p, -1),
-    "sqrt": _from_zero("sqrt", jnp.sqrt, 0),
-    "rsqrt": rsqrt,
+    "tanh": _monotone("tanh", jnp.tanh, -1, 1),
+    "logistic": _monotone("logistic", lax.logistic, 0, 1),
+    "exp": _monotone("exp", jnp.exp, 0),
+    "exp2": _monotone("exp2", jnp.exp2, 0),
+    "expm1": _monotone("expm1", jnp.expm1, -1),
+    "erf": _monotone("erf", lax.erf, -1, 1),
+    "erfc": _monotone("erfc", lax.erfc, 0, 2, falls=True),
+    "log": _monotone("log", jnp.log, above=0, closed=False),
+    "log1p": _monotone("log1p", jnp.log1p, above=-1, closed=False),
+    "sqrt": _monotone("sqrt", jnp.sqrt, 0, above=0),
+    "rsqrt": _monotone("rsqrt", lax.rsqrt, 0, falls=True, above=0, closed=False),
     "lt": less,
     "le": less_equal,
     "gt": lambda a, b: less(b, a),

@@ -1,8 +1,8 @@
-"""A function rewritten so that its derivative is the true one, in a form that bounds well.
+"""A function rewritten so that its derivative is exact and has tight bounds.
 
-Derivative rules that a user has put in place of the derivative (`custom_jvp`, `custom_vjp`,
-`stop_gradient`) are taken out. Some of jax's own are put in a form in which no variable is met
-twice: `1 - tanh²` for `(1 + tanh)(1 - tanh)`, `x > y` in the derivative of the maximum.
+Derivative rules of a user (`custom_jvp`, `custom_vjp`, `stop_gradient`) are removed. Some rules of
+jax are replaced by forms in which each variable occurs once, so that intervals stay narrow:
+`1 - tanh²` for `(1 + tanh)(1 - tanh)`, `x > y` in the derivative of the maximum.
 """
 
 from collections.abc import Callable
@@ -18,66 +18,30 @@ from ._interpreter import bind, interpret, is_one_of, looked_into
 from ._interval import unsupported
 
 
-@jax.custom_jvp
-def tanh(x: Array) -> Array:
-    """Hyperbolic tangent; slope `1 - tanh²`, not below zero by rounding."""
-    return lax.tanh(x)
+def _with_slope(fn: Callable[..., Array], slope: Callable[..., Array]) -> Callable[..., Array]:
+    """`fn` with the derivative `slope(value, *arguments, *tangents)`."""
+    wrapped = jax.custom_jvp(lambda *arguments: fn(*arguments))
+
+    @wrapped.defjvp
+    def _(arguments: tuple, tangents: tuple) -> tuple:
+        value = fn(*arguments)
+        return value, slope(value, *arguments, *tangents)
+
+    return wrapped
 
 
-@tanh.defjvp
-def _tanh_slope(primals: tuple, tangents: tuple) -> tuple:
-    value = lax.tanh(primals[0])
-    return value, tangents[0] * jnp.maximum(1 - jnp.square(value), 0)
-
-
-@jax.custom_jvp
-def logistic(x: Array) -> Array:
-    """Logistic function s; slope `1/4 - (s - 1/2)²`."""
-    return lax.logistic(x)
-
-
-@logistic.defjvp
-def _logistic_slope(primals: tuple, tangents: tuple) -> tuple:
-    value = lax.logistic(primals[0])
-    return value, tangents[0] * jnp.maximum(0.25 - jnp.square(value - 0.5), 0)
-
-
-@jax.custom_jvp
-def logaddexp(x: Array, y: Array) -> Array:
-    """`log(exp x + exp y)`; slopes logistic(x - y) and logistic(y - x)."""
-    return jnp.logaddexp(x, y)
-
-
-@logaddexp.defjvp
-def _logaddexp_slope(primals: tuple, tangents: tuple) -> tuple:
-    (x, y), (dx, dy) = primals, tangents
-    slope = lax.logistic(x - y) * dx + lax.logistic(y - x) * dy
-    return jnp.logaddexp(x, y), slope
-
-
-@jax.custom_jvp
-def maximum(x: Array, y: Array) -> Array:
-    """The larger; slope that of the larger."""
-    return jnp.maximum(x, y)
-
-
-@maximum.defjvp
-def _maximum_slope(primals: tuple, tangents: tuple) -> tuple:
-    (x, y), (dx, dy) = primals, tangents
-    return jnp.maximum(x, y), jnp.where(x > y, dx, dy)
-
-
-@jax.custom_jvp
-def minimum(x: Array, y: Array) -> Array:
-    """The smaller; slope that of the smaller."""
-    return jnp.minimum(x, y)
-
-
-@minimum.defjvp
-def _minimum_slope(primals: tuple, tangents: tuple) -> tuple:
-    (x, y), (dx, dy) = primals, tangents
-    return jnp.minimum(x, y), jnp.where(x < y, dx, dy)
-
+tanh = _with_slope(
+    lax.tanh, lambda value, x, dx: dx * jnp.maximum(1 - jnp.square(value), 0)
+)  # not below zero by rounding
+logistic = _with_slope(
+    lax.logistic, lambda value, x, dx: dx * jnp.maximum(0.25 - jnp.square(value - 0.5), 0)
+)
+logaddexp = _with_slope(
+    jnp.logaddexp,
+    lambda value, x, y, dx, dy: lax.logistic(x - y) * dx + lax.logistic(y - x) * dy,
+)
+maximum = _with_slope(jnp.maximum, lambda value, x, y, dx, dy: jnp.where(x > y, dx, dy))
+minimum = _with_slope(jnp.minimum, lambda value, x, y, dx, dy: jnp.where(x < y, dx, dy))
 
 FORMS: dict[str, Callable[..., Array]] = {
     "tanh": lambda x, **_: tanh(x),
@@ -87,11 +51,11 @@ FORMS: dict[str, Callable[..., Array]] = {
     "clamp": lambda low, x, high: minimum(maximum(x, low), high),
     "stop_gradient": lambda x: x,
 }
-"""Primitives that are rewritten."""
+"""Primitives that are rewritten, and their replacements."""
 
 
 def smooth(closed: ClosedJaxpr) -> Callable[..., Any]:
-    """The function of a jaxpr, to be differentiated by jax and then walked."""
+    """The function of a jaxpr, ready to be differentiated by jax and then enclosed."""
 
     def run(*arguments: Array) -> list[Array]:
         return interpret(closed, arguments, _equation)
