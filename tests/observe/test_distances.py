@@ -149,7 +149,7 @@ def test_float32_agrees():
 
 
 def test_new_clouds_do_not_retrace():
-    from boltzax.meanfield import _distances
+    from boltzax.observe import _distances
 
     made = _distances._test._cached
     x, y = clouds(9, 35, 35, 3)

@@ -79,12 +79,6 @@ class Loop(eqx.Module):
         """The longest side of the box."""
         return float(jnp.max(self.upper - self.lower))
 
-    def goal(self, tolerance: Positive | None = None) -> Float[Array, ""]:
-        """The largest residual of a root; `tolerance` as of `fixed_points`."""
-        if tolerance is None:
-            tolerance = 1e-12 if self.lower.dtype == jnp.float64 else 1e-5
-        return jnp.asarray(tolerance * self.side, self.lower.dtype)
-
     def residual(self, m: Float[Array, " dim"]) -> Float[Array, ""]:
         """`max |m - update(m)|`."""
         return jnp.max(jnp.abs(m - self.update(m)))
@@ -127,7 +121,7 @@ def fixed_points(
         DeclarationError: If the Jacobian at 64 random places has a sign that `kind` excludes, or a
             cooperative loop leaves its box.
     """
-    goal = loop.goal(tolerance)
+    goal = goal_of(loop, tolerance)
     key_order, key_start = jax.random.split(key)
     check_order(loop, key_order)
     places, unique = np.zeros((0, loop.lower.size), goal.dtype), Uniqueness.unknown
@@ -164,6 +158,13 @@ def fixed_points(
         status=Status.successful if len(rows) else Status.not_converged,
     )
     return checked(result, result.status, throw)
+
+
+def goal_of(loop: Loop, tolerance: float | Array | None) -> Float[Array, ""]:
+    """The largest residual of a root; `tolerance` as of `fixed_points`."""
+    if tolerance is None:
+        tolerance = 1e-12 if loop.lower.dtype == jnp.float64 else 1e-5
+    return jnp.asarray(tolerance * loop.side, loop.lower.dtype)
 
 
 def check_order(loop: Loop, key: PRNGKeyArray, count: int = 64) -> None:

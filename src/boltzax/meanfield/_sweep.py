@@ -23,7 +23,7 @@ from ..core import (
     typed,
 )
 from ..numerics import search
-from ._loop import Loop, check_order, corners, landed
+from ._loop import Loop, check_order, corners, goal_of, landed
 from ._phases import distinct, radii
 from ._problem import SelfConsistency
 from ._solve import FixedPoint, solve
@@ -178,7 +178,7 @@ def _swept(values, up, down, settled, differs, stable, jumps) -> Sweep:
 
 
 def _loops(make, values, first, key, observe, starts, damping, tolerance, steps) -> Sweep:
-    goal, side = first.goal(tolerance), first.side
+    goal, side = goal_of(first, tolerance), first.side
     # the loop itself to here, Newton's method from there
     rough = jnp.maximum(goal, jnp.asarray(1e-9 * side, goal.dtype))
     how = (rough, steps, jnp.asarray(damping, goal.dtype))
