@@ -151,6 +151,20 @@ def test_equal_components_share_draws_and_errors(small):
     assert float(found.entropy.standard_error) == pytest.approx(np.sqrt(square), rel=1 / 3000)
 
 
+PAIRED = slopes(2, Family.thresholds([2.0, 3.0, 5.0], range=(0, None)))
+
+
+@given(st.integers(0, 5), st.integers(0, 10**6))
+def test_tables_of_a_chosen_chain_are_entries_of_those_of_the_candidates(member, seed):
+    """By the same draws: gains take intervals to intervals, whatever the points."""
+    all_of_them, chosen = (
+        chain_tables(each, key=key(seed), draws=300) for each in (PAIRED, PAIRED.at([member]))
+    )
+    assert np.array_equal(chosen.entropies([0]).value, all_of_them.entropies([member]).value)
+    found = all_of_them.influence([member])
+    assert float(found.value) == pytest.approx(float(np.sum(chosen.entropies([0]).value)))
+
+
 def test_fresh_draws_do_not_flatter():
     family, _, _ = grid(2)
     found = maximum_entropy(slopes(2, family), key=key(3), draws=4000)

@@ -19,6 +19,7 @@ from ._circuit import Circuit as Circuit
 from ._contract import Component as Component
 from ._contract import Contract as Contract
 from ._contract import Points as Points
+from ._contract import outputs as outputs
 from ._cross_entropy import CrossEntropy as CrossEntropy
 from ._cube import CubeMeasure as CubeMeasure
 from ._empirical import Empirical as Empirical

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ..core import DeclarationError, Whole, typed
+from ..core import DeclarationError, Whole, described, typed
 from ._circuit import AbstractCircuit, Circuit
 from ._contract import Component, Contract, Points, output_shape, outputs
 from ._family import Family, check_places
@@ -16,6 +16,7 @@ from ._interface import Interface
 
 
 @typed
+@described("a bx.Chain", "write e.g. bx.Chain(components, [first, family, last])")
 class Chain(AbstractCircuit):
     """Components in series between two interfaces: component `i` reads wire `i` and writes
     wire `i + 1`.

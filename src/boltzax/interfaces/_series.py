@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..core import DeclarationError, Model, typed
-from ..declare import Chain, Component, Contract, Independent
+from ..declare import Chain, Component, Contract, Independent, outputs
 from ._old_forms import of_chain
 
 
@@ -28,7 +28,7 @@ def in_series(components: Chain | Sequence[Component]) -> Component:
     """Components in series as one: a `Series`, independent priors, the composition of the logics.
 
     Raises:
-        DeclarationError: If there is none, or if one gives a value that the next does not know.
+        DeclarationError: If there is none, or if a truth table lacks a value that comes in.
     """
     parts = components.components if isinstance(components, Chain) else tuple(components)
     if not parts:
@@ -43,25 +43,18 @@ def in_series(components: Chain | Sequence[Component]) -> Component:
         for i, part in enumerate(parts)
         for pattern, distribution in part.prior.by_pattern.items()
     }
-    logic = None
-    for table in (dict(part.logic) for part in parts if part.logic is not None):
-        lacking = set() if logic is None else set(logic.values()) - set(table)
-        if lacking:
-            raise DeclarationError(
-                "components",
-                got=f"a component whose logic lacks {sorted(map(repr, lacking))}, which the one "
-                "before it gives",
-                expected="an output value for each value that comes in",
-                mend="complete its truth table",
-            )
-        logic = table if logic is None else {v: table[w] for v, w in logic.items()}
+    values = next((list(dict(part.logic)) for part in parts if part.logic is not None), [])
+    given = values
+    for part in parts:
+        values = outputs(part, values)
+    logic = dict(zip(given, values, strict=True)) or None
     return Component(Series(tuple(part.model for part in parts)), Independent(prior), logic)
 
 
 @of_chain("components", "first", "last")
 @typed
 def end_to_end(chain: Chain) -> Contract:
-    """The contract of a chain seen as one component: its joints count for nothing.
+    """The contract of a chain seen as one component; nothing is required at its joints.
 
     Raises:
         DeclarationError: If a truth table lacks what the component before it gives.
