@@ -104,6 +104,23 @@ def test_the_free_energy_of_a_linear_model(by, name):
     assert np.all(np.asarray(free.standard_error) < 0.2)
 
 
+@pytest.mark.slow
+def test_a_local_learning_coefficient_without_a_metropolis_test():
+    """`λ̂ = ½ Σ βk/(βk + γ)` at the minimum, `k` the curvatures of the energy, `β = 1/log n`."""
+    rows = np.random.default_rng(0).normal(size=(200, 4))
+    answer = rows @ np.ones(4) + np.cos(7 * rows[:, 0])
+    model = bx.models.Function(jnp.dot, jnp.asarray(np.linalg.lstsq(rows, answer)[0]))
+    energy = bx.SquaredError(model, bx.Empirical((rows, answer)))
+    found = bx.local_learning_coefficient(
+        energy, kernel=kernel("mclmc"), key=KEY, max_gradients=200_000
+    )
+    stiff = np.linalg.eigvalsh(rows.T @ rows) / np.log(200)
+    assert (
+        found.verdict == bx.Verdict.usable
+        and abs(found.estimate.z_score(0.5 * np.sum(stiff / (stiff + 1)))) < 4
+    )
+
+
 @pytest.mark.parametrize(
     "name, options, gradients",
     [

@@ -100,11 +100,11 @@ class Archive:
             good = [last] if steps else []
         if wrong and not fallback:
             where = f"The checkpoint of row {good[0]} is good" if good else "No other one is good"
-            then = "goes on from there" if good else "begins again"
+            then = "resumes from there" if good else "starts the run again"
             raise RunError(
                 f"{name} in {self.folder} is damaged: {'; '.join(wrong[:3])}.\n{where}: "
-                f"Checkpoints({str(self.folder)!r}, fallback=True) {then}, and the draws past it "
-                "come again, the same to the last bit."
+                f"Checkpoints({str(self.folder)!r}, fallback=True) {then}, and the later draws "
+                "are made again, the same to the last bit."
             )
         floor = good[0] if good else 0
         for rows in steps:

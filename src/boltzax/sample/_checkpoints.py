@@ -243,8 +243,8 @@ class Saver(AbstractSaver):
         )
         return RunError(
             f"The checkpoint of row {rows} in {self.archive.folder} could not be written: {why} "
-            f"({type(error).__name__}).\n{kept}: make room and run the same line again; the draws "
-            "past it come again, the same to the last bit."
+            f"({type(error).__name__}).\n{kept}: make room and run the same line again. The later "
+            "draws are made again, the same to the last bit."
         )
 
 

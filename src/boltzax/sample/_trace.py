@@ -89,7 +89,7 @@ class Trace(eqx.Module):
             The estimate; its standard error, ess and r_hat are NaN at the betas that are `stuck`.
         """
         stuck = np.asarray(self.stuck)
-        if self.bridges is not None:  # a ladder stands or falls as a whole
+        if self.bridges is not None:  # a ladder fails as a whole
             stuck = stuck | (self.status == Status.stuck)
         if not np.any(stuck):
             return estimate
@@ -140,23 +140,17 @@ class Trace(eqx.Module):
         return Ensemble(self.gibbs, {}, (*betas, "chain", "draw"), self.energy.shape)
 
     def evaluate(self, fn: Callable, key: Key | None = None, *, memory: Memory = MEMORY) -> PyTree:
-        """`fn(model)` at every draw, with leading axes `[*beta, chain, draw]`.
-
-        Weights that were integrated out are drawn from their conditional law with `key` (default:
-        a fixed one), so that `fn` sees draws of the full posterior.
+        """`fn(model)` at every draw, `[*beta, chain, draw, *shape]`: `Ensemble.map` of the draws.
 
         Args:
-            fn: a function of the model that gives an array or a pytree of arrays. It is compiled
-                once: what it reads from outside is read at the first call, as under `jax.jit`.
-            key: for the weights that were integrated out.
-            memory: bytes of intermediate values at once; as many draws are looked at together as
-                fit. The result does not depend on it by more than rounding.
-
-        Returns:
-            What `fn` gives, with axes `[*beta, chain, draw, *shape]`. For its mean use `mean`.
+            fn: A function of the model that gives an array or a pytree of arrays. It is compiled
+                once, as under `jax.jit`.
+            key: For the weights that were integrated out: they are drawn from their conditional
+                law, so that `fn` sees draws of the full posterior (a fixed key if None).
+            memory: Bytes of intermediate values at once.
 
         Raises:
-            DeclarationError: for a trace without draws.
+            DeclarationError: For a trace without draws.
         """
         return self.ensemble.map(fn, key=key, memory=memory)
 
@@ -166,15 +160,15 @@ class Trace(eqx.Module):
         """Posterior mean `⟨fn(model)⟩` with the error of an autocorrelated mean.
 
         Args:
-            fn: a function of the model that gives an array or a pytree of arrays.
-            key: for the weights that were integrated out, which are drawn again.
-            memory: bytes of intermediate values at once, as in `evaluate`.
+            fn: As in `evaluate`.
+            key: As in `evaluate`.
+            memory: As in `evaluate`.
 
         Returns:
             One `Estimate` for each array that `fn` gives, of shape `[*beta, *shape]`.
 
         Raises:
-            DeclarationError: for a trace without draws.
+            DeclarationError: For a trace without draws.
         """
         return jax.tree.map(self.mean_of, self.evaluate(fn, key, memory=memory))
 
@@ -182,15 +176,15 @@ class Trace(eqx.Module):
         """Mean of numbers known at every draw, with the error of an autocorrelated mean.
 
         Args:
-            values: numbers with leading axes `[*beta, chain, draw]`, as `evaluate` gives them.
-            exact: take a constant for a number that is known exactly. So are all constants of a
+            values: Numbers `[*beta, chain, draw, *shape]`, as `evaluate` gives them.
+            exact: Take a constant for a number that is known exactly. So are all constants of a
                 run whose weights were all integrated out.
 
         Returns:
-            An estimate of shape `[*beta, *shape]`; without an error at betas that are `stuck`.
+            An estimate of shape `[*beta, *shape]`, without an error at betas that are `stuck`.
 
         Raises:
-            DeclarationError: for numbers with other leading axes.
+            DeclarationError: For numbers with other leading axes.
         """
         return self.vouched(self._places.mean_of(values, exact=exact))
 
