@@ -24,7 +24,6 @@ from ._constraints import ANYTHING as ANYTHING
 from ._constraints import WORDS as WORDS
 from ._constraints import constraint_of as constraint_of
 from ._constraints import numbers as numbers
-from ._constraints import public_name as public_name
 from ._curve import Curve as Curve
 from ._errors import DeclarationError as DeclarationError
 from ._errors import errors_named as errors_named
@@ -34,8 +33,6 @@ from ._estimate import Estimate as Estimate
 from ._estimate import combined as combined
 from ._estimate import estimate_of_parts as estimate_of_parts
 from ._influence import Influence as Influence
-from ._intervals import normal_quantile as normal_quantile
-from ._intervals import student_factor as student_factor
 from ._intervals import wilson as wilson
 from ._mean import mean_estimate as mean_estimate
 from ._memory import MEMORY as MEMORY
@@ -75,7 +72,6 @@ from ._tracing import finite as finite
 from ._tracing import known as known
 from ._tracing import library as library
 from ._tracing import refuted as refuted
-from ._trees import is_weight as is_weight
 from ._trees import matches as matches
 from ._trees import path_name as path_name
 from ._trees import settings_of as settings_of

@@ -141,7 +141,7 @@ def public_name(kind: type) -> str:
 
 
 def _mapping(origin: type, parts: tuple) -> Constraint:
-    keys, values = (constraint_of(each) for each in parts) if parts else (ANYTHING, ANYTHING)
+    keys, values = map(constraint_of, parts) if parts else (ANYTHING, ANYTHING)
     proper = dict if origin is dict else Mapping
 
     def take(value: Any) -> Any:
@@ -164,7 +164,7 @@ def _mapping(origin: type, parts: tuple) -> Constraint:
 
 def _sequence(origin: type, parts: tuple) -> Constraint:
     fixed = issubclass(origin, tuple) and Ellipsis not in parts and bool(parts)
-    members = tuple(constraint_of(each) for each in parts if each is not Ellipsis)
+    members = tuple(constraint_of(part) for part in parts if part is not Ellipsis)
     proper = tuple if issubclass(origin, tuple) else list if origin is list else Sequence
     plain = bool(members) and ANYTHING not in members
 

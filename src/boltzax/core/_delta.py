@@ -35,7 +35,7 @@ def slopes(fn: Callable, values: Sequence[Array]) -> tuple[Array, list[Array]]:
         return out, [xp.zeros(shape, out.dtype) for shape in shapes]
     columns = zip(*blocks, strict=True)
     whole = [xp.concatenate([xp.asarray(part) for part in parts]) for parts in columns]
-    return out, [each.reshape(shape) for each, shape in zip(whole, shapes, strict=True)]
+    return out, [slope.reshape(shape) for slope, shape in zip(whole, shapes, strict=True)]
 
 
 def check_array(out: object) -> None:
@@ -76,13 +76,13 @@ def multiplied(matrix: Array, leaves: Leaves, bounds: tuple | None) -> Leaves:
     used = (matrix != 0).reshape(*matrix.shape, *(1,) * (value.ndim - 1))
     least = xp.min(xp.where(used, ess, np.inf), axis=matrix.ndim - 1)
     most = xp.max(xp.where(used, r_hat, -np.inf), axis=matrix.ndim - 1)
-    found = times(matrix, value)
+    product = times(matrix, value)
     if bounds is not None:
         low, high = (abs(xp.asarray(end) - value) ** 2 for end in bounds)
         up, down = (xp.where(side, matrix, 0.0) ** 2 for side in (matrix > 0, matrix < 0))
         below, above = times(up, low) + times(down, high), times(up, high) + times(down, low)
-        bounds = (found - xp.sqrt(below), found + xp.sqrt(above))
-    return found, xp.sqrt(times(matrix**2, error**2)), least, most, bounds
+        bounds = (product - xp.sqrt(below), product + xp.sqrt(above))
+    return product, xp.sqrt(times(matrix**2, error**2)), least, most, bounds
 
 
 def _moved(fn: Callable, value: Array, parts: list) -> tuple[Array, Array]:

@@ -344,7 +344,7 @@ def combined(fn: Callable, *estimates: Estimate) -> Estimate:
     Raises:
         DeclarationError: For a function that does not return one array of real numbers.
     """
-    bounded = any(each.bounds is not None for each in estimates)
+    bounded = any(estimate.bounds is not None for estimate in estimates)
     return estimate_of_parts(
         *propagated(fn, [(*_leaves(e), e.interval()) for e in estimates], bounded)
     )

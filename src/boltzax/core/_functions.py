@@ -22,8 +22,8 @@ def _stored(function):
     own = getattr(function, "__module__", None)
     for place in (*PLACES, own):
         # `__main__` is another module in another process: the function itself must travel
-        found = sys.modules.get(place or "") if place != "__main__" else None
-        if found is not None and getattr(found, name or "", None) is function:
+        module = sys.modules.get(place or "") if place != "__main__" else None
+        if module is not None and getattr(module, name or "", None) is function:
             return _load, (place, name)
     return object.__reduce_ex__(function, 4)
 

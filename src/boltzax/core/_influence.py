@@ -73,9 +73,9 @@ class Influence(AbstractQuantity):
         xp = library(several)
         sources = _sources(several)
         rows = {
-            name: xp.stack([_rows(each, name, sources) for each in several]) for name in sources
+            name: xp.stack([_rows(part, name, sources) for part in several]) for name in sources
         }
-        return cls(xp.stack([xp.asarray(each.value) for each in several]), rows)
+        return cls(xp.stack([xp.asarray(part.value) for part in several]), rows)
 
     def __getitem__(self, index) -> "Influence":
         """The influence of some entries, by a known index."""
@@ -107,12 +107,12 @@ class Influence(AbstractQuantity):
                 rows of one source with different numbers of draws.
         """
         given = (self, *others)
-        value, push = jax.linearize(fn, *(jnp.asarray(each.value) for each in given))
+        value, push = jax.linearize(fn, *(jnp.asarray(quantity.value) for quantity in given))
         check_array(value)
         sources = _sources(given)
         xp, rows = library(value), {}
         for name, draws in sources.items():
-            moves = [jnp.asarray(_rows(each, name, sources), each.value.dtype) for each in given]
+            moves = [jnp.asarray(_rows(q, name, sources), q.value.dtype) for q in given]
             flat = [move.reshape(*move.shape[:-2], -1) for move in moves]
             pushed = jax.vmap(push, in_axes=-1, out_axes=-1)(*flat)
             rows[name] = xp.asarray(pushed).reshape(*value.shape, *draws)
@@ -156,10 +156,10 @@ class Influence(AbstractQuantity):
 def _error(value: np.ndarray, rows: np.ndarray, exact: bool) -> tuple:
     """Error, ess and r_hat of one source."""
     if rows.shape[-1] > 1:
-        found = Estimate.of_series(value[..., None, None] + rows, exact=exact)
+        estimate = Estimate.of_series(value[..., None, None] + rows, exact=exact)
     else:
-        found = Estimate.of_samples(np.moveaxis(rows[..., 0], -1, 0))
-    return tuple(map(np.asarray, (found.standard_error, found.ess, found.r_hat)))
+        estimate = Estimate.of_samples(np.moveaxis(rows[..., 0], -1, 0))
+    return tuple(map(np.asarray, (estimate.standard_error, estimate.ess, estimate.r_hat)))
 
 
 def _linear(value: Array, *terms: "tuple[Influence, ArrayLike]") -> Influence:
@@ -169,9 +169,9 @@ def _linear(value: Array, *terms: "tuple[Influence, ArrayLike]") -> Influence:
     rows = {}
     for name, draws in sources.items():
         parts = [
-            held(slope)[..., None, None] * each.rows[name]
-            for each, slope in zip(given, slopes, strict=True)
-            if name in each.rows
+            held(slope)[..., None, None] * quantity.rows[name]
+            for quantity, slope in zip(given, slopes, strict=True)
+            if name in quantity.rows
         ]
         total = sum(parts[1:], parts[0])
         rows[name] = library(total).broadcast_to(total, (*np.shape(value), *draws))
@@ -180,10 +180,10 @@ def _linear(value: Array, *terms: "tuple[Influence, ArrayLike]") -> Influence:
 
 def _sources(several: "Sequence[Influence]") -> dict[str, tuple[int, int]]:
     """Chains and draws by source."""
-    found: dict[str, tuple[int, int]] = {}
-    for each in several:
-        for name, rows in each.rows.items():
-            shape = found.setdefault(name, rows.shape[-2:])
+    sources: dict[str, tuple[int, int]] = {}
+    for influence in several:
+        for name, rows in influence.rows.items():
+            shape = sources.setdefault(name, rows.shape[-2:])
             if shape != rows.shape[-2:]:
                 raise DeclarationError(
                     "source",
@@ -191,7 +191,7 @@ def _sources(several: "Sequence[Influence]") -> dict[str, tuple[int, int]]:
                     expected="the same draws wherever the name of the source is the same",
                     mend='name them apart, e.g. Influence.of(draws, source="second run")',
                 )
-    return found
+    return sources
 
 
 def _rows(influence: Influence, name: str, sources: dict[str, tuple[int, int]]) -> Array:

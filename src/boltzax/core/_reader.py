@@ -1,9 +1,9 @@
-"""Entries of a fingerprint: what stands in a value, and all code of the user that it can reach.
+"""Entries of a fingerprint: the content of a value, and all code of the user that it can reach.
 
-A declaration reaches code by its functions and closures, by the methods of the classes of its
-parts and of their bases, by what these call (globals, attributes of modules, imports), and by
-wrappers (`partial`, `jit`, decorators). Code of libraries, boltzax among them, is named and not
-read: its version is an entry of its own. A class or a function is read once, where it is met first.
+A declaration reaches code through its functions and closures, the methods of the classes of its
+parts and of their bases, what these call (globals, attributes of modules, imports), and wrappers
+(`partial`, `jit`, decorators). Code of libraries, boltzax included, is named and not read: its
+version is an entry of its own. A class or a function is read once, where it is met first.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ Entries = Iterator[tuple[str, Any]]
 _PLAIN = (bool, int, float, complex, str, bytes, tuple, list, dict, frozenset, np.ndarray,
           np.generic, jax.Array, type, types.FunctionType, types.ModuleType)  # fmt: skip
 _FOLDERS = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
-_PLACES = tuple(f"{Path(each).resolve()}/" for each in (*_FOLDERS, Path(__file__).parents[1]))
+_PLACES = tuple(f"{Path(place).resolve()}/" for place in (*_FOLDERS, Path(__file__).parents[1]))
 _NO_CODE = ("__repr__", "__str__", "__annotate__", "__annotate_func__", "__class_getitem__")
 
 
@@ -48,7 +48,7 @@ class Reader:
         """Classes and functions that were read, by id; kept, so that no id is used again."""
 
     def walk(self, path: str, value: Any, above: tuple[int, ...] = ()) -> Entries:
-        """Entries of a value; `above` are the objects on the way to it, none walked twice."""
+        """Entries of a value; `above` are the objects that contain it, none of them walked again."""
         if id(value) in above:
             yield path, "itself"
             return
@@ -77,8 +77,8 @@ class Reader:
             yield from self._fields(path, value, getattr(value, "_fields", ()), inner)
             yield from self._class(path, type(value))
         elif isinstance(value, tuple | list):
-            for i, each in enumerate(value):
-                yield from self.walk(f"{path}[{i}]", each, inner)
+            for i, entry in enumerate(value):
+                yield from self.walk(f"{path}[{i}]", entry, inner)
             yield f"{path} has", len(value)
         elif isinstance(value, types.ModuleType):
             yield path, value.__name__
@@ -91,9 +91,9 @@ class Reader:
     def _fields(self, path: str, value: Any, names: Any, above: tuple[int, ...]) -> Entries:
         missing = object()
         for name in names:
-            each = getattr(value, name, missing)
-            if each is not missing:
-                yield from self.walk(f"{path}.{name}", each, above)
+            field = getattr(value, name, missing)
+            if field is not missing:
+                yield from self.walk(f"{path}.{name}", field, above)
 
     def _object(self, path: str, value: Any, above: tuple[int, ...]) -> Entries:
         """The type of an object, its fields, and the code of its class."""
@@ -102,8 +102,8 @@ class Reader:
             # a field that is left out of the repr is a place, not a part of the declaration
             names = [field.name for field in dataclasses.fields(value) if field.repr]
         else:
-            slots = (getattr(base, "__slots__", ()) for base in type(value).__mro__)
-            own = {name for each in slots for name in ([each] if isinstance(each, str) else each)}
+            slots = [getattr(base, "__slots__", ()) for base in type(value).__mro__]
+            own = {name for slot in slots for name in ([slot] if isinstance(slot, str) else slot)}
             names = sorted(own | set(getattr(value, "__dict__", ())))
             names = [name for name in names if not name.startswith("__")]
         yield from self._fields(path, value, names, above)
@@ -144,9 +144,9 @@ class Reader:
                     continue
                 place = f"{path}:{base.__qualname__}.{name}"
                 if code is not None:
-                    for each in code:
-                        yield from self.walk(place, each)
-                elif isinstance(member, _PLAIN) or dataclasses.is_dataclass(member):
+                    for function in code:
+                        yield from self.walk(place, function)
+                elif _is_plain(member):
                     yield from self.walk(place, member)
                 else:
                     yield place, name_of(type(member))
@@ -156,13 +156,13 @@ class Reader:
         if in_library(module.__name__) or id(module) in self.read:
             return
         self.read[id(module)] = module
-        for name, each in sorted(vars(module).items()):
-            here = getattr(each, "__module__", None) == module.__name__
-            if here and isinstance(each, type | types.FunctionType):
-                yield from self.walk(f"{path}.{name}", each)
+        for name, member in sorted(vars(module).items()):
+            own = getattr(member, "__module__", None) == module.__name__
+            if own and isinstance(member, type | types.FunctionType):
+                yield from self.walk(f"{path}.{name}", member)
 
     def _function(self, path: str, fn: types.FunctionType, above: tuple[int, ...]) -> Entries:
-        """Name and bytecode, and all that a function closes over and reads."""
+        """Name and bytecode of a function, and all values that it closes over and reads."""
         if in_library(fn.__module__):
             self.modules.add(fn.__module__)
             yield path, name_of(fn)
@@ -171,9 +171,9 @@ class Reader:
         held = {name: cell.cell_contents for name, cell in cells.items() if not _empty(cell)}
         if _installed(fn.__code__.co_filename):  # a wrapper that a library made
             yield f"{path} by", fn.__code__.co_name
-            for name, each in held.items():
-                if isinstance(each, _PLAIN) or dataclasses.is_dataclass(each):
-                    yield from self.walk(f"{path}<{name}>", each, above)
+            for name, cell_value in held.items():
+                if _is_plain(cell_value):
+                    yield from self.walk(f"{path}<{name}>", cell_value, above)
             if hasattr(fn, "__wrapped__"):
                 yield from self.walk(f"{path}.wrapped", fn.__wrapped__, above)
             return
@@ -182,17 +182,20 @@ class Reader:
         if id(fn) in self.read:
             return
         self.read[id(fn)] = fn
-        for name, each in held.items():
-            yield from self.walk(f"{path}<{name}>", each, above)
+        for name, cell_value in held.items():
+            yield from self.walk(f"{path}<{name}>", cell_value, above)
         defaults = {"defaults": fn.__defaults__, "keywords": fn.__kwdefaults__}
-        for name, each in defaults.items():
-            if each:
-                yield from self.walk(f"{path}.{name}", each, above)
-        for label, each in sorted(_reached(names, fn.__globals__, held), key=lambda pair: pair[0]):
-            plain = isinstance(each, _PLAIN) or dataclasses.is_dataclass(each) or callable(each)
-            # anything else of a library that a script has lying about is named, not read
-            own = plain or not in_library(type(each).__module__)
-            yield from self.walk(f"{path}<{label}>", each if own else type(each), above)
+        for name, values in defaults.items():
+            if values:
+                yield from self.walk(f"{path}.{name}", values, above)
+        for label, value in sorted(_reached(names, fn.__globals__, held), key=lambda pair: pair[0]):
+            read = _is_plain(value) or callable(value) or not in_library(type(value).__module__)
+            # another object of a library among the globals of a script is named, not read
+            yield from self.walk(f"{path}<{label}>", value if read else type(value), above)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or dataclasses.is_dataclass(value)
 
 
 @functools.cache
@@ -228,7 +231,7 @@ def _code_of(member: Any) -> list[Any] | None:
     if isinstance(member, staticmethod | classmethod):
         return [member.__func__]
     if isinstance(member, property):
-        return [each for each in (member.fget, member.fset) if each is not None]
+        return [function for function in (member.fget, member.fset) if function is not None]
     if isinstance(member, functools.cached_property):
         return [member.func]
     if isinstance(member, types.FunctionType):
@@ -247,49 +250,51 @@ def _code(code: types.CodeType) -> tuple[str, tuple[tuple[str, ...], ...]]:
 
 
 def _content(code: types.CodeType, doc: Any = None) -> list:
-    """What a code object does; not where it is written, nor its docstring."""
+    """What a code object does; neither its place in the source nor its docstring."""
     constants = []
-    for number, each in enumerate(code.co_consts):
-        if isinstance(each, types.CodeType):
-            constants.append(_content(each))
-        elif isinstance(each, frozenset):
-            constants.append(sorted(map(repr, each)))
+    for number, constant in enumerate(code.co_consts):
+        if isinstance(constant, types.CodeType):
+            constants.append(_content(constant))
+        elif isinstance(constant, frozenset):
+            constants.append(sorted(map(repr, constant)))
         else:
-            first = number == 0 and isinstance(doc, str) and each == doc
-            constants.append(repr(None if first else each))
+            is_doc = number == 0 and isinstance(doc, str) and constant == doc
+            constants.append(repr(None if is_doc else constant))
     return [code.co_code.hex(), constants, code.co_names, code.co_varnames]
+
+
+STARTS = {
+    "LOAD_GLOBAL": "global", "LOAD_NAME": "global", "LOAD_DEREF": "cell", "IMPORT_NAME": "import"
+}  # fmt: skip
+"""The instructions that begin a chain of names, and its kind."""
 
 
 def _chains(code: types.CodeType) -> Iterator[tuple[str, ...]]:
     """`(kind, name, attribute, ...)` of all that a function reads: globals, cells, imports."""
     chain: tuple[str, ...] = ()
     in_parts = False  # `from module import name`, and not the whole module
-    for each in dis.get_instructions(code):
-        if chain and each.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            chain = (*chain, each.argval)
+    for step in dis.get_instructions(code):
+        if chain and step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            chain = (*chain, step.argval)
             continue
-        if chain and each.opname == "IMPORT_FROM":
-            yield (*chain, each.argval)
+        if chain and step.opname == "IMPORT_FROM":
+            yield (*chain, step.argval)
             in_parts = True
             continue
-        if chain and not (chain[0] == "import" and each.opname == "STORE_FAST"):
+        if chain and not (chain[0] == "import" and step.opname == "STORE_FAST"):
             if not in_parts:
                 yield chain
             chain, in_parts = (), False
-        if each.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            chain = ("global", each.argval)
-        elif each.opname == "LOAD_DEREF":
-            chain = ("cell", each.argval)
-        elif each.opname == "IMPORT_NAME":
-            chain = ("import", each.argval)
-    for each in code.co_consts:
-        if isinstance(each, types.CodeType):
-            yield from _chains(each)
+        if step.opname in STARTS:
+            chain = (STARTS[step.opname], step.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _chains(constant)
 
 
 def _reached(names: tuple[tuple[str, ...], ...], space: dict, cells: dict) -> list[tuple[str, Any]]:
-    """What the chains of names lead to: attributes of the user's modules are followed."""
-    missing, found = object(), {}
+    """The values that chains of names lead to; attributes of the user's modules are followed."""
+    missing, reached = object(), {}
     for kind, name, *rest in names:
         value = {"global": space, "cell": cells}.get(kind, {}).get(name, missing)
         if kind == "import":
@@ -299,8 +304,8 @@ def _reached(names: tuple[tuple[str, ...], ...], space: dict, cells: dict) -> li
             label, value = f"{label}.{rest[0]}", getattr(value, rest[0], missing)
             rest = rest[1:]
         if value is not missing and (kind != "cell" or "." in label):
-            found.setdefault(label, value)
-    return list(found.items())
+            reached.setdefault(label, value)
+    return list(reached.items())
 
 
 def _imported(name: str, space: dict) -> Any:

@@ -88,11 +88,11 @@ class LocalLearningCoefficient(AbstractDrawn):
     @property
     def reason(self) -> str:
         """The verdict in words, and how many gradients would suffice where draws are too few."""
-        said = Verdict[self.verdict]
+        text = Verdict[self.verdict]
         few = self.verdict == Verdict.not_mixed or self.verdict == Verdict.imprecise
         if few and self.evidence.needed is not None:
-            said += f" About max_gradients={self.evidence.needed:_} would do, by the draws so far."
-        return said
+            text += f" About max_gradients={self.evidence.needed:_} would do, by the draws so far."
+        return text
 
     def __repr__(self) -> str:
         value, error = float(self.estimate.value), float(self.estimate.standard_error)
