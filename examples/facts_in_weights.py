@@ -136,6 +136,7 @@ def measure(name: str, model, x, y, subsets: dict, options: Options, key) -> dic
         key=key,
         particles=options.particles,
         moves=options.moves,
+        throw=False,
     )
     total = sum(leaf.size for leaf in weights_of(model).values())
     print(f"\n{name}: {total} weights")

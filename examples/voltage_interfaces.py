@@ -61,7 +61,7 @@ def main(options: Options) -> None:
     source = chain("weird")
     print(*source.interfaces, sep="\n")
     keys = jax.random.split(jax.random.key(options.seed), 4)
-    sizes = {"particles": options.particles, "replicates": options.replicates}
+    sizes = {"particles": options.particles, "replicates": options.replicates, "throw": False}
 
     given = bx.interfaces.condition(source, key=keys[0], draws=64, **sizes)
     best = int(jnp.argmax(given.margin))

@@ -24,7 +24,7 @@ from boltzax import meanfield as mf
 
 WALK = bx.RandomWalk()
 FEW = {"chains": 2, "warmup": 8, "draws": 12, "throw": False}
-SPLIT = {"particles": 16, "moves": 1, "replicates": 4, "max_levels": 3}
+SPLIT = {"particles": 16, "moves": 1, "replicates": 4, "max_levels": 3, "throw": False}
 
 
 def line(p, x):
@@ -179,7 +179,7 @@ class Given:
 
     @cached_property
     def rare(self):
-        at = {"at": self.scale, "key": self.key, "throw": False}
+        at = {"at": self.scale, "key": self.key}
         return partial(bx.log_probability, self.gibbs, norm, **at)
 
     @cached_property
@@ -510,10 +510,14 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Curve.z_score": lambda g: call(g.curve.z_score, g.scale),
     # rare events
     "prior": lambda g: call(bx.prior, g.model, bx.Normal()),
-    "log_probability directly": lambda g: call(g.rare, by="direct", samples=64),
+    "log_probability directly": lambda g: call(g.rare, by="direct", samples=64, throw=False),
     "log_probability by levels": lambda g: call(g.rare, by="levels", **SPLIT),
-    "log_probability by temperature": lambda g: call(g.rare, by="tempered", samples=16),
-    "LogProbability.z_score": lambda g: call(g.rare(by="direct", samples=64).z_score, g.scale),
+    "log_probability by temperature": lambda g: call(
+        g.rare, by="tempered", samples=16, throw=False
+    ),
+    "LogProbability.z_score": lambda g: call(
+        g.rare(by="direct", samples=64, throw=False).z_score, g.scale
+    ),
     "LogProbability.map": lambda g: call(g.above.map, jnp.exp),
     "LogProbability.draw": lambda g: call(g.above.draw, 4, key=g.key),
     # report
@@ -536,13 +540,13 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         it.enclose, jnp.tanh, jnp.asarray(-(g.x[0] ** 2)), jnp.asarray(g.x[1] ** 2)
     ),
     "interfaces.entropy directly": lambda g: call(
-        it.entropy, g.contract, key=g.key, method="direct", draws=256
+        it.entropy, g.contract, key=g.key, method="direct", draws=256, throw=False
     ),
     "interfaces.entropy by splitting": lambda g: call(
         it.entropy, g.contract, key=g.key, method="splitting", **SPLIT
     ),
     "interfaces.entropy by temperature": lambda g: call(
-        it.entropy, g.contract, key=g.key, method="tempered", draws=16
+        it.entropy, g.contract, key=g.key, method="tempered", draws=16, throw=False
     ),
     "interfaces.entropy_curve": lambda g: call(
         it.entropy_curve, g.contract, g.scale * jnp.array([1.0, 0.5]), key=g.key, **SPLIT

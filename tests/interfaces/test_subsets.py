@@ -274,17 +274,11 @@ def test_a_curve_falls_with_the_tolerance_and_outcomes_are_told(blocks):
     assert all(np.all(np.diff(curve.replicates, axis=-1) <= 0) for curve in blocks.curves)
     # a step cannot be approached: its error is 1 or 0
     step = bx.models.Function(lambda w, z: jnp.sign(w @ z), jnp.zeros(1))
-    found = subset_entropy(
-        step,
-        bx.Normal(),
-        np.ones((1, 1)),
-        np.zeros(1),
-        [[0]],
-        [0.5],
-        key=jax.random.key(0),
-        particles=16,
-        moves=1,
-    )
+    given = step, bx.Normal(), np.ones((1, 1)), np.zeros(1), [[0]], [0.5]
+    few = {"key": jax.random.key(0), "particles": 16, "moves": 1}
+    with pytest.raises(bx.RunError, match="could not go on"):
+        subset_entropy(*given, **few)
+    found = subset_entropy(*given, throw=False, **few)
     assert not found.successful and bool(found.last[0].status == bx.Status.extinct)
     assert "could not go on" in repr(found)
 

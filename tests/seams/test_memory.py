@@ -198,6 +198,7 @@ def test_particles_of_splitting_are_moved_within_memory():
 @pytest.mark.parametrize("method", ["direct", "splitting"])
 def test_an_entropy_is_the_same_within_any_memory(method):
     common = {"key": KEY, "method": method, "draws": 500, "particles": 64, "moves": 4}
+    common |= {"throw": False}
     contract = wide_contract(64)
     whole, less = (
         bx.interfaces.entropy(contract, replicates=4, memory=memory, **common)

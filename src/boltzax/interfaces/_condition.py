@@ -1,15 +1,13 @@
 """Draws of the prior, given that the contracts hold."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
 from ..core import MEMORY, Count, Key, Model, typed
 from ..declare import Specified
-from ..observe import LogProbability, MaxLevels, Particles, Replicates, drawn_above, log_probability
-from ._entropy import looked_at, prior_of_contract
+from ..observe import LogProbability, MaxLevels, Particles, Replicates, drawn_above, raised
+from ._entropy import margin_probability
 
 
 @typed
@@ -39,22 +37,33 @@ def condition(
     replicates: Replicates = 16,
     max_levels: MaxLevels = 200,
     memory: Count = MEMORY,
+    throw: bool = True,
 ) -> Conditioned:
-    """Draws of `π(w | all contracts hold)`, the posterior at zero temperature, by splitting.
+    """Draws of `π(w | all contracts hold)`, the posterior at zero temperature, by rising levels.
 
     Replicates are chosen in proportion to their probabilities, and particles within them evenly.
     Particles of one replicate have ancestors in common: to see how far the draws can be trusted,
-    look at `entropy.outcome`, or run again with another key. `memory` is that of
-    `boltzax.interfaces.entropy`.
+    look at `entropy.status`, or run again with another key.
+
+    Args:
+        contract: A contract, or a circuit of several.
+        key: Key of all randomness.
+        draws: Systems to draw.
+        particles: Of each replicate.
+        moves: Moves of every particle at a level.
+        replicates: Independent populations.
+        max_levels: Most levels of a replicate.
+        memory: Bytes of intermediate values at once.
+        throw: Raise `RunError` if something speaks against the result; else look at
+            `entropy.status`.
 
     Raises:
-        RunError: If no replicate came to the target.
+        RunError: A `status` that is not `successful`; always if no replicate came to the target.
     """
     key_run, key_pick = jax.random.split(key)
-    found = log_probability(
-        prior_of_contract(contract), contract.margin, key=key_run, by="levels", keep=True,
-        particles=particles, moves=moves, replicates=replicates, max_levels=max_levels,
-        memory=memory, throw=False,
+    entropy = margin_probability(
+        contract, key=key_run, by="levels", keep=True, particles=particles, moves=moves,
+        replicates=replicates, max_levels=max_levels, memory=memory,
     )  # fmt: skip
-    models, margin = drawn_above(found, draws, key_pick, memory)
-    return Conditioned(models, margin, dataclasses.replace(found, over=looked_at(contract)))
+    models, margin = drawn_above(raised(entropy, throw), draws, key_pick, memory)
+    return Conditioned(models, margin, entropy)

@@ -1,6 +1,4 @@
-"""Entropy against tolerance: one run of splitting passes all of them."""
-
-import dataclasses
+"""Entropy against tolerance: one run of rising levels passes all of them."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,8 +6,8 @@ from jaxtyping import Array, Float
 
 from ..core import MEMORY, Count, DeclarationError, Key, text_of_values, typed
 from ..declare import Specified
-from ..observe import LogProbability, MaxLevels, Particles, Replicates, log_probability
-from ._entropy import looked_at, prior_of_contract
+from ..observe import LogProbability, MaxLevels, Particles, Replicates, raised
+from ._entropy import margin_probability
 
 
 @typed
@@ -53,16 +51,30 @@ def entropy_curve(
     replicates: Replicates = 16,
     max_levels: MaxLevels = 200,
     memory: Count = MEMORY,
+    throw: bool = True,
 ) -> EntropyCurve:
     """`H(t) = log P_prior[margin >= -t]`: the entropy that is left if outputs may miss by t.
 
     Tolerance 0 is the contract itself, a positive one dilates what is guaranteed (by `t` in L∞), a
-    negative one erodes it: a margin demanded. One run of multilevel splitting in the margin goes to
-    the strictest tolerance and passes the others on its way. All contracts of a circuit are taken
-    together. `memory` is that of `boltzax.interfaces.entropy`.
+    negative one erodes it: a margin demanded. One run of rising levels of the margin goes to the
+    strictest tolerance and passes the others on its way. All contracts of a circuit are taken
+    together.
+
+    Args:
+        contract: A contract, or a circuit of several.
+        tolerances: `[tolerance]`, in units of the output.
+        key: Key of all randomness.
+        particles: Of each replicate.
+        moves: Moves of every particle at a level.
+        replicates: Independent populations.
+        max_levels: Most levels of a replicate.
+        memory: Bytes of intermediate values at once.
+        throw: Raise `RunError` if something speaks against the result; else look at the `status`
+            of its `entropies`.
 
     Raises:
         DeclarationError: Tolerances that are not finite.
+        RunError: A `status` that is not `successful`.
     """
     if tolerances.size == 0 or not bool(jnp.all(jnp.isfinite(tolerances))):
         raise DeclarationError(
@@ -71,9 +83,8 @@ def entropy_curve(
             expected="at least one finite number",
             mend="pass e.g. jnp.linspace(1.0, 0.0, 11)",
         )
-    found = log_probability(
-        prior_of_contract(contract), contract.margin, -tolerances, key=key, by="levels",
-        particles=particles, moves=moves, replicates=replicates, max_levels=max_levels,
-        memory=memory, throw=False,
+    entropies = margin_probability(
+        contract, -tolerances, key=key, by="levels", particles=particles, moves=moves,
+        replicates=replicates, max_levels=max_levels, memory=memory,
     )  # fmt: skip
-    return EntropyCurve(tolerances, dataclasses.replace(found, over=looked_at(contract)))
+    return EntropyCurve(tolerances, raised(entropies, throw))

@@ -5,6 +5,7 @@ from typing import Literal
 
 import equinox as eqx
 import jax
+from jaxtyping import ArrayLike
 
 from ..compile import Gibbs, compile
 from ..core import MEMORY, Count, Key, Status, typed
@@ -17,6 +18,7 @@ from ..observe import (
     Replicates,
     log_probability,
     of_independent,
+    raised,
 )
 
 Method = Literal["auto", "direct", "splitting", "tempered"]
@@ -42,6 +44,7 @@ def entropy(
     replicates: Replicates = 16,
     max_levels: MaxLevels = 200,
     memory: Count = MEMORY,
+    throw: bool = True,
 ) -> LogProbability:
     """`H(Θ | API) = log P_prior[all contracts hold]`, in nats.
 
@@ -66,31 +69,35 @@ def entropy(
         max_levels: Most levels of a replicate.
         memory: Bytes of intermediate values at once; as many draws, particles and replicates are
             looked at together as that allows (a gigabyte by default).
+        throw: Raise `RunError` if something speaks against the result; else look at its `status`.
 
     Returns:
         A `LogProbability`; of a circuit, with that of each contract in `parts`.
 
     Raises:
         DeclarationError: Wrong arguments, or, for splitting, a prior with neither quantiles nor a
-            distribution function, which is no image of normals. What goes wrong in a run is said
-            in `outcome`.
+            distribution function, which is no image of normals.
+        RunError: A `status` that is not `successful`.
     """
-    together = joint or isinstance(contract, Contract)
-    each = [contract] if together else contract.contracts
-    keys = [key] if together else jax.random.split(key, len(each))
+    apart = not joint and not isinstance(contract, Contract)
+    contracts = contract.contracts if apart else (contract,)
+    keys = jax.random.split(key, len(contracts)) if apart else [key]
     parts = [
-        dataclasses.replace(
-            log_probability(
-                prior_of_contract(one), one.margin, key=k,
-                by="levels" if method == "splitting" else method, samples=draws,
-                particles=particles, moves=moves, replicates=replicates, max_levels=max_levels,
-                memory=memory, throw=False,
-            ),
-            over=looked_at(one),
+        margin_probability(
+            part, key=part_key, by="levels" if method == "splitting" else method, samples=draws,
+            particles=particles, moves=moves, replicates=replicates, max_levels=max_levels,
+            memory=memory,
         )
-        for one, k in zip(each, keys, strict=True)
+        for part, part_key in zip(contracts, keys, strict=True)
     ]  # fmt: skip
-    return parts[0] if together else of_independent(parts)
+    return raised(of_independent(parts) if apart else parts[0], throw)
+
+
+def margin_probability(contract: Specified, at: ArrayLike = 0.0, **settings) -> LogProbability:
+    """`log P_prior[margin >= at]`, with the settings of `log_probability`; it raises no status."""
+    gibbs = prior_of_contract(contract)
+    result = log_probability(gibbs, contract.margin, at, throw=False, **settings)
+    return dataclasses.replace(result, over=looked_at(contract))
 
 
 def prior_of_contract(contract: Specified) -> Gibbs:
@@ -101,7 +108,7 @@ def prior_of_contract(contract: Specified) -> Gibbs:
 def looked_at(contract: Specified) -> str:
     """Over how many points of x a contract is looked at, in words."""
     count = 0
-    for each in contract.contracts:
-        seen = eqx.filter_eval_shape(type(each.assume).points, each.assume, each.points)
+    for part in contract.contracts:
+        seen = eqx.filter_eval_shape(type(part.assume).points, part.assume, part.points)
         count += seen.shape[0] * seen.shape[1]
     return f"{count} points of x"

@@ -33,6 +33,7 @@ from ..declare import (
     Interface,
 )
 from ..observe import LogProbability, MaxLevels, Particles, log_probability
+from ..sample import checked
 from ._margin import output_shape
 
 Subsets = Mapping[Hashable, Any] | Sequence[Any]
@@ -47,8 +48,8 @@ class Worst(eqx.Module):
     rows: Int[Array, " row"]
 
     def __call__(self, model: PyTree) -> Float[Array, ""]:
-        found = jax.vmap(model)(self.x[self.rows])
-        return -jnp.max(jnp.abs(found - self.y[self.rows].reshape(found.shape)))
+        outputs = jax.vmap(model)(self.x[self.rows])
+        return -jnp.max(jnp.abs(outputs - self.y[self.rows].reshape(outputs.shape)))
 
 
 @typed
@@ -71,9 +72,15 @@ class SubsetEntropy(eqx.Module):
         return tuple(curve[-1] for curve in self.curves)
 
     @property
+    def status(self) -> Status:
+        """The first one that is not successful, of the entropies at the smallest tolerance."""
+        failed = [entropy.status for entropy in self.last if not entropy.successful]
+        return (failed or [Status.successful])[0]
+
+    @property
     def successful(self) -> bool:
         """Whether nothing speaks against any of the curves, at the smallest tolerance."""
-        return all(entropy.successful for entropy in self.last)
+        return bool(self.status == Status.successful)
 
     @property
     def entropy(self) -> Estimate:
@@ -112,10 +119,10 @@ class SubsetEntropy(eqx.Module):
         0 where no weight is shared, positive where getting one right helps the others, negative
         where they compete. The runs of the subsets are independent.
         """
-        found = self._of(whole)
+        excess = self._of(whole)
         for name in parts:
-            found = found - self._of(name)
-        return found
+            excess = excess - self._of(name)
+        return excess
 
     def _log_tolerances(self) -> np.ndarray:
         return np.log(np.asarray(self.tolerances))
@@ -163,6 +170,7 @@ def subset_entropy(
     replicates: Annotated[int, whole(4)] = 16,
     max_levels: MaxLevels = 200,
     memory: Memory = MEMORY,
+    throw: bool = True,
 ) -> SubsetEntropy:
     """`H_s(ε) = log P_prior[max_{i∈s} |f(x_i) - y_i| <= ε]` for each subset `s` of the data.
 
@@ -193,9 +201,11 @@ def subset_entropy(
         replicates: Independent populations.
         max_levels: Most levels of a replicate. Each halves the probability: 200 are 138 nats.
         memory: Bytes of intermediate values at once.
+        throw: Raise `RunError` if something speaks against the result; else look at its `status`.
 
     Raises:
         DeclarationError: Data, subsets or tolerances that do not fit.
+        RunError: A `status` that is not `successful`.
     """
     _check(model, x, y)
     gibbs = prior_alone(model, prior, chart=chart)
@@ -203,16 +213,17 @@ def subset_entropy(
     falling = _falling(tolerances)
     longest = max(len(rows) for rows in named.values())
     curves = []
-    for k, rows in zip(jax.random.split(key, len(named)), named.values(), strict=True):
+    keys = jax.random.split(key, len(named))
+    for subset_key, rows in zip(keys, named.values(), strict=True):
         # repeating a datum changes no maximum, and keeps one shape for all subsets
         worst = Worst(x, y, jax.device_put(np.resize(rows, longest)))
-        curves.append(
-            log_probability(
-                gibbs, worst, -falling, key=k, by="levels", particles=particles, moves=moves,
-                replicates=replicates, max_levels=max_levels, memory=memory, throw=False,
-            )
+        curve = log_probability(
+            gibbs, worst, -falling, key=subset_key, by="levels", particles=particles,
+            moves=moves, replicates=replicates, max_levels=max_levels, memory=memory, throw=False,
         )  # fmt: skip
-    return SubsetEntropy(tuple(named), falling, tuple(curves))
+        curves.append(curve)
+    result = SubsetEntropy(tuple(named), falling, tuple(curves))
+    return checked(result, result.status, throw, result.__repr__)
 
 
 @typed

@@ -26,8 +26,7 @@ from ._phases import phases as phases
 from ._probability import LogProbability as LogProbability
 from ._probability import drawn_above as drawn_above
 from ._probability import of_independent as of_independent
-from ._probability import of_rise as of_rise
-from ._probability import read_at as read_at
+from ._probability import raised as raised
 from ._response import DatumLosses as DatumLosses
 from ._response import influence as influence
 from ._response import susceptibility as susceptibility

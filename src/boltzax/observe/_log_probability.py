@@ -21,7 +21,7 @@ from ..core import (
     whole,
 )
 from ..sample import AbstractCheckpoints, Level, Placement, levels_of_draws, rise
-from ._probability import LogProbability, of_hits, of_rise, raise_for, read_at
+from ._probability import LogProbability, of_hits, of_rise, raised, read_at
 from ._tempered import tempered
 
 By = Literal["auto", "direct", "levels", "tempered"]
@@ -109,32 +109,29 @@ def log_probability(
     _check(gibbs, by, keep, levels)
     function = Level(gibbs, level)
     _check_function(function)
-    found = None
+    reading = None
     if by in ("auto", "direct") and not keep:
         key, key_direct = jax.random.split(key)
         values = np.asarray(levels_of_draws(function, key_direct, samples, memory))
         hits = [int(np.sum(values >= values.dtype.type(t))) for t in levels.ravel()]
         if by == "direct" or min(hits) >= ENOUGH:
-            found = [of_hits(each, samples) for each in hits], "direct", samples, {}
+            reading = [of_hits(count, samples) for count in hits], "direct", samples, {}
     elif by == "tempered":
-        reading, evaluations = tempered(function, float(levels), key, samples, replicates, memory)
-        found = [reading], "tempered", evaluations, {}
-    if found is None:
+        one, evaluations = tempered(function, float(levels), key, samples, replicates, memory)
+        reading = [one], "tempered", evaluations, {}
+    if reading is None:
         run = rise(
             function, float(levels.max()), key=key, particles=particles, moves=moves,
             replicates=replicates, max_levels=max_levels, keep=keep, memory=memory,
             progress=progress, checkpoints=checkpoints, placement=placement,
         )  # fmt: skip
-        parts = [of_rise(run, t) for t in levels.ravel()]
         logs = np.stack([run.log_probability(t) for t in levels.ravel()], axis=-1)
         more = {"replicates": jnp.asarray(logs.reshape(len(logs), *levels.shape), float)}
         if run.u is not None:
             chance = np.where(run.reached, logs[:, int(np.argmax(levels))], -np.inf)
             more |= {"above": (function, run.u, jnp.asarray(chance, float))}
-        found = parts, "levels", run.evaluations, more
-    result = read_at(levels, *found)
-    raise_for(result, throw)
-    return result
+        reading = [of_rise(run, t) for t in levels.ravel()], "levels", run.evaluations, more
+    return raised(read_at(levels, *reading), throw)
 
 
 def _levels(at: object) -> np.ndarray:

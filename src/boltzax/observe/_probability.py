@@ -238,9 +238,9 @@ def _failed(result: LogProbability) -> np.ndarray:
     return ~np.asarray(result.status == Status.successful)
 
 
-def raise_for(result: LogProbability, throw: bool) -> None:
-    """Raise `RunError` for a result that something speaks against, unless it is taken as it is."""
-    checked(result, result._worst(), throw, result.__repr__)
+def raised(result: LogProbability, throw: bool) -> LogProbability:
+    """The result, if nothing speaks against it or it is taken as it is; else `RunError`."""
+    return checked(result, result._worst(), throw, result.__repr__)
 
 
 def of_hits(hits: int, samples: int) -> Reading:
