@@ -3,8 +3,8 @@
 from ..core import exported as _exported
 from ..core import renamed as _renamed
 from ._coefficient import LearningCoefficient as LearningCoefficient
-from ._combine import direct_sum as direct_sum
-from ._combine import product as product
+from ._coefficient import direct_sum as direct_sum
+from ._coefficient import product as product
 from ._crossing import homogeneous as homogeneous
 from ._crossing import normal_crossing as normal_crossing
 from ._crossing import regular as regular
@@ -25,10 +25,10 @@ from ._interfaces import linear_chain_maximum as linear_chain_maximum
 from ._interfaces import linear_interface as linear_interface
 from ._interfaces import step_interface as step_interface
 from ._linear import deep_linear as deep_linear
+from ._linear import psd_factorization as psd_factorization
 from ._linear import reduced_rank as reduced_rank
 from ._linear_mean_field import LinearMeanField as LinearMeanField
 from ._linear_mean_field import linear_mean_field as linear_mean_field
-from ._psd import psd_factorization as psd_factorization
 from ._quadrature import exact_free_energy as exact_free_energy
 from ._result import ExactFreeEnergy as ExactFreeEnergy
 from ._tanh_hermite import tanh_hermite_asymptotic as tanh_hermite_asymptotic

@@ -7,9 +7,9 @@ from numbers import Rational
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..core import Constraint, DeclarationError, Refused, numbers, real, scalar
+from ..core import Constraint, DeclarationError, Refused, integer, numbers, real, scalar
 
 
 def exact(above: int, *, closed: bool) -> Constraint:
@@ -48,6 +48,20 @@ def log_counts(limit: float) -> Constraint:
     )
 
 
+def _non_negatives(value: Any) -> NDArray[np.float64]:
+    array = numbers(value, float, host=True).astype(np.float64)
+    if not array.size or not np.all((array >= 0) & np.isfinite(array)):
+        raise Refused
+    return array
+
+
+def _odd(value: Any) -> int:
+    number = integer(value)
+    if number < 1 or number % 2 == 0:
+        raise Refused
+    return number
+
+
 def _above_zero(value: Any) -> float:
     number = float(real(value))
     if not number > 0:
@@ -60,7 +74,7 @@ Above: TypeAlias = Annotated[float, scalar(0, open_low=True)]
 AboveOrInfinite: TypeAlias = Annotated[
     float, Constraint("a number greater than 0", "pass its absolute value", _above_zero)
 ]
-"""A number above 0, infinity among them."""
+"""A number above 0; infinity is allowed."""
 Exact: TypeAlias = Annotated[Fraction | float, exact(0, closed=True)]
 """A number that is not negative, as an exact fraction."""
 Degree: TypeAlias = Annotated[Fraction | float, exact(0, closed=False)]
@@ -69,10 +83,31 @@ Powers: TypeAlias = Sequence[Exact]
 """Numbers that are not negative, as exact fractions."""
 PriorPowers: TypeAlias = Sequence[Annotated[Fraction | float, exact(-1, closed=False)]]
 """Numbers greater than -1, as exact fractions."""
+Spectrum: TypeAlias = Annotated[
+    ArrayLike,
+    Constraint(
+        "finite numbers, at least 0",
+        "pass the eigenvalues of the Hessian of K times the prior variance",
+        _non_negatives,
+    ),
+]
+"""Eigenvalues of a positive semidefinite matrix, in float64."""
+Betas: TypeAlias = Annotated[
+    ArrayLike,
+    Constraint("finite inverse temperatures, at least 0", "pass np.exp(log_n)", _non_negatives),
+]
+"""Inverse temperatures in float64."""
+OddOrder: TypeAlias = Annotated[
+    int,
+    Constraint(
+        "an odd order: the even coefficients of tanh are 0", "pass range(1, limit, 2)", _odd
+    ),
+]
+"""A positive odd integer."""
 
 
 def at_most(argument: str, value: int, bound: int, what: str) -> int:
-    """A number that another argument bounds from above.
+    """The value, if it is at most `bound`, which depends on another argument.
 
     Raises:
         DeclarationError: For a larger one.

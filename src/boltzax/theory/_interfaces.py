@@ -1,7 +1,7 @@
 """Entropies of interfaces in closed form: `log P_prior[the contract holds]`, in nats.
 
-Right to a relative precision of about 1e-13 also where the probability is tiny: differences of
-lengths and areas are taken in exact fractions, orthants are integrated as logarithms.
+The relative error is about 1e-13, also for tiny probabilities: lengths and areas are subtracted as
+exact fractions, and probabilities of wedges are integrated as logarithms.
 """
 
 import math
@@ -21,11 +21,16 @@ Thresholds = tuple[AboveOrInfinite, AboveOrInfinite]
 
 @typed
 def linear_interface(width: Above, before: Thresholds, after: Thresholds) -> float:
-    """`y = w x`, `w ~ U[0, width]`, thresholds `(l₀, h₀)` before and `(l₁, h₁)` after.
+    """The entropy of `y = w x`, `w ~ U[0, width]`, in nats.
 
-    Every `x` in `[0, l₀]` must come to `[0, l₁]`, every `x >= h₀` to `[h₁, ∞)`: w lies between
-    `h₁/h₀` and `l₁/l₀`, so that `H = log((min(width, l₁/l₀) - h₁/h₀)₊ / width)`; -inf if nothing is
-    left. Thresholds must be positive.
+    Every `x` in `[0, l₀]` must give a `y` in `[0, l₁]`, every `x >= h₀` one in `[h₁, ∞)`. So w lies
+    between `h₁/h₀` and `l₁/l₀`, and `H = log((min(width, l₁/l₀) - h₁/h₀)₊ / width)`; -inf if no w
+    is left.
+
+    Args:
+        width: Upper end of the prior of w.
+        before: Thresholds `(l₀, h₀)` of x, both positive.
+        after: Thresholds `(l₁, h₁)` of y, both positive.
     """
     scale = Fraction(width)
     free = min(scale, _ratio(after[0], before[0])) - _ratio(after[1], before[1])
@@ -48,9 +53,13 @@ def _log(share: Fraction) -> float:
 
 @typed
 def step_interface(height: Above, thresholds: tuple[float, float]) -> float:
-    """`y = height · 1[x > c]`, `c ~ U[0, height]`, with thresholds `(l, h)` before it.
+    """The entropy of the step `y = height · 1[x > c]`, `c ~ U[0, height]`, in nats.
 
-    The step must lie between them: `H = log((h - l)/height)`.
+    The step must lie between the thresholds `(l, h)` of x: `H = log((h - l)/height)`.
+
+    Args:
+        height: Upper end of the prior of c, and height of the step.
+        thresholds: The thresholds `(l, h)`, `0 <= l < h <= height`.
     """
     low, high = thresholds
     if not 0 <= low < high <= height:
@@ -69,13 +78,20 @@ def affine_interface(
     bias: tuple[float, float],
     pairs: Sequence[tuple[tuple[float, float], tuple[float, float]]],
 ) -> float:
-    """`y = w x + b` with w, b uniform on the intervals `weight` and `bias`.
+    """The entropy of `y = w x + b`, with w and b uniform on two intervals, in nats.
 
-    For each pair of intervals, every x in the first must come to the second. Each end of each
-    interval is a half-plane in (w, b); what they leave of the rectangle is a convex polygon, and
-    `H = log(its area / that of the rectangle)`. Infinite ends of the second are no constraint.
+    Each end of each interval is a half-plane in (w, b). The part of the rectangle inside all of
+    them is a convex polygon, and `H = log(its area / the area of the rectangle)`.
+
+    Args:
+        weight: The interval of w.
+        bias: The interval of b.
+        pairs: Pairs of intervals. Every x in the first must give a y in the second, which may have
+            infinite ends.
     """
-    (w0, w1), (b0, b1) = (_side("weight", weight), _side("bias", bias))
+    _check_rising("weight", weight)
+    _check_rising("bias", bias)
+    (w0, w1), (b0, b1) = map(Fraction, weight), map(Fraction, bias)
     polygon = [(w0, b0), (w1, b0), (w1, b1), (w0, b1)]
     one = Fraction(1)
     for inputs, (low, high) in pairs:
@@ -88,19 +104,6 @@ def affine_interface(
     return _log(_area(polygon) / ((w1 - w0) * (b1 - b0)))
 
 
-def _side(name: str, ends: tuple[float, float]) -> tuple[Fraction, Fraction]:
-    """A finite interval that is not empty."""
-    low, high = ends
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise DeclarationError(
-            name,
-            got=str(ends),
-            expected="two finite ends, low < high",
-            mend="pass e.g. (-1.0, 1.0)",
-        )
-    return Fraction(low), Fraction(high)
-
-
 @typed
 def amplifier_interface(
     before: tuple[float, float],
@@ -109,18 +112,24 @@ def amplifier_interface(
     scale: Above = 1.0,
     height: Above = 5.0,
 ) -> float:
-    """`y = height · σ(g (x - height/2) + b)`, g and b from N(0, scale²), thresholds
-    `(l₀, h₀)` before and `(l₁, h₁)` after.
+    """The entropy of `y = height · σ(g (x - height/2) + b)`, g and b from N(0, scale²), in nats.
 
-    With `L = logit(l₁/height)`, `H = logit(h₁/height)` the contract is
-    `g (l₀ - height/2) + b <= L` and `g (h₀ - height/2) + b >= H` (both together make g positive, so
-    that the inner ends decide): a wedge under a bivariate normal, integrated as a logarithm along
-    the direction across one of its sides. Relative precision of H about 1e-13.
+    With `L = logit(l₁/height)` and `H = logit(h₁/height)` the contract is
+    `g (l₀ - height/2) + b <= L` and `g (h₀ - height/2) + b >= H`. (The two imply g > 0, so no other
+    x matters.) This is a wedge under a bivariate normal law; its probability is integrated as a
+    logarithm. The relative error of the entropy is about 1e-13.
 
-    Raises `DeclarationError` unless `l₀ < h₀` and `0 < l₁ < h₁ < height`.
+    Args:
+        before: Thresholds `(l₀, h₀)` of x.
+        after: Thresholds `(l₁, h₁)` of y.
+        scale: Standard deviation of g and b.
+        height: Range of the signal.
+
+    Raises:
+        DeclarationError: Unless `l₀ < h₀` and `0 < l₁ < h₁ < height`.
     """
-    _rising("before", before, -math.inf, math.inf)
-    _rising("after", after, 0.0, height)
+    _check_rising("before", before)
+    _check_rising("after", after, 0.0, height)
     centre = height / 2
     low, high = (math.log(y) - math.log(height - y) for y in after)
     # where both hold with equality; in units of the prior
@@ -130,13 +139,15 @@ def amplifier_interface(
     return log_wedge(tip, sides[0], sides[1])
 
 
-def _rising(name: str, pair: tuple[float, float], least: float, most: float) -> None:
+def _check_rising(
+    name: str, pair: tuple[float, float], least: float = -math.inf, most: float = math.inf
+) -> None:
     if not least < pair[0] < pair[1] < most:
         raise DeclarationError(
             name,
             got=str(pair),
-            expected=f"two thresholds, {least:g} < low < high < {most:g}",
-            mend="put the low threshold first, and both inside the range of the signal",
+            expected=f"two numbers, {least:g} < low < high < {most:g}",
+            mend="put the lower number first, and both inside the range",
         )
 
 
@@ -144,11 +155,19 @@ def _rising(name: str, pair: tuple[float, float], least: float, most: float) -> 
 def linear_chain_maximum(
     width: Above, before: Thresholds, after: Thresholds, length: Count
 ) -> float:
-    """The largest sum of entropies of a chain of `length` components `y = w x`, `w ~ U[0, width]`,
-    over the interfaces between them.
+    """The maximum, over the interfaces between components, of the entropy of a chain, in nats.
 
-    With `R = l_n/l₀` and `S = h_n/h₀` (thresholds at both ends) every component takes an equal
-    share: `n log((R^{1/n} - S^{1/n})/width)`, as long as `R^{1/n} <= width`; -inf if `R <= S`.
+    The chain has n components `y = w x`, `w ~ U[0, width]`. With `R = l_n/l₀` and `S = h_n/h₀` at
+    the two ends, the maximum is `n log((R^{1/n} - S^{1/n})/width)`; -inf if `R <= S`.
+
+    Args:
+        width: Upper end of the prior of each w.
+        before: Thresholds `(l₀, h₀)` of the input.
+        after: Thresholds `(l_n, h_n)` of the output.
+        length: The number n of components.
+
+    Raises:
+        DeclarationError: Unless `R^{1/n} <= width`.
     """
     n = length
     low = (after[0] / before[0]) ** (1 / n)

@@ -8,10 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..core import Count, DeclarationError, as_argument, typed
-from ._arguments import Above
+from ._arguments import Above, Betas
 from ._mesh import Rule, graded_rule
 from ._result import ExactFreeEnergy, distance
 
@@ -24,7 +23,7 @@ def exact_free_energy(
     potential: Callable[[jax.Array, jax.Array], Any],
     log_prior: Callable[[jax.Array], Any],
     bounds: Sequence[tuple[float, float]],
-    betas: ArrayLike,
+    betas: Betas,
     *,
     centres: Sequence[Sequence[float]] | None = None,
     tolerance: Above = 1e-8,
@@ -32,28 +31,34 @@ def exact_free_energy(
 ) -> ExactFreeEnergy:
     """`log ∫ exp(log_prior(w) - potential(w, β)) dw` and its slope in log β, for each of `betas`.
 
-    `potential(w, beta)` is `U(w, β)` at one point `w` of shape `[dim]`: `βE(w)` for a plain
-    energy, anything differentiable in β for a marginalised one. `log_prior(w)` is the normalised
-    log density. `bounds` are the `(lo, hi)` of each of one to three coordinates. The learning
-    coefficient is `⟨β ∂U/∂β⟩` under the same rule.
+    The learning coefficient is `⟨β ∂U/∂β⟩` under the same rule. The rule is a product of composite
+    Gauss-Legendre rules. Panels halve towards the centres of each coordinate, down to a width of
+    about β^(-1/2), which resolves a singular posterior. The rule is refined until two successive
+    levels agree to `tolerance`. Ridges that are not parallel to an axis, and peaks away from the
+    centres, are resolved only at moderate β: choose coordinates and centres that follow the zeros
+    of the energy. For a centre other than 0, `w - centre` has only absolute accuracy; shift the
+    coordinate if that matters.
 
-    The rule is a product of composite Gauss-Legendre rules, whose panels halve towards the
-    `centres` of each coordinate (0 where not given) down to about β^(-1/2), where a singular
-    posterior is still resolved. It is refined until two successive levels agree to `tolerance`,
-    in the sense of `ExactFreeEnergy.error`. Ridges that are not parallel to an axis, and peaks
-    away from the centres, are resolved only at moderate β: choose coordinates and centres that
-    follow the zeros of the energy. A centre other than 0 keeps absolute rather than relative
-    accuracy of `w - centre`; shift the coordinate where that matters.
+    Source: Davis and Rabinowitz 1984, *Methods of Numerical Integration*, chapter 2 (graded rules
+    for end-point singularities).
 
-    Source: the graded rule is the standard one for end-point singularities, Davis and Rabinowitz
-    1984, *Methods of Numerical Integration*, chapter 2.
+    Args:
+        potential: `U(w, β)` at one point `w`, `[dim]`: `βE(w)` for a plain energy, else any
+            function that is differentiable in β.
+        log_prior: The normalised log-density of the prior at one point.
+        bounds: The interval `(lo, hi)` of each coordinate, of which there are one to three.
+        betas: Inverse temperatures.
+        centres: For each coordinate the points towards which panels halve; by default 0.
+        tolerance: Largest `ExactFreeEnergy.error`.
+        max_points: Largest number of nodes.
 
     Raises:
         DeclarationError: (a `ValueError`) without 64-bit arithmetic or for a wrong argument.
         RuntimeError: If the tolerance is not met within `max_points` points or if the integrand is
             not finite.
     """
-    box, marks, beta = _checked(bounds, centres, betas)
+    box, marks = _checked(bounds, centres)
+    beta = np.atleast_1d(betas).ravel()
     functions = as_argument(potential), as_argument(log_prior)
     longest = max(hi - lo for lo, hi in box)
     depth = 2 + max(0, math.ceil(0.5 * math.log2(max(1.0, np.max(beta)) * longest**2)))
@@ -88,7 +93,7 @@ def exact_free_energy(
     )
 
 
-def _checked(bounds: Sequence, centres: Sequence | None, betas: ArrayLike):
+def _checked(bounds: Sequence, centres: Sequence | None):
     if jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise DeclarationError(
             "jax_enable_x64",
@@ -103,7 +108,7 @@ def _checked(bounds: Sequence, centres: Sequence | None, betas: ArrayLike):
             "bounds",
             got=repr(bounds),
             expected="one to three finite pairs (lo, hi), lo < hi",
-            mend="pass one pair a coordinate; cut a Gaussian prior at about 12 deviations",
+            mend="pass one pair for each coordinate; cut a normal prior at 12 standard deviations",
         )
     marks = [(0.0,)] * len(box) if centres is None else [tuple(c) for c in centres]
     if len(marks) != len(box):
@@ -111,17 +116,9 @@ def _checked(bounds: Sequence, centres: Sequence | None, betas: ArrayLike):
             "centres",
             got=f"{len(marks)} entries",
             expected=f"{len(box)} entries, a sequence of centres for each coordinate",
-            mend="pass for example centres=[(0.0,), (0.0, 1.0)]; () for a coordinate without",
+            mend="pass for example centres=[(0.0,), (0.0, 1.0)]; () for a coordinate without any",
         )
-    beta = np.atleast_1d(np.asarray(betas, dtype=np.float64)).ravel()
-    if beta.size == 0 or not np.all((beta >= 0) & np.isfinite(beta)):
-        raise DeclarationError(
-            "betas",
-            got=repr(betas),
-            expected="finite inverse temperatures, at least 0",
-            mend="pass np.exp(log_n)",
-        )
-    return box, marks, beta
+    return box, marks
 
 
 def _device(rules: list[Rule]):
