@@ -145,12 +145,16 @@ class NodeCumulant(AbstractCumulant):
     ) -> dict[str, Array]:
         """All weights of a neuron at one node, what was integrated out drawn from its law."""
         here = jax.tree.map(lambda leaf: leaf[node], self.nodes)
-        full = self.one.coordinates.from_normal(here)
-        if not isinstance(self.one.potential, MarginalPotential):
-            return full
         mean = self.design[node].T @ field
-        whitened = mean + jax.random.normal(key, mean.shape)
-        return full | self.one.potential.image(full, whitened)
+        return completed(self.one, here, mean + jax.random.normal(key, mean.shape))
+
+
+def completed(gibbs: Gibbs, u: PyTree, whitened: Float[Array, " r"]) -> dict[str, Array]:
+    """All weights of a neuron, from standard normal variables of the nodes and of the readout."""
+    weights = gibbs.coordinates.from_normal(u)
+    if isinstance(gibbs.potential, MarginalPotential):
+        weights = weights | gibbs.potential.image(weights, whitened)
+    return weights
 
 
 class NodeMean(eqx.Module):

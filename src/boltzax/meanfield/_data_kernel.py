@@ -4,7 +4,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..core import (
@@ -13,6 +12,7 @@ from ..core import (
     DeclarationError,
     Estimate,
     estimate_of_parts,
+    known,
     map_within,
     text_of_values,
     typed,
@@ -241,9 +241,9 @@ def _centred(kernel: DataKernel):
 
 def _same(a: DataKernel, b: DataKernel) -> None:
     """Both kernels must be of one measure at the same data."""
-    known = not isinstance(a.weights, Tracer) and not isinstance(b.weights, Tracer)
+    told = known(a.weights, b.weights)
     fits = a.weights.shape == b.weights.shape
-    if not fits or (known and not np.allclose(a.weights, b.weights, rtol=1e-5, atol=0)):
+    if not fits or (told and not np.allclose(a.weights, b.weights, rtol=1e-5, atol=0)):
         raise DeclarationError(
             "b",
             got=f"a kernel at {len(b.weights)} data",

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..compile import MarginalPotential
 from ..core import DeclarationError, map_within, text_of_values, typed, with_weights
 from ..declare import GaussianMeasure
-from ._cumulant import AbstractCumulant, NodeCumulant
+from ._cumulant import AbstractCumulant, NodeCumulant, completed
 from ._dual import Dual, newton
 from ._solve import FixedPoint
 
@@ -153,18 +152,11 @@ def _observed(nodes: NodeCumulant, field, inverse, shift, observable):
     def at(u, design, plain, e):
         a = design.T @ field + e
         off = plain + design @ a - f
-        return observable(_model(nodes, u, a)), off @ (inverse @ off - shift)
+        neuron = with_weights(nodes.one.declared, completed(nodes.one, u, a))
+        return observable(neuron), off @ (inverse @ off - shift)
 
     each = (nodes.nodes, nodes.design, nodes.shift)
     value, u = map_within(lambda node: jax.vmap(lambda e: at(*node, e))(noise), each)
     mass = law[:, None] * weights
     limit = jnp.tensordot(mass, value, 2)
     return -0.5 * jnp.tensordot(mass * (u - jnp.vdot(mass, u)), value, 2), limit
-
-
-def _model(nodes: NodeCumulant, u, whitened: Float[Array, " r"]):
-    """The neuron at standard normal variables, and at those of what was integrated out."""
-    full = nodes.one.coordinates.from_normal(u)
-    if isinstance(nodes.one.potential, MarginalPotential):
-        full = full | nodes.one.potential.image(full, whitened)
-    return with_weights(nodes.one.declared, full)

@@ -102,7 +102,9 @@ class Layered(AbstractEnsemble):
                 mend="pass e.g. bx.Independent(embedding=bx.Normal(), ...)",
             )
         self.neuron, self.target, self.measure = neuron, target, measure
-        self.temperature, self.priors = flat.temperature, flat.coordinates.priors
+        # the columns of `W` that a rider reaches have the law of its entries
+        self.priors = flat.coordinates.priors | {"outgoing": prior}
+        self.temperature = flat.temperature
         self.hidden, self.layer = hidden, layer
 
     @property
@@ -112,14 +114,8 @@ class Layered(AbstractEnsemble):
 
     def riding(self, layer: Count) -> "Layered":
         """The same problem with riders in another layer."""
-        return Layered(
-            self.neuron,
-            self.target,
-            self.measure,
-            self.temperature,
-            hidden=self.hidden,
-            layer=layer,
-        )
+        given = (self.neuron, self.target, self.measure, self.temperature)
+        return Layered(*given, hidden=self.hidden, layer=layer)
 
     def drives(self, net: Layers, x: Arrays) -> tuple[Float[Array, " neuron"], ...]:
         """`z_l(x)` of every layer, from the input up."""
@@ -134,12 +130,8 @@ class Layered(AbstractEnsemble):
         return tuple(self.neuron.model.activation(z) for z in self.drives(net, x))
 
     def draw_net(self, key, width):
-        widths = (*self.hidden, width)
-        keys = jax.random.split(key, self.depth)
-        return tuple(
-            population(self._coordinates(index), keys[index], widths[index])
-            for index in range(self.depth)
-        )
+        layers = enumerate(zip(jax.random.split(key, self.depth), (*self.hidden, width)))
+        return tuple(population(self._coordinates(i), key, count) for i, (key, count) in layers)
 
     def draw_riders(self, key, count, width):
         return population(self._rider_coordinates(width), key, count)
@@ -200,7 +192,7 @@ class Layered(AbstractEnsemble):
 
     def _constrain(self, weights):
         """Coordinates as weights; a population at once, as the laws are those of entries."""
-        priors = {path: self.priors[_law(path)] for path in weights}
+        priors = {path: self.priors[path] for path in weights}
         return Coordinates(dict(weights), priors, {}, {}).constrain(weights)
 
     def _coordinates(self, index: int) -> Coordinates:
@@ -220,10 +212,9 @@ class Layered(AbstractEnsemble):
         return self._of(shapes | {"outgoing": (above,)})
 
     def _of(self, shapes) -> Coordinates:
-        kept = {path: shape for path, shape in shapes.items() if _law(path) in self.priors}
         dtype = self.neuron.model.readout.dtype
-        base = {path: jnp.zeros(shape, dtype) for path, shape in kept.items()}
-        return Coordinates(base, {path: self.priors[_law(path)] for path in kept}, {}, {})
+        base = {p: jnp.zeros(shape, dtype) for p, shape in shapes.items() if p in self.priors}
+        return Coordinates(base, {path: self.priors[path] for path in base}, {}, {})
 
 
 @typed
@@ -273,7 +264,3 @@ class Frozen(AbstractEnsemble):
 
     def log_prior_rider(self, rider):
         return self.problem.log_prior_rider(rider)
-
-
-def _law(path: str) -> str:
-    return "embedding" if path == "outgoing" else path

@@ -3,10 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
-from ..core import MEMORY, Count, DeclarationError, Key, Status, Whole, typed
+from ..core import MEMORY, Count, DeclarationError, Key, Status, Whole, text_of_values, typed
 from ..sample import Ensemble, checked
 from ._background import Background
 from ._dynamics import AbstractNeuronDynamics, Langevin
@@ -40,12 +39,11 @@ class Foreground(eqx.Module):
         """The frames as an ensemble of neurons, axes `frame` and `neuron`."""
         return self.problem.ensemble(self.rider_frames, ("frame", "neuron"))
 
+    @text_of_values
     def __repr__(self) -> str:
-        leaf = jax.tree.leaves(self.riders)[0]
-        if not eqx.is_array(leaf) or isinstance(leaf, Tracer):
-            return "Foreground(...)"
+        count = jax.tree.leaves(self.riders)[0].shape[0]
         return (
-            f"Foreground of {leaf.shape[0]} neurons, {self.steps} steps of "
+            f"Foreground of {count} neurons, {self.steps} steps of "
             f"{type(self.dynamics).__name__}\n  {Status[self.status]}"
         )
 

@@ -5,7 +5,6 @@ import dataclasses
 import equinox as eqx
 import jax
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
@@ -18,6 +17,7 @@ from ..core import (
     Whole,
     check_on_host,
     model_errors,
+    text_of_values,
     typed,
 )
 from ..sample import AbstractCheckpoints, AbstractSink, Ensemble, Run, checked, run
@@ -72,9 +72,8 @@ class Training(eqx.Module):
         problem = alike("training", self.problem)
         return problem.ensemble(self.net_frames, ("frame", "neuron"))
 
+    @text_of_values
     def __repr__(self) -> str:
-        if not eqx.is_array(self.loss) or isinstance(self.loss, Tracer):
-            return "Training(...)"
         count = 0 if self.riders is None else jax.tree.leaves(self.riders)[0].shape[0]
         tail = np.asarray(self.loss)[-max(len(self.loss) // 5, 1) :]
         return (
