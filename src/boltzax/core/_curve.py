@@ -1,6 +1,7 @@
 """Estimates along an axis."""
 
 from collections.abc import Callable, Iterator
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
+from ._arguments import Said
 from ._crossing import crossings, resolved
 from ._errors import DeclarationError
 from ._estimate import Estimate
@@ -17,6 +19,12 @@ from ._intervals import LEVEL, Coverage
 from ._status import RunError
 from ._typing import typed
 from ._words import MOST, shown
+
+
+Values: TypeAlias = Annotated[
+    Estimate | Influence,
+    Said("an Estimate or an Influence", "numbers that are exact are Estimate.exact(numbers)"),
+]
 
 
 @typed
@@ -48,7 +56,7 @@ class Curve(eqx.Module):
     def __init__(
         self,
         x: ArrayLike,
-        values: Estimate | Influence,
+        values: Values,
         *,
         axis: str,
         unit: str = "",
@@ -56,13 +64,6 @@ class Curve(eqx.Module):
     ):
         if isinstance(values, Influence):
             values, influence = values.estimate(), values
-        if not isinstance(values, Estimate):
-            raise DeclarationError(
-                "values",
-                got=type(values).__name__,
-                expected="an Estimate or an Influence",
-                mend="numbers that are exact are Estimate.exact(numbers)",
-            )
         places = jnp.asarray(x, float)
         if places.ndim != 1 or values.shape[:1] != places.shape:
             raise DeclarationError(
@@ -142,13 +143,11 @@ class Curve(eqx.Module):
         Raises:
             DeclarationError: For a curve over another axis, unit or places.
         """
-        same = isinstance(other, Curve) and (self.axis, self.unit) == (other.axis, other.unit)
+        same = (self.axis, self.unit) == (other.axis, other.unit)
         if not same or self.x.shape != other.x.shape or not np.allclose(self.x, other.x):
             raise DeclarationError(
                 "other",
-                got=f"a curve over {other.axis} ({len(other)} points)"
-                if isinstance(other, Curve)
-                else type(other).__name__,
+                got=f"a curve over {other.axis} ({len(other)} points)",
                 expected=f"a curve over the same places of {self.axis}",
                 mend="take one at the places of the other, curve.at(other.x), or curve.over(...)",
             )

@@ -48,7 +48,7 @@ class Reader:
         """Classes and functions that were read, by id; kept, so that no id is used again."""
 
     def walk(self, path: str, value: Any, above: tuple[int, ...] = ()) -> Entries:
-        """Entries of a value; `above` are the objects that contain it, which are not walked again."""
+        """Entries of a value; `above` are the objects that contain it, not walked again."""
         if id(value) in above:
             yield path, "itself"
             return
