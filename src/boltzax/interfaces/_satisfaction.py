@@ -163,13 +163,7 @@ def satisfaction_law(
     count, number, pool = _count(weights), int(jnp.sum(solved)), np.asarray(expected.pool)
     if not allow_satisfied:
         _check_starts(initial, expected.judge, count)
-    if number > len(pool) // 4:
-        raise DeclarationError(
-            "ensemble",
-            got=f"{number} systems that satisfy the spec, for a pool of {len(pool)}",
-            expected="at most a quarter of the pool",
-            mend="raise `draws` in expected_satisfaction, or pass fewer systems",
-        )
+    windows = _windows(pool, number)
     entropy, rate = expected.entropy, jnp.exp(expected.entropy - expected.log_evidence)
     used = (number * rate >= least) & (expected.counts >= LEAST)
     hits = satisfied & solved[:, None]
@@ -181,26 +175,31 @@ def satisfaction_law(
     slope, level, order, best = (
         estimate_of_parts(v, e, number) for v, e in zip(point, spread, strict=True)
     )
-    exact = _windows(pool, max(number, 1))
     law, counted = np.asarray(rate), np.asarray(used)
     distance = float(_distance(np.asarray(fraction), law, counted))
-    floor = _distance(exact, law, counted)
+    floor = _distance(windows, law, counted)
     p_value = (1 + float(np.sum(floor >= distance))) / (1 + len(floor))
-    detectable = _detectable(exact, floor, law, counted)
-    if int(jnp.sum(used)) < 3 or not bool(jnp.any(hits & used)):
-        agreement = Agreement.too_few
-    elif p_value >= LEVEL and all(abs(float(e.z_score(1.0))) < FAR for e in (slope, level)):
-        agreement = Agreement.agrees if detectable <= MATTERS else Agreement.too_few
-    elif float(order.value) > 2 * float(order.standard_error):
-        agreement = Agreement.order_only
-    else:
-        agreement = Agreement.differs
+    detectable = _detectable(windows, floor, law, counted)
+    enough = bool(jnp.sum(used) >= 3) and bool(jnp.any(hits & used))
     known = jnp.where(expected.counts >= LEAST, entropy, -jnp.inf)
     shortfall = float(jnp.max(known) - entropy[jnp.argmax(jnp.where(used, fraction, -1.0))])
     return SatisfactionLaw(
         fraction, rate, entropy, used, slope, level, order, best, shortfall, distance,
-        float(np.median(floor)), p_value, detectable, count, number, agreement,
+        float(np.median(floor)), p_value, detectable, count, number,
+        _agreement(enough, p_value, detectable, slope, level, order),
     )  # fmt: skip
+
+
+def _agreement(
+    enough: bool, p_value: float, detectable: float, slope: Estimate, level: Estimate,
+    order: Estimate,
+) -> Agreement:  # fmt: skip
+    if not enough:
+        return Agreement.too_few
+    if p_value >= LEVEL and all(abs(float(e.z_score(1.0))) < FAR for e in (slope, level)):
+        return Agreement.agrees if detectable <= MATTERS else Agreement.too_few
+    ordered = float(order.value) > 2 * float(order.standard_error)
+    return Agreement.order_only if ordered else Agreement.differs
 
 
 def _count(weights: dict[str, Array]) -> int:
@@ -278,7 +277,9 @@ def _distance(fraction: np.ndarray, rate: np.ndarray, used: np.ndarray) -> np.nd
         return np.sqrt(np.sum(apart, axis=-1) / np.sum(rate[used]))
 
 
-def _detectable(exact: np.ndarray, floor: np.ndarray, rate: np.ndarray, used: np.ndarray) -> float:
+def _detectable(
+    windows: np.ndarray, floor: np.ndarray, rate: np.ndarray, used: np.ndarray
+) -> float:
     """The relative deviation that the distance of an ensemble shows with probability `POWER`.
 
     An ensemble of a law whose shares are `1 ± δ` times the expected is at the distance D of
@@ -288,14 +289,22 @@ def _detectable(exact: np.ndarray, floor: np.ndarray, rate: np.ndarray, used: np
     if not used.any():
         return math.inf
     critical = np.quantile(floor, 1 - LEVEL)
-    mean = np.sum((exact - rate)[:, used], axis=1) / np.sum(rate[used])
+    mean = np.sum((windows - rate)[:, used], axis=1) / np.sum(rate[used])
     inside = np.maximum(mean**2 + critical**2 - floor**2, 0.0)
     needed = [np.where(floor > critical, 0.0, sign * mean + np.sqrt(inside)) for sign in (1, -1)]
     return float(max(np.quantile(each, POWER) for each in needed))
 
 
 def _windows(pool: np.ndarray, length: int) -> np.ndarray:
-    """Shares of stretches of the pool, which is independent and needs no shuffling."""
+    """Shares of stretches of the pool as long as the ensemble; its draws are independent."""
+    if length > len(pool) // 4:
+        raise DeclarationError(
+            "ensemble",
+            got=f"{length} systems that satisfy the spec, for a pool of {len(pool)}",
+            expected="at most a quarter of the pool",
+            mend="raise `draws` in expected_satisfaction, or pass fewer systems",
+        )
+    length = max(length, 1)
     ring = np.concatenate([pool, pool[:length]]).astype(float)
     sums = np.concatenate([np.zeros((1, pool.shape[1])), np.cumsum(ring, axis=0)])
     starts = (np.arange(REPLICATES) * len(pool)) // REPLICATES
