@@ -88,7 +88,7 @@ def certify(
             "gap", got=repr(gap), expected="a positive number", mend="pass e.g. gap=0.01"
         )
     models = each_model(contract, model)
-    parts = []
+    proofs = []
     for place, (part, net) in enumerate(zip(contract.contracts, models, strict=True)):
         if not known(part, net):
             raise DeclarationError(
@@ -97,15 +97,15 @@ def certify(
                 expected="a model with known weights",
                 mend="inside jit and vmap use `certified`",
             )
-        parts.append(_prove(part, net, place, splits, gap, batch, mean_value))
-    worst = min(parts, key=lambda each: each.upper)
-    lower = min(each.lower for each in parts)
-    broken = any(each.status == "violated" for each in parts)
+        proofs.append(_prove(part, net, place, splits, gap, batch, mean_value))
+    worst = min(proofs, key=lambda proof: proof.upper)
+    lower = min(proof.lower for proof in proofs)
+    broken = any(proof.status == "violated" for proof in proofs)
     status = "violated" if broken else "holds" if lower >= 0 else "unknown"
     witness = worst.witness
     if witness is None:
-        witness = next((each.witness for each in parts if each.witness is not None), None)
-    return Certificate(status, lower, worst.upper, sum(each.boxes for each in parts), witness)
+        witness = next((proof.witness for proof in proofs if proof.witness is not None), None)
+    return Certificate(status, lower, worst.upper, sum(proof.boxes for proof in proofs), witness)
 
 
 @typed
@@ -135,14 +135,14 @@ def _covered(contract: Contract, model: PyTree, splits: int, mean_value: bool) -
     rows = jnp.asarray(contract.rows)
     sides = contract.guarantee.lower[rows], contract.guarantee.upper[rows]
 
-    def one(low: Array, high: Array, least: Array, most: Array) -> Array:
+    def covered(low: Array, high: Array, least: Array, most: Array) -> Array:
         empty = jnp.any(low > high)
         low = jnp.minimum(low, high)
         below, above, _ = bounds(_flat(model), low, high, mean_value)
         number = jnp.all(jnp.isfinite(_vector(model, _middle(low, high))))
         return empty | (number & (_inner(below, above, least, most) >= 0))
 
-    over: Any = jax.vmap(jax.vmap(one, (0, 0, None, None)))
+    over: Any = jax.vmap(jax.vmap(covered, (0, 0, None, None)))
     return jnp.all(over(low, high, *sides)) & _finite(model)
 
 
@@ -185,8 +185,8 @@ def _best(left, right, low: Array, high: Array, undefined: Array, unknown: float
     left = jnp.where(low == -jnp.inf, jnp.inf, left)
     right = jnp.where(high == jnp.inf, jnp.inf, right)
     empty = jnp.any(low > high, axis=-1)
-    found = jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
-    return jnp.where(jnp.any(undefined) | jnp.isnan(found), unknown, found)
+    distance = jnp.max(jnp.where(empty, -jnp.inf, jnp.min(jnp.minimum(left, right), axis=-1)))
+    return jnp.where(jnp.any(undefined) | jnp.isnan(distance), unknown, distance)
 
 
 def _cells(low: Array, high: Array, splits: int) -> tuple[Array, Array]:
@@ -236,7 +236,7 @@ def _judge(task: _Task, low: Array, high: Array, rows: Array, mean_value: bool) 
     Last, a point at which the model gives no finite number, inf if there is none among those tried.
     """
 
-    def one(low: Array, high: Array, row: Array) -> tuple:
+    def judged(low: Array, high: Array, row: Array) -> tuple:
         sides, fn = (task.lower[row], task.upper[row]), _flat(task.model)
         below, above, steep = bounds(fn, low, high, mean_value)
         wide = _finite_widths(low, high)
@@ -252,7 +252,7 @@ def _judge(task: _Task, low: Array, high: Array, rows: Array, mean_value: bool) 
         broken_at = jnp.where(jnp.any(broken), points[jnp.argmax(broken)], jnp.inf)
         return _inner(below, above, *sides), seen[best], points[best], reach, broken_at
 
-    return jax.vmap(one)(low, high, rows)
+    return jax.vmap(judged)(low, high, rows)
 
 
 def _middle(low: Array, high: Array) -> Array:
@@ -344,7 +344,7 @@ def _prove(
                     waiting += [(*half, row, margin) for half in halves]
     left = [least for least, *_ in heap] + [parent for *_, parent in waiting]
     lower = min([settled, upper, *left])
-    found = None
+    example = None
     if upper >= 0 and undefined_at is not None:
         witness, seen_margin = undefined_at, -math.inf
     else:
@@ -352,9 +352,9 @@ def _prove(
     if seen_margin < 0 and witness is not None:
         row, x = witness
         output = np.asarray(model(jnp.asarray(x))).reshape(-1)
-        found = Counterexample(place, contract.assume.values[row], x, output, seen_margin)
+        example = Counterexample(place, contract.assume.values[row], x, output, seen_margin)
     status = "violated" if upper < 0 else "holds" if lower >= 0 else "unknown"
-    return Certificate(status, lower, upper, used, found)
+    return Certificate(status, lower, upper, used, example)
 
 
 def _padded(task: _Task, boxes: list, batch: int, mean_value: bool) -> list[np.ndarray]:

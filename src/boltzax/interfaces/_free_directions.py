@@ -208,12 +208,12 @@ def _decomposed(gibbs: Gibbs, x: Array, mask: Array, rtol: float | None):
 
 
 @eqx.filter_jit
-def _leverage(found: FreeDirections, tolerance) -> list[Array]:
+def _leverage(directions: FreeDirections, tolerance) -> list[Array]:
     """Leaf by leaf (as a list: a dictionary that has been through `jit` has its keys sorted)."""
-    flat = jnp.sum(found._weight(tolerance)[:, None] * found.directions**2, axis=0)
-    sizes = [int(np.prod(shape)) for _, shape in found.shapes]
+    flat = jnp.sum(directions._weight(tolerance)[:, None] * directions.directions**2, axis=0)
+    sizes = [int(np.prod(shape)) for _, shape in directions.shapes]
     pieces = jnp.split(flat, np.cumsum(sizes)[:-1])
-    return [h.reshape(shape) for h, (_, shape) in zip(pieces, found.shapes, strict=True)]
+    return [h.reshape(shape) for h, (_, shape) in zip(pieces, directions.shapes, strict=True)]
 
 
 @eqx.filter_jit
@@ -225,13 +225,13 @@ def _overlap(whole: Array, masks: Array, threshold: Array, tolerance: Array):
         return jnp.sum(singular > threshold), _information(singular, tolerance)
 
     # a subset with itself has the union of its own, so that its diagonal is its own number
-    each = jax.lax.map(own, masks)
+    single = jax.lax.map(own, masks)
     pairs = (masks[:, None] | masks[None]).reshape(-1, masks.shape[1])
     both = jax.lax.map(own, pairs)
     size = masks.shape[0]
     return tuple(
-        one[:, None] + one[None] - two.reshape(size, size)
-        for one, two in zip(each, both, strict=True)
+        alone[:, None] + alone[None] - union.reshape(size, size)
+        for alone, union in zip(single, both, strict=True)
     )
 
 

@@ -82,17 +82,17 @@ def tightest(contract: Contract, model: Predictor | None = None) -> Interface:
             expected="finite outputs for every input that is assumed",
             mend="check the weights, or bound the rays of the input",
         )
-    some = [bool(boxes) for boxes in contract.assume.sets().values()]
-    rows = zip(contract.rows, image, some, strict=True)
-    parts: dict = {value: [] for value in contract.guarantee.values}
+    assumed_at = [bool(boxes) for boxes in contract.assume.sets().values()]
+    rows = zip(contract.rows, image, assumed_at, strict=True)
+    images: dict = {value: [] for value in contract.guarantee.values}
     for row, points, assumed in rows:
         if assumed:
-            parts[contract.guarantee.values[row]].append(points)
+            images[contract.guarantee.values[row]].append(points)
     hulls = {
-        value: [(tuple(np.concatenate(each).min(0)), tuple(np.concatenate(each).max(0)))]
-        if each
+        value: [(tuple(np.concatenate(cloud).min(0)), tuple(np.concatenate(cloud).max(0)))]
+        if cloud
         else []
-        for value, each in parts.items()
+        for value, cloud in images.items()
     }
     return Interface.boxes(hulls)
 
@@ -129,11 +129,11 @@ def counterexample(
     for place, (part, net) in enumerate(zip(contract.contracts, models, strict=True)):
         x, margins = _search(part, net, jax.random.fold_in(key, place), starts, steps)
         row = int(jnp.argmin(margins))
-        found = float(margins[row])
-        if found < 0 and (worst is None or found < worst.margin):
+        least = float(margins[row])
+        if least < 0 and (worst is None or least < worst.margin):
             value, at = part.assume.values[row], np.asarray(x[row])
             output = np.asarray(net(x[row])).reshape(-1)
-            worst = Counterexample(place, value, at, output, found)
+            worst = Counterexample(place, value, at, output, least)
     return worst
 
 
@@ -227,7 +227,7 @@ def _search(
     sizes = 1e-6 ** (jnp.arange(steps) / max(steps - 1, 1))
     first_size = jnp.where(jnp.arange(begin.shape[2]) % 2 == 0, 0.25, 1 / starts)
 
-    def one(
+    def descended(
         x: Array, size: Array, row: Array, low: Array, high: Array, width: Array
     ) -> tuple[Array, Array]:
         sides = contract.guarantee.lower[row], contract.guarantee.upper[row]
@@ -238,7 +238,7 @@ def _search(
         lengths = sizes[:, None] * size * width
         return sign_descent(score, x, lengths, lambda x: jnp.clip(x, low, high))
 
-    over: Any = jax.vmap(one, (0, 0, None, None, None, None))
+    over: Any = jax.vmap(descended, (0, 0, None, None, None, None))
     over = jax.vmap(over, (0, None, None, 0, 0, 0))
     over = jax.vmap(over, (0, None, 0, 0, 0, 0))
     x, margins = over(begin, first_size, rows, low, high, far - near)

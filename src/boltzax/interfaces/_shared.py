@@ -166,10 +166,10 @@ def _levels(build: Callable, g: Array) -> tuple[Level, ...]:
     )
 
 
-def _stacked(each: list[tuple[Level, ...]]) -> tuple[Level, ...]:
+def _stacked(circuits: list[tuple[Level, ...]]) -> tuple[Level, ...]:
     """The circuits of all values as one, with a leading axis."""
-    parts = [eqx.partition(levels, eqx.is_array) for levels in each]
-    arrays, rest = zip(*parts)
+    halves = [eqx.partition(levels, eqx.is_array) for levels in circuits]
+    arrays, rest = zip(*halves)
     shapes = [jax.tree.map(jnp.shape, a) for a in arrays]
     if any(s != shapes[0] for s in shapes) or not all(
         bool(eqx.tree_equal(rest[0], other)) for other in rest
@@ -192,12 +192,11 @@ def _kept(
 
     def component(level: Level, keys):
         def at(key):
-            return eqx.filter_vmap(lambda one: one(one.draw(key)) >= 0)(level)
+            return eqx.filter_vmap(lambda level: level(level.draw(key)) >= 0)(level)
 
         return map_within(at, keys).T
 
-    each = [component(level, k) for level, k in zip(levels, keys, strict=True)]
-    kept = jnp.stack(each, axis=1)
+    kept = jnp.stack([component(*pair) for pair in zip(levels, keys, strict=True)], axis=1)
     return kept.reshape(*kept.shape[:2], BLOCKS, -1)
 
 
@@ -207,25 +206,25 @@ def _statistics(
 ) -> dict[str, Influence]:
     """All results, as functions of means over the pieces of the draws and of the law of `g`."""
     kept = kept.astype(p.dtype)
-    each = Influence.of_samples(jnp.moveaxis(jnp.mean(kept, axis=-1), -1, 0))
+    shares = Influence.of_samples(jnp.moveaxis(jnp.mean(kept, axis=-1), -1, 0))
     together = jnp.mean(jnp.prod(kept, axis=1), axis=-1)
     joint = Influence.of_samples(together.T).map(jnp.log)
     # what a value is weighed with, and a piece: 1, if none is left out
     law = Influence(p, {"values": (jnp.eye(len(p)) - p)[..., None]} if sampled else {})
     pieces = Influence(jnp.ones(BLOCKS), {"draws": (BLOCKS * jnp.eye(BLOCKS) - 1)[..., None]})
-    entropy = each.map(jnp.log)
-    total = each.map(lambda each, p: jnp.log(p @ jnp.prod(each, axis=1)), law)
-    marginal = each.map(lambda each, p: jnp.log(p @ each), law)
+    entropy = shares.map(jnp.log)
+    total = shares.map(lambda shares, p: jnp.log(p @ jnp.prod(shares, axis=1)), law)
+    marginal = shares.map(lambda shares, p: jnp.log(p @ shares), law)
     return {
         "entropy": entropy,
         "joint": joint,
         "residual": joint - entropy.map(lambda h: jnp.sum(h, axis=1)),
         "total": total,
         "marginal": marginal,
-        "posterior": each.map(lambda each: _posterior(each, p)),
+        "posterior": shares.map(lambda shares: _posterior(shares, p)),
         "coupling": total - marginal.map(jnp.sum),
         "total_correlation": _first_order(
-            functools.partial(_total_correlation, kept), pieces, each, law
+            functools.partial(_total_correlation, kept), pieces, shares, law
         ),
     }
 
@@ -243,17 +242,17 @@ def _first_order(fn: Callable, *given: Influence) -> Influence:
 
 
 def _posterior(
-    each: Float[Array, "value component"], p: Float[Array, " value"]
+    shares: Float[Array, "value component"], p: Float[Array, " value"]
 ) -> Float[Array, " value"]:
     """`p(g | all kept)`."""
-    product = p * jnp.prod(each, axis=1)
+    product = p * jnp.prod(shares, axis=1)
     return product / jnp.sum(product)
 
 
 def _total_correlation(
     kept: Float[Array, "value component block draw"],
     pieces: Float[Array, " block"],
-    each: Float[Array, "value component"],
+    shares: Float[Array, "value component"],
     p: Float[Array, " value"],
 ) -> Float[Array, ""]:
     """`Σ_i I(u_i; g) - I(u; g)`, given that all is kept: the `u_i` are independent given `g`.
@@ -264,12 +263,12 @@ def _total_correlation(
     sum over `g`. For the whole, the components, which are drawn independently, are put together in
     several ways.
     """
-    count = each.shape[1]
-    found = (1 - count) * jnp.sum(_xlogx(_posterior(each, p)))
+    count = shares.shape[1]
+    nats = (1 - count) * jnp.sum(_xlogx(_posterior(shares, p)))
     for i in range(count):
-        others = jnp.prod(each.at[:, i].set(1.0), axis=1)
+        others = jnp.prod(shares.at[:, i].set(1.0), axis=1)
         above, below = _sums(p * others, kept[:, i])
-        found -= (above @ pieces) / (below @ pieces)
+        nats -= (above @ pieces) / (below @ pieces)
     steps = jnp.arange(SHIFTS)[:, None] * jnp.arange(count)
 
     @jax.checkpoint
@@ -278,7 +277,7 @@ def _total_correlation(
         return _sums(p, jnp.prod(jnp.stack(rolled), axis=0))
 
     above, below = jax.tree.map(lambda x: jnp.sum(x, axis=0), jax.lax.map(whole, steps))
-    return found + (above @ pieces) / (below @ pieces)
+    return nats + (above @ pieces) / (below @ pieces)
 
 
 def _sums(

@@ -60,7 +60,7 @@ class Levels(AbstractDynamics):
     memory: int = eqx.field(static=True, default=MEMORY)
 
     def init(self, start, key, warmup):
-        def one(key):
+        def population(key):
             key_draws, key_steps = jax.random.split(key)
             u = self.level.draws(key_draws, self.particles)
             value = map_within(self.level, u, self._share(start))
@@ -70,19 +70,19 @@ class Levels(AbstractDynamics):
             )
             return self._judged(begin)
 
-        return jax.vmap(one)(start["key"])
+        return jax.vmap(population)(start["key"])
 
     def step(self, state, key, gain, time, warmup):
         memory = self._share(state)
 
-        def one(old: Population) -> Population:
+        def stepped(old: Population) -> Population:
             new = self._raised(old, jax.random.fold_in(old.key, time), memory)
             same = old._replace(key=None), new._replace(key=None)
             chosen = jax.tree.map(lambda a, b: jnp.where(old.stopped, a, b), *same)
             return chosen._replace(key=old.key)
 
         idle = jnp.all(state.stopped) | (time == 0)
-        return jax.lax.cond(idle, lambda state: state, jax.vmap(one), state)
+        return jax.lax.cond(idle, lambda state: state, jax.vmap(stepped), state)
 
     def record(self, state, draw):
         kept = state._asdict()

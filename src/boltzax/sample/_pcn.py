@@ -38,7 +38,7 @@ def pcn(
         scale = jnp.exp(log_scale)
         keep = jnp.sqrt(1 - scale**2)
 
-        def one(particle):
+        def proposed(particle):
             u, value, noise = particle
             new = jax.tree.map(lambda a, b: keep * a + scale * b, u, noise)
             new_value = level(new)
@@ -46,7 +46,7 @@ def pcn(
             return choose(accept, (new, new_value), (u, value)), accept
 
         drawn = level.draws(key, value.shape[0])
-        (u, value), accept = map_within(one, (u, value, drawn), memory)
+        (u, value), accept = map_within(proposed, (u, value, drawn), memory)
         rate = jnp.mean(accept.astype(value.dtype))
         return (u, value, jnp.clip(log_scale + 0.5 * (rate - ACCEPTED), -10.0, 0.0)), None
 

@@ -147,28 +147,21 @@ def _read(run: Run, keep: bool, moves: int) -> Rise:
 
 def _joined(parts: list[Rise]) -> Rise:
     """The replicates of several runs, of as many levels as the longest has."""
-    longest = max(len(part.levels) for part in parts)
+    levels, log_survival, values, reached, extinct, stopped, u, evaluations, interrupted = zip(
+        *parts, strict=True
+    )
+    longest = max(map(len, levels))
 
-    def joined(name: str, fill: float) -> np.ndarray:
-        arrays = [getattr(part, name) for part in parts]
-        padded = [
-            np.pad(
-                x,
-                [(0, longest - len(x))] + [(0, 0)] * (x.ndim - 1),
-                constant_values=x.dtype.type(fill),
-            )
-            for x in arrays
-        ]
+    def joined(arrays: tuple[np.ndarray, ...], fill: float) -> np.ndarray:
+        widths = [[(0, longest - len(x))] + [(0, 0)] * (x.ndim - 1) for x in arrays]
+        pairs = zip(arrays, widths, strict=True)
+        padded = [np.pad(x, width, constant_values=x.dtype.type(fill)) for x, width in pairs]
         return np.concatenate(padded, axis=1)
 
-    reached, extinct, stopped = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("reached", "extinct", "stopped")
-    )
-    all_kept = all(part.u is not None for part in parts)
-    u = jax.tree.map(lambda *x: jnp.concatenate(x), *[p.u for p in parts]) if all_kept else None
+    kept = None not in u
     return Rise(
-        joined("levels", np.nan), joined("log_survival", np.nan), joined("values", -np.inf),
-        reached, extinct, stopped, u, sum(p.evaluations for p in parts),
-        any(p.interrupted for p in parts),
+        joined(levels, np.nan), joined(log_survival, np.nan), joined(values, -np.inf),
+        *map(np.concatenate, (reached, extinct, stopped)),
+        jax.tree.map(lambda *x: jnp.concatenate(x), *u) if kept else None,
+        sum(evaluations), any(interrupted),
     )  # fmt: skip
