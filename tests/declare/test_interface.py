@@ -156,6 +156,10 @@ BAD = {
     "empty": ("sets", lambda: bx.Interface.boxes({})),
     "plane": ("sets", lambda: bx.Interface.intervals({0: [((0, 0), (1, 1))]})),
     "order": ("low, high", lambda: bx.Interface.thresholds(2.0, 1.0)),
+    "range": (
+        "range",
+        lambda: bx.Interface.thresholds([1.0, 1.0], [2.0, 2.0], range=([0.0] * 3, None)),
+    ),
     "nan": ("lower", lambda: bx.Interface((0,), [[[np.nan]]], [[[1.0]]])),
     "value": ("value", lambda: signal().contains(1.0, "high")),
     "signals": ("interface", lambda: signal() <= signal() @ signal()),
@@ -183,6 +187,11 @@ def component(logic=None):
 
 def plane():
     return bx.Component(bx.models.Function(lambda p, x: p @ x, jnp.ones(2)), bx.Normal())
+
+
+def test_a_range_of_numbers_holds_for_every_coordinate():
+    made = bx.Interface.thresholds([1.0, 2.0], [3.0, 4.0], range=(0.0, [5.0, 6.0]))
+    assert made.sets() == {0: (((0.0, 0.0), (1.0, 2.0)),), 1: (((3.0, 4.0), (5.0, 6.0)),)}
 
 
 @pytest.mark.parametrize("name", BAD)

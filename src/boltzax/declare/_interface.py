@@ -137,7 +137,15 @@ class Interface(eqx.Module):
             b if b is not None else s * math.inf for b, s in zip(range, (-1, 1), strict=True)
         )
         ends = [jnp.atleast_1d(jnp.asarray(end, float)) for end in (floor, low, high, ceiling)]
-        ends = jnp.broadcast_arrays(*ends)
+        try:
+            ends = jnp.broadcast_arrays(*ends)
+        except ValueError:
+            raise DeclarationError(
+                "range",
+                got=f"ends of shapes {ends[0].shape} and {ends[3].shape}",
+                expected=f"numbers, or arrays of the shape {ends[1].shape} of the thresholds",
+                mend="pass e.g. range=(0, 5)",
+            ) from None
         if known(ends) and not all(bool(jnp.all(a <= b)) for a, b in itertools.pairwise(ends)):
             raise DeclarationError(
                 "low, high",
