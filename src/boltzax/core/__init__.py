@@ -30,7 +30,6 @@ from ._errors import errors_named as errors_named
 from ._errors import installed as installed
 from ._errors import model_errors as model_errors
 from ._estimate import Estimate as Estimate
-from ._estimate import combined as combined
 from ._estimate import estimate_of_parts as estimate_of_parts
 from ._influence import Influence as Influence
 from ._intervals import wilson as wilson

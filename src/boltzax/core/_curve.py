@@ -20,7 +20,6 @@ from ._status import RunError
 from ._typing import typed
 from ._words import MOST, shown
 
-
 Values: TypeAlias = Annotated[
     Estimate | Influence,
     Said("an Estimate or an Influence", "numbers that are exact are Estimate.exact(numbers)"),
@@ -126,8 +125,7 @@ class Curve(eqx.Module):
 
     def map(self, fn: Callable) -> "Curve":
         """A function of the values, one result a point, by the delta method."""
-        values = self._through(fn)
-        return Curve(self.x, values, axis=self.axis, unit=self.unit)
+        return Curve(self.x, self._best.map(fn), axis=self.axis, unit=self.unit)
 
     def scaled(self, factor: ArrayLike) -> "Curve":
         """The curve of `factor * quantity`."""
@@ -260,12 +258,12 @@ class Curve(eqx.Module):
 
     def _times(self, operator: np.ndarray, order: np.ndarray) -> Estimate | Influence:
         """A matrix times the values at some points."""
-        if self.influence is not None:
-            return self.influence[order].times(operator)
-        return self.values[order].times(operator)
+        return self._best[order].times(operator)
 
-    def _through(self, fn: Callable) -> Estimate | Influence:
-        return self.values.map(fn) if self.influence is None else self.influence.map(fn)
+    @property
+    def _best(self) -> Estimate | Influence:
+        """The influence where there is one, else the estimate."""
+        return self.values if self.influence is None else self.influence
 
     def _each(self, act: Callable) -> "Curve":
         influence = None if self.influence is None else act(self.influence)

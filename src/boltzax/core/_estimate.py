@@ -184,7 +184,7 @@ class Estimate(AbstractQuantity):
         """Upper end of the 95% interval."""
         return self.interval()[1]
 
-    def map(self, fn: Callable) -> "Estimate":
+    def map(self, fn: Callable, *others: "Estimate") -> "Estimate":
         """`fn(quantity)` by the delta method: `error² = Σ_j (∂fn/∂x_j)² error_j²`.
 
         If `fn` acts on each entry separately, its bounds are `fn` of the bounds (it is assumed to
@@ -192,7 +192,8 @@ class Estimate(AbstractQuantity):
         share draws (a curve of one run), use an `Influence`.
 
         Args:
-            fn: A differentiable function of an array `[*shape]`, written with `jax.numpy`.
+            fn: A differentiable function of arrays, written with `jax.numpy`.
+            *others: Further arguments of `fn`, independent of this estimate and of each other.
 
         Returns:
             An estimate of the shape of the result of `fn`, with the worst ess and r_hat.
@@ -200,7 +201,10 @@ class Estimate(AbstractQuantity):
         Raises:
             DeclarationError: For a function that does not return one array of real numbers.
         """
-        return combined(fn, self)
+        estimates = (self, *others)
+        bounded = any(estimate.bounds is not None for estimate in estimates)
+        leaves = [(*_leaves(estimate), estimate.interval()) for estimate in estimates]
+        return estimate_of_parts(*propagated(fn, leaves, bounded))
 
     def times(self, matrix: ArrayLike) -> "Estimate":
         """An exact matrix `[out, entry]` times an estimate `[entry, *shape]`."""
@@ -329,25 +333,6 @@ class Estimate(AbstractQuantity):
         if self.value.ndim == 0 or isinstance(self.value, Tracer):
             return f"<code>{self!r}</code>"
         return html_table(self.shape, _leaves(self), self.interval())
-
-
-def combined(fn: Callable, *estimates: Estimate) -> Estimate:
-    """A function of independent estimates by the delta method; see `Estimate.map`.
-
-    Args:
-        fn: A differentiable function of their values, written with `jax.numpy`.
-        *estimates: Independent of each other, each with independent entries.
-
-    Returns:
-        An estimate of the shape of the result of `fn`.
-
-    Raises:
-        DeclarationError: For a function that does not return one array of real numbers.
-    """
-    bounded = any(estimate.bounds is not None for estimate in estimates)
-    return estimate_of_parts(
-        *propagated(fn, [(*_leaves(e), e.interval()) for e in estimates], bounded)
-    )
 
 
 def estimate_of_parts(
