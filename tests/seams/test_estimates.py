@@ -101,7 +101,7 @@ def test_numbers_of_a_trace_have_its_axes(trace):
     found = trace.mean_of(values)
     np.testing.assert_array_equal(found.value, trace.mean(lambda model: model.weight).value)
     for wrong in (np.moveaxis(values, -1, 0), values[0], np.asarray(values)[:, 1:]):
-        with pytest.raises(bx.DeclarationError, match=r"\[\*beta, chain, draw\]"):
+        with pytest.raises(bx.DeclarationError, match=r"leading axes \['chain', 'draw'\]"):
             trace.mean_of(wrong)
 
 

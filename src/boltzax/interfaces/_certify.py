@@ -168,6 +168,7 @@ def _inner(below: Array, above: Array, low: Array, high: Array) -> Array:
     A box inside the union lies in one of the maximal boxes, so that nothing is lost. Differences
     are rounded down, exactly zero where they are. -inf if an output may be undefined.
     """
+    below, above = below[None], above[None]  # [box, out]
     left = jnp.where(below == low, 0, down(below - low))
     right = jnp.where(above == high, 0, down(high - above))
     return _best(left, right, low, high, jnp.isnan(below) | jnp.isnan(above), -jnp.inf)
@@ -175,6 +176,7 @@ def _inner(below: Array, above: Array, low: Array, high: Array) -> Array:
 
 def _outer(below: Array, above: Array, low: Array, high: Array) -> Array:
     """The largest such distance over a box of outputs, rounded up; inf if one may be undefined."""
+    below, above = below[None], above[None]  # [box, out]
     undefined = jnp.isnan(below) | jnp.isnan(above)
     return _best(up(above - low), up(high - below), low, high, undefined, jnp.inf)
 
