@@ -1,12 +1,13 @@
 """Components that depend on one shared variable: independent given it, coupled without it."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import compile
@@ -81,7 +82,7 @@ class SharedEntropy(eqx.Module):
 @typed
 def shared_entropy(
     build: Callable[[Any], Specified],
-    law: Distribution | tuple[ArrayLike | Sequence[float], ArrayLike | Sequence[float]],
+    law: Distribution | tuple[ArrayLike, ArrayLike],
     *,
     key: Key,
     draws: Annotated[int, whole(BLOCKS)] = 16_384,
@@ -134,20 +135,16 @@ def _points(law: Any, key: PRNGKeyArray, count: int) -> tuple[Array, Array, bool
     if isinstance(law, Distribution):
         points = jnp.asarray(law.sample(key, (count,)), float)
         return points, jnp.full(count, 1 / count), True
-    try:
-        points, weights = (jnp.asarray(each, float) for each in law)
-        good = points.ndim >= 1 and weights.shape == points.shape[:1] and weights.size > 0
-        good = good and bool(jnp.all(weights >= 0)) and abs(float(jnp.sum(weights)) - 1) < 1e-4
-    except (TypeError, ValueError):
-        points, weights, good = jnp.zeros(0), jnp.zeros(0), False
-    if not good:
+    points, weights = (np.asarray(numbers, jnp.result_type(float)) for numbers in law)
+    fits = points.ndim >= 1 and weights.shape == points.shape[:1] and weights.size > 0
+    if not fits or np.any(weights < 0) or not abs(np.sum(weights) - 1) < 1e-4:
         raise DeclarationError(
             "law",
             got=f"{law!r:.80}",
             expected="(values, probabilities that sum to 1), or a distribution",
             mend="pass e.g. ([4.5, 5.0, 5.5], [0.25, 0.5, 0.25]) or bx.Normal(5.0, 0.2)",
         )
-    return points, weights / jnp.sum(weights), False
+    return jax.device_put(points), jax.device_put(weights / np.sum(weights)), False
 
 
 def _levels(build: Callable, g: Array) -> tuple[Level, ...]:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ..compile import prior as prior_alone
 from ..core import (
@@ -19,6 +19,7 @@ from ..core import (
     Memory,
     Model,
     NonNegative,
+    Positive,
     Status,
     text_of_values,
     typed,
@@ -161,7 +162,7 @@ def subset_entropy(
     x: Float[Array, "datum ..."],
     y: Float[Array, "..."],
     subsets: Subsets,
-    tolerances: ArrayLike | Sequence[float],
+    tolerances: Positive | Sequence[Positive],
     *,
     key: Key,
     chart: AbstractChart | None = None,
@@ -290,21 +291,16 @@ def subset_rows(argument: str, subset: Any, count: int) -> np.ndarray:
     return np.flatnonzero(array) if array.dtype == bool else np.unique(array)
 
 
-def _falling(tolerances: Any) -> Float[Array, " tolerance"]:
-    try:
-        array = np.unique(np.atleast_1d(np.asarray(tolerances, float)))[::-1]
-        good = array.ndim == 1 and array.size > 0 and bool(np.all(array > 0))
-        good = good and bool(np.all(np.isfinite(array)))
-    except (TypeError, ValueError):
-        array, good = np.zeros(0), False
-    if not good:
+def _falling(tolerances: Positive | Sequence[Positive]) -> Float[Array, " tolerance"]:
+    falling = np.unique(np.asarray(tolerances, jnp.result_type(float)))[::-1]
+    if not len(falling):
         raise DeclarationError(
             "tolerances",
-            got=f"{tolerances!r:.80}",
-            expected="positive, finite numbers",
+            got="none",
+            expected="at least one positive number",
             mend="pass e.g. jnp.logspace(0, -3, 13), in units of the output",
         )
-    return jax.device_put(array.astype(jnp.result_type(float)))
+    return jax.device_put(falling)
 
 
 def _check(model: PyTree, x: Array, y: Array) -> None:
