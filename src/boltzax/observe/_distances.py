@@ -1,4 +1,4 @@
-"""How far apart two clouds are, from samples `[n, d]` and `[m, d]`."""
+"""Distances between two clouds, from samples `[n, d]` and `[m, d]`."""
 
 import math
 
@@ -23,27 +23,28 @@ from ..core import (
 )
 
 ROWS = 128
-"""Rows of the matrix of pairwise distances that are held at a time."""
+"""Rows of the matrix of pairwise distances in memory at a time."""
 MEDIAN_OF = 512
 """Most points between which the median distance is taken."""
 APART = 0.1
-"""A distance that matters, in units of the largest that clouds of these points could have."""
+"""The smallest relevant distance, relative to that of clouds far apart."""
 
 
 @typed
 class TwoSample(eqx.Module):
-    """A distance between two samples, and what it would be if they had one law.
+    """A distance between two samples, with its permutation test for equal laws.
 
     Args:
-        value: Unbiased, so that it may be negative and is 0 in expectation for equal laws.
-        p_value: `(1 + #{permuted >= value})/(1 + permutations)`: chance of as large a value for
-            equal laws and independent draws; uniform then, and never below `1/(1 + permutations)`.
-        noise: Standard deviation over the permutations, the size of a value that means nothing.
-        detectable: The distance between laws that would have been seen, with a p-value of `level`
-            or less, with probability .95: the critical value of the permutations and 1.64 standard
-            errors of a distance of that size, `(2 D(1/n + 1/m) scale/2)^½`. Infinite if so few
-            permutations cannot reach the level.
-        scale: Twice the mean distance in the pool, which is the distance of clouds far apart.
+        value: Unbiased estimate of the distance: 0 in expectation for equal laws, and possibly
+            negative.
+        p_value: `(1 + #{permuted >= value})/(1 + permutations)`: the probability of as large a
+            value for equal laws and independent draws, at least `1/(1 + permutations)`.
+        noise: Standard deviation over the permutations: the size of an insignificant value.
+        detectable: The distance between laws that the test detects (p-value of `level` or less)
+            with probability 0.95: the critical value of the permutations plus 1.64 standard errors
+            of a distance D of that size, `(2 D(1/n + 1/m) scale/2)^½`. Infinite if there are too
+            few permutations to reach the level.
+        scale: Twice the mean distance in the pooled sample: the distance of clouds far apart.
         bandwidth: Of the kernel (NaN for the energy distance).
         level: p-value at or below which the laws differ.
     """
@@ -58,8 +59,8 @@ class TwoSample(eqx.Module):
 
     @property
     def outcome(self) -> Outcome:
-        """`disagree` where the p-value says so (or is NaN); `too_few` where a distance of a tenth
-        of `scale` would not have been seen."""
+        """`disagree` if the p-value is at most `level` (or NaN); `too_few` if the test could not
+        have detected a distance of a tenth of `scale`; else `agree`."""
         # the floor of a p-value may be rounded up in float32
         seen = not float(self.p_value) > self.level * (1 + 1e-5)
         return outcome_of(seen, bool(self.detectable <= APART * self.scale))
@@ -83,12 +84,19 @@ def energy_distance(
 ) -> TwoSample:
     """Energy distance `2 E|X - Y| - E|X - X'| - E|Y - Y'|`, unbiased, with a permutation test.
 
-    0 for equal laws only (Székely & Rizzo 2013, J. Stat. Plan. Inference 143:1249, eq. 5.1 and
-    section 7); in the unit of the coordinates, and the same after any rotation or translation of
-    both. The matrix of distances is made `128` rows at a time.
+    It is 0 for equal laws only (Székely & Rizzo 2013, J. Stat. Plan. Inference 143:1249, eq. 5.1
+    and section 7), has the unit of the coordinates, and is invariant under rotations and
+    translations of both samples. The matrix of distances is computed `128` rows at a time.
+
+    Args:
+        x: The first sample, `[n, d]`.
+        y: The second sample, `[m, d]`.
+        key: For the permutations.
+        permutations: Number of random permutations of the pooled points.
+        level: p-value at or below which the laws differ.
 
     Raises:
-        DeclarationError: Fewer than two points, or points without coordinates.
+        DeclarationError: For fewer than two points, and points without coordinates.
     """
     _check(x, y)
     one = jnp.ones((), x.dtype)
@@ -107,12 +115,21 @@ def kernel_distance(
 ) -> TwoSample:
     """Squared maximum mean discrepancy `E k(X, X') + E k(Y, Y') - 2 E k(X, Y)`, unbiased.
 
-    `k = exp(-|x - y|²/(2 h²))` with `h` the `bandwidth`; if it is not given, the median distance
-    between the pooled points, or between every so-manyth in the order of the first coordinate if
-    there are more than 512 (Gretton et al. 2012, JMLR 13:723, eq. 3 and section 8). No unit.
+    `k = exp(-|x - y|²/(2 h²))`, dimensionless (Gretton et al. 2012, JMLR 13:723, eq. 3 and
+    section 8).
+
+    Args:
+        x: The first sample, `[n, d]`.
+        y: The second sample, `[m, d]`.
+        key: For the permutations.
+        bandwidth: `h`, in the unit of the coordinates. If None, the median distance between the
+            pooled points; of more than 512 points, between 512 of them, evenly spaced in the order
+            of the first coordinate.
+        permutations: Number of random permutations of the pooled points.
+        level: p-value at or below which the laws differ.
 
     Raises:
-        DeclarationError: As `energy_distance`.
+        DeclarationError: For fewer than two points, and points without coordinates.
     """
     _check(x, y)
     width = _median(x, y) if bandwidth is None else jnp.asarray(bandwidth, x.dtype)
@@ -129,11 +146,17 @@ def sliced_wasserstein(
 ) -> Estimate:
     """Mean over random directions `u` of `W_1 = ∫|F_{u·X} - F_{u·Y}|`, in the unit of coordinates.
 
-    (Bonneel et al. 2015, J. Math. Imaging Vision 51:22.) The error is that of the directions; two
-    samples of one law do not have 0 but something of order `(1/n + 1/m)^½`.
+    Bonneel et al. 2015, J. Math. Imaging Vision 51:22. The error is that of the mean over
+    directions. For two samples of one law the value is not 0 but of order `(1/n + 1/m)^½`.
+
+    Args:
+        x: The first sample, `[n, d]`.
+        y: The second sample, `[m, d]`.
+        key: For the directions.
+        directions: Number of random directions.
 
     Raises:
-        DeclarationError: As `energy_distance`.
+        DeclarationError: For fewer than two points, and points without coordinates.
     """
     _check(x, y)
     return Estimate.of_samples(_sliced(x, y, key, directions))
@@ -159,11 +182,11 @@ def _test(x, y, width, key, permutations: int, level: float, gaussian: bool):
     yy = everything - 2 * touching + xx
     values = 2 * xy / (n * m) - xx / (n * (n - 1)) - yy / (m * (m - 1))
     value, null = values[0], values[1:]
-    # equal but for rounding counts as reached
+    # a value that is equal up to rounding counts as reached
     slack = 64 * jnp.finfo(x.dtype).eps * jnp.abs(everything) / (total * (total - 1))
     reached = jnp.sum(null >= value - slack)
     mean = gaussian + everything / (total * (total - 1))
-    # so many of the permuted may be as large
+    # the number of permuted values that may be as large
     rank = math.floor(level * (1 + permutations) * (1 + 1e-9)) - 1
     critical = jnp.sort(null)[permutations - 1 - rank] if rank >= 0 else jnp.inf
     half = 0.5 * POWER_QUANTILE * (2 * mean * (1 / n + 1 / m)) ** 0.5
