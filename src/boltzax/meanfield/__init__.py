@@ -1,4 +1,4 @@
-"""Mean field: neurons in the field that they make themselves."""
+"""Mean field: wide nets as neurons in a self-consistent field."""
 
 from ..core import exported as _exported
 from ..core import renamed as _renamed

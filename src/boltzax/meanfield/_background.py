@@ -1,4 +1,4 @@
-"""Backgrounds: a function on the data measure that a neuron reacts to."""
+"""Backgrounds: given outputs of a net, whose residual acts on a neuron."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ from ._problem import AbstractEnsemble, SelfConsistency
 
 @typed
 class Background(eqx.Module):
-    """`f` on the data of a problem: `values` at the nodes of its measure, and a function anywhere.
+    """A given output `f` of a net: `values` at the nodes of the measure, and a function elsewhere.
 
     The field of a neuron in it is `(y - f)/T`. Made by `from_net`, `from_ensemble`, `from_kernel`,
-    `lazy` and `from_array` (which is known at the nodes alone); a `FixedPoint` has one.
+    `lazy` and `from_array` (known at the nodes only). A `FixedPoint` has one.
     """
 
     values: Float[Array, "node *out"]
@@ -54,7 +54,7 @@ class Background(eqx.Module):
 
     @staticmethod
     def from_ensemble(net: Arrays, problem: AbstractEnsemble) -> "Background":
-        """What the neurons of a net add up to, as `problem.output` says: `(1/N) Σ_i h(x; θ_i)`."""
+        """The output of a net of neurons, `problem.output`: `(1/N) Σ_i h(x; θ_i)`."""
         return Background.from_net(NetFunction(problem, net), problem)
 
     @staticmethod
@@ -86,7 +86,7 @@ class Background(eqx.Module):
         """The lazy background: the Gaussian process of neurons that keep their prior.
 
         `f = K (K + T)⁻¹ y` with `K = E_{p0}[h h]`, a sum over nodes in the weights (as of `solve`):
-        the self-consistent field if the law of a neuron answered to first order only.
+        the self-consistent field to first order in the field.
         """
         cumulant = lower(problem, rule, order, seed)
         y = problem.to_vector(problem.targets())

@@ -34,16 +34,17 @@ NODES = 4
 
 @typed
 class Confrontation(eqx.Module):
-    """Whether foreground neurons are those of the background, in four parts.
+    """A comparison of foreground neurons with their background, in four parts.
 
-    Each part has an `Outcome`: it disagrees, agrees, or there were too few neurons to tell: a
-    difference that matters would not have been seen with probability .95. These are a distance of
-    the clouds of a tenth of the largest possible, a function that is off by as much as the
-    background's own size, a loss as large as that of a net that makes nothing, and a memory of 3/4.
+    Each part has an `Outcome`: it disagrees, it agrees, or there are too few neurons to tell, so
+    that a relevant difference would be detected with a probability below .95. Relevant are: a
+    distance of the clouds of a tenth of the largest possible one, a difference of the functions as
+    large as the function of the background, a loss as large as that of the zero function, and a
+    memory of 3/4.
 
-    `failures` names the parts that disagree and why, `undecided` those without power and what they
-    would have seen; `consistent` if there are neither. Each p-value is at most `level` by chance in
-    a share `level` of confrontations (five of them at most).
+    `failures` gives the parts that disagree, with the reason; `undecided` gives those without
+    power, with what they can detect; `consistent` is true if there are neither. Each p-value is at
+    most `level` by chance in a share `level` of confrontations (five of them at most).
 
     Args:
         energy: Distances of the clouds with p-values.
@@ -67,7 +68,7 @@ class Confrontation(eqx.Module):
     flows: bool = eqx.field(static=True)
 
     def _judged(self) -> Iterator[tuple[str, Outcome, str, str]]:
-        """Comparisons: part, outcome, what a difference means, what is open without power."""
+        """All comparisons: part, outcome, the reason of a failure, what can be detected."""
         gap, law = self.gap, self.law
         told = "the neurons have another law than those of the background"
         open_ = _from("a distance", self.energy.detectable, self.energy.scale)
@@ -96,7 +97,7 @@ class Confrontation(eqx.Module):
 
     @property
     def failures(self) -> dict[str, str]:
-        """By part (`cloud`, `function`, `loss`, `mixing`), what speaks against it."""
+        """The parts that disagree (`cloud`, `function`, `loss`, `mixing`), each with the reason."""
         found: dict[str, str] = {}
         for part, outcome, told, _ in self._judged():
             if outcome == Outcome.disagree:
@@ -105,7 +106,7 @@ class Confrontation(eqx.Module):
 
     @property
     def undecided(self) -> dict[str, str]:
-        """By part, what would have been seen where that is not enough: too few to tell."""
+        """The parts (as of `failures`) with too few neurons to tell, and what they can detect."""
         found, failed = {}, self.failures
         for part, outcome, _, open_ in self._judged():
             if outcome == Outcome.too_few and part not in failed:
@@ -158,7 +159,7 @@ class Confrontation(eqx.Module):
 
 
 def _from(what: str, detectable: Array, scale: Array | float) -> str:
-    """What would have been seen, of what there could be."""
+    """The smallest value that is detected, beside the largest possible one."""
     seen = f"{float(detectable):.3g}"
     return (
         f"too few to tell: {what} is seen from {seen} on, of {float(scale):.3g}; take more neurons"
@@ -175,10 +176,10 @@ def confront(
     level: Fraction = 1e-3,
     permutations: Count = 999,
 ) -> Confrontation:
-    """Whether independent neurons in a background are what the background is made of.
+    """Compare independent neurons in a background with the neurons of the background.
 
-    Four parts, all always measured, as any of them alone can be fooled: a net whose neurons hardly
-    left the prior has the cloud of neurons that learned nothing.
+    All four parts are always measured, because each alone can pass for a wrong reason: a net whose
+    neurons hardly left the prior has the same cloud as neurons that learned nothing.
 
     The noise of functions: riders and the neurons of a net feel one field, so that to first
     order what the net makes of its own fluctuations cancels in `δ = f_fg - f_bg`: it has the mean 0

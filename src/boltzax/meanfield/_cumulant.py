@@ -1,4 +1,4 @@
-"""Ψ(g) = log E_{p0} exp⟨g, h⟩: all that a field needs to know of a neuron.
+"""The cumulant generating function of one neuron, Ψ(g) = log E_{p0} exp⟨g, h⟩.
 
 Fields and functions on the data measure are vectors here (`problem.to_vector`), so that `⟨u, v⟩` is
 their dot product.
@@ -36,7 +36,7 @@ class AbstractCumulant(eqx.Module):
 
     @abc.abstractmethod
     def mean(self, field: Float[Array, " n"]) -> Float[Array, " n"]:
-        """`∇Ψ = E_ρ[h]`: what an ensemble in this field adds up to."""
+        """`∇Ψ = E_ρ[h]`: the output of an infinite net of neurons in this field."""
 
     @abc.abstractmethod
     def covariance(self, field: Float[Array, " n"]) -> Float[Array, "n n"]:
@@ -44,7 +44,7 @@ class AbstractCumulant(eqx.Module):
 
     @abc.abstractmethod
     def ess(self, field: Float[Array, " n"]) -> Float[Array, ""]:
-        """How many of the `J` nodes carry the law, `J/Σ_j ρ_j²/r_j`; infinite for a closed form.
+        """Effective number of the `J` nodes, `J/Σ_j ρ_j²/r_j`; infinite for a closed form.
 
         `r_j` are the weights that the rule gives its nodes, `1/J` where they are draws.
         """
@@ -134,7 +134,7 @@ class NodeCumulant(AbstractCumulant):
         return NodeMean(self.one, self.nodes, law, law[:, None] * drive)
 
     def response(self, field: Float[Array, " n"]) -> "NodeMean":
-        """`E_{p0}[h ⟨h, g⟩]` as a function: the answer of the prior to first order in the field."""
+        """`E_{p0}[h ⟨h, g⟩]` as a function: the response of the prior to first order."""
         prior = jnp.exp(self.log_weights)
         drive = jnp.einsum("jnr,n->jr", self.design, field)
         plain = prior * (self.shift @ field)
@@ -184,7 +184,7 @@ class NodeMean(eqx.Module):
 
 
 def lower(problem: SelfConsistency, rule: Rule, order: int | None, seed: int) -> NodeCumulant:
-    """Nodes over one neuron's weights, and what the neuron does there on the data."""
+    """Nodes over the weights of one neuron, and its outputs at the data for each node."""
     energy = SquaredError(problem.neuron.model, problem.measure, problem.target)
     gibbs = compile(energy, problem.neuron.prior, integral="nodes", marginalise=None)
     if not gibbs.coordinates.priors:  # a neuron linear in all its weights: nodes over all of them

@@ -1,4 +1,4 @@
-"""The data kernel: the sum over neurons of the outer square of what they do on the data."""
+"""The data kernel: the mean over neurons of products of their outputs at pairs of data."""
 
 import equinox as eqx
 import jax
@@ -72,7 +72,7 @@ def neuron_functions(
     *,
     layer: Count | None = None,
 ) -> Float[Array, "neuron datum *out"]:
-    """What each neuron of a net does: `h_i(x)`, of which `f` is the mean; or activations.
+    """Outputs of each neuron of a net, `h_i(x)`, whose mean is `f`; or activations of a layer.
 
     Args:
         points: Inputs with a leading axis; the nodes of the problem's measure if not given.
@@ -144,7 +144,7 @@ def frobenius_distance(a: DataKernel, b: DataKernel) -> Float[Array, ""]:
 
 @typed
 def procrustes_distance(a: DataKernel, b: DataKernel) -> Float[Array, ""]:
-    """How far two populations are apart up to rotation: `min_R |H_a - R H_b|` over orthogonal `R`,
+    """Distance of two populations up to rotation: `min_R |H_a - R H_b|` over orthogonal `R`,
     `H` the functions over `√N` (the smaller population filled up with zeros).
 
     It is the Bures distance of the kernels, `(tr A + tr B - 2 tr (A^½ B A^½)^½)^½` (Bhatia, Jain &

@@ -1,4 +1,4 @@
-"""The convex dual of a squared loss, and where it is least."""
+"""The convex dual of a squared loss, and its minimum."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ class Dual(eqx.Module):
 
 
 class Solution(eqx.Module):
-    """Where Newton came to; `steps` taken, `converged` to the tolerance."""
+    """The result of Newton's method; `converged` if the residual is within the tolerance."""
 
     field: Float[Array, " n"]
     residual: Float[Array, ""]
@@ -61,7 +61,7 @@ def newton(dual: Dual, start: Float[Array, " n"], tolerance: Array, steps: int) 
 
 @eqx.filter_jit
 def figures(dual: Dual, field: Array) -> dict[str, Array]:
-    """What a field makes; `background` and `field` as vectors."""
+    """Quantities of a field, as of `FixedPoint`; `background` and `field` as vectors."""
     temperature = dual.temperature
     f = dual.cumulant.mean(field)
     eigenvalues = jnp.clip(jnp.linalg.eigvalsh(dual.cumulant.covariance(field)), 0.0)

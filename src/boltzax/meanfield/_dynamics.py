@@ -1,4 +1,4 @@
-"""How particles move under forces: underdamped Langevin dynamics, and any optimiser."""
+"""Dynamics of neurons under forces: underdamped Langevin dynamics, and any optimiser."""
 
 import abc
 from collections.abc import Callable
@@ -30,11 +30,11 @@ Optimiser: TypeAlias = Annotated[
 
 
 class AbstractNeuronDynamics(eqx.Module):
-    """One step of all particles; each sees its own force only."""
+    """One step of all neurons; the step of a neuron depends on its own force only."""
 
     @abc.abstractmethod
     def init(self, weights: Arrays, key: Key) -> PyTree:
-        """What is kept beside the weights."""
+        """The state beside the weights, such as momenta."""
 
     @abc.abstractmethod
     def step(

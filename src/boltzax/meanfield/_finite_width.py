@@ -1,4 +1,4 @@
-"""How a net of N neurons differs from its fixed point, to order 1/N."""
+"""The order 1/N of the difference between a net of N neurons and its fixed point."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from ._solve import FixedPoint
 
 @typed
 class WidthErrors(eqx.Module):
-    """Errors, by the nodes over weights, of what `FiniteWidth` calls by the same names.
+    """Errors due to the nodes over weights, of the fields of `FiniteWidth` with the same names.
 
     Half the difference between the two halves of the nodes (every other one), each with a fixed
     point of its own. One difference: it is often two times too large or too small. Zero for a

@@ -1,4 +1,4 @@
-"""The functions of foreground and background against the noise of sampled neurons."""
+"""The difference of the functions of foreground and background, and its predicted noise."""
 
 import equinox as eqx
 import jax

@@ -1,4 +1,4 @@
-"""Nets of more than one hidden layer, and neurons that ride along in any of them."""
+"""Nets of more than one hidden layer, and riders in any of their layers."""
 
 import math
 from collections.abc import Callable
@@ -219,11 +219,11 @@ class Layered(AbstractEnsemble):
 
 @typed
 class Frozen(AbstractEnsemble):
-    """The last layer of a `Layered` net in the field of given layers below, which do not move.
+    """The last layer of a `Layered` net above given layers, which stay as they are.
 
     Given the layers below, the neurons of the last layer meet in the residual alone, as those of
     one hidden layer do: a fixed point of independent neurons, so that riders and neurons have one
-    law. Nets and riders are those of the last layer.
+    law. The nets and riders of this problem are those of the last layer.
     """
 
     problem: Layered

@@ -1,4 +1,4 @@
-"""Loops: a few numbers that an update must give back. Their fixed points."""
+"""Loops: self-consistency equations of a few numbers, `m = update(m)`, and their solutions."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -20,7 +20,7 @@ Kind = Literal["cooperative", "antagonistic"]
 
 @typed
 class Loop(eqx.Module):
-    """`m -> update(m)` on a box: an ensemble answers to `m` by `update(m)`, and must make `m`.
+    """A self-consistency equation `m = update(m)` on a box.
 
     Args:
         update: `[dim] -> [dim]`; a module's arrays are leaves, so that new numbers do not retrace.
@@ -100,7 +100,7 @@ def fixed_points(
     steps: Count = 100_000,
     throw: bool = True,
 ) -> FieldPhases:
-    """All fixed points of a loop that could be found, and what says whether there are more.
+    """All fixed points of a loop that are found, and whether it is certain that there is one only.
 
     - Cooperative: the loop from the top corner falls to the largest fixed point, from the bottom
       corner it rises to the least (Knaster, Tarski; Kleene). If they meet it is unique; if not,
@@ -168,7 +168,7 @@ def goal_of(loop: Loop, tolerance: float | Array | None) -> Float[Array, ""]:
 
 
 def check_order(loop: Loop, key: PRNGKeyArray, count: int = 64) -> None:
-    """Refuse a loop whose Jacobian at random places contradicts its kind."""
+    """Raise `DeclarationError` for a loop whose Jacobian at random places contradicts its kind."""
     if loop.kind is None:
         return
     slopes = _looks(loop, np.asarray(_starts(loop, key, count)))["jacobian"]

@@ -1,4 +1,4 @@
-"""Whether neurons forget where they started, and whether they have the law that they should."""
+"""Mixing of neurons along a run, and tempered draws of their law to compare them with."""
 
 import math
 from typing import Annotated
@@ -36,7 +36,7 @@ FROZEN = 0.75
 
 @typed
 class Mixing(eqx.Module):
-    """How neurons move among the lobes of their cloud, from frames of a run.
+    """Moves of neurons among the lobes of their cloud, measured on frames of a run.
 
     Args:
         hop_rate: Share of neurons that change lobe between frames, per unit time; a lobe is the
@@ -72,7 +72,7 @@ class Mixing(eqx.Module):
 
     @property
     def forgotten(self) -> bool:
-        """Whether the last frame is free of the first, of enough neurons to tell."""
+        """Whether the last frame is independent of the first, as far as enough neurons tell."""
         return bool(self.outcome == Outcome.agree)
 
     @text_of_values

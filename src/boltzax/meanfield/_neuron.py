@@ -47,7 +47,7 @@ class Unit(eqx.Module):
 
 @typed
 class Neuron(eqx.Module):
-    """A neuron: what it adds to the field, and the prior of its weights.
+    """A neuron: its contribution to the output, and the prior of its weights.
 
     A net of `N` of them is `f(x) = (1/N) Σ_i h(x; θ_i)` (Mei, Montanari & Nguyen 2018, PNAS
     115:E7665).

@@ -1,4 +1,4 @@
-"""Neurons as a dynamics: a net that feels its own residual, and riders that feel a residual."""
+"""Neurons as a dynamics of `bx.run`: a net under its own residual, and riders under a given one."""
 
 import abc
 from typing import ClassVar, NamedTuple
@@ -16,7 +16,7 @@ from ._problem import AbstractEnsemble
 
 
 class State(NamedTuple):
-    """Where neurons stand: weights, what their dynamics keeps, steps made, and the key of all.
+    """The state of a run of neurons: weights, state of their dynamics, number of steps, key.
 
     `weights` and `moving` have the entries `net` and `riders`, or one of them. The step `n` has the
     key `fold_in(key, n)`, so that a net goes on the same way with riders or without.
@@ -29,7 +29,7 @@ class State(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a neuron feels in a step: residuals at data `x` with their weights."""
+    """The residuals that act in a step: at data `x`, with the weights of the data."""
 
     residual: Float[Array, "datum *out"]
     x: PyTree
@@ -37,16 +37,16 @@ class Seen(NamedTuple):
 
 
 class AbstractField(eqx.Module):
-    """What riders see where no net is beside them, step by step."""
+    """The residuals that act on riders without a net, step by step."""
 
     @abc.abstractmethod
     def at(self, problem: AbstractEnsemble, step: Int[Array, ""]) -> Seen:
-        """Of one step, counted from the prior."""
+        """The residuals of one step, counted from the prior."""
 
 
 @typed
 class History(eqx.Module):
-    """The residual `y - f` that the neurons saw: `[step, datum, *out]`, on the batches of `key`."""
+    """The residuals `y - f` of a training, `[step, datum, *out]`, on the batches of `key`."""
 
     residual: Float[Array, "step datum *out"]
     key: Key
@@ -85,7 +85,7 @@ class Static(AbstractField):
 
 @typed
 class Neurons(AbstractDynamics):
-    """A net of interacting neurons, with riders that feel it; or riders alone in a given field.
+    """A net of interacting neurons with riders; or riders alone in a given field.
 
     Records: `net`, `riders` (coordinates, leading axis), and of the net, for each of the `every`
     steps before the record, `loss` (`½|f - y|²` on the batch of the step) and, if asked for,

@@ -1,4 +1,4 @@
-"""Errors of a fixed point by its nodes: other scramblings, or a coarser rule."""
+"""Errors of a fixed point due to its nodes: other scramblings, or a coarser rule."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ STRIDE = 7919
 
 
 class NodeErrors(eqx.Module):
-    """Standard errors, by the nodes over weights, of what `FixedPoint` calls by the same names.
+    """Standard errors due to the nodes, of the fields of `FixedPoint` with the same names.
 
     For Sobol nodes: the root mean square of the spread over independent scramblings and of the
     difference between their mean and the solution on all their nodes together, which shows a bias

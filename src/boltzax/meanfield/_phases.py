@@ -1,4 +1,4 @@
-"""Phases: the fixed points of a loop that exist beside each other."""
+"""Phases: coexisting fixed points of a loop."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ class FieldPhases(eqx.Module):
 
     @property
     def stable(self) -> Bool[Array, " root"]:
-        """Whether the plain loop comes back to the root."""
+        """Whether the plain loop returns to the root after a small change."""
         return jax.device_put(np.asarray(self.radius) < 1)
 
     @property

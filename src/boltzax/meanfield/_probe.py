@@ -19,10 +19,10 @@ from ._refine import refined
 class Probe(eqx.Module):
     """The Gibbs measure of one neuron in a background: `ρ ∝ p0 exp⟨g, h⟩`, `g = (y - f)/T`.
 
-    It answers to the background and does not act on it. `gibbs` is that measure in the core's
-    terms, for any sampler, `bx.anneal` and every observable; `draw`, `mean`, `response` and `ess`
-    are sums over nodes in the weights, and carry no error of these nodes: compare two seeds, or
-    the `errors` of a `FixedPoint`.
+    The neuron depends on the background and does not act on it. `gibbs` is that measure for any
+    sampler, `bx.anneal` and every observable. `draw`, `mean`, `response` and `ess` are sums over
+    nodes in the weights, without an error of these nodes: compare two seeds, or the `errors` of a
+    `FixedPoint`.
     """
 
     problem: SelfConsistency
@@ -49,16 +49,16 @@ class Probe(eqx.Module):
 
     @property
     def ess(self) -> Float[Array, ""]:
-        """How many nodes carry the law."""
+        """Effective number of nodes of the law."""
         return self.nodes.ess(self.vector)
 
     @full_products()
     def mean(self) -> Background:
-        """`E_ρ[h]`: what an ensemble of such neurons adds up to, as a background."""
+        """`E_ρ[h]`, the output of an infinite net of such neurons, as a background."""
         return Background.from_net(self.nodes.function(self.vector), self.problem)
 
     def response(self, change: Float[Array, "node *out"]) -> Float[Array, "node *out"]:
-        """`Cov_ρ(h) δg`: how `E_ρ[h]` answers to a change of the field, at the nodes."""
+        """`Cov_ρ(h) δg`: the response of `E_ρ[h]` to a change of the field, at the nodes."""
         covariance = self.nodes.covariance(self.vector)
         return self.problem.from_vector(covariance @ self.problem.to_vector(change))
 

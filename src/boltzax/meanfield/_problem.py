@@ -1,4 +1,4 @@
-"""What is to be self-consistent: a neuron, a target, a measure, a temperature."""
+"""Problems of mean field: a neuron, a target, a measure, a temperature."""
 
 import abc
 from collections.abc import Callable
@@ -20,11 +20,11 @@ Particles = dict[str, Array]
 
 @typed
 class AbstractEnsemble(eqx.Module):
-    """Neurons that feel one another through the residual of what they add up to.
+    """A net whose neurons interact through the residual of its output.
 
     The net has the law `p(net) ∝ p0(net) exp(-(N/T) ∫ ½|f - y|² dm)`; a *rider* is a neuron that
-    feels the net's residual and adds nothing to it. All that training, riding along and replaying
-    need of a net is here; a net of more layers writes the same methods.
+    moves under the net's residual and does not contribute to its output. `train`, `ride_along` and
+    backgrounds use the methods below only; a net of another architecture implements them.
     """
 
     target: eqx.AbstractVar[PyTree]
@@ -49,7 +49,7 @@ class AbstractEnsemble(eqx.Module):
 
     @abc.abstractmethod
     def couple(self, net: Arrays, rider: Arrays, x: Arrays) -> Array:
-        """What one rider would add to `N f(x)`, to first order in its weight; of `f`'s shape."""
+        """Contribution of one rider to `N f(x)`, to first order in its weight; of `f`'s shape."""
 
     @abc.abstractmethod
     def log_prior(self, net: Arrays) -> Float[Array, ""]:
@@ -81,7 +81,7 @@ class AbstractEnsemble(eqx.Module):
         return (jnp.sqrt(weights)[:, None] * rows).reshape(-1)
 
     def from_vector(self, vector: Float[Array, " n"]) -> Float[Array, "node *out"]:
-        """The function of a vector, at the nodes; as it stands where a node has no weight."""
+        """The inverse of `to_vector`; nodes without weight keep the entry of the vector."""
         root = jnp.sqrt(self.measure.nodes()[1])
         rows = vector.reshape(len(root), -1) / jnp.where(root > 0, root, 1.0)[:, None]
         return rows.reshape(jax.eval_shape(self.targets).shape)
@@ -94,7 +94,7 @@ class AbstractEnsemble(eqx.Module):
 
 @typed
 class SelfConsistency(AbstractEnsemble):
-    """One neuron in the field that its own ensemble makes: `f = E_ρ[h]`, `ρ ∝ p0 exp⟨g, h⟩`,
+    """One neuron in the field of a net of such neurons: `f = E_ρ[h]`, `ρ ∝ p0 exp⟨g, h⟩`,
     `g = (y - f)/T`.
 
     The field of an infinite net is a fixed point (Mei, Montanari & Nguyen 2018, PNAS 115:E7665);
@@ -192,7 +192,7 @@ class EnsembleMean(eqx.Module):
 
 
 def alike(argument: str, problem: AbstractEnsemble) -> SelfConsistency:
-    """A problem whose neurons are all of one kind and meet in the residual alone.
+    """The problem, if its neurons are of one kind and interact through the residual only.
 
     Raises:
         DeclarationError: For a net of more layers.

@@ -1,4 +1,4 @@
-"""Nodes where the law is: importance sampling from the prior and from kernels about the law."""
+"""Nodes concentrated on the law: importance sampling from the prior and kernels about the law."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def refined(
     rounds: int,
     follow: Callable[[AbstractCumulant, Array], Array] = lambda nodes, field: field,
 ) -> AbstractCumulant:
-    """Nodes that are drawn again where the law is while too few carry it, `rounds` times at most.
+    """Nodes drawn again near the law while fewer than 1,000 are effective, `rounds` times at most.
 
     Args:
         follow: The field on new nodes, if it changes with them.

@@ -16,10 +16,10 @@ from ._train import CURE, Training, travel
 
 @typed
 class Foreground(eqx.Module):
-    """Independent neurons that moved in a background and did not act on it.
+    """Independent neurons after a run in a background on which they do not act.
 
     Args:
-        riders: Where they came to (coordinates, leading axis).
+        riders: The neurons at the end (coordinates, leading axis).
         rider_frames: The same at evenly spaced steps, with a leading frame axis, the last one
             included.
         steps: Of the run.
@@ -58,7 +58,7 @@ def replay(
     memory: Count = MEMORY,
     throw: bool = True,
 ) -> Foreground:
-    """New neurons from the prior, alone in the field that the neurons of a net saw.
+    """New neurons from the prior in the recorded field of a training, without its net.
 
     They run through `training.history`, residual for residual on the same data, by the dynamics of
     the training, without its net. Right at any temperature, and at `T = 0` (an optimiser) the only
@@ -105,7 +105,7 @@ def foreground(
     memory: Count = MEMORY,
     throw: bool = True,
 ) -> Foreground:
-    """`count` independent neurons from the prior in a background that stands still.
+    """`count` independent neurons from the prior in a static background.
 
     Args:
         background: `f`; the neurons feel `y - f`. That of a fixed point makes neurons that add up

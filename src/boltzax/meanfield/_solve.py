@@ -30,20 +30,18 @@ LARGE = 0.1
 
 
 class Uniqueness(eqx.Enumeration):
-    """Whether a fixed point is the only one, and what says so."""
+    """Whether a fixed point is unique, and the reason."""
 
     convex = "Unique: it minimises a strongly convex function, and the duality gap certifies it."
-    met = (
-        "Unique: the map keeps order, and the loops from the top and the bottom of the domain met."
-    )
-    antitone = "Unique: the map falls everywhere, so it crosses the diagonal once."
+    met = "Unique: the update keeps order, and the loops from both corners of the box met."
+    antitone = "Unique: the update falls everywhere, so it has one fixed point."
     several = "Not unique: more than one fixed point was found."
-    unknown = "Nothing certifies that there is no other: one was found from all starts."
+    unknown = "Unknown: all starts led to one fixed point, and nothing excludes others."
 
 
 @typed
 class FixedPoint(eqx.Module):
-    """A self-consistent field, and how well it is known.
+    """A self-consistent field, with its errors.
 
     Args:
         background: `f` at the nodes of the measure; `background(x)` anywhere.
@@ -61,7 +59,7 @@ class FixedPoint(eqx.Module):
             `loss + fluctuation/(2N)`.
         thermal_fluctuation: `trace Cov_ρ(h) (1 + Cov_ρ(h)/T)⁻¹`: the same for a net of the Gibbs
             measure, whose neurons hold each other's fluctuations down.
-        ess: Effective nodes of the law.
+        ess: Effective number of nodes of the law.
         errors: Standard errors of the above by the nodes over weights, under the same names.
         inside: Whether the field is in the domain of `Ψ`.
         unique: A `Uniqueness`.
@@ -109,7 +107,7 @@ class FixedPoint(eqx.Module):
             f"{float(self.errors.entropy):.1g} a neuron\n  "
             f"residual {float(self.residual):.2g}, gap {float(self.gap):.2g}, "
             f"{int(self.steps)} steps, stiffness {float(self.stiffness):.3g}\n  "
-            f"{float(self.ess):.0f} effective nodes carry the law\n  "
+            f"{float(self.ess):.0f} effective nodes of the law\n  "
             f"{Uniqueness[self.unique]}\n  {Status[self.status]}"
         )
 

@@ -1,4 +1,4 @@
-"""Spinodals: where a branch of fixed points ends, by bisection and then Newton."""
+"""Spinodals: ends of branches of fixed points, by bisection and then Newton's method."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ HALVINGS = 14
 
 @typed
 class Jumps(eqx.Module):
-    """Ends of branches, in the order in which they were met.
+    """Ends of the branches that a sweep followed, in order.
 
     - `values` `[jump]`: the spinodals; `exact` `[jump]`: whether Newton's method found the point
       where the loop's slope is 1 (else the middle of the last bracket stands here).

@@ -34,19 +34,19 @@ APART = 1e-6
 
 
 class Hysteresis(eqx.Enumeration):
-    """Whether the ways up and down differ, and why."""
+    """Whether the sweeps up and down differ, and why."""
 
-    none = "The ways up and down agree."
-    true = "True hysteresis: several stable phases exist where the ways differ."
+    none = "The sweeps up and down agree."
+    true = "True hysteresis: several stable phases exist where the two sweeps differ."
     kinetic = (
-        "Kinetic hysteresis: the ways differ where one stable phase exists, so that the loop had "
-        "not settled. Allow more steps."
+        "Kinetic hysteresis: the sweeps differ where one stable phase exists, so the loop did not "
+        "settle. Allow more steps."
     )
 
 
 @typed
 class Sweep(eqx.Module):
-    """A family followed up, and then down from where it came to.
+    """Fixed points of a family, followed up and then down along its parameter.
 
     Args:
         rising: What was observed on the way up (the place itself, if nothing else was asked for), a
@@ -54,8 +54,8 @@ class Sweep(eqx.Module):
         falling: The same on the way down, over the same values.
         differs: Where the two are apart.
         settled: Whether the loop settled within its steps, on the way up and down.
-        stable: How many stable phases were found at each value.
-        jumps_up: Where the branch ended that was followed upwards, and where it led.
+        stable: Number of stable phases found at each value.
+        jumps_up: Ends of the branches that were followed upwards.
         jumps_down: The same downwards.
         hysteresis: A `Hysteresis`.
         status: What became of the run.

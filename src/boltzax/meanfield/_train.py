@@ -1,4 +1,4 @@
-"""Training of interacting neurons, and neurons that ride along: runs of `Neurons`."""
+"""Training of interacting neurons, with riders beside them: runs of `Neurons`."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ CURE = "A smaller `dt` or learning rate, or a higher temperature, is the likely 
 
 @typed
 class Training(eqx.Module):
-    """What `train` returns.
+    """The result of `train`.
 
     - `net`: the neurons that make the field; `riders`: those that ride along (None if there are
       none), both coordinates with a leading axis.
@@ -103,7 +103,7 @@ def train(
     progress: bool = False,
     throw: bool = True,
 ) -> Training:
-    """Train a net of interacting neurons from the prior, with riders that feel it from the start.
+    """Train a net of interacting neurons from the prior, with riders beside it from the start.
 
     It is a `bx.run` of `Neurons`, in up to 40 chunks (as the steps divide), after each of which it
     is saved, shown, and can be interrupted.
@@ -172,10 +172,10 @@ def ride_along(
     memory: Count = MEMORY,
     throw: bool = True,
 ) -> Training:
-    """New riders from the prior beside a net that goes on as it did.
+    """Continue a training, with new riders from the prior beside its net.
 
-    The riders' dynamics starts anew; the net's goes on from where it was, on its own key, and is
-    the same with or without them.
+    The dynamics of the riders starts anew. That of the net continues on its own key, and is the
+    same with or without them.
     """
     state = _joined(training, key, riders)
     return train(
