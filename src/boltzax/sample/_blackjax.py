@@ -13,7 +13,7 @@ from ._unadjusted import AbstractUnadjusted, StepSize, size
 
 
 class BlackjaxState(NamedTuple):
-    """The state of the algorithm, and what warm-up learns (None if nothing)."""
+    """The state of the algorithm, and the tuning (None if nothing is learned)."""
 
     inner: Any
     tuning: Tuning | None
@@ -135,8 +135,8 @@ def Blackjax(
 ) -> AbstractKernel:
     """A sampling algorithm of blackjax (github.com/blackjax-devs/blackjax) as a kernel.
 
-    It runs as every kernel here does: chains, temperatures, replica exchange, checkpoints. It
-    samples over all data, also where the measure has minibatches.
+    It runs as every kernel does: with chains, temperatures, replica exchange and checkpoints. It
+    uses all data, even if the measure has minibatches.
 
     `step_size`, `inverse_mass_matrix` and `L` are found in the warm-up where the algorithm has them
     and they are left out: the step by the acceptance, the inverse masses as the variance of each

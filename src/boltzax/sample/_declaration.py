@@ -5,7 +5,6 @@ values: numbers as they are, arrays by shape, dtype and sha256 of their bytes, f
 bytecode and closure. It is written as JSON beside the files that it describes.
 """
 
-import dataclasses
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -27,10 +26,9 @@ Fingerprint = dict[str, Any]
 def fingerprint(plan: Plan) -> Fingerprint:
     """The fingerprint of a run: its declaration, its settings, and what makes it."""
     reader = Reader()
-    fields = {field.name for field in dataclasses.fields(plan.dynamics)} - {"gibbs"}
-    values = [(name, getattr(plan.dynamics, name)) for name in ("gibbs", *sorted(fields))
-              if hasattr(plan.dynamics, name)]  # fmt: skip
-    values += [(name, getattr(plan, name)) for name in ("start", "key", "warmup", "thin", "rows")]
+    held = vars(plan.dynamics)
+    values = [(name, held[name]) for name in sorted(held, key=lambda name: (name != "gibbs", name))]
+    values += [(name, vars(plan)[name]) for name in ("start", "key", "warmup", "thin", "rows")]
     # the class comes last: what the measure reaches then has the names that `describe` gives it
     found = {name: each for pair in values for name, each in reader.walk(*pair)}
     found |= dict(reader.walk("dynamics", type(plan.dynamics)))

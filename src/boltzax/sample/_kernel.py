@@ -14,10 +14,10 @@ from ._noise import normals
 
 
 class Move(NamedTuple):
-    """What a step reports.
+    """The report of a step.
 
-    Acceptance probability (1 for a step without a Metropolis test), whether its trajectory
-    diverged, and how many gradients (of the log-density or of an estimate of it) it took.
+    The acceptance probability (1 without a Metropolis test), whether the trajectory diverged, and
+    the number of gradients (of the log-density or of an estimate of it).
     """
 
     acceptance: Float[Array, ""]
@@ -29,9 +29,9 @@ class Move(NamedTuple):
 class AbstractKernel(eqx.Module):
     """A Markov kernel that leaves `gibbs` invariant. Written for one chain; the loop vmaps.
 
-    A state is a pytree of constant structure. A step must sample at the `beta` it is given and do
-    its tuning inside the state, as much as `gain` allows: `gain` is positive and falling during
-    warm-up, 0 afterwards, and at gain 0 the step must leave its tuning untouched.
+    A state is a pytree of constant structure. A step samples at the `beta` of the measure it is
+    given. It keeps its tuning in the state and changes it in proportion to `gain`, which is
+    positive and falling during warm-up. Afterwards `gain` is 0, and the tuning must not change.
     """
 
     @abc.abstractmethod
@@ -50,18 +50,18 @@ class AbstractKernel(eqx.Module):
 
     @abc.abstractmethod
     def moved(self, gibbs: Gibbs, state: PyTree, w: Weights, key: Key) -> PyTree:
-        """The same state at another place (a swap of replicas), its tuning kept.
+        """The state moved to another place (in a swap of replicas), with the same tuning.
 
-        Whatever else a state holds (momenta) is drawn anew with `key`.
+        Everything else in the state, such as momenta, is drawn anew with `key`.
         """
 
 
 class AbstractGradientFree(AbstractKernel):
-    """A kernel that takes no gradient: a start is not asked for one."""
+    """A kernel without gradients. The gradient at a start is not checked."""
 
 
 class StepCost(NamedTuple):
-    """Gradients of a step: at most after the warm-up and in it, and as a rule in it."""
+    """Gradients of a step: the most after and in the warm-up, and the usual number in it."""
 
     most: float
     most_in_warmup: float
@@ -69,7 +69,7 @@ class StepCost(NamedTuple):
 
 
 class AbstractCosted(AbstractKernel):
-    """A kernel whose step takes more gradients than one, so that runs within a budget can plan."""
+    """A kernel whose step can take several gradients, for runs with a budget of gradients."""
 
     @abc.abstractmethod
     def cost(self) -> StepCost:
@@ -121,6 +121,6 @@ def choose(accept: Array, new: PyTree, old: PyTree) -> PyTree:
 
 
 def metropolis(log_ratio: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
-    """Acceptance probability and decision; a ratio that is not a number is a rejection."""
+    """Acceptance probability and decision. A NaN ratio is a rejection."""
     probability = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
     return probability, jax.random.uniform(key, dtype=probability.dtype) < probability

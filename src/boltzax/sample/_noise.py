@@ -1,4 +1,4 @@
-"""Standard normals at half the price, for steps that are as cheap as a minibatch's gradient.
+"""Standard normals at half the cost, for steps as cheap as the gradient of a minibatch.
 
 `jax.random.normal` takes 64 bits of Threefry a number (it folds two words into one) and inverts the
 distribution function; for a net of 1e5 weights that is a third of a gradient over 500 data. Here a

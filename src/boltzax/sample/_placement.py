@@ -1,4 +1,4 @@
-"""Where the arrays of a run live: chains, data and weights over a mesh of devices."""
+"""The placement of chains, data and weights over a mesh of devices."""
 
 import dataclasses
 import functools
@@ -37,7 +37,7 @@ class Placement(eqx.Module):
             (`jax.distributed`) a mesh over `jax.devices()` spans them all.
         chains: The mesh axis that the chains are split over (None: every device has all of them).
         data: The mesh axis that the data are split over: each device sums over its own part.
-        weights: For a model too large for one device, a partition of each leaf by path, e.g.
+        weights: For a model that is too large for one device: a partition of leaves by path, e.g.
             `{"weight[0]": PartitionSpec(None, "model")}`.
     """
 

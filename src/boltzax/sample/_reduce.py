@@ -1,4 +1,4 @@
-"""Reductions: means and covariances that are summed up inside the loop, so that no draw is kept."""
+"""Reductions: statistics that are summed inside the loop, without keeping draws."""
 
 import abc
 from collections.abc import Callable

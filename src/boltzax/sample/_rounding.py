@@ -1,4 +1,4 @@
-"""What rounding does to a log-density, measured where the chains are."""
+"""Rounding errors of a log-density, measured at the places of the chains."""
 
 import equinox as eqx
 import jax
@@ -96,7 +96,7 @@ def _few(w: Weights, level: int | None) -> Weights:
 
 
 def precise(gibbs: Gibbs, w: Weights | None, energy: Array, status: Status) -> Status:
-    """The status of a run, or `Status.rounding` if rounding decides over its last draws `w`.
+    """The status of a run, or `Status.rounding` if rounding errors are large at its last draws.
 
     Args:
         gibbs: the measure that was sampled.

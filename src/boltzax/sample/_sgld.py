@@ -138,7 +138,7 @@ class SGLD(AbstractUnadjusted):
 
 
 def _asymmetry(old: Weights, new: Weights, at_old: Weights, at_new: Weights, sigma: Weights):
-    """Log-ratio of the densities of the proposals back and forth, of steps without momentum."""
+    """Log-density of the reverse proposal minus that of the proposal, without momentum."""
 
     def one(a, b, ga, gb, s):
         back = ((a - b) / s - 0.5 * s * gb) ** 2

@@ -122,7 +122,7 @@ class TemperedSMC(AbstractDynamics):
 
 
 def _pooled(leaf: Array) -> Array:
-    """The mean over the population; what has none (a flag, a count) stays with its particle."""
+    """The mean over the population. Flags, counts and keys stay with their particles."""
     if not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return leaf
     return jnp.broadcast_to(jnp.mean(leaf, axis=1, keepdims=True), leaf.shape)

@@ -1,4 +1,4 @@
-"""Where chains start: at draws of the prior, or at a given place; all is finite there."""
+"""Starts of chains: draws of the prior or a given place, checked to be finite."""
 
 from typing import Annotated, TypeAlias
 
@@ -79,9 +79,9 @@ def copies(start: Weights, shape: tuple[int, ...]) -> Weights:
 
 
 def check_start(gibbs: Gibbs, start: Weights, key: PRNGKeyArray, kernel: AbstractKernel) -> None:
-    """Raise `DeclarationError` unless all is finite at one place, at every beta.
+    """Raise `DeclarationError` unless everything is finite at one place, at every beta.
 
-    For a kernel without a Metropolis test, unless the gradient is that of the energy, too.
+    For a kernel without a Metropolis test, also unless the gradient is that of the energy.
     """
     gradient = not isinstance(kernel, AbstractGradientFree)
     shape = (*gibbs.beta.shape, 1)
@@ -137,7 +137,7 @@ def _look(gibbs: Gibbs, places: Weights, key: PRNGKeyArray, gradient: bool) -> P
 
 
 def _check_derivative(gibbs: Gibbs, w: Weights, key: PRNGKeyArray, kernel: AbstractKernel) -> None:
-    """Raise `DeclarationError` if the gradient is another than that of the log-density.
+    """Raise `DeclarationError` if the gradient is not that of the log-density.
 
     Without a Metropolis test the gradient alone decides what is sampled. It is compared with
     symmetric differences at `DERIVATIVE_PLACES` random places near the start (at a minimum both are

@@ -1,4 +1,4 @@
-"""Files that outlive a kill: written aside, synced, renamed; with their sha256; under a lock."""
+"""Crash-safe files: written aside, synced and renamed, with their sha256, under a lock."""
 
 import contextlib
 import errno
@@ -42,7 +42,7 @@ def aside(path: Path) -> Path:
 
 
 def publish(path: Path) -> None:
-    """Give what was written aside its name, at once; all of it is on the disk before."""
+    """Rename a file or folder that was written aside, after all of it is on the disk."""
     written = aside(path)
     inside = sorted(written.rglob("*"), reverse=True) if written.is_dir() else []
     for each in (*inside, written):
@@ -52,7 +52,7 @@ def publish(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder; it loses its name first, so that none is ever half there."""
+    """Remove a file or folder. It is renamed first, so that it is never there in part."""
     if path.is_dir():
         path = path.rename(aside(path)) if not path.name.startswith(ASIDE) else path
         shutil.rmtree(path)
@@ -61,7 +61,7 @@ def remove(path: Path) -> None:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove what was never finished in a folder; gives what it was."""
+    """Remove unfinished files of a folder, and return their paths."""
     found = list(folder.glob(f"{ASIDE}*"))
     for path in found:
         remove(path)
@@ -69,11 +69,12 @@ def sweep(folder: Path) -> list[Path]:
 
 
 def disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that nothing more can be written."""
+    """Whether an error, or one of its causes, says that the disk is full."""
     codes = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
     words = ("no space left", "file too large", "quota exceeded")
     while error is not None:
-        if getattr(error, "errno", None) in codes or any(w in str(error).lower() for w in words):
+        coded = isinstance(error, OSError) and error.errno in codes
+        if coded or any(word in str(error).lower() for word in words):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -81,7 +82,7 @@ def disk_full(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder alone. The system lets go of it when the process ends, however it ends.
+    """Lock a folder. The system releases the lock when the process ends, however it ends.
 
     Raises `DeclarationError` if a living process holds it. Where the system has no `flock`
     (Windows), nothing is locked.

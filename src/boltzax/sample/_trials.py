@@ -1,4 +1,4 @@
-"""Gaussians from which the free energy is bounded: at minima, round walkers, at draws."""
+"""Gaussians for bounds on the free energy: at minima, from walkers, and from draws."""
 
 import warnings
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Search:
         return np.asarray(_values(self.flat, x, np.asarray(beta)), float)
 
     def minima(self, starts: np.ndarray, beta: float, keep: int, iterations: int = 15) -> list:
-        """The minima that the starts lead to, best Laplace free energy first, none twice.
+        """The distinct minima reached from the starts, lowest Laplace free energy first.
 
         Each is `(place, law)`; where the model has no gradient, the best starts themselves.
         """

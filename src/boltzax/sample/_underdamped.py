@@ -168,7 +168,7 @@ def _times(state: UnderdampedState, scale: Array | float) -> tuple[Array, Array]
 
 
 def _step(kernel, gibbs: Gibbs, state: UnderdampedState, key, gain):
-    """B A O A B, with D around O for the thermostat; judged in warm-up, and taken back if wild."""
+    """B A O A B, with D around O for the thermostat. Wild warm-up steps are undone."""
     key_batch, key_noise = jax.random.split(key)
     scales = kernel.preconditioner.scales(state.metric, state.w)
     # time is counted in units in which a thermal momentum crosses the spread of the draws

@@ -1,4 +1,4 @@
-"""An identity that draws obey at equilibrium, and nowhere else in general."""
+"""The virial theorem: an identity that holds for draws at equilibrium."""
 
 import equinox as eqx
 import jax
@@ -52,7 +52,7 @@ def thinned(w: Weights, most: int) -> Weights:
 
 
 def in_equilibrium(gibbs: Gibbs, w: Weights, status: Status) -> Status:
-    """The status of a run without a Metropolis test, or that it is far from equilibrium.
+    """The status of a run without a Metropolis test, after a check of its equilibrium.
 
     `⟨(w - c)·∇(-log p)⟩`, with `c` the mean of the draws, is far from the number of coordinates `d`
     if it differs by four standard errors and by `d/2`: such a run still cools or heats, or its step
