@@ -1,4 +1,4 @@
-"""The logarithm of a probability with its error, and what speaks against it."""
+"""The logarithm of a probability, with its error and status."""
 
 import dataclasses
 import math
@@ -19,6 +19,7 @@ from ..core import (
     Estimate,
     Influence,
     Key,
+    Memory,
     RunError,
     Status,
     map_within,
@@ -32,8 +33,8 @@ FEW = 10
 
 
 class Reading(NamedTuple):
-    """The logarithm of one probability: its estimate, the error of independent particles, and what
-    speaks against it."""
+    """The logarithm of one probability: its estimate, the error for independent particles, and
+    its status."""
 
     estimate: Estimate
     naive_error: float
@@ -48,16 +49,16 @@ class LogProbability(eqx.Module):
         at: The levels `t`, `[*level]`.
         estimate: Of the logarithms. Its 95% interval is Wilson's for direct draws and Student's t
             over replicates for rising levels; without a hit the value is -inf with an upper bound.
-            Several levels of one run have correlated errors: neighbours rise and fall together.
-        naive_error: What the error would be if particles were independent.
-        status: What speaks against each of them.
-        evaluations: Of the level function.
+            The errors of several levels of one run are correlated.
+        naive_error: The error if particles were independent.
+        status: The `Status` of each level.
+        evaluations: Number of evaluations of the level function.
         method: How it was estimated.
-        replicates: The logarithm in each replicate `[replicate, *level]`; None for other methods.
+        replicates: The logarithm in each replicate, `[replicate, *level]`; None for other methods.
         above: Level function, whitened weights `[replicate, particle, ...]` above the highest
             level and the logarithm of the probability in each replicate, if they were kept.
-        parts: Of the probability of independent events, those of each.
-        over: What the level function looked at, in words.
+        parts: For a probability of independent events, the probability of each.
+        over: The domain of the level function, in words.
     """
 
     at: Float[Array, "*level"]
@@ -98,12 +99,12 @@ class LogProbability(eqx.Module):
 
     @property
     def bits(self) -> Float[Array, "*level"]:
-        """`-log₂ P`: bits of optimisation that reaching the level takes."""
+        """`-log₂ P`: the bits of optimisation that reaching the level takes."""
         return -self.value / math.log(2)
 
     @property
     def successful(self) -> bool:
-        """Whether nothing speaks against the estimates (or any of the parts)."""
+        """Whether the status of every level, and of every part, is `successful`."""
         good = np.all(np.asarray(self.status == Status.successful))
         return bool(good) and all(part.successful for part in self.parts)
 
@@ -112,9 +113,9 @@ class LogProbability(eqx.Module):
         return self.estimate.z_score(truth)
 
     def map(self, fn: Callable) -> Estimate:
-        """`fn(value)` by the delta method, of levels that share their replicates.
+        """`fn(value)` by the delta method, for levels that share their replicates.
 
-        Unlike `estimate.map` it takes levels of one run as correlated, as they are. Its 95%
+        Unlike `estimate.map` it accounts for the correlation between levels of one run. Its 95%
         interval is Student's t over replicates.
 
         Args:
@@ -134,15 +135,23 @@ class LogProbability(eqx.Module):
         (rows,) = mapped.rows.values()
         return Estimate.of_replicates(np.moveaxis(rows[..., 0], -1, 0) + np.asarray(mapped.value))
 
-    def draw(self, count: Count, *, key: Key, memory: Count = MEMORY) -> Ensemble:
+    def draw(self, count: Count, *, key: Key, memory: Memory = MEMORY) -> Ensemble:
         """Weights from the prior at or above the highest level, on the axis `subset`.
 
         Replicates are chosen in proportion to their probabilities, and particles within them
-        evenly. Particles of one replicate have ancestors in common: how far the draws can be
-        trusted is seen from the `status`, or from a run with another key.
+        uniformly. Particles of one replicate have common ancestors, so that draws are not
+        independent: check the `status`, or repeat the run with another key.
+
+        Args:
+            count: Number of draws.
+            key: For the choice.
+            memory: Bytes of intermediate values at once.
+
+        Returns:
+            An ensemble with the axis `subset`, `[count]`.
 
         Raises:
-            DeclarationError: If the weights were not kept.
+            DeclarationError: For a result whose weights were not kept.
             RunError: If no replicate came to the highest level.
         """
         models, _ = drawn_above(self, count, key, memory)
@@ -157,19 +166,19 @@ class LogProbability(eqx.Module):
 
     def __getitem__(self, place: int) -> "LogProbability":
         """At one of the levels."""
-        one = {
+        numbers = {
             name: jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[place]), getattr(self, name))
             for name in ("at", "naive_error", "status")
         }
         runs = None if self.replicates is None else self.replicates[:, place]
         return dataclasses.replace(
-            self, **one, estimate=self.estimate[place], replicates=runs, above=None
+            self, **numbers, estimate=self.estimate[place], replicates=runs, above=None
         )
 
     @text_of_values
     def __repr__(self) -> str:
         if self.at.ndim:
-            rows = [f"  {float(each.at):9.4g}: {each._line()}" for each in self]
+            rows = [f"  {float(level.at):9.4g}: {level._line()}" for level in self]
             return "LogProbability over the level[\n" + "\n".join(rows) + "\n]"
         parts = [f"  part {i}: {part!r}" for i, part in enumerate(self.parts)]
         return "\n".join([self._line(), *parts])

@@ -1,4 +1,4 @@
-"""The probability to reach a level, through the partition function of the shortfall."""
+"""The probability of reaching a level, from the partition function of the shortfall."""
 
 import dataclasses
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Shortfall(AbstractTerm):
 def tempered(
     level: Level, target: float, key: PRNGKeyArray, samples: int, chains: int, memory: int
 ) -> tuple[Reading, int]:
-    """`log Z(T) + log P_T[E = 0]` at a T where about half of the draws reach the level."""
+    """`log Z(T) + log P_T[E = 0]` at a T at which about half of the draws reach the level."""
     term = Shortfall(level.gibbs.declared, level.function, jnp.asarray(target, float))
     potential = EnergyPotential((Plain(jnp.ones(()), term),))
     gibbs = dataclasses.replace(level.gibbs, potential=potential)
