@@ -1,10 +1,9 @@
 """Finite unions of closed boxes, as their maximal boxes.
 
-A closed union of boxes has one set of maximal boxes (boxes inside it that no larger box inside it
-contains), so that set is its canonical form. Any box inside the union lies in one of them, which
-makes inclusion, erosion and the distance to the boundary exact and short. They are found by
-consensus, as the prime implicants of a Boolean function are (Quine 1955, Am. Math. Monthly 62:627,
-with intervals for the values of a variable).
+A maximal box of a union is a box inside the union that is not contained in a larger one. The set of
+maximal boxes is a canonical form of the union. Any box inside the union lies in a maximal box, so
+inclusion, erosion and the distance to the boundary are exact. Maximal boxes are computed by
+consensus, as the prime implicants of a Boolean function (Quine 1955, Am. Math. Monthly 62:627).
 
 A box is a pair of tuples (lower, upper) of extended reals; everything here runs on the host.
 """
@@ -12,7 +11,7 @@ A box is a pair of tuples (lower, upper) of extended reals; everything here runs
 import itertools
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]
-"""Lower and upper corner; infinite entries are rays."""
+"""Lower and upper corner; infinite entries stand for rays."""
 
 
 def maximal(boxes: list[Box]) -> tuple[Box, ...]:
@@ -37,13 +36,13 @@ def inside(one: Box, other: Box) -> bool:
 
 
 def intersection(one: Box, other: Box) -> Box:
-    """The common part; some lower entry above the upper one, if there is none."""
+    """The intersection; if it is empty, a lower entry is above the upper one."""
     low = tuple(max(a, b) for a, b in zip(one[0], other[0], strict=True))
     return low, tuple(min(a, b) for a, b in zip(one[1], other[1], strict=True))
 
 
 def _consensus(one: Box, other: Box) -> list[Box]:
-    """The boxes that run across the seam of two boxes, one for each axis."""
+    """For each axis, the box that extends the intersection to the union of both along that axis."""
     low, high = intersection(one, other)
     gaps = [axis for axis, (a, b) in enumerate(zip(low, high, strict=True)) if a > b]
     if gaps:
@@ -58,7 +57,7 @@ def _consensus(one: Box, other: Box) -> list[Box]:
 
 
 def _outermost(boxes: list[Box]) -> list[Box]:
-    """Those that lie in no other."""
+    """The boxes that lie in no other box."""
     unique = list(dict.fromkeys(boxes))
     return [
         box for box in unique if not any(inside(box, other) for other in unique if other != box)

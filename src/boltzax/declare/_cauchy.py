@@ -1,4 +1,4 @@
-"""Coefficients to relative precision, by Cauchy's integrals in the complex plane."""
+"""Coefficients of analytic functions to relative precision, by Cauchy's integral formula."""
 
 import math
 from collections.abc import Callable
@@ -8,36 +8,37 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PyTree
 
-from ..core import DeclarationError, known
+from ..core import DeclarationError, errors_named, known
 from ..numerics import golden
 
 DIGITS = 1e-6
-"""Relative error above which a coefficient is refused."""
+"""The largest relative error of a coefficient."""
 NEAR = 2
-"""A coefficient that vanishes by symmetry is measured by those so near to it."""
+"""The error of a coefficient may also be relative to the largest of so many on each side."""
 REACH = 45.0
-"""Where the integrand is looked for, in standard deviations about the real part of the centre."""
+"""Half-width of the integration range about the real part of the centre, in standard deviations."""
 EPS = 2.0**-52
 CENTRES = np.array([-8.0, -4.0, 0.0, 4.0, 8.0])
-"""About which singularities are looked for."""
+"""Real parts at which the check for singularities evaluates its integrals."""
 HIGHEST = 40.0
-"""Up to where singularities are looked for in a strip without end."""
+"""Height of the check for singularities in an infinite strip."""
 CROSSED = 1e-8
-"""Relative change of an integral from line to line that gives away a singularity between them."""
+"""Relative change of an integral between two lines that indicates a singularity between them."""
 
 
 def flat_function(fn: Callable) -> tuple[Callable, int, Callable]:
-    """`fn` of a complex number as a vector, its length, and what turns `[count, length]` back."""
+    """`fn` of a complex number as a vector, the length of the vector, and the inverse reshaping.
+
+    Raises:
+        DeclarationError: If jax does not implement `fn` for complex numbers.
+    """
     datum = jax.ShapeDtypeStruct((1,), complex)
-    try:
+    with errors_named(
+        "fn",
+        expected="a function of complex data, without erf and comparisons",
+        mend="use `coefficients`, to absolute precision, or rewrite the function",
+    ):
         shapes = jax.eval_shape(lambda z: jax.tree.map(jnp.asarray, fn(z)), datum)
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise DeclarationError(
-            "fn",
-            got=f"a function that does not take complex data: {str(error).splitlines()[0]}",
-            expected="operations that jax has for complex numbers (not erf, nor comparisons)",
-            mend="use `coefficients`, to absolute precision, or write the function otherwise",
-        ) from error
     leaves, tree = jax.tree.flatten(shapes)
     sizes = [math.prod(leaf.shape) for leaf in leaves]
 
@@ -54,10 +55,10 @@ def flat_function(fn: Callable) -> tuple[Callable, int, Callable]:
 
 
 def certain(values: Float[Array, "count out"], errors: Float[Array, "count out"]) -> Array:
-    """The values, if each has six digits or is that small among its neighbours.
+    """The values, if their errors are at most `DIGITS` of themselves or of their neighbours.
 
     Raises:
-        DeclarationError: For others. Inside a transformation they are NaN instead.
+        DeclarationError: If an error is larger. Inside `jax.jit` such values are NaN instead.
     """
     sizes = jnp.pad(jnp.abs(values), ((NEAR, NEAR), (0, 0)))
     count = values.shape[0]
@@ -70,12 +71,12 @@ def certain(values: Float[Array, "count out"], errors: Float[Array, "count out"]
         first = int(bad[0])
         raise DeclarationError(
             "fn",
-            got=f"coefficients that are not known to six digits: {len(bad)} of {count}, the first "
-            f"at k = {first}, known to {float(jnp.max(errors[first])):.2g}",
-            expected="a function analytic as far as `strip` says (math.inf for an entire one), "
-            "real on the line, whose integrals cancel little on some line",
-            mend="pass strip=math.inf if it is entire, or less if not; fewer coefficients; or "
-            "errors=True, for all of them with their errors",
+            got=f"coefficients with fewer than six digits: {len(bad)} of {count}, the first at "
+            f"k = {first}, with an error of {float(jnp.max(errors[first])):.2g}",
+            expected="a function that is real on the line, analytic up to the height `strip` "
+            "(math.inf if it is entire), and whose integrals do not cancel on every line",
+            mend="pass strip=math.inf for an entire function, a smaller strip for others, fewer "
+            "coefficients, or errors=True for all coefficients with their errors",
         )
     return values
 
@@ -100,10 +101,10 @@ def hermite_coefficients(
         least, _ = golden(lambda s: line.size(jnp.exp(s)) - middle * s, jnp.log(1e-3), top, 17)
         apart = 0.35 / jnp.sqrt(middle + 1)
         radii = jnp.exp(jnp.stack([least + apart, least - apart]))
-        (one, two), rounding = jax.lax.map(
+        (outer, inner), rounding = jax.lax.map(
             lambda pair: line.circle(pair[0], ks, pair[1]), (radii, jnp.array([0.0, 0.5]))
         )
-        return one, jnp.abs(one - two) + jnp.max(rounding, axis=0)
+        return outer, jnp.abs(outer - inner) + jnp.max(rounding, axis=0)
 
     middles = np.array(starts) + (np.array(sizes) - 1) / 2
     values, errors = jax.lax.map(block, (jnp.asarray(middles), jnp.asarray(degrees, float)))
@@ -114,8 +115,9 @@ def hermite_coefficients(
 class _Line:
     """`g(t) = E f(Z + t)` on circles, each value an integral along the best horizontal line.
 
-    On the line Im z = h, `g(t) = ∫ f(z) exp(-(z - t)²/2) dz / √(2π)`. The integral of the absolute
-    value is convex in h (three lines); its least value against |g| says what cancels.
+    On the line Im z = h, `g(t) = ∫ f(z) exp(-(z - t)²/2) dz / √(2π)`. The logarithm of the integral
+    of the absolute value is convex in h (Hadamard). Its minimum, compared with |g|, measures the
+    cancellation.
     """
 
     def __init__(self, fn: Callable, index: Array, count: int, strip: float):
@@ -126,16 +128,16 @@ class _Line:
         self.turns = 32 * math.ceil(6 * math.sqrt(count) / 32 + 1)
 
     def cap(self, t: Array) -> Array:
-        """The highest line."""
+        """The height of the highest line."""
         return jnp.minimum(t.imag, self.top)
 
     def logs(self, t: Array, height: Array, x: Array) -> Array:
-        """Log of the absolute value of the integrand."""
+        """Logarithm of the absolute value of the integrand."""
         values = jax.vmap(self.fn)(t.real + x + 1j * height)
         return jnp.log(jnp.abs(values)) - x**2 / 2 + (t.imag - height) ** 2 / 2
 
     def best(self, t: Array) -> tuple[Array, Array]:
-        """The best line, as a share of the highest one, and the log size of the integral."""
+        """The height of the best line, as a share of `cap`, and the log size of the integral."""
 
         def size(share):
             logs = self.logs(t, share * self.cap(t), self.coarse[::3])
@@ -144,19 +146,19 @@ class _Line:
         return golden(size, 0.0, 1.0, 12)
 
     def size(self, radius: Array, angles: int = 5) -> Array:
-        """Log of the largest integral of an absolute value on a circle."""
+        """Logarithm of the largest integral of an absolute value on a circle."""
         t = radius * jnp.exp(1j * jnp.linspace(0, np.pi, angles))
         return jnp.max(jax.vmap(lambda t: self.best(t)[1])(t))
 
     def extent(self, t: Array, height: Array) -> tuple[Array, Array]:
-        """Where the integrand is more than rounding."""
+        """The range in which the integrand is larger than rounding errors."""
         logs = self.logs(t, height, self.coarse)
         seen = logs > jnp.max(logs) - 42
         low = jnp.min(jnp.where(seen, self.coarse, REACH))
         return low - 0.5, jnp.max(jnp.where(seen, self.coarse, -REACH)) + 0.5
 
     def circle(self, radius: Array, ks: Array, shift: Array) -> tuple[Array, Array]:
-        """Coefficients of degrees `ks`, and what rounding and the ends of lines make of them."""
+        """Coefficients of degrees `ks`, and bounds on errors of rounding and truncation."""
         rough = (jnp.arange(24) + 0.5) * (np.pi / 24)
 
         def look(angle):
@@ -171,7 +173,9 @@ class _Line:
 
         def value(angle):
             t = radius * jnp.exp(1j * angle)
-            share, low, high = (jnp.interp(angle, rough, each) for each in (shares, lows, highs))
+            share, low, high = (
+                jnp.interp(angle, rough, values) for values in (shares, lows, highs)
+            )
             height = share * self.cap(t)
             step = (high - low) / (nodes - 1)
             x = low + step * (jnp.arange(nodes) + shift)
@@ -204,7 +208,7 @@ class _Line:
                 return even + odd, jnp.abs(even - odd), jnp.sum(jnp.abs(terms))
 
             integral, doubt, size = jax.lax.map(along, lines)
-            # lines that the nodes do not resolve, or that a singularity is near to, say nothing
+            # pairs with a line that the nodes do not resolve are ignored
             least = CROSSED * jnp.max(size)
             return (jnp.abs(integral[0] - integral[1]) > least) & (jnp.max(doubt) < least)
 
@@ -218,7 +222,8 @@ def circle_coefficients(
 ) -> tuple[Complex[Array, " freq"], Float[Array, " freq"]]:
     """`E fn(x) exp(-ikx)` for k < `frequencies` and its errors, of one output on the circle.
 
-    `exp(-ka) E fn(x - ia) exp(-ikx)` at the height `a` of least absolute value, and a second near.
+    `exp(-ka) E fn(x - ia) exp(-ikx)` at the height `a` of least absolute value. The error is the
+    difference from a second height.
     """
     nodes = 16 * max(64, 2 * frequencies)
     top = min(strip - min(strip / 2, 37 / nodes), HIGHEST) if strip < math.inf else HIGHEST
@@ -234,21 +239,21 @@ def circle_coefficients(
         values = jnp.abs(jax.vmap(lambda z: fn(z)[index])(x - 1j * height))
         return jnp.log(jnp.mean(values)) - k * height
 
-    def one(k):
+    def coefficient(k):
         height = jnp.where(k > 0, golden(lambda a: size(k, a), 0.0, top, 30)[0], 0.0)
         lower = jnp.maximum(height - 1 / (k + 1), 0.0)
         value, rounding = sums(k, height, nodes)
         other, more = sums(k, lower, 3 * nodes // 2, 0.5)
         return value, jnp.abs(value - other) + 8 * EPS * jnp.maximum(rounding, more), height
 
-    values, errors, heights = jax.lax.map(one, jnp.arange(frequencies, dtype=float))
+    values, errors, heights = jax.lax.map(coefficient, jnp.arange(frequencies, dtype=float))
 
-    # on the way to the highest line nothing may change
-    def rung(inputs):
+    # integrals must not change between the real line and the highest line
+    def integral(inputs):
         k, share = inputs
         return sums(k, share * jnp.max(heights), nodes)
 
     k, share = (a.reshape(-1) for a in jnp.meshgrid(jnp.arange(6.0), jnp.linspace(0, 1, 33)))
-    found, sizes = (a.reshape(33, 6) for a in jax.lax.map(rung, (k, share), batch_size=33))
+    found, sizes = (a.reshape(33, 6) for a in jax.lax.map(integral, (k, share), batch_size=33))
     changed = jnp.abs(jnp.diff(found, axis=0)) > CROSSED * jnp.maximum(sizes[1:], sizes[:-1])
     return values, jnp.where(jnp.any(changed), jnp.inf, errors)

@@ -1,8 +1,8 @@
-"""Least and greatest entries, with derivatives that do not depend on rounding.
+"""Minimum and maximum with derivatives that do not depend on rounding.
 
-The derivative of `jnp.min` asks which entries equal the result. Under `jit` the compiler may
-compute the entries anew, with other rounding, and then none does: the gradient is silently zero.
-Here the place is found by comparison.
+The derivative of `jnp.min` compares the entries with the result. Under `jit` the compiler may
+recompute the entries with other rounding. Then no entry is equal, and the gradient is silently
+zero. The functions here use `argmin`.
 """
 
 import functools
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def least(x: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
-    """`min` along an axis; its derivative is that of the first least entry."""
+    """The minimum along an axis; its derivative is that of the first smallest entry."""
     return jnp.min(x, axis=axis)
 
 
@@ -26,10 +26,10 @@ def _(axis, primals, tangents):
 
 
 def greatest(x: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
-    """`max` along an axis; its derivative is that of the first greatest entry."""
+    """The maximum along an axis; its derivative is that of the first largest entry."""
     return -least(-x, axis)
 
 
 def lesser(a: Array, b: Array) -> Array:
-    """The lesser of two, entry by entry; of equals the second."""
+    """The entrywise minimum; the second argument for equal entries."""
     return jnp.where(a < b, a, b)

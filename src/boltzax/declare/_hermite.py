@@ -1,4 +1,4 @@
-"""Hermite polynomials, orthonormal for a Gaussian, and the quadrature rules that go with them."""
+"""Hermite polynomials, orthonormal for a Gaussian, and quadrature rules of a Gaussian."""
 
 import functools
 import math
@@ -32,8 +32,8 @@ class HermiteBasis(AbstractBasis):
         return self.mean.shape[0]
 
     def evaluate(self, x, count):
-        """phi_k(x). Where |z| > 50 and k > 700 the polynomial itself exceeds float64; the
-        coefficients never use it there."""
+        """phi_k(x) for k < count. It overflows float64 for |z| > 50 and k > 700; `projector` does
+        not evaluate it there."""
         indices = graded_indices(self.dim, count)
         tables = jax.vmap(lambda z: polynomials(z, int(indices.max()) + 1))(
             (x - self.mean) / self.scale
@@ -41,10 +41,12 @@ class HermiteBasis(AbstractBasis):
         return jnp.prod(tables[np.arange(self.dim), indices], axis=1)
 
     def projector(self, count, order=None):
-        """Dim 1: equidistant nodes over the support of phi_{count-1} times the square root of the
-        density, exact to rounding for polynomials and exponentially accurate for analytic
-        functions, with phi_k sqrt(density) in place of phi_k, so that nothing overflows at k in
-        the thousands. Dim 2 and 3: Gauss-Hermite; past it: Smolyak."""
+        """In dim 1 a trapezoid rule, on the range where phi_{count-1} sqrt(density) is not small.
+
+        It is exact to rounding for polynomials and converges exponentially for analytic functions.
+        It uses phi_k sqrt(density), which does not overflow for large k. In dim 2 and 3 the rule is
+        Gauss-Hermite, above that Smolyak's.
+        """
         indices = graded_indices(self.dim, count)
         degree = int(indices.max())
         if self.dim == 1:
@@ -57,7 +59,7 @@ class HermiteBasis(AbstractBasis):
         return points, weights[:, None] * jax.vmap(lambda x: self.evaluate(x, count))(points)
 
     def _moved(self, points: Array) -> Array:
-        """Points `[node, dim]` of the standard normal law, moved to this one."""
+        """Points `[node, dim]` of the standard normal law, moved to this mean and scale."""
         return self.mean.reshape(1, -1) + self.scale.reshape(1, -1) * points
 
     def degrees(self, count):
@@ -72,33 +74,34 @@ class HermiteBasis(AbstractBasis):
     def analytic_coefficients(
         self, fn: Callable, count: Count, strip: float, *, errors: bool = False
     ) -> PyTree[Float[Array, "..."]]:
-        """The coefficients to relative precision, [count, *out]; dim 1 and float64 only.
+        """The coefficients of an analytic function to relative precision; dim 1 and float64 only.
 
-        Quadrature on the line leaves an error of 1e-16 times the size of `fn`; this keeps eight
+        Quadrature on the line has an error of 1e-16 times the size of `fn`. This method gives eight
         digits of a coefficient of 1e-22 (tanh, k = 1001).
 
         Method: `g(t) = E fn(Z + t) = Σ_k c_k t^k / sqrt(k!)` is entire, so `c_k` is a Fourier
         coefficient of `g` on any circle `|t| = r`. The radius is the one on which `|g| r^(-k)` is
-        least (Bornemann 2011, Found. Comput. Math. 11:1), near `sqrt(k)` for a function with
-        poles, `k/s` for `exp(s z)`. Each `g(t)` is a Gaussian integral moved (Cauchy) to the
-        horizontal line on which least cancels. The error is the difference between two circles with
-        nodes of their own, and what rounding makes of the sums.
+        least (Bornemann 2011, Found. Comput. Math. 11:1): about `sqrt(k)` for a function with
+        poles, `k/s` for `exp(s z)`. Each `g(t)` is a Gaussian integral, moved (Cauchy) to the
+        horizontal line with the least cancellation. The error is the difference between two circles
+        with different nodes, plus a bound on rounding.
 
         Args:
-            fn: Real on the line and analytic near it, called with complex data of shape (1,).
+            fn: Real on the line and analytic near it. It is called with complex data of shape (1,).
             count: Number of coefficients.
             strip: Distance in z (so in x, divided by the scale) of the nearest singularity: π/2 for
                 tanh and scale 1; `math.inf` for an entire function.
-            errors: Whether to give `(coefficients, errors)`, and to refuse none.
+            errors: If True, return `(coefficients, errors)` and refuse no coefficient.
 
         Returns:
-            The coefficients. What vanishes by symmetry comes out as noise, below 1e-6 of its
-            neighbours.
+            The coefficients, `[count, *out]`. A coefficient that is zero by symmetry is returned as
+            noise, below 1e-6 of its neighbours.
 
         Raises:
-            DeclarationError: A coefficient that is not known to six digits, nor to 1e-6 of the
-                largest of the two on each side (inside jit it is NaN); a function that jax does not
-                know off the line; not one dimension, or not float64.
+            DeclarationError: If the error of a coefficient exceeds 1e-6 both of its own size and of
+                the largest of the two coefficients on each side (inside `jax.jit` it is NaN
+                instead); if jax does not implement `fn` for complex numbers; in more dimensions, or
+                without float64.
         """
         if self.dim != 1 or jnp.result_type(float) != jnp.float64 or not strip > 0:
             raise DeclarationError(
@@ -136,8 +139,8 @@ def polynomials(z: Float[Array, ""], count: int) -> Float[Array, " count"]:
 def functions(z: Float[Array, ""], count: int) -> Float[Array, " count"]:
     """he_k(z) exp(-z²/4) for k < count.
 
-    The same recurrence with its common size kept apart as a logarithm: the first functions
-    underflow where the later ones, which are made from them, are of order one.
+    The recurrence is that of `polynomials`, with a common scale that is stored as a logarithm.
+    Without it the first functions would underflow where later ones are of order one.
     """
 
     def step(carry, k):
@@ -154,8 +157,8 @@ def functions(z: Float[Array, ""], count: int) -> Float[Array, " count"]:
 def _line(degree: int, order: int | None) -> tuple[Array, Array]:
     """Trapezoid rule for f(z) he_k(z), k <= degree, under N(0, 1): nodes [node, 1], [node, count].
 
-    f sqrt(density) and he_k sqrt(density) live on |z| < 2 sqrt(degree) + 12 and below frequency
-    sqrt(degree) + 12 or so, which sets range and step.
+    f sqrt(density) and he_k sqrt(density) are negligible outside |z| < 2 sqrt(degree) + 12 and
+    above frequencies of about sqrt(degree) + 12. This determines the range and the step.
     """
     reach = 2 * math.sqrt(degree) + 12
     enough = 2 * math.ceil(reach * (math.sqrt(degree) + 12) / math.pi) + 1
@@ -187,9 +190,11 @@ def product(rules: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
 
 @functools.lru_cache(maxsize=16)
 def smolyak(dim: int, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sparse rule for N(0, 1)^dim: Σ (-1)^(q-|i|) C(dim-1, q-|i|) of the products of Gauss rules
-    of sizes i, over q-dim+1 <= |i| <= q = order+dim-1 (Gerstner & Griebel 1998, eq. 12); nodes
-    that coincide are merged."""
+    """The sparse rule of Smolyak for N(0, 1)^dim, with coinciding nodes merged.
+
+    It is Σ (-1)^(q-|i|) C(dim-1, q-|i|) times the product of Gauss rules of sizes i, over
+    q-dim+1 <= |i| <= q = order+dim-1 (Gerstner & Griebel 1998, eq. 12).
+    """
     merged: dict[tuple[float, ...], float] = {}
     for extra in range(max(0, order - dim), order):
         sign = (-1) ** (order - 1 - extra) * math.comb(dim - 1, order - 1 - extra)

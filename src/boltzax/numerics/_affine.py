@@ -1,14 +1,14 @@
 """Which inputs a function is affine in: a walk over its jaxpr.
 
-Every value of the program carries a role. `FIXED` depends on nothing that varies, `WEIGHT` on the
-weights alone, `DATUM` on the datum alone, `AFFINE` is affine in the *sources*, `OTHER` is
-anything else. With weights as sources the walk finds a linear readout; with the data's features
-as sources it finds the sufficient statistics of a squared loss.
+Every value of the program has a role. `FIXED` values depend on no input that varies, `WEIGHT`
+values on the weights alone, `DATUM` values on the datum alone. `AFFINE` values are affine in the
+*sources*, `OTHER` values are the rest. With weights as sources the walk finds a linear readout.
+With features of the data as sources it finds the sufficient statistics of a squared loss.
 
-A value counts as affine only if the program computes it in the precision of the process throughout:
-what is rounded to fewer digits, or to integers, is not affine to rounding. A function with a
-derivative of its own (`custom_jvp`, `custom_vjp`) is not looked into, for the lowered program would
-take another derivative.
+A value is affine only if all operations are in the default float dtype: a value that was rounded to
+fewer digits, or to integers, is not affine up to rounding. Functions with a custom derivative
+(`custom_jvp`, `custom_vjp`) count as `OTHER`, because the lowered program would have another
+derivative.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from ._interpreter import Rule, bind, interpret
 
 
 class Role(enum.IntEnum):
-    """What a value of the program depends on."""
+    """The dependence of a value of the program on its inputs."""
 
     FIXED = 0
     WEIGHT = 1
@@ -65,10 +65,10 @@ def _role(eqn, roles: list[Role]) -> Role:
 
 
 def _precise(eqn, affine: list[bool]) -> bool:
-    """Whether an equation rounds no more than the process does: no narrower or integer numbers.
+    """Whether an equation is computed in the default float dtype, without narrower dtypes.
 
-    A product in the precision of the process may have a narrower affine factor: narrow data, for
-    what is computed in fewer digits is not affine in the first place.
+    A product may have a narrower affine factor: these are data, as values that are computed in a
+    narrower dtype are not affine.
     """
     wide = jnp.result_type(float)
     narrow = eqn.primitive.name in _BILINEAR
@@ -87,9 +87,13 @@ def _precise(eqn, affine: list[bool]) -> bool:
 
 @dataclasses.dataclass(eq=False)
 class Traced:
-    """A value of the program: its role, its numbers where they are known, and its shape.
+    """A value of the program.
 
-    `feature` is what stands for it where it meets the weights.
+    Args:
+        role: Its role.
+        value: Its numbers, or None if they are not known.
+        aval: Its shape and dtype.
+        feature: The feature that replaces it in operations with weights.
     """
 
     role: Role
@@ -106,10 +110,10 @@ def _traced(closed: ClosedJaxpr, roles: list[Role], values: list, rule: Rule) ->
 
 
 def _rule(meet: Callable[[Traced], Traced], eqn: Any, operands: list[Traced]) -> list | None:
-    """Roles always, values where those of all operands are known.
+    """The rule of the interpreter: roles of all results, and values if all operands are known.
 
-    What depends on one kind of input alone is done as a whole, and calls are looked into else;
-    `meet` is asked for what stands for a value of the datum.
+    An equation whose operands depend on one kind of input is evaluated as a whole. Other calls are
+    replaced by their bodies. `meet` gives the feature that replaces a value of the datum.
     """
     kinds = {operand.role for operand in operands} - {Role.FIXED}
     if not kinds or kinds in ({Role.WEIGHT}, {Role.DATUM}):
@@ -126,7 +130,7 @@ def _rule(meet: Callable[[Traced], Traced], eqn: Any, operands: list[Traced]) ->
 
 
 def affine_in(fn: Callable, source: PyTree, *fixed: PyTree) -> bool:
-    """Whether `fn(source, *fixed)` is affine in all of `source` jointly."""
+    """Whether `fn(source, *fixed)` is affine in `source`, jointly in all leaves."""
     closed = jax.make_jaxpr(fn)(source, *fixed)
     count = len(jax.tree.leaves(source))
     rest = len(closed.jaxpr.invars) - count
@@ -141,7 +145,7 @@ def _shapes(tree: PyTree) -> PyTree:
 
 
 def _digest(constant: Array) -> str:
-    """A constant of a program in words that are equal for equal values."""
+    """A hash of a constant of a program."""
     if jnp.issubdtype(constant.dtype, jax.dtypes.prng_key):
         constant = jax.random.key_data(constant)
     return hashlib.sha256(np.asarray(constant).tobytes()).hexdigest()
@@ -150,12 +154,12 @@ def _digest(constant: Array) -> str:
 class Split:
     """A function `fn(base, weights, datum)` split as `affine(features(base, datum), weights)`.
 
-    `features` are the values that depend on the datum alone and meet the weights; `is_affine`
-    says whether the result is affine in them, `is_known` that nothing the program closes over is
-    traced. `features(base, datum)` is their concatenation; `apply(base, weights, features)` gives
-    the function's value from them. Two splits of one program with the same constants are equal, so
-    that compiling a declaration again does not retrace. A split is pickled as the function and its
-    shapes, and traced again when it is read.
+    Features are values that depend on the datum alone and enter an operation with weights.
+    `is_affine` is True if the result is affine in them; `is_known` is True if no constant of the
+    program is traced. `features(base, datum)` concatenates them, and `apply(base, weights,
+    features)` evaluates the function. Two splits of one program with the same constants are equal,
+    so compiling a declaration again does not retrace. A split is pickled as the function and its
+    shapes, and traced again when it is loaded.
     """
 
     @eager
@@ -210,9 +214,9 @@ class Split:
         return values
 
     def _run(self, values: list, supply: list | None) -> tuple[list[Traced], list[Traced]]:
-        """One pass over the program: its outputs, and the values of the datum that met a weight.
+        """One pass over the program: its outputs and its features.
 
-        These are the features; if `supply` is given, their values are taken from there.
+        If `supply` is given, the values of the features are taken from it.
         """
         met: list[Traced] = []
 

@@ -1,4 +1,4 @@
-"""Bounds of a function over a box, true in spite of rounding."""
+"""Rigorous bounds of a function over a box, including rounding errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -136,7 +136,7 @@ def _centred(closed: ClosedJaxpr, box: Interval, slope: Interval, shape: Any) ->
 
 
 def _centre(low_slope: Array, high_slope: Array, low: Array, high: Array) -> Array:
-    """The centre of the best lower bound, for slopes between two numbers; always a finite point."""
+    """The centre that gives the best lower bound, for slopes between two numbers; it is finite."""
     low, high = (jnp.broadcast_to(end, low_slope.shape) for end in (low, high))
     mixed = (high_slope * low - low_slope * high) / (high_slope - low_slope)
     chosen = jnp.where(low_slope >= 0, low, jnp.where(high_slope <= 0, high, mixed))
@@ -146,7 +146,7 @@ def _centre(low_slope: Array, high_slope: Array, low: Array, high: Array) -> Arr
 
 
 def _subnormal(x: Array) -> Array:
-    """Where a float is not zero, but below the least normal one (read from its bits)."""
+    """Where a float is subnormal, by its bits."""
     bits = {2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint64}[x.dtype.itemsize]
     kept = 2 ** jnp.finfo(x.dtype).nmant - 1
     word = lax.bitcast_convert_type(x, bits)
@@ -155,7 +155,7 @@ def _subnormal(x: Array) -> Array:
 
 
 def _without_subnormals(lower: Array, upper: Array) -> Interval:
-    """A box that holds the numbers below the least normal one as well as zero."""
+    """The box, extended so that each bound that is subnormal becomes zero or a normal float."""
     tiny = jnp.asarray(jnp.finfo(lower.dtype).tiny, lower.dtype)
     low = jnp.where(_subnormal(lower), jnp.where(jnp.signbit(lower), -tiny, 0), lower)
     high = jnp.where(_subnormal(upper), jnp.where(jnp.signbit(upper), 0, tiny), upper)
@@ -163,7 +163,7 @@ def _without_subnormals(lower: Array, upper: Array) -> Interval:
 
 
 def _good(closed: ClosedJaxpr) -> Array:
-    """Whether all weights are finite, and none is below the least normal float."""
+    """Whether all weights are finite, and none is subnormal."""
     good = jnp.ones((), bool)
     for const in map(jnp.asarray, closed.consts):
         if jnp.issubdtype(const.dtype, jnp.floating):
@@ -172,7 +172,7 @@ def _good(closed: ClosedJaxpr) -> Array:
 
 
 def _has_infinities(jaxpr: Jaxpr) -> bool:
-    """Whether infinity is written down in a function, or in those that it calls."""
+    """Whether infinity is a literal of a program or of its nested programs."""
     literals = (v.val for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Literal))
     inner = (each for eqn in jaxpr.eqns for each in subprograms(eqn))
     return any(map(_infinite, literals)) or any(map(_has_infinities, inner))

@@ -1,7 +1,7 @@
-"""One interpreter of jaxprs: a program run on values of any kind, by a rule for each equation.
+"""An interpreter of jaxprs: a program is run on values of any kind, by a rule for its equations.
 
-A client says what an equation does to its values (bounds, balls, roles, arrays); the order of the
-equations, literals, constants and the programs inside a program are done here.
+The caller gives the rule that applies an equation to values (bounds, balls, roles, arrays). The
+interpreter handles the order of equations, literals, constants and nested programs.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Literal
 
 Rule = Callable[[Any, list], list | None]
-"""The results of an equation from its values; None to run the program inside it instead."""
+"""The results of an equation from its values; None to run its nested program instead."""
 
 CALLS = frozenset(
     "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call "
@@ -20,11 +20,11 @@ CALLS = frozenset(
 """Primitives that run a program once."""
 
 MOST_STEPS = 64
-"""Steps of a `scan` that are written out."""
+"""The largest length of a `scan` that is unrolled."""
 
 
 def called(eqn: Any) -> ClosedJaxpr | None:
-    """The program that an equation runs once, if it is a call."""
+    """The nested program of an equation that is a call, else None."""
     if eqn.primitive.name not in CALLS:
         return None
     inner = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
@@ -33,13 +33,13 @@ def called(eqn: Any) -> ClosedJaxpr | None:
 
 
 def looked_into(eqn: Any) -> bool:
-    """Whether an equation calls a program, or is a scan short enough to be written out."""
+    """Whether an equation is a call, or a scan that is short enough to unroll."""
     scan = eqn.primitive.name == "scan" and 0 < eqn.params["length"] <= MOST_STEPS
     return scan or called(eqn) is not None
 
 
 def bind(eqn: Any, values: Sequence[Any]) -> list:
-    """An equation done by jax; before 0.10.1 it gives sub-functions apart from its parameters."""
+    """Evaluate an equation by jax (before 0.10.1 its bind parameters start with sub-functions)."""
     params = eqn.primitive.get_bind_params(eqn.params)
     functions, params = ((), params) if isinstance(params, dict) else params
     found = eqn.primitive.bind(*functions, *values, **params)
@@ -57,11 +57,10 @@ def interpret(
     Args:
         closed: The program.
         arguments: Its inputs.
-        rule: What an equation does. Where it gives None, the program that the equation calls is
-            run by the same rule; a `scan` is run step by step (its values must be pytrees of
-            arrays). The branches of a `cond` and the steps of a `while` depend on values: they
-            need a rule.
-        constant: The value that stands for a literal or a constant of the program.
+        rule: Gives the results of an equation. If it returns None, the nested program is run by the
+            same rule, and a `scan` is unrolled (its values must be pytrees of arrays). A `cond` and
+            a `while` depend on values, so the rule must handle them.
+        constant: Converts a literal or a constant of the program to a value.
 
     Returns:
         The values of the outputs.
@@ -98,7 +97,7 @@ def _scanned(eqn: Any, values: list, rule: Rule, constant: Callable[[Any], Any])
 
 
 def is_one_of(eqn: Any, function: Callable) -> bool:
-    """Whether a call is one of a function of jax: its body is the same, word by word."""
+    """Whether a call is one of this function of jax: the bodies are equal as text."""
     inner = called(eqn)
     if inner is None or len(inner.jaxpr.eqns) > 16:
         return False

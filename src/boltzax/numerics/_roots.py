@@ -15,15 +15,15 @@ TIGHT = 2.0**-50
 def root(
     fn: Callable[[float], Any], low: float, high: float, xtol: float = 1e-300, rtol: float = TIGHT
 ) -> float:
-    """Where a continuous function of one number is zero, by Brent's method (scipy).
+    """A root of a continuous function of one number, by Brent's method (scipy).
 
     Args:
-        fn: The function, with values of opposite sign at the ends, or zero at one.
+        fn: The function. Its values at the ends have opposite signs, or one is zero.
         low, high: The ends.
         xtol, rtol: Tolerances, absolute and relative to the root; the wider one counts.
 
     Returns:
-        The root; NaN where an end is not a finite number.
+        The root; NaN if an end is not finite.
     """
     from scipy.optimize import brentq  # slow to import
 
@@ -35,7 +35,7 @@ def root(
 def root_beyond(
     fn: Callable[[float], Any], start: float, step: float, xtol: float = 1e-300, rtol: float = TIGHT
 ) -> float:
-    """The `root` next above a place, looked for by steps that double until the sign changes."""
+    """The `root` above `start`, after steps that double until the sign changes."""
     low, high, sign = start, start + step, float(fn(start))
     while float(fn(high)) * sign > 0:
         step *= 2
@@ -50,18 +50,18 @@ def bisect(
     steps: int,
     state: PyTree = None,
 ) -> tuple[Array, Array, PyTree]:
-    """The ends of an interval that is halved over and over, entry by entry; runs under `jit`.
+    """Bisection of arrays, entry by entry, inside a compiled program.
 
-    optimistix's bisection takes scalars only, and costs half of what jax does to import.
+    (The bisection of optimistix takes scalars only, and is slow to import.)
 
     Args:
         below: `(middle, state) -> (whether the root lies above the middle, state)`.
         low, high: The ends, in either order.
-        steps: How often it is halved.
-        state: What `below` carries from one middle to the next.
+        steps: The number of halvings.
+        state: A state that `below` passes from one middle to the next.
 
     Returns:
-        The ends, and the last state.
+        The ends of the last interval, and the last state.
     """
 
     def halve(_: Any, carry: tuple) -> tuple:
