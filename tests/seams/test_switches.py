@@ -103,9 +103,9 @@ def observed():
 
 def contracts():
     sigmoid = bx.models.Function(lambda p, x: jax.nn.sigmoid(p[0] * x[0] + p[1]), jnp.ones(2))
-    signal = bx.Interface.thresholds(0.2, 0.8, range=(0, 1))
+    signal = bx.Interface.thresholds(0.4, 0.6, range=(0, 1))
     contract = bx.Contract(bx.Component(sigmoid, bx.Normal(0.0, 3.0)), signal, signal)
-    few = {"particles": 16, "moves": 1, "replicates": 2, "max_levels": 3, "throw": False}
+    few = {"particles": 16, "moves": 1, "replicates": 2, "max_levels": 9, "throw": False}
     value = bx.interfaces.entropy(contract, key=key(), method="splitting", **few).naive_error
     bx.interfaces.certify(contract)
     return value, contract.margin(sigmoid)

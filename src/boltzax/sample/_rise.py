@@ -98,7 +98,7 @@ def rise(
     together = _together(level, particles, replicates, memory)
     bound = jnp.asarray(target, float)
     dynamics = Levels(level, bound, particles, moves, keep, memory)
-    keys = jax.random.split(key, replicates)
+    keys = jax.random.split(key, 2 * replicates)  # of the replicates, then of their runs
     parts: list[Rise] = []
     for first in range(0, replicates, together):
         start = {"key": keys[first : first + together]}
@@ -106,7 +106,7 @@ def rise(
             dynamics, start = placement.lay(dynamics, start)
         saved = None if checkpoints is None else checkpoints.part(f"replicates{first}")
         run = loop(
-            dynamics, start, key, warmup=0, draws=max_levels + keep, thin=1, rows=ROWS,
+            dynamics, start, keys[replicates + first], warmup=0, draws=max_levels + keep, thin=1, rows=ROWS,
             progress=progress, stop=_done, checkpoints=saved,
         )  # fmt: skip
         cut = run.status == Status.interrupted
