@@ -106,8 +106,8 @@ def rise(
             dynamics, start = placement.lay(dynamics, start)
         saved = None if checkpoints is None else checkpoints.part(f"replicates{first}")
         run = loop(
-            dynamics, start, keys[replicates + first], warmup=0, draws=max_levels + keep, thin=1, rows=ROWS,
-            progress=progress, stop=_done, checkpoints=saved,
+            dynamics, start, keys[replicates + first], warmup=0, draws=max_levels + keep, thin=1,
+            rows=ROWS, progress=progress, stop=_done, checkpoints=saved,
         )  # fmt: skip
         cut = run.status == Status.interrupted
         parts.append(_read(run, keep and not cut, moves))
