@@ -16,17 +16,17 @@ Box = tuple[tuple[float, ...], tuple[float, ...]]
 
 def maximal(boxes: list[Box]) -> tuple[Box, ...]:
     """The maximal boxes of the union, sorted."""
-    found = _outermost([box for box in boxes if all(a <= b for a, b in zip(*box, strict=True))])
+    kept = _outermost([box for box in boxes if all(a <= b for a, b in zip(*box, strict=True))])
     while True:
         new = {
             joined
-            for one, other in itertools.combinations(found, 2)
+            for one, other in itertools.combinations(kept, 2)
             for joined in _consensus(one, other)
-            if not any(inside(joined, box) for box in found)
+            if not any(inside(joined, box) for box in kept)
         }
         if not new:
-            return tuple(sorted(found))
-        found = _outermost([*found, *sorted(new)])
+            return tuple(sorted(kept))
+        kept = _outermost([*kept, *sorted(new)])
 
 
 def inside(one: Box, other: Box) -> bool:
@@ -47,13 +47,13 @@ def _consensus(one: Box, other: Box) -> list[Box]:
     gaps = [axis for axis, (a, b) in enumerate(zip(low, high, strict=True)) if a > b]
     if gaps:
         return []
-    found = []
+    extended = []
     for axis in range(len(low)):
         lower, upper = list(low), list(high)
         lower[axis] = min(one[0][axis], other[0][axis])
         upper[axis] = max(one[1][axis], other[1][axis])
-        found.append((tuple(lower), tuple(upper)))
-    return found
+        extended.append((tuple(lower), tuple(upper)))
+    return extended
 
 
 def _outermost(boxes: list[Box]) -> list[Box]:

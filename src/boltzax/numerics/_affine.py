@@ -80,7 +80,7 @@ def _precise(eqn, affine: list[bool]) -> bool:
             return False
     precision = eqn.params.get("precision")
     plain = precision if isinstance(precision, tuple) else (precision,)
-    if not all(each is None or isinstance(each, jax.lax.Precision) for each in plain):
+    if not all(p is None or isinstance(p, jax.lax.Precision) for p in plain):
         return False  # an algorithm that rounds its operands
     return all(var.aval.dtype == wide for var in eqn.outvars)
 
@@ -105,7 +105,7 @@ class Traced:
 def _traced(closed: ClosedJaxpr, roles: list[Role], values: list, rule: Rule) -> list[Traced]:
     """The outputs of a program whose inputs have these roles."""
     avals = [variable.aval for variable in closed.jaxpr.invars]
-    given = [Traced(*each) for each in zip(roles, values, avals, strict=True)]
+    given = [Traced(*parts) for parts in zip(roles, values, avals, strict=True)]
     return interpret(closed, given, rule, lambda value: Traced(Role.FIXED, value, None))
 
 
@@ -121,7 +121,7 @@ def _rule(meet: Callable[[Traced], Traced], eqn: Any, operands: list[Traced]) ->
     elif eqn.primitive.name in _INLINED:
         return None
     else:
-        operands = [meet(each) if each.role == Role.DATUM else each for each in operands]
+        operands = [meet(traced) if traced.role == Role.DATUM else traced for traced in operands]
         role = _role(eqn, [operand.role for operand in operands])
     values = [operand.value for operand in operands]
     known = all(value is not None for value in values)
@@ -228,4 +228,4 @@ class Split:
             return traced.feature
 
         results = _traced(self._closed, self._roles, values, functools.partial(_rule, feature))
-        return [feature(each) if each.role == Role.DATUM else each for each in results], met
+        return [feature(traced) if traced.role == Role.DATUM else traced for traced in results], met

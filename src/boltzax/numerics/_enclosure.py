@@ -73,9 +73,9 @@ def bounds(
     dtype = jnp.result_type(lower, upper)
     lower, upper = lower.astype(dtype), upper.astype(dtype)
     x = jax.ShapeDtypeStruct(lower.shape, dtype)
-    one = f"a function of one array of shape {lower.shape}, that gives one floating array"
+    expected = f"a function of one array of shape {lower.shape}, that gives one floating array"
     with errors_named(
-        "fn", expected=one, mend="write it with jax.numpy, e.g. enclose(jnp.tanh, ...)"
+        "fn", expected=expected, mend="write it with jax.numpy, e.g. enclose(jnp.tanh, ...)"
     ):
         closed, shape = jax.make_jaxpr(fn, return_shape=True)(x)
     if not isinstance(shape, jax.ShapeDtypeStruct) or not jnp.issubdtype(shape.dtype, jnp.floating):
@@ -174,7 +174,7 @@ def _good(closed: ClosedJaxpr) -> Array:
 def _has_infinities(jaxpr: Jaxpr) -> bool:
     """Whether infinity is a literal of a program or of its nested programs."""
     literals = (v.val for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Literal))
-    inner = (each for eqn in jaxpr.eqns for each in subprograms(eqn))
+    inner = (program for eqn in jaxpr.eqns for program in subprograms(eqn))
     return any(map(_infinite, literals)) or any(map(_has_infinities, inner))
 
 

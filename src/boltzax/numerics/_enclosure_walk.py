@@ -81,21 +81,21 @@ def _equation(jumps: list[Array], eqn: Any, values: list[Value]) -> list[Value] 
     if name == "sort" and len(values) == 1:
         return [_sorted(eqn, values)]
     if name in MOVES:
-        found = _both(eqn, values)
-        if name == "clamp" and jnp.issubdtype(found[0].lower.dtype, jnp.floating):
+        bounds = _both(eqn, values)
+        if name == "clamp" and jnp.issubdtype(bounds[0].lower.dtype, jnp.floating):
             nan = functools.reduce(jnp.logical_or, map(unknown, values))
-            found = [undefined(found[0], nan)]
-        return [*found]
+            bounds = [undefined(bounds[0], nan)]
+        return [*bounds]
     if name in STEPS:
-        (found,) = _both(eqn, values)
-        jumps.append(found.lower != found.upper)
-        return [found]
+        (bounds,) = _both(eqn, values)
+        jumps.append(bounds.lower != bounds.upper)
+        return [bounds]
     if name == "convert_element_type":
         return [_convert(eqn, lift(values[0]), jumps)]
     if name == "rem" and not whole:
-        found, jump = rem(*values)
+        bounds, jump = rem(*values)
         jumps.append(jump)
-        return [found]
+        return [bounds]
     if name == "select_n":
         return [_choice(values, jumps)]
     if name in ("reduce_sum", "cumsum"):
@@ -136,11 +136,11 @@ def _summed(eqn: Any, value: Value, add_up: Callable[..., Interval]) -> Interval
 
 def _sorted(eqn: Any, values: list[Value]) -> Interval:
     """Sorted bounds; undefined if one of the numbers may be undefined."""
-    (found,) = _both(eqn, values)
-    if not jnp.issubdtype(found.lower.dtype, jnp.floating):
-        return found
+    (bounds,) = _both(eqn, values)
+    if not jnp.issubdtype(bounds.lower.dtype, jnp.floating):
+        return bounds
     nan = jnp.any(unknown(values[0]), axis=eqn.params["dimension"], keepdims=True)
-    return undefined(found, nan)
+    return undefined(bounds, nan)
 
 
 def _is_exact(eqn: Any) -> bool:
@@ -167,14 +167,14 @@ def _both(eqn: Any, values: list[Value]) -> list[Interval]:
 
 def _convert(eqn: Any, a: Interval, jumps: list[Array]) -> Interval:
     before, after = eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype
-    found = converted(a, after)
+    bounds = converted(a, after)
     if not jnp.issubdtype(before, jnp.floating) or jnp.issubdtype(after, jnp.floating):
         # rounding is a step as well
         rounds = before == jnp.bool_ or loses(before, after)
         jumps.append((a.lower != a.upper) if rounds else jnp.zeros((), bool))
     else:
-        jumps.append(found.lower != found.upper)
-    return found
+        jumps.append(bounds.lower != bounds.upper)
+    return bounds
 
 
 def _choice(values: list[Value], jumps: list[Array]) -> Interval:
@@ -197,9 +197,9 @@ def _branches(eqn: Any, values: list[Value], jumps: list[Array]) -> list[Value]:
     low, high = jnp.clip(which.lower, 0, last), jnp.clip(which.upper, 0, last)
     jumps.append(low != high)
     rule = functools.partial(_equation, jumps)
-    found = [interpret(branch, arguments, rule) for branch in branches]
+    bounds = [interpret(branch, arguments, rule) for branch in branches]
     hulls: list[Value] = []
-    for outputs in zip(*found, strict=True):
+    for outputs in zip(*bounds, strict=True):
         lower, upper = lift(outputs[0]).lower, lift(outputs[0]).upper
         for place, output in enumerate(map(lift, outputs)):
             first, possible = low == place, (low <= place) & (place <= high)

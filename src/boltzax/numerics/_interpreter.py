@@ -42,8 +42,8 @@ def bind(eqn: Any, values: Sequence[Any]) -> list:
     """Evaluate an equation by jax (before 0.10.1 its bind parameters start with sub-functions)."""
     params = eqn.primitive.get_bind_params(eqn.params)
     functions, params = ((), params) if isinstance(params, dict) else params
-    found = eqn.primitive.bind(*functions, *values, **params)
-    return list(found) if eqn.primitive.multiple_results else [found]
+    results = eqn.primitive.bind(*functions, *values, **params)
+    return list(results) if eqn.primitive.multiple_results else [results]
 
 
 def interpret(
@@ -73,11 +73,11 @@ def interpret(
 
     for eqn in closed.jaxpr.eqns:
         values = [read(v) for v in eqn.invars]
-        found = rule(eqn, values)
-        if found is None:
+        results = rule(eqn, values)
+        if results is None:
             inner, inside = called(eqn), (values, rule, constant)
-            found = interpret(inner, *inside) if inner is not None else _scanned(eqn, *inside)
-        known |= zip(eqn.outvars, found, strict=True)
+            results = interpret(inner, *inside) if inner is not None else _scanned(eqn, *inside)
+        known |= zip(eqn.outvars, results, strict=True)
     return [read(v) for v in closed.jaxpr.outvars]
 
 
@@ -90,8 +90,8 @@ def _scanned(eqn: Any, values: list, rule: Rule, constant: Callable[[Any], Any])
     kept = {}
     for i in reversed(steps) if eqn.params["reverse"] else steps:
         row = jax.tree.map(lambda x, i=i: x[i], rows)
-        found = interpret(eqn.params["jaxpr"], [*fixed, *carry, *row], rule, constant)
-        carry, kept[i] = found[:carried], found[carried:]
+        results = interpret(eqn.params["jaxpr"], [*fixed, *carry, *row], rule, constant)
+        carry, kept[i] = results[:carried], results[carried:]
     columns = zip(*(kept[i] for i in steps), strict=True)
     return [*carry, *(jax.tree.map(lambda *x: jax.numpy.stack(x), *each) for each in columns)]
 

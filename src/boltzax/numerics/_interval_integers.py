@@ -17,13 +17,13 @@ def _real(x: Array) -> Array:
     return jnp.asarray(x).astype(jnp.result_type(float))
 
 
-def fitting(found: Interval, low: Array, high: Array) -> Interval:
+def fitting(bounds: Interval, low: Array, high: Array) -> Interval:
     """Bounds where estimates `low` and `high` of them fit the format, else the whole format.
 
     Integers wrap around: a result too large can be any integer of the format, unless both bounds
     are known to wrap equally often.
     """
-    info = jnp.iinfo(found.lower.dtype)
+    info = jnp.iinfo(bounds.lower.dtype)
 
     def grown(x: Array) -> Array:  # estimates are rounded
         return jnp.where(jnp.abs(x) < EXACT, x, 1.01 * x)
@@ -33,7 +33,9 @@ def fitting(found: Interval, low: Array, high: Array) -> Interval:
 
     sure = (jnp.abs(low) < EXACT) & (jnp.abs(high) < EXACT) & (turns(low) == turns(high))
     fits = sure | ((grown(low) >= float(info.min)) & (grown(high) <= float(info.max)))
-    return Interval(jnp.where(fits, found.lower, info.min), jnp.where(fits, found.upper, info.max))
+    return Interval(
+        jnp.where(fits, bounds.lower, info.min), jnp.where(fits, bounds.upper, info.max)
+    )
 
 
 def _cornered(op: Callable[[Any, Any], Any]) -> Callable[[Value, Value], Interval]:
@@ -44,8 +46,8 @@ def _cornered(op: Callable[[Any, Any], Any]) -> Callable[[Value, Value], Interva
         pairs = [(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper)]
         exact = jnp.stack(jnp.broadcast_arrays(*[op(x, y) for x, y in pairs]))
         real = jnp.stack(jnp.broadcast_arrays(*[op(_real(x), _real(y)) for x, y in pairs]))
-        found = Interval(jnp.min(exact, axis=0), jnp.max(exact, axis=0))
-        return fitting(found, jnp.min(real, axis=0), jnp.max(real, axis=0))
+        bounds = Interval(jnp.min(exact, axis=0), jnp.max(exact, axis=0))
+        return fitting(bounds, jnp.min(real, axis=0), jnp.max(real, axis=0))
 
     return rule
 
@@ -67,16 +69,16 @@ def magnitude(a: Value) -> Interval:
     across = (a.lower < 0) & (a.upper > 0)
     low, high = jnp.abs(a.lower), jnp.abs(a.upper)
     least = jnp.where(across, 0, jnp.minimum(low, high))
-    found = Interval(least.astype(a.lower.dtype), jnp.maximum(low, high))
+    bounds = Interval(least.astype(a.lower.dtype), jnp.maximum(low, high))
     most = jnp.maximum(jnp.abs(_real(a.lower)), jnp.abs(_real(a.upper)))
-    return fitting(found, jnp.zeros_like(most), most)
+    return fitting(bounds, jnp.zeros_like(most), most)
 
 
 def power(a: Value, y: int) -> Interval:
     """A whole power, not negative; an even one through the absolute value."""
     base = magnitude(a) if y % 2 == 0 else lift(a)
-    found = Interval(base.lower**y, base.upper**y)
-    return fitting(found, _real(base.lower) ** y, _real(base.upper) ** y)
+    bounds = Interval(base.lower**y, base.upper**y)
+    return fitting(bounds, _real(base.lower) ** y, _real(base.upper) ** y)
 
 
 def div(a: Value, b: Value) -> Interval:
@@ -90,10 +92,10 @@ def div(a: Value, b: Value) -> Interval:
             return x / y
         return jnp.sign(x) * jnp.sign(y) * (jnp.abs(x) // jnp.abs(y))
 
-    found, info = _cornered(cut)(a, b), jnp.iinfo(a.lower.dtype)
+    bounds, info = _cornered(cut)(a, b), jnp.iinfo(a.lower.dtype)
     least = (a.lower == info.min) if info.min < 0 else jnp.zeros((), bool)
     bad = zero | least  # the least number has no absolute value
-    return Interval(jnp.where(bad, info.min, found.lower), jnp.where(bad, info.max, found.upper))
+    return Interval(jnp.where(bad, info.min, bounds.lower), jnp.where(bad, info.max, bounds.upper))
 
 
 def rem(a: Value, b: Value) -> Interval:
@@ -106,11 +108,11 @@ def rem(a: Value, b: Value) -> Interval:
     most = jnp.minimum(size.upper, top.upper - 1)
     low = jnp.where(a.lower >= 0, 0, 0 - most)
     high = jnp.where(a.upper <= 0, 0, most)
-    small = size.upper < top.lower  # nothing is taken off
+    small = size.upper < top.lower  # the remainder is the dividend
     low, high = jnp.where(small, a.lower, low), jnp.where(small, a.upper, high)
     known = (a.lower == a.upper) & (b.lower == b.upper)
-    one = jnp.where(known, jnp.sign(a.lower) * (size.lower % jnp.maximum(top.lower, 1)), 0)
-    low, high = jnp.where(known, one, low), jnp.where(known, one, high)
+    remainder = jnp.where(known, jnp.sign(a.lower) * (size.lower % jnp.maximum(top.lower, 1)), 0)
+    low, high = jnp.where(known, remainder, low), jnp.where(known, remainder, high)
     low, high = jnp.where(bad, info.min, low), jnp.where(bad, info.max, high)
     return Interval(low.astype(a.lower.dtype), high.astype(a.lower.dtype))
 
@@ -150,10 +152,10 @@ def converted(a: Interval, dtype: Any) -> Interval:
             if known.min >= new.min and known.max <= new.max:
                 return Interval(low, high)
             return fitting(Interval(low, high), _real(a.lower), _real(a.upper))
-        found = fitting(Interval(low, high), jnp.trunc(a.lower), jnp.trunc(a.upper))
+        bounds = fitting(Interval(low, high), jnp.trunc(a.lower), jnp.trunc(a.upper))
         info, nan = jnp.iinfo(dtype), jnp.isnan(a.lower) | jnp.isnan(a.upper)
         return Interval(
-            jnp.where(nan, info.min, found.lower), jnp.where(nan, info.max, found.upper)
+            jnp.where(nan, info.min, bounds.lower), jnp.where(nan, info.max, bounds.upper)
         )
     if not loses(before, dtype):
         return Interval(low, high)
