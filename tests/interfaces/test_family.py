@@ -18,7 +18,7 @@ import boltzax as bx
 from boltzax.compile import compile as compile_gibbs
 from boltzax.core import DeclarationError
 from boltzax.declare import Family
-from boltzax.interfaces._table import entropy_table, tightest_kernel
+from boltzax.interfaces._entropy_table import entropy_table, tightest_kernel
 
 SLOPE = bx.models.Function(lambda w, x: w * x[0], jnp.zeros(()))
 STEP = bx.models.Function(lambda c, x: 5.0 * (x[0] > c), jnp.zeros(()))

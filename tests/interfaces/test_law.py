@@ -14,8 +14,8 @@ import boltzax as bx
 from boltzax import cases
 from boltzax.core import DeclarationError, RunError
 from boltzax.declare import Family
-from boltzax.interfaces._law import interface_law
-from boltzax.interfaces._maximum import max_plus
+from boltzax.interfaces._interface_law import interface_law
+from boltzax.interfaces._maximum_entropy import max_plus
 
 AMPLIFIER = bx.models.Function(
     lambda p, x: 5 * jax.nn.sigmoid(p["g"] * (x[0] - 2.5) + p["b"]),

@@ -17,15 +17,15 @@ import boltzax as bx
 from boltzax import cases, theory
 from boltzax.core import DeclarationError, RunError
 from boltzax.declare import Family
-from boltzax.interfaces._continuous import maximise_interfaces
-from boltzax.interfaces._maximum import (
+from boltzax.interfaces._entropy_table import EntropyTable
+from boltzax.interfaces._maximum_entropy import (
     ChainTables,
     chain_tables,
     max_plus,
     maximum_entropy,
 )
-from boltzax.interfaces._maximum_pressure import pressure
-from boltzax.interfaces._table import EntropyTable
+from boltzax.interfaces._maximum_thresholds import maximise_interfaces
+from boltzax.interfaces._pressure import pressure
 
 W, RATIO, STEP = 3.0, 8.0, 2.0  # R = l_n / l_0, S = h_n / h_0
 FIRST, LAST = (1.0, 4.0), (RATIO, 4 * STEP)

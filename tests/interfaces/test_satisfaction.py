@@ -14,14 +14,14 @@ import pytest
 import boltzax as bx
 from boltzax import cases
 from boltzax.core import with_weights
-from boltzax.interfaces._satisfaction import Agreement, _summary, satisfaction_law
-from boltzax.interfaces._satisfaction_expected import (
+from boltzax.interfaces._components_in_series import in_series
+from boltzax.interfaces._expected_satisfaction import (
     Judge,
     Series,
     end_to_end,
     expected_satisfaction,
 )
-from boltzax.interfaces._series import in_series
+from boltzax.interfaces._satisfaction_law import Agreement, _summary, satisfaction_law
 
 
 class Amplifier(eqx.Module):

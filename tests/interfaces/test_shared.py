@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.interfaces import _shared
-from boltzax.interfaces._shared import shared_entropy
+from boltzax.interfaces._shared_variable import shared_entropy
 
 W = 10.0
 GAIN = bx.models.Function(lambda w, x: w * x, jnp.zeros(()))

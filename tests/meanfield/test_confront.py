@@ -19,11 +19,11 @@ import boltzax as bx
 from boltzax import meanfield as mf
 from boltzax.core import DeclarationError, RunError
 from boltzax.meanfield._confront import confront
-from boltzax.meanfield._gap import gap_of
+from boltzax.meanfield._function_gap import gap_of
 from boltzax.meanfield._mixing import mixing, tempered
 from boltzax.meanfield._neurons import Replayed
-from boltzax.meanfield._problem import points_of
 from boltzax.meanfield._replay import foreground, replay, time_average
+from boltzax.meanfield._self_consistency import points_of
 from boltzax.report.plot import clouds
 
 KEY = jax.random.key(0)

@@ -12,10 +12,10 @@ import boltzax as bx
 from boltzax.cases import curie_weiss, curie_weiss_spinodal
 from boltzax.core import DeclarationError, RunError, Status
 from boltzax.meanfield._finite_width import finite_width
-from boltzax.meanfield._linear import LinearCumulant
-from boltzax.meanfield._loop import Loop, fixed_points
+from boltzax.meanfield._linear_cumulant import LinearCumulant
 from boltzax.meanfield._neuron import Neuron
-from boltzax.meanfield._problem import SelfConsistency
+from boltzax.meanfield._order_parameters import Loop, fixed_points
+from boltzax.meanfield._self_consistency import SelfConsistency
 from boltzax.meanfield._solve import Uniqueness, solve
 from boltzax.meanfield._sweep import Hysteresis, sweep
 from boltzax.report._meanfield import sweep as plot_sweep

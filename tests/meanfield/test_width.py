@@ -12,9 +12,9 @@ import boltzax as bx
 from boltzax.core import DeclarationError
 from boltzax.meanfield._cumulant import NodeCumulant
 from boltzax.meanfield._finite_width import _third, finite_width
-from boltzax.meanfield._linear import LinearCumulant
+from boltzax.meanfield._linear_cumulant import LinearCumulant
 from boltzax.meanfield._neuron import Neuron, Unit
-from boltzax.meanfield._problem import SelfConsistency
+from boltzax.meanfield._self_consistency import SelfConsistency
 from boltzax.meanfield._solve import solve
 
 T, Y = 0.3, 0.5

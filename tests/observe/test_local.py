@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boltzax as bx
+from boltzax.observe._adaptive_runs import _settled, careful_estimate, extrapolated
 from boltzax.observe._minimum import descend, gradient_test
-from boltzax.observe._runs import _settled, careful_estimate, extrapolated
 from boltzax.sample import Trace
 
 KEY = jax.random.key(3)

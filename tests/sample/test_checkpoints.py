@@ -320,7 +320,6 @@ def test_another_declaration_is_refused_and_leaves_the_folder_alone(tmp_path):
 
 
 def test_another_version_is_a_warning(tmp_path, monkeypatch):
-    from boltzax.sample import _declaration
 
     whole = run(bx.Checkpoints(tmp_path))
     monkeypatch.setattr(_declaration, "_version", lambda name: "99.0")
@@ -363,7 +362,7 @@ def damaged(folder: Path, finished: Path, path: Path, damage) -> str:
 
 def test_every_damage_to_every_file_is_found(tmp_path, finished):
     """One byte, at the end or in the middle, of any file that the last checkpoint needs."""
-    from boltzax.sample._archive import Archive
+    from boltzax.sample._checkpoint_folder import Archive
 
     folder, _ = finished
     last = sorted((folder / "states").iterdir())[-1]

@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
+from boltzax.observe._adaptive_runs import careful_estimate
 from boltzax.observe._cost import Cost, growth
 from boltzax.observe._minimum import descend
-from boltzax.observe._runs import careful_estimate
 from boltzax.sample import Chains, loop
 
 KEY = jax.random.key(5)
@@ -67,7 +67,7 @@ def coefficient(name: str) -> bx.LocalLearningCoefficient:
 )
 def test_everything_stays_within_the_cap(name, monkeypatch):
     """Counted apart from the books: gradients of steps as reported, energies, passes over data."""
-    from boltzax.observe import _evidence, _runs
+    from boltzax.observe import _evidence
 
     batch, _, cap = CASES[name]
     looped, descended, checked = [], [], []

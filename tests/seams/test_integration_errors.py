@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import boltzax as bx
 from boltzax.observe._free_energy import hermite
 from boltzax.sample import Bridges, Trace
-from boltzax.sample._bar import free_energies
+from boltzax.sample._bennett import free_energies
 from boltzax.sample._ladder import first_ladder
 
 GRID = np.linspace(-8.0, 8.0, 20_001)

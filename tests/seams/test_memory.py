@@ -130,7 +130,7 @@ def test_a_wrong_memory_is_refused(memory):
 def test_functions_of_many_neurons_are_bounded():
     """4,096 running sums in each neuron: all data and neurons together take 2 GB."""
     from boltzax.meanfield._data_kernel import _functions
-    from boltzax.meanfield._gap import gap_of
+    from boltzax.meanfield._function_gap import gap_of
 
     model = bx.models.Function(lambda w, x: jnp.cumsum(jnp.tanh(w * x[0])).max(), jnp.ones(4096))
     neuron = bx.meanfield.Neuron(model, bx.Normal())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import boltzax as bx
-from boltzax.observe._losses import _best_mean
+from boltzax.observe._reference_losses import _best_mean
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2))

@@ -10,8 +10,8 @@ import pytest
 
 import boltzax as bx
 from boltzax.sample import AbstractGradientFree, Move, noise_like
-from boltzax.sample._judge import raise_for
 from boltzax.sample._kernel import choose
+from boltzax.sample._run_status import raise_for
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(60, 2))

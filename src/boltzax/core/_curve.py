@@ -14,11 +14,11 @@ from ._arguments import Said
 from ._crossing import crossings, resolved
 from ._errors import DeclarationError
 from ._estimate import Estimate
+from ._estimate_text import MOST, shown
 from ._influence import Influence
 from ._intervals import LEVEL, Coverage
 from ._status import RunError
 from ._typing import typed
-from ._words import MOST, shown
 
 Values: TypeAlias = Annotated[
     Estimate | Influence,

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..core import Count, DeclarationError, typed
 from ._basis import AbstractBasis, floating
-from ._cauchy import certain, circle_coefficients, flat_function
+from ._cauchy_coefficients import certain, circle_coefficients, flat_function
 from ._measure import AbstractMeasure
 
 

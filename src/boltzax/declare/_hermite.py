@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..core import Count, DeclarationError, typed, whole
 from ._basis import AbstractBasis, floating, graded_indices, of_degree
-from ._cauchy import certain, flat_function, hermite_coefficients
+from ._cauchy_coefficients import certain, flat_function, hermite_coefficients
 
 
 @typed

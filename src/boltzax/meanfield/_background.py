@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..core import Arrays, Count, DeclarationError, Whole, as_argument, typed
 from ._cumulant import Rule, lower
-from ._problem import AbstractEnsemble, SelfConsistency
+from ._self_consistency import AbstractEnsemble, SelfConsistency
 
 
 @typed

@@ -20,11 +20,11 @@ from ..core import (
 )
 from ..observe import TwoSample, energy_distance, kernel_distance, sliced_wasserstein
 from ._dynamics import Descent, Langevin
-from ._gap import Gap, gap_of
+from ._function_gap import Gap, gap_of
 from ._mixing import Mixing, mixing, tempered
 from ._probe import Probe
-from ._problem import Particles, alike, points_of
 from ._replay import Foreground
+from ._self_consistency import Particles, alike, points_of
 from ._solve import FixedPoint
 from ._train import Training
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..compile import AbstractResidual, EnergyPotential, Gibbs, MarginalPotential, compile
 from ..core import map_within, with_weights
 from ..declare import GaussianMeasure, SquaredError
-from ._problem import SelfConsistency, points_of
+from ._self_consistency import SelfConsistency, points_of
 
 Rule = Literal["sobol", "hermite", "trapezoid"]
 """Nodes over the weights of a neuron: those of `bx.GaussianMeasure` without negative weights."""

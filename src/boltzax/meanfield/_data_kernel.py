@@ -18,7 +18,7 @@ from ..core import (
     typed,
 )
 from ._layered import Layered
-from ._problem import AbstractEnsemble
+from ._self_consistency import AbstractEnsemble
 
 
 @typed

@@ -12,7 +12,7 @@ from ..compile import Coordinates
 from ..core import Arrays, Count, DeclarationError, Positive, typed
 from ..declare import AbstractMeasure, Distribution
 from ._neuron import Neuron, Unit, population
-from ._problem import AbstractEnsemble, SelfConsistency
+from ._self_consistency import AbstractEnsemble, SelfConsistency
 
 Layers = tuple[dict[str, Array], ...]
 """A population for each layer, from the input up: unconstrained coordinates, leading neuron axis.

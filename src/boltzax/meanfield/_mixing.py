@@ -24,7 +24,7 @@ from ..core import (
 )
 from ..sample import RandomWalk, anneal
 from ._probe import Probe
-from ._problem import Particles, points_of
+from ._self_consistency import Particles, points_of
 
 CHAINS, THIN, SPACING = 4, 4, 0.35
 """Of tempered draws: populations, particles for each draw kept, and spacing in log β."""

@@ -12,7 +12,7 @@ from ..core import MEMORY, Count, Key, Whole, map_within, typed
 from ..sample import AbstractDynamics
 from ._background import Background
 from ._dynamics import AbstractNeuronDynamics
-from ._problem import AbstractEnsemble
+from ._self_consistency import AbstractEnsemble
 
 
 class State(NamedTuple):

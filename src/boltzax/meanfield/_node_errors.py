@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._adaptive_nodes import refined
 from ._cumulant import AbstractCumulant, NodeCumulant, Rule, lower
 from ._dual import Dual, Solution, figures, newton
-from ._problem import SelfConsistency
-from ._refine import refined
+from ._self_consistency import SelfConsistency
 
 STRIDE = 7919
 """Between the seeds of replicates."""

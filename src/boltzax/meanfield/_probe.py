@@ -9,10 +9,10 @@ from ..compile import Gibbs, compile
 from ..core import Count, Key, Whole, full_products, typed
 from ..declare import Empirical, PerDatum
 from ..sample import Ensemble
+from ._adaptive_nodes import refined
 from ._background import Background
 from ._cumulant import NodeCumulant, Rule, lower
-from ._problem import Particles, SelfConsistency
-from ._refine import refined
+from ._self_consistency import Particles, SelfConsistency
 
 
 @typed

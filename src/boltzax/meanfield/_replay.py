@@ -10,7 +10,7 @@ from ..sample import Ensemble, checked
 from ._background import Background
 from ._dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import Neurons, Replayed, State, Static
-from ._problem import Particles, SelfConsistency, alike
+from ._self_consistency import Particles, SelfConsistency, alike
 from ._train import CURE, Training, travel
 
 

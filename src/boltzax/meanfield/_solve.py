@@ -21,7 +21,7 @@ from ._cumulant import AbstractCumulant, NodeCumulant, Rule, lower
 from ._dual import figures
 from ._node_errors import NodeErrors, Solver
 from ._probe import Probe
-from ._problem import Particles, SelfConsistency
+from ._self_consistency import Particles, SelfConsistency
 
 FEWEST = 100.0
 """Effective nodes below which a law is too thin to be believed."""

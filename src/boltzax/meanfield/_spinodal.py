@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..core import Count, text_of_values, typed
 from ..numerics import bisect, newton
-from ._loop import landed
+from ._order_parameters import landed
 
 STEP = 0.02
 """Part of the box that a place must move by, from one value to the next, to be looked at."""

@@ -23,9 +23,9 @@ from ..core import (
     typed,
 )
 from ..numerics import search
-from ._loop import Loop, check_order, corners, goal_of, landed
+from ._order_parameters import Loop, check_order, corners, goal_of, landed
 from ._phases import distinct, radii
-from ._problem import SelfConsistency
+from ._self_consistency import SelfConsistency
 from ._solve import FixedPoint, solve
 from ._spinodal import Jumps, find_jumps
 

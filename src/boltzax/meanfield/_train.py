@@ -23,7 +23,7 @@ from ..core import (
 from ..sample import AbstractCheckpoints, AbstractSink, Ensemble, Run, checked, run
 from ._dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import History, Neurons, State
-from ._problem import AbstractEnsemble, alike
+from ._self_consistency import AbstractEnsemble, alike
 
 PIECES = 40
 """Records of a run of few frames, at most: it is saved, shown and cut between them."""

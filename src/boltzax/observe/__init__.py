@@ -20,13 +20,13 @@ from ._log_probability import MaxLevels as MaxLevels
 from ._log_probability import Particles as Particles
 from ._log_probability import Replicates as Replicates
 from ._log_probability import log_probability as log_probability
+from ._log_probability_result import LogProbability as LogProbability
+from ._log_probability_result import drawn_above as drawn_above
+from ._log_probability_result import of_independent as of_independent
+from ._log_probability_result import raised as raised
 from ._phases import Phase as Phase
 from ._phases import Phases as Phases
 from ._phases import phases as phases
-from ._probability import LogProbability as LogProbability
-from ._probability import drawn_above as drawn_above
-from ._probability import of_independent as of_independent
-from ._probability import raised as raised
 from ._response import DatumLosses as DatumLosses
 from ._response import influence as influence
 from ._response import susceptibility as susceptibility

@@ -12,11 +12,11 @@ from ..core import Estimate
 from ..declare import AbstractEnergy
 from ..numerics import ITERATIONS
 from ..sample import Trace, radial, thinned
+from ._adaptive_runs import LocalRun, extrapolated, finite
 from ._cost import Cost, growth, rounded_up
 from ._learning_coefficient import heat_capacity
-from ._losses import data_mass, losses
 from ._minimum import descend, gradient_test
-from ._runs import LocalRun, extrapolated, finite
+from ._reference_losses import data_mass, losses
 from ._verdict import Evidence
 
 CHECK = 20_021

@@ -44,10 +44,10 @@ from ..sample import (
     Trace,
     Underdamped,
 )
+from ._adaptive_runs import Budget, extrapolated, halved, run_once, step_order
 from ._cost import LEAST, WARMUP, cost_of
 from ._evidence import Trained, gather, settled
-from ._losses import data_mass
-from ._runs import Budget, extrapolated, halved, run_once, step_order
+from ._reference_losses import data_mass
 from ._verdict import Evidence, Verdict, judge_local
 
 LARGE = 100_000

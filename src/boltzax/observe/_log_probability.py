@@ -21,8 +21,8 @@ from ..core import (
     whole,
 )
 from ..sample import AbstractCheckpoints, Level, Placement, levels_of_draws, rise
-from ._probability import LogProbability, of_hits, of_rise, raised, read_at
-from ._tempered import tempered
+from ._log_probability_result import LogProbability, of_hits, of_rise, raised, read_at
+from ._log_probability_tempered import tempered
 
 By = Literal["auto", "direct", "levels", "tempered"]
 

@@ -26,10 +26,10 @@ from ..core import (
     typed,
     whole,
 )
-from ._bar import free_energies
+from ._bennett import free_energies
+from ._chain_starts import starts
 from ._dynamics import over_chains
 from ._exact import exact_ladder, is_exact, refuse_exact
-from ._judge import judge, raise_for
 from ._kernel import AbstractKernel
 from ._ladder import Betas, first_ladder, refine, round_trips
 from ._ladder_checks import (
@@ -45,9 +45,9 @@ from ._plan import AbstractCheckpoints, AbstractSink
 from ._random_walk import RandomWalk
 from ._replica import ReplicaExchange
 from ._rounding import precise
+from ._run_status import judge, raise_for
 from ._sample import FIELDS
 from ._smc import TemperedSMC
-from ._start import starts
 from ._trace import Bridges, Trace, picked
 from ._unit_moves import UnitMoves
 

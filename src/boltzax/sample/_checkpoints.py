@@ -27,10 +27,10 @@ from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
 from ..core import Count, DeclarationError, RunError, installed, typed
-from ._archive import Archive, linked, seal
-from ._declaration import Fingerprint, differences, fingerprint
+from ._checkpoint_folder import Archive, linked, seal
+from ._fingerprint import Fingerprint, differences, fingerprint
 from ._plan import AbstractCheckpoints, AbstractSaver, Plan
-from ._storage import (
+from ._safe_files import (
     aside,
     disk_full,
     locked,

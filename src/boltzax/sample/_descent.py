@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..numerics import absolute, newton_minimum
-from ._bridge import Flat, Gaussian
+from ._annealed_importance import Flat, Gaussian
 
 FLOOR = 0.1
 """Least curvature of a Gaussian, where the prior's is about 1."""

@@ -9,11 +9,11 @@ from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs, UnitPotential, Weights
 from ..core import DeclarationError, Estimate, Key, Model, typed
-from ._bar import bar_series
+from ._bennett import bar_series
 from ._bounds import Bounds
+from ._gaussian_bounds import LARGEST, PER_BETA, flatten, search
 from ._ladder import PositiveBetas
 from ._trace import Bridges
-from ._trials import LARGEST, PER_BETA, flatten, search
 
 SHARE = 0.25
 """Part of a run's evaluations that its bounds may take, beyond the first beta."""

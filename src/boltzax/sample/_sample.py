@@ -19,9 +19,9 @@ from ..core import (
     typed,
     whole,
 )
+from ._chain_starts import Start, starts
 from ._dynamics import Chains, over_chains
 from ._exact import exact_draws, is_exact, refuse_exact
-from ._judge import judge, raise_for
 from ._kernel import AbstractKernel
 from ._ladder_checks import draws_fit
 from ._loop import draws_at, loop
@@ -30,7 +30,7 @@ from ._placement import Placement
 from ._plan import AbstractCheckpoints, AbstractSink
 from ._reduce import AbstractReduction, Mean
 from ._rounding import precise
-from ._start import Start, starts
+from ._run_status import judge, raise_for
 from ._trace import Trace
 from ._unadjusted import AbstractUnadjusted
 from ._virial import in_equilibrium

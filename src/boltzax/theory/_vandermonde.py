@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from ..core import Count, Whole, typed
 from ._arguments import at_most
-from ._coefficient import LearningCoefficient
+from ._learning_coefficient import LearningCoefficient
 
 
 @typed

@@ -19,7 +19,7 @@ from ..core import (
     wilson,
 )
 from ..declare import Component, Contract, Family, Interface, Points, Violation, check_places
-from ._table_cells import Containment, cells
+from ._entropy_table_cells import Containment, cells
 
 
 @typed

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ..core import map_within
 from ..declare import GaussianMeasure
 from ._cumulant import AbstractCumulant, NodeCumulant, at_nodes
-from ._problem import SelfConsistency
+from ._self_consistency import SelfConsistency
 
 ENOUGH = 1000.0
 """Effective nodes with which a law is left as it is."""

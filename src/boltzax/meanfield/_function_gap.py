@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..core import POWER, POWER_QUANTILE, map_within, typed
-from ._problem import SelfConsistency
+from ._self_consistency import SelfConsistency
 
 
 @typed

@@ -26,8 +26,8 @@ from ..core import (
     with_weights,
 )
 from ..numerics import bisect
-from ._satisfaction_expected import REPLICATES, ExpectedSatisfaction, Judge
-from ._series import Series
+from ._components_in_series import Series
+from ._expected_satisfaction import REPLICATES, ExpectedSatisfaction, Judge
 
 LEAST = 100
 """Fewest prior draws that must satisfy each contract of a candidate (H errs by .15 at most)."""

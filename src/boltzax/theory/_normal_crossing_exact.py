@@ -10,7 +10,7 @@ from scipy.special import digamma, gammaln, loggamma
 from ..core import typed
 from ..numerics import root
 from ._arguments import Powers, PriorPowers, log_counts
-from ._crossing import crossing_exponents
+from ._normal_crossing import crossing_exponents
 from ._result import ExactFreeEnergy, distance
 
 _HEIGHT = 25.0

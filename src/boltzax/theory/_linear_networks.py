@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from ..core import Count, DeclarationError, Whole, typed
 from ._arguments import at_most
-from ._coefficient import LearningCoefficient
+from ._learning_coefficient import LearningCoefficient
 
 
 @typed

@@ -23,8 +23,8 @@ from ..core import (
 from ..declare import Chain, Contract, Interface, Violation
 from ..numerics import adam
 from ..sample import Ensemble
-from ._maximum_pressure import Pressure
 from ._old_forms import of_chain
+from ._pressure import Pressure
 
 RATE = 0.02
 """Step of the ascent (Adam; Kingma and Ba 2015) in widths of the span; it falls to 0

@@ -14,7 +14,7 @@ from ..core import Estimate, Status, map_within
 from ..declare import AbstractTerm
 from ..sample import Level, RandomWalk, anneal
 from ._free_energy import free_energy
-from ._probability import Reading, never_positive, nothing
+from ._log_probability_result import Reading, never_positive, nothing
 
 BETAS = np.geomspace(1.0, 256.0, 9)
 """Inverse temperatures in units of the typical shortfall of a draw of the prior."""

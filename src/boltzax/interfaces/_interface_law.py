@@ -11,12 +11,12 @@ from jaxtyping import Array, Bool
 
 from ..core import Count, DeclarationError, Estimate, Key, Whole, typed
 from ..declare import Chain, check_places
-from . import _law_sums as sums
-from ._law_sums import Images
-from ._maximum import ChainTables, MaximumEntropy, chain_tables, max_plus
+from . import _interface_law_sums as sums
+from ._components_in_series import in_series
+from ._entropy_table import EntropyTable, entropy_table, tightest_kernel
+from ._interface_law_sums import Images
+from ._maximum_entropy import ChainTables, MaximumEntropy, chain_tables, max_plus
 from ._old_forms import of_chain
-from ._series import in_series
-from ._table import EntropyTable, entropy_table, tightest_kernel
 
 COMPARISONS = 1 << 27
 """How many pairs (member, draw) are looked at when the existence of widest inputs is checked."""

@@ -10,9 +10,9 @@ from ..compile import compile
 from ..core import Count, DeclarationError, Key, text_of_values, typed
 from ..declare import Chain, Component, Contract, Violation
 from ..sample import Ensemble
+from ._components_in_series import Series, end_to_end
+from ._entropy_table_cells import Containment
 from ._old_forms import of_chain
-from ._series import Series, end_to_end
-from ._table_cells import Containment
 
 REPLICATES = 200
 """Replicates of the bootstrap over systems and prior draws."""

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs
+from ._annealed_importance import MOVES, Flat, Gaussian, walk
 from ._bounds import Bounds
-from ._bridge import MOVES, Flat, Gaussian, walk
 from ._descent import descend, gaussian, laplace
 from ._ensemble import Ensemble
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import RunError
-from ._storage import ASIDE, remove, sha256
+from ._safe_files import ASIDE, remove, sha256
 
 _CHUNK = re.compile(r"\d+-\d+-[0-9a-f]{64}\.npz")
 _STATE = re.compile(r"\d+")

@@ -10,7 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int
 
 from ..core import Estimate, RunError, estimate_of_parts
-from ._maximum import ChainTables
+from ._maximum_entropy import ChainTables
 
 Weights = tuple[Float[Array, " draw"], ...]
 """The weight of each draw of each table: 1/draws, and its neighbourhood for the errors."""

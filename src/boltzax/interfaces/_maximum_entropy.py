@@ -8,8 +8,8 @@ import numpy as np
 
 from ..core import Count, Estimate, Influence, Key, RunError, Whole, typed
 from ..declare import Chain, Family, Interface, check_places
+from ._entropy_table import EntropyTable, entropy_table
 from ._old_forms import of_chain
-from ._table import EntropyTable, entropy_table
 
 
 @typed

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from ..core import DeclarationError, NonNegative, typed
 from ._cumulant import AbstractCumulant
-from ._problem import SelfConsistency
+from ._self_consistency import SelfConsistency
 
 
 @typed

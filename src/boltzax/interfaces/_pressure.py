@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import DeclarationError, Estimate, Influence, Whole, typed
 from ..declare import check_places
-from ._maximum import ChainTables
+from ._maximum_entropy import ChainTables
 
 
 @typed

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core import Count, DeclarationError, Whole, typed
 from ._arguments import Degree, Powers, PriorPowers
-from ._coefficient import LearningCoefficient
+from ._learning_coefficient import LearningCoefficient
 
 
 @typed
