@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
+from boltzax.interfaces import _shared_variable as _shared
 from boltzax.interfaces._shared_variable import shared_entropy
 
 W = 10.0
