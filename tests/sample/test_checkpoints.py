@@ -320,9 +320,10 @@ def test_another_declaration_is_refused_and_leaves_the_folder_alone(tmp_path):
 
 
 def test_another_version_is_a_warning(tmp_path, monkeypatch):
+    from boltzax.sample import _fingerprint
 
     whole = run(bx.Checkpoints(tmp_path))
-    monkeypatch.setattr(_declaration, "_version", lambda name: "99.0")
+    monkeypatch.setattr(_fingerprint, "_version", lambda name: "99.0")
     with pytest.warns(UserWarning, match=r"jax: .* -> 99\.0"):
         assert same(run(bx.Checkpoints(tmp_path)), whole)
     moved = Chains(gibbs(x=X * (1 + 1e-13)), bx.RandomWalk(), True, REDUCE)

@@ -67,7 +67,7 @@ def coefficient(name: str) -> bx.LocalLearningCoefficient:
 )
 def test_everything_stays_within_the_cap(name, monkeypatch):
     """Counted apart from the books: gradients of steps as reported, energies, passes over data."""
-    from boltzax.observe import _evidence
+    from boltzax.observe import _adaptive_runs, _evidence
 
     batch, _, cap = CASES[name]
     looped, descended, checked = [], [], []
@@ -89,7 +89,7 @@ def test_everything_stays_within_the_cap(name, monkeypatch):
         checked.append(min(most, trace.energy.size))
         return original(gibbs, trace, most, key)
 
-    monkeypatch.setattr(_runs, "loop", watched)
+    monkeypatch.setattr(_adaptive_runs, "loop", watched)
     monkeypatch.setattr(_evidence, "descend", descending)
     monkeypatch.setattr(_evidence, "virial", checking)
     FOUND.pop(name, None)
