@@ -31,7 +31,7 @@ from _common import save
 from _melting_models import TARGETS, Target
 
 import boltzax as bx
-from boltzax.observe._verdict import LOW, LOW_IF_WORSE, MELTED, SOFT, melted
+from boltzax.observe._local_verdict import LOW, LOW_IF_WORSE, MELTED, SOFT, melted
 
 DRAWS = 200
 """Draws whose score is taken."""

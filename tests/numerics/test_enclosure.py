@@ -13,9 +13,9 @@ from jax import lax
 from scipy import special
 
 import boltzax as bx
-from boltzax.numerics import _enclosure, _enclosure_walk, _interval
+from boltzax.numerics import _enclosure, _interval_arithmetic, _interval_walk
 from boltzax.numerics._enclosure import bounds, enclose
-from boltzax.numerics._interval import Interval, lift
+from boltzax.numerics._interval_arithmetic import Interval, lift
 
 HIDDEN = 5
 LOW, HIGH = jnp.zeros(1), jnp.ones(1)
@@ -182,7 +182,7 @@ def elementary_escapes(name, dtype, run=None):
 def test_elementary_functions_are_enclosed_at_points(name, dtype):
     out, wide = elementary_escapes(name, dtype)
     assert out == 0
-    most = 2 * _interval.ULPS.get(name, 8) + 4
+    most = 2 * _interval_arithmetic.ULPS.get(name, 8) + 4
     assert wide <= most  # and not by much more than the error that is allowed for
 
 
@@ -413,7 +413,7 @@ def test_the_checks_see_a_tanh_that_is_not_widened(monkeypatch):
     def plain(a):
         return Interval(jnp.tanh(lift(a).lower), jnp.tanh(lift(a).upper))
 
-    monkeypatch.setitem(_interval.RULES, "tanh", plain)
+    monkeypatch.setitem(_interval_arithmetic.RULES, "tanh", plain)
     assert elementary_escapes("tanh", np.float64)[0] > 0
 
 
@@ -422,7 +422,7 @@ def test_the_checks_see_products_of_like_ends_only(monkeypatch):
         a, b = lift(a), lift(b)
         return Interval(a.lower * b.lower, a.upper * b.upper)
 
-    monkeypatch.setattr(_interval, "mul", wrong)  # as dot_general sees it
+    monkeypatch.setattr(_interval_arithmetic, "mul", wrong)  # as dot_general sees it
     assert escapes(compiled("tanh", (False,)), "tanh", 0) > 0
 
 
@@ -435,7 +435,7 @@ def test_the_checks_see_a_choice_that_takes_one_case(monkeypatch):
 
         return Interval(pick(zero.lower, one.lower), pick(zero.upper, one.upper))
 
-    monkeypatch.setattr(_enclosure_walk, "select", wrong)
+    monkeypatch.setattr(_interval_walk, "select", wrong)
     assert escapes(compiled("step", (False,)), "step", 0) > 0
 
 
@@ -444,7 +444,7 @@ def test_the_checks_see_sums_that_are_not_widened(monkeypatch):
         a = lift(a)
         return Interval(reduce(a.lower), reduce(a.upper))
 
-    monkeypatch.setattr(_interval, "total", wrong)
+    monkeypatch.setattr(_interval_arithmetic, "total", wrong)
     # the slack of the products alone does not cover a sum of a thousand equal terms
     row = jnp.full(4096, 0.1)
     value = jax.jit(lambda x: bounds(lambda x: row @ x, x, x, False)[:2])

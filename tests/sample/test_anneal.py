@@ -7,7 +7,7 @@ import pytest
 
 import boltzax as bx
 from boltzax.sample import AbstractKernel, Move
-from boltzax.sample._ladder import first_ladder
+from boltzax.sample._temperature_ladder import first_ladder
 
 KEY = jax.random.key(11)
 EIGENVALUES = np.array([1.0, 0.3, 0.01])

@@ -11,7 +11,7 @@ import pytest
 import boltzax as bx
 from boltzax import meanfield as mf
 from boltzax.sample import Chains, Level, Levels
-from boltzax.sample._replica import ReplicaExchange
+from boltzax.sample._replica_exchange import ReplicaExchange
 from boltzax.sample._smc import TemperedSMC
 from boltzax.testing import check_dynamics
 

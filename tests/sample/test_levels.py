@@ -7,7 +7,7 @@ import pytest
 
 import boltzax as bx
 from boltzax.sample import Level, rise
-from boltzax.sample import _rise as module
+from boltzax.sample import _run_levels as module
 
 GIBBS = bx.prior(bx.models.Function(lambda p: p[0], jnp.zeros(2)), bx.Normal())
 LEVEL = Level(GIBBS, lambda model: model.params[0])

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec
 from scipy import stats
 
 import boltzax as bx
-from boltzax.sample._noise import normals
+from boltzax.sample._normal_noise import normals
 
 HERE = Path(__file__).parent
 ONE = jax.make_mesh((1,), ("chain",))

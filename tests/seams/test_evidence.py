@@ -11,8 +11,8 @@ import pytest
 import boltzax as bx
 from boltzax.observe._adaptive_runs import careful_estimate
 from boltzax.observe._evidence import virial
+from boltzax.observe._local_verdict import judge_local
 from boltzax.observe._reference_losses import losses
-from boltzax.observe._verdict import judge_local
 from boltzax.sample import Trace
 
 KEY = jax.random.key(11)

@@ -10,7 +10,7 @@ from scipy.special import gammaln, logsumexp
 
 import boltzax as bx
 from boltzax.core import Estimate
-from boltzax.sample._ladder_checks import counted
+from boltzax.sample._temperature_ladder_checks import counted
 
 DIM = 10
 BETAS = [1.0, 100.0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax.observe._adaptive_runs import careful_estimate
-from boltzax.observe._cost import Cost, growth
+from boltzax.observe._local_cost import Cost, growth
 from boltzax.observe._minimum import descend
 from boltzax.sample import Chains, loop
 

@@ -14,7 +14,7 @@ import boltzax as bx
 from boltzax.observe._free_energy import hermite
 from boltzax.sample import Bridges, Trace
 from boltzax.sample._bennett import free_energies
-from boltzax.sample._ladder import first_ladder
+from boltzax.sample._temperature_ladder import first_ladder
 
 GRID = np.linspace(-8.0, 8.0, 20_001)
 ENERGIES: dict[str, Callable] = {

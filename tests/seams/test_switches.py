@@ -10,7 +10,7 @@ import pytest
 
 import boltzax as bx
 from boltzax.sample import Chains
-from boltzax.sample._replica import ReplicaExchange
+from boltzax.sample._replica_exchange import ReplicaExchange
 from boltzax.sample._smc import TemperedSMC
 
 SWITCHES = {

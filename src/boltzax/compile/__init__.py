@@ -8,7 +8,8 @@ from ._compile import prior as prior
 from ._coordinates import Coordinates as Coordinates
 from ._coordinates import Weights as Weights
 from ._gibbs import Gibbs as Gibbs
-from ._lower_units import lower_units as lower_units
+from ._hidden_units import UnitPotential as UnitPotential
+from ._lower_hidden_units import lower_units as lower_units
 from ._marginal import LinearGaussian as LinearGaussian
 from ._marginal import MarginalPotential as MarginalPotential
 from ._potential import AbstractPotential as AbstractPotential
@@ -17,7 +18,6 @@ from ._potential import Moments as Moments
 from ._potential import Plain as Plain
 from ._residual import AbstractResidual as AbstractResidual
 from ._residual import NodeResidual as NodeResidual
-from ._units import UnitPotential as UnitPotential
 
 __all__ = _exported(globals())
 

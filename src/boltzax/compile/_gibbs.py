@@ -30,7 +30,7 @@ from ..declare import in_support
 from ._check import check_betas, check_function, check_settings
 from ._coordinates import Coordinates, Weights
 from ._potential import AbstractPotential, Moments
-from ._relative import relative_potential
+from ._relative_energy import relative_potential
 
 InverseTemperatures: TypeAlias = Annotated[
     Float[Array, "*beta"],

@@ -20,7 +20,9 @@ from ._arguments import integer as integer
 from ._arguments import real as real
 from ._arguments import scalar as scalar
 from ._arguments import whole as whole
+from ._autocorrelation import check_real as check_real
 from ._axis_mean import mean_estimate as mean_estimate
+from ._confidence_intervals import wilson as wilson
 from ._constraints import ANYTHING as ANYTHING
 from ._constraints import WORDS as WORDS
 from ._constraints import constraint_of as constraint_of
@@ -37,7 +39,6 @@ from ._fingerprint_entries import Reader as Reader
 from ._fingerprint_entries import in_library as in_library
 from ._fingerprint_entries import name_of as name_of
 from ._influence import Influence as Influence
-from ._intervals import wilson as wilson
 from ._memory import MEMORY as MEMORY
 from ._memory import Memory as Memory
 from ._memory import map_within as map_within
@@ -50,7 +51,6 @@ from ._names import renamed as renamed
 from ._precision import FULL as FULL
 from ._precision import full_products as full_products
 from ._precision import shortened as shortened
-from ._series import check_real as check_real
 from ._sharding import automatic as automatic
 from ._sharding import automatic_mesh as automatic_mesh
 from ._sharding import to_host as to_host

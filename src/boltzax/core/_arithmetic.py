@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike
 
-from ._series import check_real
+from ._autocorrelation import check_real
 from ._tracing import known
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Array
 
+from ._autocorrelation import check_some
 from ._errors import DeclarationError
 from ._estimate import Estimate
-from ._series import check_some
 from ._typing import typed
 
 

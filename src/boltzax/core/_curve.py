@@ -11,12 +11,12 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ._arguments import Said
-from ._crossing import crossings, resolved
+from ._confidence_intervals import LEVEL, Coverage
+from ._curve_crossing import crossings, resolved
 from ._errors import DeclarationError
 from ._estimate import Estimate
 from ._estimate_text import MOST, shown
 from ._influence import Influence
-from ._intervals import LEVEL, Coverage
 from ._status import RunError
 from ._typing import typed
 

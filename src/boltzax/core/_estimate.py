@@ -11,11 +11,11 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ._arithmetic import AbstractQuantity, alike, held, is_number, on_host
-from ._delta import multiplied, propagated
+from ._autocorrelation import check_counts, independent, series_means
+from ._confidence_intervals import LEVEL, Coverage, added, normal_quantile, student_factor, wilson
+from ._delta_method import multiplied, propagated
 from ._errors import DeclarationError
 from ._estimate_text import MOST, html_table, number_words, shown
-from ._intervals import LEVEL, Coverage, added, normal_quantile, student_factor, wilson
-from ._series import check_counts, independent, series_means
 from ._tracing import known, library
 from ._typing import typed
 

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ._arithmetic import AbstractQuantity, held, is_number
-from ._delta import check_array
+from ._autocorrelation import check_some
+from ._delta_method import check_array
 from ._errors import DeclarationError
 from ._estimate import Estimate, estimate_of_parts
-from ._series import check_some
 from ._tracing import library
 from ._typing import typed
 

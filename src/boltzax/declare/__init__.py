@@ -13,7 +13,7 @@ from ._chart import Slots as Slots
 from ._chart import Tie as Tie
 from ._check_loss import check_loss as check_loss
 from ._check_loss import check_model as check_model
-from ._circle import CircleMeasure as CircleMeasure
+from ._circle_measure import CircleMeasure as CircleMeasure
 from ._circuit import AbstractCircuit as AbstractCircuit
 from ._circuit import Circuit as Circuit
 from ._contract import Component as Component
@@ -21,7 +21,7 @@ from ._contract import Contract as Contract
 from ._contract import Points as Points
 from ._contract import outputs as outputs
 from ._cross_entropy import CrossEntropy as CrossEntropy
-from ._cube import CubeMeasure as CubeMeasure
+from ._cube_measure import CubeMeasure as CubeMeasure
 from ._empirical import Empirical as Empirical
 from ._empirical import Subsampled as Subsampled
 from ._empirical import subsamplings as subsamplings
@@ -37,10 +37,10 @@ from ._energy import zero as zero
 from ._family import Family as Family
 from ._family import check_places as check_places
 from ._family import included as included
-from ._gaussian import GaussianMeasure as GaussianMeasure
+from ._gaussian_measure import GaussianMeasure as GaussianMeasure
 from ._interface import Interface as Interface
 from ._interface_points import HORIZON as HORIZON
-from ._interval import IntervalMeasure as IntervalMeasure
+from ._interval_measure import IntervalMeasure as IntervalMeasure
 from ._measure import AbstractMeasure as AbstractMeasure
 from ._models import MLP as MLP
 from ._models import AbstractUnitModel as AbstractUnitModel

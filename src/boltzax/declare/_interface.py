@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core import WORDS, Count, DeclarationError, Number, Said, eager, known, typed
-from ._boxes import Box, inside, intersection, maximal
+from ._box_unions import Box, inside, intersection, maximal
 from ._extremes import greatest, least, lesser
 from ._interface_checks import Bounds, Boxes, Values, refuse_nan
 from ._interface_points import spread

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core import Constraint, DeclarationError, Refused, Said, eager, refuted
-from . import _boxes
+from . import _box_unions
 from ._basis import floating
 
 
@@ -47,7 +47,7 @@ def refuse_nan(name: str, bounds: Array) -> Array:
     return floating(bounds)
 
 
-def _box(value: Any) -> _boxes.Box:
+def _box(value: Any) -> _box_unions.Box:
     try:
         low, high = value
         ends = []
@@ -69,7 +69,7 @@ BOX = Constraint(
 )
 
 
-def _list(value: Any) -> list[_boxes.Box]:
+def _list(value: Any) -> list[_box_unions.Box]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise Refused
     boxes = []

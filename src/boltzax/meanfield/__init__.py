@@ -14,9 +14,6 @@ from ._data_kernel import frobenius_distance as frobenius_distance
 from ._data_kernel import gradient_flow as gradient_flow
 from ._data_kernel import neuron_functions as neuron_functions
 from ._data_kernel import procrustes_distance as procrustes_distance
-from ._dynamics import AbstractNeuronDynamics as AbstractNeuronDynamics
-from ._dynamics import Descent as Descent
-from ._dynamics import Langevin as Langevin
 from ._finite_width import FiniteWidth as FiniteWidth
 from ._finite_width import WidthErrors as WidthErrors
 from ._finite_width import finite_width as finite_width
@@ -28,6 +25,9 @@ from ._mixing import mixing as mixing
 from ._mixing import tempered as tempered
 from ._neuron import Neuron as Neuron
 from ._neuron import Unit as Unit
+from ._neuron_dynamics import AbstractNeuronDynamics as AbstractNeuronDynamics
+from ._neuron_dynamics import Descent as Descent
+from ._neuron_dynamics import Langevin as Langevin
 from ._neurons import AbstractField as AbstractField
 from ._neurons import History as History
 from ._neurons import Neurons as Neurons

@@ -19,9 +19,9 @@ from ..core import (
     typed,
 )
 from ..observe import TwoSample, energy_distance, kernel_distance, sliced_wasserstein
-from ._dynamics import Descent, Langevin
 from ._function_gap import Gap, gap_of
 from ._mixing import Mixing, mixing, tempered
+from ._neuron_dynamics import Descent, Langevin
 from ._probe import Probe
 from ._replay import Foreground
 from ._self_consistency import Particles, alike, points_of

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from ..core import MEMORY, Count, Key, Whole, map_within, typed
 from ..sample import AbstractDynamics
 from ._background import Background
-from ._dynamics import AbstractNeuronDynamics
+from ._neuron_dynamics import AbstractNeuronDynamics
 from ._self_consistency import AbstractEnsemble
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, PyTree
 from ..core import MEMORY, Count, DeclarationError, Key, Status, Whole, text_of_values, typed
 from ..sample import Ensemble, checked
 from ._background import Background
-from ._dynamics import AbstractNeuronDynamics, Langevin
+from ._neuron_dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import Neurons, Replayed, State, Static
 from ._self_consistency import Particles, SelfConsistency, alike
 from ._train import CURE, Training, travel

@@ -21,7 +21,7 @@ from ..core import (
     typed,
 )
 from ..sample import AbstractCheckpoints, AbstractSink, Ensemble, Run, checked, run
-from ._dynamics import AbstractNeuronDynamics, Langevin
+from ._neuron_dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import History, Neurons, State
 from ._self_consistency import AbstractEnsemble, alike
 

@@ -13,8 +13,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, Float
 
 from ..core import DeclarationError, errors_named, subprograms, typed
-from ._enclosure_walk import walk
-from ._interval import Interval, add, lift, mul, sub, total, undefined, unknown
+from ._interval_arithmetic import Interval, add, lift, mul, sub, total, undefined, unknown
+from ._interval_walk import walk
 from ._slopes import smooth
 
 

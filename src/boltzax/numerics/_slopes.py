@@ -15,7 +15,7 @@ from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array
 
 from ._interpreter import bind, interpret, is_one_of, looked_into
-from ._interval import unsupported
+from ._interval_arithmetic import unsupported
 
 
 def _with_slope(fn: Callable[..., Array], slope: Callable[..., Array]) -> Callable[..., Array]:

@@ -14,8 +14,10 @@ from ._learning_coefficient import effective_dimension as effective_dimension
 from ._learning_coefficient import heat_capacity as heat_capacity
 from ._learning_coefficient import learning_coefficient as learning_coefficient
 from ._learning_coefficient import wbic as wbic
-from ._local import LocalLearningCoefficient as LocalLearningCoefficient
-from ._local import local_learning_coefficient as local_learning_coefficient
+from ._local_learning_coefficient import LocalLearningCoefficient as LocalLearningCoefficient
+from ._local_learning_coefficient import local_learning_coefficient as local_learning_coefficient
+from ._local_verdict import Evidence as Evidence
+from ._local_verdict import Verdict as Verdict
 from ._log_probability import MaxLevels as MaxLevels
 from ._log_probability import Particles as Particles
 from ._log_probability import Replicates as Replicates
@@ -31,8 +33,6 @@ from ._response import DatumLosses as DatumLosses
 from ._response import influence as influence
 from ._response import susceptibility as susceptibility
 from ._spectrum import spectrum as spectrum
-from ._verdict import Evidence as Evidence
-from ._verdict import Verdict as Verdict
 
 __all__ = _exported(globals())
 

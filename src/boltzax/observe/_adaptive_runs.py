@@ -27,7 +27,7 @@ from ..sample import (
     loop,
     rounding,
 )
-from ._cost import LEAST, WARM, Cost
+from ._local_cost import LEAST, WARM, Cost
 
 ENERGIES = 20_011
 """Folded into the key of a run for the batches of its energies. It must not be small: in jax

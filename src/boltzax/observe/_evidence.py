@@ -13,11 +13,11 @@ from ..declare import AbstractEnergy
 from ..numerics import ITERATIONS
 from ..sample import Trace, radial, thinned
 from ._adaptive_runs import LocalRun, extrapolated, finite
-from ._cost import Cost, growth, rounded_up
 from ._learning_coefficient import heat_capacity
+from ._local_cost import Cost, growth, rounded_up
+from ._local_verdict import Evidence
 from ._minimum import descend, gradient_test
 from ._reference_losses import data_mass, losses
-from ._verdict import Evidence
 
 CHECK = 20_021
 """Folded into the key for the minibatches of the check of equilibrium."""

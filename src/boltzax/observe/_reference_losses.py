@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import Gibbs
 from ..declare import AbstractDataTerm, AbstractEnergy, CrossEntropy, SquaredError
-from ._cost import PRIOR_DRAWS
+from ._local_cost import PRIOR_DRAWS
 
 
 class Losses(NamedTuple):

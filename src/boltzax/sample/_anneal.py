@@ -29,27 +29,27 @@ from ..core import (
 from ._bennett import free_energies
 from ._chain_starts import starts
 from ._dynamics import over_chains
-from ._exact import exact_ladder, is_exact, refuse_exact
+from ._exact_runs import exact_ladder, is_exact, refuse_exact
+from ._hidden_unit_moves import UnitMoves
 from ._kernel import AbstractKernel
-from ._ladder import Betas, first_ladder, refine, round_trips
-from ._ladder_checks import (
+from ._loop import Run, draws_at, loop
+from ._nuts import NUTS
+from ._random_walk import RandomWalk
+from ._replica_exchange import ReplicaExchange
+from ._rounding import precise
+from ._run_plan import AbstractCheckpoints, AbstractSink
+from ._run_status import judge, raise_for
+from ._sample import FIELDS
+from ._smc import TemperedSMC
+from ._temperature_ladder import Betas, first_ladder, refine, round_trips
+from ._temperature_ladder_checks import (
     above_bounds,
     contradiction,
     counted,
     draws_fit,
     ladder_bounds,
 )
-from ._loop import Run, draws_at, loop
-from ._nuts import NUTS
-from ._plan import AbstractCheckpoints, AbstractSink
-from ._random_walk import RandomWalk
-from ._replica import ReplicaExchange
-from ._rounding import precise
-from ._run_status import judge, raise_for
-from ._sample import FIELDS
-from ._smc import TemperedSMC
 from ._trace import Bridges, Trace, picked
-from ._unit_moves import UnitMoves
 
 Route = Literal["replica_exchange", "smc"]
 

@@ -29,7 +29,7 @@ from jaxtyping import PyTree
 from ..core import Count, DeclarationError, RunError, installed, typed
 from ._checkpoint_folder import Archive, linked, seal
 from ._fingerprint import Fingerprint, differences, fingerprint
-from ._plan import AbstractCheckpoints, AbstractSaver, Plan
+from ._run_plan import AbstractCheckpoints, AbstractSaver, Plan
 from ._safe_files import (
     aside,
     disk_full,

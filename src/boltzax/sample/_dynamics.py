@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
 from ._kernel import AbstractKernel, Move
-from ._reduce import AbstractReduction
+from ._reductions import AbstractReduction
 
 
 class AbstractDynamics(eqx.Module):

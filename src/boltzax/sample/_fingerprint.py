@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..core import LIBRARIES, Reader, in_library, name_of
-from ._plan import Plan
+from ._run_plan import Plan
 
 SOFT = "made by "
 """Begins the names of entries that may differ between a run and its resumption (versions)."""

@@ -11,9 +11,9 @@ from jaxtyping import Array, PRNGKeyArray
 
 from ..compile import Gibbs
 from ._annealed_importance import MOVES, Flat, Gaussian, walk
-from ._bounds import Bounds
 from ._descent import descend, gaussian, laplace
 from ._ensemble import Ensemble
+from ._free_energy_bounds import Bounds
 
 WALKERS, PLACES = 24, 16
 """Particles of a trial, and places on its path from the Gaussian to the measure."""

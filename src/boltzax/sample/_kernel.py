@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
 from ..core import Key, Whole, described
-from ._noise import normals
+from ._normal_noise import normals
 
 
 class Move(NamedTuple):

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ..compile import Weights
 from ..core import MEMORY, map_within
 from ._dynamics import AbstractDynamics
-from ._level import Level
+from ._level_function import Level
 from ._pcn import pcn
 from ._population import resampled
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..core import Status, model_errors, to_host, typed
 from ._dynamics import AbstractDynamics
 from ._interrupt import listening
-from ._plan import AbstractCheckpoints, AbstractSink, Plan
+from ._run_plan import AbstractCheckpoints, AbstractSink, Plan
 
 CHUNKS = 20
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..compile import Weights
 from ..core import map_within
 from ._kernel import choose
-from ._level import Level
+from ._level_function import Level
 
 ACCEPTED = 0.3
 """The share of proposals that the scale is tuned to."""

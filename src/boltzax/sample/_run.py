@@ -22,7 +22,7 @@ from ._dynamics import AbstractDynamics
 from ._interrupt import checked
 from ._loop import Run, loop
 from ._placement import Placement
-from ._plan import AbstractCheckpoints, AbstractSink
+from ._run_plan import AbstractCheckpoints, AbstractSink
 
 
 @typed

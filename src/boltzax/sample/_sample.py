@@ -21,16 +21,16 @@ from ..core import (
 )
 from ._chain_starts import Start, starts
 from ._dynamics import Chains, over_chains
-from ._exact import exact_draws, is_exact, refuse_exact
+from ._exact_runs import exact_draws, is_exact, refuse_exact
 from ._kernel import AbstractKernel
-from ._ladder_checks import draws_fit
 from ._loop import draws_at, loop
 from ._nuts import NUTS
 from ._placement import Placement
-from ._plan import AbstractCheckpoints, AbstractSink
-from ._reduce import AbstractReduction, Mean
+from ._reductions import AbstractReduction, Mean
 from ._rounding import precise
+from ._run_plan import AbstractCheckpoints, AbstractSink
 from ._run_status import judge, raise_for
+from ._temperature_ladder_checks import draws_fit
 from ._trace import Trace
 from ._unadjusted import AbstractUnadjusted
 from ._virial import in_equilibrium

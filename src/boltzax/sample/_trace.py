@@ -25,8 +25,8 @@ from ..core import (
     typed,
     weights_of,
 )
-from ._bounds import Bounds
 from ._ensemble import Ensemble
+from ._free_energy_bounds import Bounds
 
 RUNS = "pass what bx.sample, bx.anneal or bx.local_learning_coefficient gave"
 

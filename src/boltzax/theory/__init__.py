@@ -34,7 +34,7 @@ from ._spectral_decay import power_law_exponent as power_law_exponent
 from ._tanh_hermite import tanh_hermite_asymptotic as tanh_hermite_asymptotic
 from ._tanh_hermite import tanh_hermite_coefficient as tanh_hermite_coefficient
 from ._tanh_hermite import tanh_hermite_log_magnitude as tanh_hermite_log_magnitude
-from ._tanh_zero import tanh_zero_exact as tanh_zero_exact
+from ._tanh_zero_target import tanh_zero_exact as tanh_zero_exact
 from ._vandermonde import gaussian_mixture as gaussian_mixture
 from ._vandermonde import tanh_network as tanh_network
 from ._vandermonde import vandermonde as vandermonde

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..compile import Gibbs, Moments
 from ..core import DeclarationError, Status
-from ._ladder import fill
+from ._temperature_ladder import fill
 from ._trace import Bridges, Trace
 
 SPACING = 0.25

@@ -11,8 +11,10 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array
 
+from ._integer_intervals import converted, integer_rule, loses, product
+from ._integer_intervals import total as whole_total
 from ._interpreter import bind, called, interpret, is_one_of, looked_into
-from ._interval import (
+from ._interval_arithmetic import (
     RULES,
     Interval,
     Value,
@@ -24,8 +26,6 @@ from ._interval import (
     unknown,
     unsupported,
 )
-from ._interval_integers import converted, integer_rule, loses, product
-from ._interval_integers import total as whole_total
 
 MOVES = """reshape transpose broadcast_in_dim squeeze expand_dims slice rev concatenate pad stack
     unstack tile gather dynamic_slice dynamic_update_slice scatter split copy copy_p

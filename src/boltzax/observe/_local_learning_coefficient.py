@@ -45,10 +45,10 @@ from ..sample import (
     Underdamped,
 )
 from ._adaptive_runs import Budget, extrapolated, halved, run_once, step_order
-from ._cost import LEAST, WARMUP, cost_of
 from ._evidence import Trained, gather, settled
+from ._local_cost import LEAST, WARMUP, cost_of
+from ._local_verdict import Evidence, Verdict, judge_local
 from ._reference_losses import data_mass
-from ._verdict import Evidence, Verdict, judge_local
 
 LARGE = 100_000
 """Number of coordinates above which the default sampler has no Metropolis test, because the test

@@ -10,9 +10,9 @@ from jaxtyping import Array, PRNGKeyArray
 from ..compile import Gibbs, UnitPotential, Weights
 from ..core import DeclarationError, Estimate, Key, Model, typed
 from ._bennett import bar_series
-from ._bounds import Bounds
+from ._free_energy_bounds import Bounds
 from ._gaussian_bounds import LARGEST, PER_BETA, flatten, search
-from ._ladder import PositiveBetas
+from ._temperature_ladder import PositiveBetas
 from ._trace import Bridges
 
 SHARE = 0.25

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._interval import Interval, Value, dot_general, down, lift, unsupported, up
+from ._interval_arithmetic import Interval, Value, dot_general, down, lift, unsupported, up
 
 EXACT = 2**20
 """Numbers up to this size are exact in every format in which sizes are estimated."""

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, PRNGKeyArray, PyTree
 
 from ..compile import Weights
 from ..core import MEMORY, Status, full_products, working_bytes
-from ._level import Level
+from ._level_function import Level
 from ._levels import Levels
 from ._loop import Run, loop
 from ._placement import Placement
-from ._plan import AbstractCheckpoints
+from ._run_plan import AbstractCheckpoints
 
 CELLS = 4_000_000
 """Numbers that the particles of all replicates that run at a time may hold together."""

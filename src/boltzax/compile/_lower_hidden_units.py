@@ -25,10 +25,10 @@ from ..numerics import (
     table,
 )
 from ._gibbs import Gibbs
-from ._graded import Frame, UnitFamily, frame, grade
+from ._graded_features import Frame, UnitFamily, frame, grade
+from ._hidden_units import UnitPotential
 from ._marginal import MarginalPotential
 from ._residual import BasisResidual, NodeResidual
-from ._units import UnitPotential
 
 MOST_MODES = 64
 MOST_NODES = 4096
