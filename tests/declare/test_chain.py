@@ -48,6 +48,8 @@ def test_candidates_and_open_joints():
     assert "Family(6" in repr(chain) and "open" in repr(chain.between([None, None]))
     with pytest.raises(bx.DeclarationError, match="one interface on every wire"):
         it.entropy(chain, key=KEY)
+    with pytest.raises(bx.DeclarationError, match="got nothing on wire 2"):
+        it.entropy(chain.between([MIDDLE, None]), key=KEY)
     with pytest.raises(bx.DeclarationError, match="Family of candidates"):
         _ = chain.between([None, None]).families
     for members in ([0], [0, 1], [6, 0]):

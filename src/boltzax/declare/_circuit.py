@@ -43,7 +43,7 @@ class AbstractCircuit(eqx.Module):
         if not isinstance(held, Interface):
             raise DeclarationError(
                 "interfaces",
-                got="nothing" if held is None else f"{held!r}" + f" on wire {wire}",
+                got=f"{'nothing' if held is None else repr(held)} on wire {wire}",
                 expected="one interface on every wire",
                 mend="choose members with chain.at(members), or give the interface",
             )
