@@ -342,3 +342,23 @@ def test_an_enclosure_and_the_margin_agree():
     below, _ = enclose(AMPLIFIER, low, high)
     one = bx.Contract(bx.Component(AMPLIFIER, bx.Normal()), BEFORE, AFTER)
     assert float(below) - 4 >= certify(one).lower - 1e-12
+
+
+def test_a_search_leaves_a_point_between_two_equal_sides(monkeypatch):
+    """Both ends map to the middle of what is accepted, where the two sides pull equally."""
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.zeros(shape))
+    hill = bx.models.Function(lambda p, x: p * x * (2 - x), jnp.ones(()))
+    before = bx.Interface.intervals({0: [(0.0, 2.0)]})
+    contract = contract_of(hill, before, bx.Interface.intervals({0: [(-0.5, 0.5)]}))
+    worst = counterexample(contract, key=jax.random.key(0), starts=2)
+    assert worst is not None and worst.margin == pytest.approx(-0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("y", [-jnp.inf, jnp.inf, jnp.nan])
+def test_what_is_not_finite_has_no_distance_to_a_ray(y):
+    """`inf - inf` on either side: neither ray may take it for an output far inside."""
+    line = bx.Interface.intervals({0: [(None, 0.0)] if y < 0 else [(0.0, None)]})
+    wild = bx.models.Function(lambda p, x: p + 0 * x, jnp.asarray(y))
+    contract = contract_of(wild, bx.Interface.intervals({0: [(0.0, 1.0)]}), line)
+    assert float(margin(contract)) == -jnp.inf == float(attack(contract, None, jax.random.key(0)))
+    assert not line.contains(jnp.asarray(y), 0)

@@ -34,6 +34,7 @@ from ._energy import PerDatum as PerDatum
 from ._energy import SquaredError as SquaredError
 from ._energy import amount as amount
 from ._energy import zero as zero
+from ._extremes import depth as depth
 from ._family import Family as Family
 from ._family import check_places as check_places
 from ._family import included as included

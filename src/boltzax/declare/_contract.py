@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..core import DeclarationError, Model, Said, typed, whole
-from ._extremes import greatest, least, lesser
+from ._extremes import depth, least
 from ._interface import Interface, Value
 from ._models import Predictor
 from ._prior import Independent, Prior, as_independent
@@ -102,8 +102,7 @@ class Contract(eqx.Module):
         """The margin of each logical value, from its image."""
         rows = jnp.asarray(self.rows)
         low, high = self.guarantee.lower[rows][:, None], self.guarantee.upper[rows][:, None]
-        y = image[:, :, None, :]
-        worst = least(greatest(least(lesser(y - low, high - y))))
+        worst = least(depth(image[:, :, None, :], low, high))
         worst = jnp.where(jnp.isnan(worst), -jnp.inf, worst)
         nothing = jnp.all(self.assume.lower[:, :, 0] > self.assume.upper[:, :, 0], axis=-1)
         return jnp.where(nothing, jnp.inf, worst)

@@ -31,5 +31,17 @@ def greatest(x: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
 
 
 def lesser(a: Array, b: Array) -> Array:
-    """The entrywise minimum; the second argument for equal entries."""
-    return jnp.where(a < b, a, b)
+    """The entrywise minimum; the second argument for equal entries, NaN if one of them is."""
+    return jnp.where((a < b) | jnp.isnan(a), a, b)
+
+
+def depth(
+    y: Float[Array, "... dim"],
+    lower: Float[Array, "... box dim"],
+    upper: Float[Array, "... box dim"],
+) -> Float[Array, "..."]:
+    """Signed L∞ distance of `y` to the boundary of a union of maximal boxes: positive inside.
+
+    `max_j min_i min(y_i - lower_ji, upper_ji - y_i)`; -inf without a box, NaN if `y` is.
+    """
+    return greatest(least(lesser(y - lower, upper - y)))

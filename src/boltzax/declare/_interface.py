@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ..core import WORDS, Count, DeclarationError, Number, Said, eager, known, typed
 from ._box_unions import Box, inside, intersection, maximal
-from ._extremes import greatest, least, lesser
+from ._extremes import depth
 from ._interface_checks import Bounds, Boxes, Values, refuse_nan
 from ._interface_points import spread
 
@@ -184,7 +184,7 @@ class Interface(eqx.Module):
         `max_j min_i min(y_i - lower_i, upper_i - y_i)` over the maximal boxes `j`; -inf if `A(v)`
         is empty.
         """
-        return greatest(least(lesser(y - self.lower, self.upper - y)))
+        return depth(y, self.lower, self.upper)
 
     def contains(self, y: Float[Array, "..."], value: Value) -> Array:
         """Whether `y` is acceptable for the logical value (boundary included).
@@ -201,8 +201,7 @@ class Interface(eqx.Module):
                 expected=f"a last axis of length {self.dim}",
                 mend="match the dimension of the interface",
             )
-        sides = jnp.minimum(y[..., None, :] - self.lower[row], self.upper[row] - y[..., None, :])
-        return jnp.max(jnp.min(sides, axis=-1), axis=-1) >= 0
+        return depth(y[..., None, :], self.lower[row], self.upper[row]) >= 0
 
     def erode(self, by: Number) -> "Interface":
         """The values that stay acceptable when moved by at most `by` (L∞): a margin demanded.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..core import Count, DeclarationError, Key, errors_named, typed
-from ..declare import HORIZON, Contract, Interface, Predictor, Specified
+from ..declare import HORIZON, Contract, Interface, Predictor, Specified, depth
 from ..numerics import sign_descent
 
 Models: TypeAlias = Predictor | Sequence[Predictor] | None
@@ -196,14 +196,6 @@ def output_shape(model: PyTree, shape: tuple[int, ...]) -> tuple[int, ...]:
         return eqx.filter_eval_shape(lambda model, x: jnp.asarray(model(x)), model, x).shape
 
 
-def distance(
-    y: Float[Array, " out"], low: Float[Array, "box out"], high: Float[Array, "box out"]
-) -> Float[Array, ""]:
-    """Signed L∞ distance to the boundary of a union of maximal boxes; -inf if not a number."""
-    inside = jnp.max(jnp.min(jnp.minimum(y - low, high - y), axis=-1))
-    return jnp.where(jnp.isnan(inside), -jnp.inf, inside)
-
-
 @eqx.filter_jit
 def _search(
     contract: Contract, model: PyTree, key: PRNGKeyArray, starts: int, steps: int
@@ -230,10 +222,11 @@ def _search(
     def descended(
         x: Array, size: Array, row: Array, low: Array, high: Array, width: Array
     ) -> tuple[Array, Array]:
-        sides = contract.guarantee.lower[row], contract.guarantee.upper[row]
+        low_side, high_side = contract.guarantee.lower[row], contract.guarantee.upper[row]
 
         def score(x: Array) -> Array:
-            return distance(jnp.asarray(model(x)).reshape(-1), *sides)
+            inside = depth(jnp.asarray(model(x)).reshape(-1), low_side, high_side)
+            return jnp.where(jnp.isnan(inside), -jnp.inf, inside)
 
         lengths = sizes[:, None] * size * width
         return sign_descent(score, x, lengths, lambda x: jnp.clip(x, low, high))
