@@ -71,7 +71,7 @@ def repeated(made: bx.Chain, exact: float, joint: bool, options: Options, key) -
     """Many estimates of one number."""
     sizes = {name: getattr(options, name) for name in ("particles", "moves", "replicates")}
     found = [
-        bx.interfaces.entropy(made, key=k, method="splitting", joint=joint, throw=False, **sizes)
+        bx.interfaces.entropy(made, key=k, by="levels", joint=joint, throw=False, **sizes)
         for k in jax.random.split(key, options.repetitions)
     ]
     values = np.array([float(each.value) for each in found])
@@ -110,7 +110,7 @@ def timed(options: Options, key) -> dict:
     seconds = []
     for k in jax.random.split(key, 2):
         began = time.perf_counter()
-        found = bx.interfaces.entropy(contract, key=k, method="splitting", throw=False, **sizes)
+        found = bx.interfaces.entropy(contract, key=k, by="levels", throw=False, **sizes)
         seconds.append((time.perf_counter() - began) / sizes["replicates"])
     return {
         "weights": sum(x.size for x in jax.tree.leaves(eqx.filter(stage, eqx.is_array))),

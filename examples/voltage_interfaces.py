@@ -71,7 +71,7 @@ def main(options: Options) -> None:
 
     joint = given.entropy
     entropies = {
-        name: bx.interfaces.entropy(chain(name), key=keys[1], method="splitting", **sizes)
+        name: bx.interfaces.entropy(chain(name), key=keys[1], by="levels", **sizes)
         for name in middles
     }
     parts = entropies["weird"]

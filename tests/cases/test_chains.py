@@ -69,10 +69,10 @@ def test_one_unit_makes_every_gate_but_the_exclusive_or():
     signal, out = (bx.Interface.thresholds(*t, range=(0.0, 5.0)) for t in ((0.5, 4.5), (2.5, 2.5)))
     for name in ("and", "or", "nand", "nor", "xor"):
         contract = bx.Contract(cases.gate(name), signal @ signal, out, points=2)
-        found = it.entropy(contract, key=KEY, method="direct", draws=8000, throw=False)
+        found = it.entropy(contract, key=KEY, by="direct", samples=8000, throw=False)
         assert np.isneginf(found.value) == (name == "xor")
     inverter = bx.Contract(cases.gate("not"), signal, out, points=2)
-    assert float(it.entropy(inverter, key=KEY, method="direct", draws=8000).value) > -2
+    assert float(it.entropy(inverter, key=KEY, by="direct", samples=8000).value) > -2
 
 
 def test_chains_of_voltages():

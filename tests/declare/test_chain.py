@@ -34,7 +34,7 @@ def test_a_chain_of_interfaces_is_a_circuit():
     assert float(chain.margin(models)) == float(circuit.margin(models))
     assert float(chain.output(models, 2.0)[0]) == pytest.approx(1.8 * 1.4 * 2.0)
     assert chain.prior.by_pattern.keys() == circuit.prior.by_pattern.keys()
-    one, other = (it.entropy(each, key=KEY, draws=1000, throw=False) for each in (chain, circuit))
+    one, other = (it.entropy(each, key=KEY, samples=1000, throw=False) for each in (chain, circuit))
     assert float(one.value) == float(other.value)
     assert jax.tree.structure(jax.tree.map(lambda x: x, chain)) == jax.tree.structure(chain)
 

@@ -540,13 +540,13 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         it.enclose, jnp.tanh, jnp.asarray(-(g.x[0] ** 2)), jnp.asarray(g.x[1] ** 2)
     ),
     "interfaces.entropy directly": lambda g: call(
-        it.entropy, g.contract, key=g.key, method="direct", draws=256, throw=False
+        it.entropy, g.contract, key=g.key, by="direct", samples=256, throw=False
     ),
     "interfaces.entropy by splitting": lambda g: call(
-        it.entropy, g.contract, key=g.key, method="splitting", **SPLIT
+        it.entropy, g.contract, key=g.key, by="levels", **SPLIT
     ),
     "interfaces.entropy by temperature": lambda g: call(
-        it.entropy, g.contract, key=g.key, method="tempered", draws=16, throw=False
+        it.entropy, g.contract, key=g.key, by="tempered", samples=16, throw=False
     ),
     "interfaces.entropy_curve": lambda g: call(
         it.entropy_curve, g.contract, g.scale * jnp.array([1.0, 0.5]), key=g.key, **SPLIT

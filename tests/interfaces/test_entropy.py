@@ -40,10 +40,10 @@ LINEAR = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["direct", "splitting"])
+@pytest.mark.parametrize("by", ["direct", "levels"])
 @pytest.mark.parametrize("before, after", LINEAR)
-def test_gain_has_the_entropy_of_an_interval(before, after, method):
-    found = bx.interfaces.entropy(linear_contract(before, after), key=KEY, method=method, **SMALL)
+def test_gain_has_the_entropy_of_an_interval(before, after, by):
+    found = bx.interfaces.entropy(linear_contract(before, after), key=KEY, by=by, **SMALL)
     assert abs(found.z_score(bx.theory.linear_interface(3.0, before, after))) < 4
     assert found.successful
 
@@ -72,17 +72,17 @@ def test_affine_component_has_the_area_of_a_polygon(pairs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "method, before, after",
+    "by, before, after",
     [
         ("direct", (1.2, 3.5), (1.0, 4.0)),
-        ("splitting", (1.2, 3.5), (1.0, 4.0)),
+        ("levels", (1.2, 3.5), (1.0, 4.0)),
         ("auto", (2.0, 2.6), (0.5, 4.6)),
     ],
 )
-def test_amplifier_is_an_orthant_by_every_method(method, before, after):
+def test_amplifier_is_an_orthant_by_every_method(by, before, after):
     contract = bx.Contract(amplifier(), low_high(*before, 5.0), low_high(*after, 5.0), points=5)
     exact = bx.theory.amplifier_interface(before, after, scale=3.0)
-    found = bx.interfaces.entropy(contract, key=KEY, method=method, **SMALL)
+    found = bx.interfaces.entropy(contract, key=KEY, by=by, **SMALL)
     assert abs(found.z_score(exact)) < 4
 
 
@@ -90,7 +90,7 @@ def test_amplifier_is_an_orthant_by_every_method(method, before, after):
 def test_tempered_route_agrees():
     contract = bx.Contract(amplifier(), low_high(1.2, 3.5, 5.0), low_high(0.3, 4.5, 5.0), points=3)
     exact = bx.theory.amplifier_interface((1.2, 3.5), (0.3, 4.5), scale=3.0)
-    found = bx.interfaces.entropy(contract, key=KEY, method="tempered", draws=3200, replicates=8)
+    found = bx.interfaces.entropy(contract, key=KEY, by="tempered", samples=3200, replicates=8)
     assert found.successful
     assert found.standard_error < 0.1
     assert abs(found.z_score(exact)) < 4
@@ -106,8 +106,8 @@ def test_chain_decouples(length):
     joints = [low_high(a, b) for a, b in zip(lows, highs, strict=True)]
     chain = bx.Chain([linear()] * length, joints, points=5)
     exact = bx.theory.linear_chain_maximum(3.0, before, after, length)
-    parts = bx.interfaces.entropy(chain, key=KEY, method="splitting", **SMALL)
-    joint = bx.interfaces.entropy(chain, key=KEY, method="splitting", joint=True, **SMALL)
+    parts = bx.interfaces.entropy(chain, key=KEY, by="levels", **SMALL)
+    joint = bx.interfaces.entropy(chain, key=KEY, by="levels", joint=True, **SMALL)
     assert len(parts.parts) == length
     assert abs(parts.z_score(exact)) < 4
     assert abs(joint.z_score(exact)) < 4
@@ -130,7 +130,7 @@ def test_gates_form_a_circuit():
     nand = bx.Component(model(2), wide, {(0, 0): 1, (0, 1): 1, (1, 0): 1, (1, 1): 0})
     signal = low_high(1.5, 3.5, 5.0)
     circuit = bx.Circuit([inverter, inverter, nand], [signal] * 5, [(0,), (1,), (2, 3)], points=5)
-    parts = bx.interfaces.entropy(circuit, key=KEY, method="direct", throw=False).parts
+    parts = bx.interfaces.entropy(circuit, key=KEY, by="direct", throw=False).parts
     first, second, last = (part.value for part in parts)
     assert abs(first - second) < 4 * jnp.hypot(parts[0].standard_error, parts[1].standard_error)
     assert last < first
@@ -210,7 +210,7 @@ def test_levels_that_run_out_are_said():
 
 def test_nothing_found_is_an_interval():
     contract = linear_contract((1.0, 2.0), (1.0, 1.99999))
-    given = {"key": KEY, "method": "direct", "draws": 1000}
+    given = {"key": KEY, "by": "direct", "samples": 1000}
     with pytest.raises(bx.RunError, match="No draw"):
         bx.interfaces.entropy(contract, **given)
     found = bx.interfaces.entropy(contract, throw=False, **given)
@@ -235,7 +235,7 @@ def test_single_precision_agrees():
         contract = bx.Contract(
             amplifier(), low_high(2.0, 2.6, 5.0), low_high(0.5, 4.6, 5.0), points=5
         )
-        found = bx.interfaces.entropy(contract, key=jax.random.key(1), method="splitting", **SMALL)
+        found = bx.interfaces.entropy(contract, key=jax.random.key(1), by="levels", **SMALL)
         assert found.value.dtype == jnp.float32
     assert abs(found.z_score(exact)) < 4
 
@@ -244,7 +244,7 @@ def test_single_precision_agrees():
     "argument, call",
     [
         ("replicates", lambda k: bx.interfaces.entropy(k, key=KEY, replicates=1)),
-        ("draws", lambda k: bx.interfaces.entropy(k, key=KEY, draws=0)),
+        ("samples", lambda k: bx.interfaces.entropy(k, key=KEY, samples=0)),
         ("particles", lambda k: bx.interfaces.entropy(k, key=KEY, particles=2)),
     ],
 )
@@ -259,7 +259,22 @@ def test_prior_without_a_quantile_function_is_named():
     component = bx.Component(model, VonMises(0.0, 1.0))
     contract = bx.Contract(component, low_high(1, 2), low_high(1.2, 2.3))
     with pytest.raises(bx.DeclarationError, match="no quantile function"):
-        bx.interfaces.entropy(contract, key=KEY, method="splitting")
+        bx.interfaces.entropy(contract, key=KEY, by="levels")
+
+
+def test_the_old_words_give_the_same_with_a_warning():
+    contract = linear_contract((1.0, 2.0), (1.2, 2.3))
+    new = bx.interfaces.entropy(contract, key=KEY, by="direct", samples=500)
+    with pytest.warns(DeprecationWarning, match="draws= is now samples=, method= is now by="):
+        old = bx.interfaces.entropy(contract, key=KEY, method="direct", draws=500)
+    assert float(old.value) == float(new.value)
+    few = {"key": KEY, "particles": 16, "moves": 1, "replicates": 2, "throw": False}
+    for word in ("by", "method"):
+        with pytest.warns(DeprecationWarning, match="'splitting' is now 'levels'"):
+            found = bx.interfaces.entropy(contract, **{word: "splitting"}, **few)
+        assert found.method == "levels"
+    with pytest.raises(TypeError, match="not both"):
+        bx.interfaces.entropy(contract, key=KEY, by="direct", method="direct")
 
 
 @pytest.mark.slow

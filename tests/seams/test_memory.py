@@ -195,9 +195,9 @@ def test_particles_of_splitting_are_moved_within_memory():
     assert bytes_of(2**27) < 1.5 * 2**27
 
 
-@pytest.mark.parametrize("method", ["direct", "splitting"])
-def test_an_entropy_is_the_same_within_any_memory(method):
-    common = {"key": KEY, "method": method, "draws": 500, "particles": 64, "moves": 4}
+@pytest.mark.parametrize("by", ["direct", "levels"])
+def test_an_entropy_is_the_same_within_any_memory(by):
+    common = {"key": KEY, "by": by, "samples": 500, "particles": 64, "moves": 4}
     common |= {"throw": False}
     contract = wide_contract(64)
     whole, less = (

@@ -124,7 +124,7 @@ RESULTS = {
     "curve": lambda: bx.coefficient_curve(run(), [0.5, 1.0]),
     "free energy": lambda: bx.free_energy(ladder()),
     "local": local,
-    "entropy": lambda: bx.interfaces.entropy(contract(), key=KEY, method="direct", draws=1000),
+    "entropy": lambda: bx.interfaces.entropy(contract(), key=KEY, by="direct", samples=1000),
     "certificate": lambda: bx.interfaces.certify(contract(), bx.models.MLP((1, 1), key=KEY)),
     "measure": lambda: 2 * DATA + DATA,
     "status": lambda: bx.Status.successful,

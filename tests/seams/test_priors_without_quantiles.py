@@ -28,20 +28,20 @@ def contract(prior, most):
 
 
 @pytest.mark.parametrize(
-    ("name", "method", "share"),
+    ("name", "by", "share"),
     [
         ("student", "direct", 0.3),
-        pytest.param("student", "splitting", 1e-5, marks=pytest.mark.slow),
+        pytest.param("student", "levels", 1e-5, marks=pytest.mark.slow),
         ("gamma", "direct", 0.3),
         ("inverse gamma", "direct", 0.3),
-        pytest.param("beta", "splitting", 1e-4, marks=pytest.mark.slow),
-        pytest.param("gamma", "splitting", 1e-4, marks=pytest.mark.slow),
+        pytest.param("beta", "levels", 1e-4, marks=pytest.mark.slow),
+        pytest.param("gamma", "levels", 1e-4, marks=pytest.mark.slow),
     ],
 )
-def test_the_entropy_is_that_of_the_distribution_function(name, method, share):
+def test_the_entropy_is_that_of_the_distribution_function(name, by, share):
     prior, exact = PRIORS[name]
     found = bx.interfaces.entropy(
-        contract(prior, float(exact.ppf(share))), key=KEY, method=method, draws=4000, particles=128
+        contract(prior, float(exact.ppf(share))), key=KEY, by=by, samples=4000, particles=128
     )
     assert abs(found.z_score(np.log(share))) < 4
 
@@ -62,5 +62,5 @@ def test_a_prior_that_can_only_be_drawn_from_is_drawn_from_directly():
     """A von Mises angle: neither quantiles nor a distribution function."""
     prior = distributions.VonMises(0.0, 1.0)
     exact = float(np.log(scipy.stats.vonmises(1.0).cdf(0.5)))
-    found = bx.interfaces.entropy(contract(prior, 0.5), key=KEY, method="direct", draws=4000)
+    found = bx.interfaces.entropy(contract(prior, 0.5), key=KEY, by="direct", samples=4000)
     assert abs(found.z_score(exact)) < 4

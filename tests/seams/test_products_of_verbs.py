@@ -62,7 +62,7 @@ CALLS = {
     "influence": lambda: bx.influence(trace(), ENERGY),
     "susceptibility": lambda: bx.susceptibility(trace(), called, ENERGY),
     "margin": lambda: contract().margin(MODEL),
-    "entropy": lambda: bx.interfaces.entropy(contract(), key=KEY, method="direct", draws=1000),
+    "entropy": lambda: bx.interfaces.entropy(contract(), key=KEY, by="direct", samples=1000),
     "anneal": lambda: bx.anneal(gibbs(), [0.5], bx.RandomWalk(), key=KEY, draws=8, throw=False),
     "coefficient": lambda: bx.local_learning_coefficient(
         ENERGY, key=KEY, kernel=bx.RandomWalk(), max_gradients=2000

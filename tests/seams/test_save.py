@@ -88,7 +88,7 @@ def test_results_without_code_of_the_user_need_no_declaration(tmp_path):
 def test_interfaces_and_fixed_points(tmp_path):
     signal = bx.Interface.thresholds(1.0, 4.0, range=(0, 5))
     part = bx.cases.affine_component()
-    entropy = bx.interfaces.entropy(bx.Contract(part, signal, signal), key=KEY, draws=2000)
+    entropy = bx.interfaces.entropy(bx.Contract(part, signal, signal), key=KEY, samples=2000)
     bx.save(tmp_path / "entropy", entropy)
     same(bx.load(tmp_path / "entropy"), entropy)
     assert repr(bx.load(tmp_path / "entropy")) == repr(entropy)

@@ -106,7 +106,7 @@ def contracts():
     signal = bx.Interface.thresholds(0.4, 0.6, range=(0, 1))
     contract = bx.Contract(bx.Component(sigmoid, bx.Normal(0.0, 3.0)), signal, signal)
     few = {"particles": 16, "moves": 1, "replicates": 2, "max_levels": 9, "throw": False}
-    value = bx.interfaces.entropy(contract, key=key(), method="splitting", **few).naive_error
+    value = bx.interfaces.entropy(contract, key=key(), by="levels", **few).naive_error
     bx.interfaces.certify(contract)
     return value, contract.margin(sigmoid)
 

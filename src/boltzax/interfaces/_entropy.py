@@ -1,7 +1,6 @@
 """Entropy of parameters under interfaces, `H(Θ | API) = log P_prior[all contracts hold]`."""
 
 import dataclasses
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -12,6 +11,7 @@ from ..core import MEMORY, Count, Key, Status, typed
 from ..core import wilson as wilson
 from ..declare import Contract, Specified, Violation
 from ..observe import (
+    By,
     LogProbability,
     MaxLevels,
     Particles,
@@ -20,8 +20,7 @@ from ..observe import (
     of_independent,
     raised,
 )
-
-Method = Literal["auto", "direct", "splitting", "tempered"]
+from ._old_forms import of_words
 
 Entropy = LogProbability
 """`H = log P[margin >= 0]`, an upper bound up to its error: the margin is over the points that the
@@ -31,14 +30,15 @@ Outcome = Status
 """What became of an estimate of an entropy."""
 
 
+@of_words({"method": "by", "draws": "samples"}, by={"splitting": "levels"})
 @typed
 def entropy(
     contract: Specified,
     *,
     key: Key,
-    method: Method = "auto",
+    by: By = "auto",
     joint: bool = False,
-    draws: Count = 20_000,
+    samples: Count = 20_000,
     particles: Particles = 512,
     moves: Count = 16,
     replicates: Replicates = 16,
@@ -59,10 +59,10 @@ def entropy(
     Args:
         contract: A contract, or a circuit of several.
         key: Key of all randomness.
-        method: `"direct"` draws, `"splitting"` (rising levels), `"tempered"`, or `"auto"`: direct,
-            and splitting if fewer than 100 draws keep the contract.
+        by: `"direct"` draws, `"levels"` (rising levels), `"tempered"`, or `"auto"`: direct, and
+            rising levels if fewer than 100 draws keep the contract.
         joint: Whether to take all contracts of a circuit at once.
-        draws: Independent draws of the prior (direct), or steps of all ladders (tempered).
+        samples: Independent draws of the prior (direct), or of each temperature (tempered).
         particles: Of each replicate.
         moves: Moves of every particle at a level.
         replicates: Independent populations, or ladders.
@@ -75,8 +75,8 @@ def entropy(
         A `LogProbability`; of a circuit, with that of each contract in `parts`.
 
     Raises:
-        DeclarationError: Wrong arguments, or, for splitting, a prior with neither quantiles nor a
-            distribution function, which is no image of normals.
+        DeclarationError: Wrong arguments, or, for rising levels, a prior with neither quantiles nor
+            a distribution function, which is no image of normals.
         RunError: A `status` that is not `successful`.
     """
     apart = not joint and not isinstance(contract, Contract)
@@ -84,9 +84,8 @@ def entropy(
     keys = jax.random.split(key, len(contracts)) if apart else [key]
     parts = [
         margin_probability(
-            part, key=part_key, by="levels" if method == "splitting" else method, samples=draws,
-            particles=particles, moves=moves, replicates=replicates, max_levels=max_levels,
-            memory=memory,
+            part, key=part_key, by=by, samples=samples, particles=particles, moves=moves,
+            replicates=replicates, max_levels=max_levels, memory=memory,
         )
         for part, part_key in zip(contracts, keys, strict=True)
     ]  # fmt: skip

@@ -163,7 +163,7 @@ def max_plus(tables: ChainTables) -> MaximumEntropy:
     if not np.isfinite(through[0].max()):
         raise RunError(
             "No chain of members was satisfied by any draws. Take more draws or wider families, or "
-            'split the entropies (`interfaces.entropy(..., method="splitting")`).'
+            'estimate the entropies by rising levels (`interfaces.entropy(..., by="levels")`).'
         )
 
     def path(joint: int) -> tuple[int, ...]:

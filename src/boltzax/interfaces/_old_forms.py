@@ -1,12 +1,51 @@
-"""Verbs of a chain take what it is made of, for one release: components, candidates, ends."""
+"""Old ways to call a verb, which work for one release with a warning."""
 
 import functools
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from ..core import TYPED
 from ..declare import Chain, Component, Family, Interface
+
+Verb = TypeVar("Verb", bound=Callable)
+
+
+def of_words(names: Mapping[str, str], **values: Mapping[str, str]) -> Callable[[Verb], Verb]:
+    """Decorator of a verb of which keywords, or words that they take, have changed.
+
+    Args:
+        names: The new keyword for each old one.
+        values: For a (new) keyword, the new word for each old one.
+    """
+
+    def decorate(verb: Verb) -> Verb:
+        @functools.wraps(verb)
+        def call(*args, **kwargs):
+            told = []
+            for old in names.keys() & kwargs.keys():
+                if names[old] in kwargs:
+                    raise TypeError(f"{verb.__name__}() takes {old}= or {names[old]}=, not both")
+                kwargs[names[old]] = kwargs.pop(old)
+                told.append(f"{old}= is now {names[old]}=")
+            for name, words in values.items():
+                old = kwargs.get(name)
+                if isinstance(old, str) and old in words:
+                    kwargs[name] = words[old]
+                    told.append(f"{old!r} is now {words[old]!r}")
+            if told:
+                told = f"{verb.__name__}: {', '.join(sorted(told))}"
+                warnings.warn(
+                    f"{told}; the old form will go with the next release",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+            return verb(*args, **kwargs)
+
+        TYPED[call] = TYPED[verb]
+        return cast(Verb, call)
+
+    return decorate
 
 
 def of_chain(*names: str, points: int = 33) -> Callable:

@@ -18,6 +18,7 @@ from ._local_learning_coefficient import LocalLearningCoefficient as LocalLearni
 from ._local_learning_coefficient import local_learning_coefficient as local_learning_coefficient
 from ._local_verdict import Evidence as Evidence
 from ._local_verdict import Verdict as Verdict
+from ._log_probability import By as By
 from ._log_probability import MaxLevels as MaxLevels
 from ._log_probability import Particles as Particles
 from ._log_probability import Replicates as Replicates
