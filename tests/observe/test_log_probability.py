@@ -106,6 +106,8 @@ def test_few_hits_are_said_and_auto_goes_on():
     with pytest.raises(bx.RunError, match="No draw"):
         bx.log_probability(PRIOR, first, 9.0, key=KEY, by="direct", samples=2000)
     found = bx.log_probability(PRIOR, first, 3.0, key=KEY, samples=2000, **FEW)
+    one = bx.log_probability(PRIOR, first, 3.0, key=KEY, samples=1, **FEW)
+    assert found.evaluations == one.evaluations + 1999
     assert found.method == "levels" and abs(found.z_score(scipy.stats.norm.logsf(3.0))) < 4
 
 

@@ -62,7 +62,8 @@ def entropy(
         by: `"direct"` draws, `"levels"` (rising levels), `"tempered"`, or `"auto"`: direct, and
             rising levels if fewer than 100 draws keep the contract.
         joint: Whether to take all contracts of a circuit at once.
-        samples: Independent draws of the prior (direct), or of each temperature (tempered).
+        samples: Independent draws of the prior (direct), or draws at each temperature, of all
+            ladders together (tempered).
         particles: Of each replicate.
         moves: Moves of every particle at a level.
         replicates: Independent populations, or ladders.

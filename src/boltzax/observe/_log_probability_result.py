@@ -52,7 +52,8 @@ class LogProbability(eqx.Module):
             The errors of several levels of one run are correlated.
         naive_error: The error if particles were independent.
         status: The `Status` of each level.
-        evaluations: Number of evaluations of the level function.
+        evaluations: Number of evaluations of the level function, with those of direct draws that
+            `"auto"` took first.
         method: How it was estimated.
         replicates: The logarithm in each replicate, `[replicate, *level]`; None for other methods.
         above: Level function, whitened weights `[replicate, particle, ...]` above the highest

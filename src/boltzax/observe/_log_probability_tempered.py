@@ -19,6 +19,9 @@ from ._log_probability_result import Reading, never_positive, nothing
 BETAS = np.geomspace(1.0, 256.0, 9)
 """Inverse temperatures in units of the typical shortfall of a draw of the prior."""
 
+THIN = 5
+"""Steps of the walk from one draw to the next."""
+
 
 class Shortfall(AbstractTerm):
     """`E(w) = max(0, target - level(w))`: zero exactly where the level is reached."""
@@ -46,16 +49,18 @@ def tempered(
     missing = np.asarray(_energies(gibbs, jax.random.split(key_scale, 256), memory))
     scale = float(np.median(np.where(np.isfinite(missing), missing, 0.0)))
     steps = max(200, samples // chains)
+    warmup = steps // 2
     trace = anneal(
         gibbs, (1 / scale if scale > 0 else 1.0) * BETAS, RandomWalk(), key=key_run, chains=chains,
-        warmup=steps // 2, draws=steps, thin=5, throw=False,
+        warmup=warmup, draws=steps, thin=THIN, throw=False,
     )  # fmt: skip
     reached = (np.asarray(trace.energy) == 0).astype(float)  # [beta, chain, draw]
     fraction = reached.mean(axis=(1, 2))
     place = int(np.argmax(fraction >= 0.5)) if np.any(fraction >= 0.5) else len(fraction) - 1
     bridges = trace.bridges
     assert bridges is not None
-    evaluations = int(np.prod(np.asarray(bridges.energy).shape)) * 5
+    walkers = int(np.prod(bridges.energy.shape[:2]))  # [beta, chain, draw]
+    evaluations = len(missing) + walkers * (warmup + THIN * steps)
     if fraction[place] == 0:
         return nothing(evaluations, Status.not_mixed), evaluations
     hit = Estimate.of_series(reached[place], exact=True).map(jnp.log)
