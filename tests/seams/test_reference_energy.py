@@ -90,6 +90,28 @@ def test_a_population_loss_that_reaches_zero_needs_no_reference():
     assert np.all(np.isfinite(bx.effective_dimension(trace).value))
 
 
+def test_the_default_reference_of_a_relative_measure_is_the_declared_zero():
+    model = bx.models.Function(lambda w, x: w * x, jnp.zeros(3))
+    gibbs = bx.compile(
+        bx.SquaredError(model, bx.Empirical(np.ones((1, 1))), bx.zero), bx.Normal(), beta=300.0,
+        marginalise=False,
+    )  # fmt: skip
+    away = bx.models.Function(model.fn, jnp.ones(3))
+    options = {"key": jax.random.key(3), "draws": 200, "throw": False}
+    run = bx.sample(gibbs.relative_to(away), bx.RandomWalk(), **options)
+    assert float(run.gibbs.reference_energy) == 1.5
+    twice = bx.learning_coefficient(run).value * 2
+    np.testing.assert_allclose(bx.effective_dimension(run).value, twice, rtol=1e-12)
+
+    x = np.linspace(-1, 1, 30)
+    noise = bx.Empirical((x[:, None], 1 + x**2))
+    line = bx.models.Function(lambda w, x: w[0] * x[0], jnp.zeros(1))
+    gibbs = bx.compile(bx.SquaredError(line, noise), bx.Normal(), beta=30.0, marginalise=False)
+    run = bx.sample(gibbs.relative_to(line), bx.RandomWalk(), **options)
+    with pytest.raises(bx.DeclarationError, match="reference"):
+        bx.effective_dimension(run)
+
+
 @pytest.mark.parametrize("reference", [np.nan, "w", jnp.zeros(3), True, [1.0]])
 def test_a_reference_is_a_number_or_a_model(reference):
     with pytest.raises(bx.DeclarationError) as error:

@@ -32,8 +32,8 @@ def free_energy(
             the prior (Bennett 1976; the two-sided form of stepping-stone sampling, Xie et al.
             2011). `"integration"` is `∫ ⟨E⟩ dβ` by a cubic Hermite rule whose slopes are the heat
             capacities. The error bar includes the rule's error, estimated in every interval.
-        reference: `E_ref`: a model `w*`, whose energy is taken, or a number in units of the
-            trace's energies.
+        reference: `E_ref`: a model `w*`, whose energy is taken, or a number, an energy as
+            declared (also where the measure is `relative_to` a model).
 
     Returns:
         An estimate in nats, shape `[beta]`, for the requested betas.
@@ -68,8 +68,9 @@ def effective_parameters(
         trace: A run of `anneal`.
         reference: `E_ref`: a model `w*`, whose energy is taken, or a number, as in
             `learning_coefficient`. 0 is right where some weights reach energy zero (a realisable
-            population loss). If None, it is 0; this is refused where the run shows that the energy
-            does not come near zero (data with noise), because `F / log n` would count the noise.
+            population loss). If None, it is the energy 0 as declared; this is refused where the
+            run shows that the energy does not come near zero (data with noise), because
+            `F / log n` would count the noise.
 
     Returns:
         A dimensionless estimate, shape `[beta]`.

@@ -58,7 +58,7 @@ def learning_coefficient(
         reference: `E_ref`. If None, `E(w*)` of a `LocalLearningCoefficient`, and 0 of a trace. The
             choices are 0 for a realisable population loss (the global coefficient), a model `w*`
             for the local coefficient at `w*`, whose full energy is then subtracted (Lau et al.
-            2023, arXiv:2308.12108), or a number.
+            2023, arXiv:2308.12108), or a number, an energy as declared.
         plain: Average the energy of full draws, with the weights that were integrated out drawn
             again. By default their average is taken in closed form, `⟨½ Σ_i s_i/(1+s_i)⟩` for the
             zero target (Rao-Blackwell): same mean, smaller error. Needs `keep=True` in the run.
@@ -86,7 +86,7 @@ def wbic(trace: Trace | AbstractDrawn, n: DataCount, *, reference: Reference = 0
     Args:
         trace: A run at `temperature.watanabe(n)`.
         n: The number of data that the mean loss is over.
-        reference: A model `w*` (its energy is subtracted) or a number, an energy of the trace.
+        reference: A model `w*` (its energy is subtracted) or a number, an energy as declared.
 
     Returns:
         An estimate in nats, of the shape of the trace's betas.
@@ -136,8 +136,9 @@ def effective_dimension(
 
     Args:
         trace: A run at one or many betas.
-        reference: `E_ref`, a model `w*` or a number, as in `learning_coefficient`. If None, it is
-            0; this is refused where the run shows that the energy does not come near zero.
+        reference: `E_ref`, as in `learning_coefficient`. If None, `E(w*)` of a
+            `LocalLearningCoefficient`, and the energy 0 as declared of a trace; this is refused
+            where the run shows that the energy does not come near zero.
 
     Returns:
         A dimensionless estimate, of the shape of the trace's betas.

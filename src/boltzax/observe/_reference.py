@@ -29,7 +29,7 @@ Reference: TypeAlias = Annotated[
 
 
 def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""]:
-    """`E_ref` in the units of the trace's energies: of a number, or of a model as declared.
+    """`E_ref`, counted as the trace's energies are: of a number, or of a model.
 
     A number is an energy as declared, also where the trace's energies are relative to a model.
     """
@@ -56,7 +56,7 @@ def default_reference(
 
 
 def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | float:
-    """The reference; if None, that of the measure, or 0 if the draws agree with it.
+    """The reference; if None, the energy 0 as declared, if the draws agree with it.
 
     Near a minimum of energy `E_min`, `β (⟨E⟩ - E_min)` and `C = β² Var E` are both about λ. Zero is
     refused as a reference if, at the largest beta, some energy lies below it by more than `1/β`, or
@@ -70,8 +70,9 @@ def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | 
     if betas.ndim:
         coldest = int(jnp.argmax(betas))
         energy, conditional, betas = energy[coldest], conditional[coldest], betas[coldest]
-    beta, lowest = float(betas), float(jnp.min(energy))
-    mean = Estimate.of_series(beta * energy, exact=True)
+    level = trace.gibbs.reference_energy
+    beta, lowest = float(betas), float(jnp.min(energy) + level)
+    mean = Estimate.of_series(beta * (energy + level), exact=True)
     heat = beta**2 * float(jnp.var(energy) + jnp.mean(conditional))
     above = float(mean.value) - 4 * float(mean.standard_error) > 2 * heat
     if beta * lowest < -1 or (beta * lowest > 1 and above):
@@ -85,4 +86,4 @@ def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | 
             mend="pass reference=w_star (a trained model), or a number; reference=0.0 if the "
             "absolute value is meant",
         )
-    return trace.gibbs.reference_energy
+    return 0.0
