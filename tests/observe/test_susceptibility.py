@@ -393,6 +393,20 @@ OTHER = bx.SquaredError(
         ("observable", lambda: bx.susceptibility(FEW, 3.0, ENERGY)),
         ("observable", lambda: bx.susceptibility(FEW, lambda model: (), ENERGY)),
         ("observable", lambda: bx.susceptibility(FEW, OTHER, ENERGY)),
+        ("observable", lambda: bx.susceptibility(FEW, lambda model: 1 / 0, ENERGY)),
+        ("query", lambda: bx.influence(FEW, ENERGY, lambda model: 1 / 0)),
+        (
+            "energy",
+            lambda: bx.influence(FEW, bx.PerDatum(NET, bx.Empirical(X), lambda m, x: 1 / 0)),
+        ),
+        ("fn", lambda: FEW.mean(lambda model: len(model))),
+        ("fn", lambda: FEW.ensemble.map(lambda model: 1 / 0)),
+        (
+            "fn",
+            lambda: bx.sample(
+                GIBBS, key=jax.random.key(0), draws=8, reduce={"a": bx.Mean(lambda model: 1 / 0, 2)}
+            ),
+        ),
         ("energy", lambda: bx.influence(FEW, X)),
         ("energy", lambda: bx.influence(FEW, OTHER)),
         (

@@ -30,6 +30,7 @@ from ._constraints import numbers as numbers
 from ._curve import Curve as Curve
 from ._errors import DeclarationError as DeclarationError
 from ._errors import errors_named as errors_named
+from ._errors import function_errors as function_errors
 from ._errors import installed as installed
 from ._errors import model_errors as model_errors
 from ._estimate import Estimate as Estimate

@@ -102,6 +102,19 @@ def errors_named(argument: str, *, expected: str, mend: str) -> Iterator[None]:
         raise DeclarationError(argument, got=got, expected=expected, mend=mend) from error
 
 
+def function_errors(argument: str) -> contextlib.AbstractContextManager[None]:
+    """Around a trace of a function of the model: `errors_named` for it.
+
+    Args:
+        argument: The name of the argument that the function is.
+    """
+    return errors_named(
+        argument,
+        expected="a function of one model, defined at the declared weights",
+        mend="try it on the declared model first; its weights are traced arrays",
+    )
+
+
 def _message(text: str) -> str | None:
     """The message of an error raised inside a compiled program by its author; None for others."""
     equinox = re.search(r"EquinoxRuntimeError: (.*?)(?:\n\s*\n|\n-----|\Z)", text, re.DOTALL)

@@ -17,6 +17,8 @@ from ..core import (
     Key,
     Memory,
     ModelFunction,
+    errors_named,
+    function_errors,
     model_errors,
     shapes_of,
     share,
@@ -270,7 +272,12 @@ def _blocks(
             continue
         points, weights = term.measure.nodes()
         first = DatumLosses(factor, term, jax.tree.map(lambda x: x[:1], points))
-        shape, datum_bytes = _measured(trace, first)
+        with errors_named(
+            argument,
+            expected="an energy whose loss takes the model and one datum",
+            mend="write the loss for one model and one datum",
+        ):
+            shape, datum_bytes = _measured(trace, first)
         if shape != (1,):
             raise DeclarationError(
                 argument,
@@ -324,7 +331,9 @@ def _checked_function(trace: Trace, argument: str, observable: Observable) -> Va
         _check_energy(trace, argument, observable)
         return Values(observable)
     function = Floating(observable)
-    if not jax.tree.leaves(eqx.filter_eval_shape(function, trace.gibbs.declared)):
+    with function_errors(argument):
+        values = eqx.filter_eval_shape(function, trace.gibbs.declared)
+    if not jax.tree.leaves(values):
         raise DeclarationError(
             argument,
             got="a function that gives no arrays",

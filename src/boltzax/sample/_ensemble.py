@@ -19,6 +19,7 @@ from ..core import (
     Model,
     as_argument,
     check_real,
+    function_errors,
     map_within,
     model_errors,
     typed,
@@ -149,6 +150,9 @@ class Ensemble(eqx.Module):
 
         Returns:
             What `fn` gives, with the axes of the ensemble in front: `[*axes, *shape]`.
+
+        Raises:
+            DeclarationError: For a function that raises an error.
         """
         key = jax.random.key(0) if key is None else key
         return _mapped(self.gibbs, self.w, as_argument(fn), key, self.shape, memory)
@@ -281,7 +285,9 @@ def _mapped(
     def one(each):
         w, key, beta = each
         at = eqx.tree_at(lambda g: g.beta, gibbs, beta)
-        return fn(at.complete(w, key))
+        model = at.complete(w, key)
+        with function_errors("fn"):
+            return fn(model)
 
     beta = gibbs.beta.reshape(gibbs.beta.shape + (1,) * (len(shape) - gibbs.beta.ndim))
     each = (w, jax.random.split(key, shape), jnp.broadcast_to(beta, shape))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import Count, DeclarationError, Estimate, described, typed, whole
+from ..core import Count, DeclarationError, Estimate, described, function_errors, typed, whole
 
 
 @described("a reduction", "pass e.g. bx.Mean(fn, length=draws // 32)")
@@ -49,7 +49,8 @@ class Mean(AbstractReduction):
     batches: Annotated[int, whole(4)] = eqx.field(static=True, default=32)
 
     def init(self, gibbs, w):
-        value = jax.eval_shape(lambda w: self.fn(_whole(gibbs, w, jnp.zeros((), int))), w)
+        with function_errors("fn"):
+            value = jax.eval_shape(lambda w: self.fn(_whole(gibbs, w, jnp.zeros((), int))), w)
         for leaf in jax.tree.leaves(value):
             kinds = (jnp.floating, jnp.integer, jnp.bool_)
             if not any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds):
