@@ -11,7 +11,7 @@ import pytest
 import boltzax as bx
 from boltzax.sample import AbstractGradientFree, Move, noise_like
 from boltzax.sample._kernel import choose
-from boltzax.sample._run_status import raise_for
+from boltzax.sample._run_status import raise_for_trace
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(60, 2))
@@ -145,7 +145,7 @@ def test_a_leaf_or_a_chain_that_never_moves_is_said_so(shares):
     assert trace.status == bx.Status.stuck
     name = re.escape(A if shares[0] else B)
     with pytest.raises(bx.RunError, match=rf"never moved \(chains\): {name} in [1-4] of 4"):
-        raise_for(trace, throw=True)
+        raise_for_trace(trace, throw=True)
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ from ._status import POWER_QUANTILE as POWER_QUANTILE
 from ._status import Outcome as Outcome
 from ._status import RunError as RunError
 from ._status import Status as Status
-from ._status import checked as checked
 from ._status import outcome_of as outcome_of
+from ._status import raise_if_failed as raise_if_failed
 from ._status import text_of_values as text_of_values
 from ._tracing import as_argument as as_argument
 from ._tracing import at_hand as at_hand

@@ -127,7 +127,7 @@ def text_of_values(text: Callable[[Any], str]) -> Callable[[Any], str]:
     return written
 
 
-def checked(result: Result, status: Array | Status, throw: bool, mend: str = "") -> Result:
+def raise_if_failed(result: Result, status: Array | Status, throw: bool, mend: str = "") -> Result:
     """The result of a run; with `throw`, an error if its status is not `successful`.
 
     Args:

@@ -34,7 +34,7 @@ from ..declare import (
     Interface,
 )
 from ..observe import LogProbability, MaxLevels, Particles, log_probability
-from ..sample import checked
+from ..sample import raise_for_run
 from ._margin import output_shape
 
 Subsets = Mapping[Hashable, Any] | Sequence[Any]
@@ -224,7 +224,7 @@ def subset_entropy(
         )  # fmt: skip
         curves.append(curve)
     result = SubsetEntropy(tuple(named), falling, tuple(curves))
-    return checked(result, result.status, throw, result.__repr__)
+    return raise_for_run(result, result.status, throw, result.__repr__)
 
 
 @typed

@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ..core import Count, DeclarationError, Key, Positive, Status, checked, typed
+from ..core import Count, DeclarationError, Key, Positive, Status, raise_if_failed, typed
 from ..numerics import bisect, polish, search, settle
 from ._phases import FieldPhases, distinct, radii
 from ._solve import Uniqueness
@@ -157,7 +157,7 @@ def fixed_points(
         unique=unique,
         status=Status.successful if len(rows) else Status.not_converged,
     )
-    return checked(result, result.status, throw)
+    return raise_if_failed(result, result.status, throw)
 
 
 def goal_of(loop: Loop, tolerance: float | Array | None) -> Float[Array, ""]:

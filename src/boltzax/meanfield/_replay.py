@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..core import MEMORY, Count, DeclarationError, Key, Status, Whole, text_of_values, typed
-from ..sample import Ensemble, checked
+from ..sample import Ensemble, raise_for_run
 from ._background import Background
 from ._neuron_dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import Neurons, Replayed, State, Static
@@ -159,4 +159,4 @@ def _ridden(neurons: Neurons, start: State, steps: int, frames: int, throw: bool
     riders, done = made.state[0].weights["riders"], int(made.state[0].steps - start.steps)
     problem, dynamics = neurons.problem, neurons.dynamics
     result = Foreground(problem, dynamics, riders, kept["riders"], done, made.status)
-    return checked(result, result.status, throw, lambda: f"{result!r}\n{CURE}")
+    return raise_for_run(result, result.status, throw, lambda: f"{result!r}\n{CURE}")

@@ -11,7 +11,7 @@ from ..core import (
     Positive,
     Status,
     Whole,
-    checked,
+    raise_if_failed,
     refuted,
     text_of_values,
     typed,
@@ -206,4 +206,4 @@ def solve(
         status=status,
         **known,
     )
-    return checked(result, status, throw)
+    return raise_if_failed(result, status, throw)

@@ -17,7 +17,7 @@ from ..core import (
     Key,
     Positive,
     Status,
-    checked,
+    raise_if_failed,
     scalar,
     text_of_values,
     typed,
@@ -158,7 +158,7 @@ def sweep(
             expected="a Loop or a SelfConsistency",
             mend="give back one of them for each value",
         )
-    return checked(result, result.status, throw)
+    return raise_if_failed(result, result.status, throw)
 
 
 def _swept(values, up, down, settled, differs, stable, jumps) -> Sweep:

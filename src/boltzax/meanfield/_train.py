@@ -20,7 +20,7 @@ from ..core import (
     text_of_values,
     typed,
 )
-from ..sample import AbstractCheckpoints, AbstractSink, Ensemble, Run, checked, run
+from ..sample import AbstractCheckpoints, AbstractSink, Ensemble, Run, raise_for_run, run
 from ._neuron_dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import History, Neurons, State
 from ._self_consistency import AbstractEnsemble, alike
@@ -158,7 +158,7 @@ def train(
         status=made.status,
         batch=batch,
     )
-    return checked(result, result.status, throw, lambda: f"{result!r}\n{CURE}")
+    return raise_for_run(result, result.status, throw, lambda: f"{result!r}\n{CURE}")
 
 
 @typed

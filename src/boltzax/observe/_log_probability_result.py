@@ -26,7 +26,7 @@ from ..core import (
     text_of_values,
     typed,
 )
-from ..sample import Ensemble, Level, Rise, checked
+from ..sample import Ensemble, Level, Rise, raise_for_run
 
 FEW = 10
 """Hits below which a count is nearly all error."""
@@ -250,7 +250,7 @@ def _failed(result: LogProbability) -> np.ndarray:
 
 def raised(result: LogProbability, throw: bool) -> LogProbability:
     """The result, if nothing speaks against it or it is taken as it is; else `RunError`."""
-    return checked(result, result._worst(), throw, result.__repr__)
+    return raise_for_run(result, result._worst(), throw, result.__repr__)
 
 
 def of_hits(hits: int, samples: int) -> Reading:

@@ -24,7 +24,7 @@ from ._free_energy_bounds import Bounds as Bounds
 from ._hidden_unit_moves import UnitMoves as UnitMoves
 from ._hmc import HMC as HMC
 from ._interrupt import Interrupted as Interrupted
-from ._interrupt import checked as checked
+from ._interrupt import raise_for_run as raise_for_run
 from ._kernel import AbstractCosted as AbstractCosted
 from ._kernel import AbstractGradientFree as AbstractGradientFree
 from ._kernel import AbstractKernel as AbstractKernel

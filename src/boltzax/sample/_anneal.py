@@ -38,7 +38,7 @@ from ._random_walk import RandomWalk
 from ._replica_exchange import ReplicaExchange
 from ._rounding import precise
 from ._run_plan import AbstractCheckpoints, AbstractSink
-from ._run_status import judge, raise_for
+from ._run_status import judge, raise_for_trace
 from ._sample import FIELDS
 from ._smc import TemperedSMC
 from ._temperature_ladder import Betas, first_ladder, refine, round_trips
@@ -170,7 +170,7 @@ def anneal(
         outcome = _bounded(outcome, requested, given, cost, key_bound)
     if not keep:
         outcome = dataclasses.replace(outcome, w=None)
-    raise_for(outcome, throw, contradiction(outcome.bridges))
+    raise_for_trace(outcome, throw, contradiction(outcome.bridges))
     return _requested(outcome, requested)
 
 

@@ -28,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
 Result = TypeVar("Result")
 
 
-def checked(result: Result, status: Status, throw: bool, said: Callable[[], str]) -> Result:
+def raise_for_run(result: Result, status: Status, throw: bool, said: Callable[[], str]) -> Result:
     """The result of a run, if it is successful or `throw` is false.
 
     Args:

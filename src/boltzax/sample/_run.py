@@ -19,7 +19,7 @@ from ..core import (
     typed,
 )
 from ._dynamics import AbstractDynamics
-from ._interrupt import checked
+from ._interrupt import raise_for_run
 from ._loop import Run, loop
 from ._placement import Placement
 from ._run_plan import AbstractCheckpoints, AbstractSink
@@ -86,7 +86,7 @@ def run(
     )  # fmt: skip
     if made.status == Status.successful and _has_nan((made.state, made.records)):
         made = dataclasses.replace(made, status=Status.non_finite)
-    return checked(made, made.status, throw, made.__repr__)
+    return raise_for_run(made, made.status, throw, made.__repr__)
 
 
 def _has_nan(tree: PyTree) -> bool:

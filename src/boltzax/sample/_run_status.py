@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 from ..compile import Gibbs, Weights
 from ..core import Estimate, Status, at_hand, finite, refuted
-from ._interrupt import checked
+from ._interrupt import raise_for_run
 from ._trace import Trace
 
 
@@ -41,12 +41,12 @@ def judge(records: dict[str, PyTree], r_hat: float) -> Status:
     return Status.successful if bool(np.all(good)) else Status.not_mixed
 
 
-def raise_for(trace: Trace, throw: bool, more: str = "") -> None:
+def raise_for_trace(trace: Trace, throw: bool, more: str = "") -> None:
     """Raise `RunError` for a failed run, with the evidence, unless the user takes it as it is.
 
     Raise `Interrupted` with the trace for a run that was interrupted.
     """
-    checked(trace, trace.status, throw, lambda: f"Evidence: {evidence(trace)}{more}.")
+    raise_for_run(trace, trace.status, throw, lambda: f"Evidence: {evidence(trace)}{more}.")
 
 
 def evidence(trace: Trace) -> str:

@@ -29,7 +29,7 @@ from ._placement import Placement
 from ._reductions import AbstractReduction, Mean
 from ._rounding import precise
 from ._run_plan import AbstractCheckpoints, AbstractSink
-from ._run_status import judge, raise_for
+from ._run_status import judge, raise_for_trace
 from ._temperature_ladder_checks import draws_fit
 from ._trace import Trace
 from ._unadjusted import AbstractUnadjusted
@@ -119,7 +119,7 @@ def sample(
         lambda leaf: trace.vouched(leaf) if isinstance(leaf, Estimate) else leaf,
         found, is_leaf=lambda leaf: isinstance(leaf, Estimate),
     ))  # fmt: skip
-    raise_for(trace, throw)
+    raise_for_trace(trace, throw)
     return trace
 
 
