@@ -71,7 +71,9 @@ class Exponential(bx.AbstractMeasure):
         return jax.ShapeDtypeStruct((1,), jnp.result_type(float))
 
     def basis(self):
-        raise NotImplementedError
+        if self.mistake == "basis":
+            raise NotImplementedError
+        raise bx.DeclarationError("basis", got="none", expected="no call", mend="use quadrature")
 
 
 MISTAKES = {
@@ -82,6 +84,7 @@ MISTAKES = {
     "another dtype": "draws",
     "mass": "mass",
     "signed": "signed",
+    "basis": "`basis`",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from boltzax.core import Count, DeclarationError, Estimate, Key, Positive, typed
-from boltzax.declare import AbstractMeasure
+from boltzax.declare import AbstractBasis, AbstractMeasure
 
 from ._conformance import THRESHOLD
 
@@ -51,6 +51,7 @@ def check_measure(
       `rtol` where it does not depend on the key.
     - It is linear: `2 μ - μ` integrates to the same.
     - It passes through `jit`: its numbers are leaves, all else can be hashed.
+    - `basis` gives a basis, or raises a `DeclarationError`.
 
     Args:
         measure: The measure.
@@ -70,6 +71,7 @@ def check_measure(
     size = np.max(np.abs(whole), initial=0.0)
     np.testing.assert_allclose(again, whole, rtol=rtol, atol=rtol * size, err_msg="2 mu - mu")
     _check_mean("estimate", jnp.asarray(estimates), whole, rtol * max(size, 1.0))
+    _check_basis(measure)
     if measure.signed:
         _check_refused(measure, key_draw)
         return
@@ -92,6 +94,16 @@ def _check_refused(measure: AbstractMeasure, key: PRNGKeyArray) -> None:
     except DeclarationError:
         return
     raise AssertionError("a signed measure was drawn from")
+
+
+def _check_basis(measure: AbstractMeasure) -> None:
+    try:
+        found = measure.basis()
+    except DeclarationError:
+        return
+    except Exception as error:
+        raise AssertionError("`basis` raises another error than a DeclarationError") from error
+    assert isinstance(found, AbstractBasis), f"`basis` gives {found!r:.80}"
 
 
 def _kinds(tree) -> tuple:
