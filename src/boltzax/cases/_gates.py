@@ -32,6 +32,10 @@ def gate(
 
     Exact: no weights make an exclusive or, which no plane separates (Minsky & Papert 1969,
     Perceptrons): its entropy is -inf under any interfaces of thresholds.
+
+    Args:
+        name: The truth table that the gate is to compute.
+        scale: Standard deviation of the weights and of the bias.
     """
     table = TABLES[name]
     inputs = 1 if name == "not" else 2
@@ -44,6 +48,10 @@ def xor_circuit(*, scale: Positive = 5.0, points: Points = 9) -> Circuit:
     """An exclusive or of three gates, `and(or(a, b), nand(a, b))`.
 
     On every wire 0 is -1 to 1 V and 1 is 4 to 6 V. Exact: `planted_xor` keeps all contracts.
+
+    Args:
+        scale: Standard deviation of the weights and biases of each gate.
+        points: As of `Circuit`.
     """
     signal = Interface.thresholds(1.0, 4.0, range=(-1.0, 6.0))
     gates = [gate(name, scale=scale) for name in ("or", "nand", "and")]
@@ -56,6 +64,9 @@ def planted_xor(gain: Positive = 6.0) -> tuple[Function, ...]:
 
     Sums of two inputs come as near as 0.5 V to where each unit turns, and `5 σ(gain/2)` volts is
     what it then gives. A gain of at least `2 log 4` keeps the contracts, and no other.
+
+    Args:
+        gain: Weight of each input, up to its sign.
     """
     return tuple(
         Function(

@@ -26,6 +26,11 @@ class Family(eqx.Module):
 
         Family.thresholds(jnp.linspace(0, 5, 40), range=(0, 5))     # 820 members
         Family.of([one, other])
+
+    Args:
+        values: The logical values, which all members share.
+        lower: Lower corners of the boxes.
+        upper: Upper corners of the boxes.
     """
 
     values: tuple = eqx.field(static=True)
