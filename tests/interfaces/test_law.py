@@ -203,3 +203,18 @@ def test_what_is_wrong_is_refused():
         interface_law(bx.Chain(parts, [FIRST, crossing, LAST]), key=jax.random.key(0), draws=300)
     with pytest.raises(DeclarationError, match="Family of candidates"):
         interface_law(bx.Chain(parts, [FIRST, None, LAST]), key=jax.random.key(0))
+
+
+def test_a_single_component_has_nothing_to_choose():
+    law = law_of(1.0)
+    best, entropy = max_plus(law.tables), law.tables.at(0).entropy[0, 0]
+    assert best.members == best.runner_up == () and best.interfaces == (FIRST, LAST)
+    assert float(best.entropy.value) == pytest.approx(float(entropy.value))
+    assert np.isinf(best.lead.value)
+    for nothing in (law.log_coverage(), law.log_coverage(best), law.swap_rate(0).map(jnp.log)):
+        assert float(nothing.value) == pytest.approx(0, abs=1e-4)
+    with pytest.raises(DeclarationError, match="there is none"):
+        law.image()
+    hard = bx.Interface.intervals({0: [(0, 1e-9)], 1: [(5.0, 5.0)]})
+    with pytest.raises(RunError, match="by rising levels"):
+        max_plus(law_of(0.0, last=hard).tables)

@@ -191,7 +191,7 @@ def check_places(argument: str, places: Sequence[int], count: int) -> None:
         raise DeclarationError(
             argument,
             got=str(outside[0]),
-            expected=f"an integer from 0 to {count - 1}",
+            expected=f"an integer from 0 to {count - 1}" if count else "no place: there is none",
             mend="members, joints and components are counted from 0; joint i lies between the "
             "components i and i + 1",
         )

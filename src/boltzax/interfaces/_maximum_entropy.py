@@ -160,7 +160,9 @@ def max_plus(tables: ChainTables) -> MaximumEntropy:
     for step in steps[-2:0:-1]:
         backward.insert(0, np.max(step + backward[0], axis=1))
     through = [a + b for a, b in zip(forward, backward, strict=True)]
-    if not np.isfinite(through[0].max()):
+    if len(steps) == 1:  # no joint, and nothing to choose
+        through = []
+    if not np.isfinite(through[0].max() if through else steps[0][0, 0]):
         raise RunError(
             "No chain of members was satisfied by any draws. Take more draws or wider families, or "
             'estimate the entropies by rising levels (`interfaces.entropy(..., by="levels")`).'
@@ -175,14 +177,14 @@ def max_plus(tables: ChainTables) -> MaximumEntropy:
             members.append(int(np.argmax(steps[i][members[-1]] + backward[i])))
         return tuple(members)
 
-    best = path(0)
+    best = path(0) if through else ()
     for joint, member in enumerate(best):  # any other chain differs from the best at some joint
         through[joint][member] = -np.inf
     next_best = [float(np.max(each)) for each in through]
     second: tuple[int, ...] = ()
     lead = Estimate.exact(np.inf)
     whole, parts = _sum(tables, best)
-    if np.isfinite(max(next_best)):
+    if np.isfinite(max(next_best, default=-np.inf)):
         second = path(int(np.argmax(next_best)))
         lead = (tables.influence(best) - tables.influence(second)).estimate()
     return MaximumEntropy(tables.interfaces(best), best, whole, parts, whole, second, lead)
