@@ -534,3 +534,15 @@ def test_float32_curves():
         assert run.entropy.value.dtype == jnp.float32
         # t with 7 degrees of freedom: beyond 6 once in 1800
         assert np.all(np.abs(run.entropy.z_score(exact(np.zeros(2), [1.0, 0.1]))) < 6)
+
+
+@pytest.mark.parametrize("raised", [NotImplementedError, ImportError])
+def test_a_prior_without_a_distribution_function_is_named(raised):
+    """numpyro computes some of them with a package that need not be there."""
+
+    class Unknown(bx.Laplace):
+        def cdf(self, value):
+            raise raised
+
+    with pytest.raises(bx.DeclarationError, match="no distribution function"):
+        _free_directions._scale("w", Unknown(0.0, 1.0), jnp.zeros(2))

@@ -271,7 +271,7 @@ def _scale(path: str, prior: Distribution, w: Array) -> Array:
     try:
         tiny = jnp.finfo(w.dtype).eps
         u = jax.scipy.special.ndtri(jnp.clip(prior.cdf(w), tiny, 1 - tiny))
-    except NotImplementedError as error:
+    except (NotImplementedError, ImportError) as error:
         raise DeclarationError(
             f"prior[{path!r}]",
             got=f"{type(prior).__name__}, which has no distribution function",
