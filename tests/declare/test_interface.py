@@ -160,6 +160,7 @@ BAD = {
         "range",
         lambda: bx.Interface.thresholds([1.0, 1.0], [2.0, 2.0], range=([0.0] * 3, None)),
     ),
+    "lengths": ("high", lambda: bx.Interface.thresholds([1.0, 1.0], [2.0] * 3)),
     "nan": ("lower", lambda: bx.Interface((0,), [[[np.nan]]], [[[1.0]]])),
     "value": ("value", lambda: signal().contains(1.0, "high")),
     "signals": ("interface", lambda: signal() <= signal() @ signal()),

@@ -231,8 +231,9 @@ class Interface(eqx.Module):
         return Interface._of(smaller, self.dim)
 
     def points(self, count: Count) -> Float[Array, "value point dim"]:
-        """`count` points of each box: evenly spaced with both ends on the line; in more dimensions
-        the corners (of up to 6 axes), then a Halton sequence. A ray is covered to `HORIZON`.
+        """`count` points of each box: evenly spaced on the line, with both ends (at least 2); in
+        more dimensions the corners, then a Halton sequence (at least `2^d + 1`; for d > 6 the
+        corners of the first 6 axes). A ray is covered to `HORIZON`.
         """
         return spread(self.lower, self.upper, count)
 

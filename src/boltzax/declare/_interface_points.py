@@ -15,7 +15,7 @@ HORIZON = 1e3
 def spread(
     lower: Float[Array, "value box dim"], upper: Float[Array, "value box dim"], count: int
 ) -> Float[Array, "value point dim"]:
-    """`count` points of each box, both ends among them; rays are covered to `HORIZON`.
+    """`count` points of each box (or more, see `_unit_points`); rays are covered to `HORIZON`.
 
     On a ray the distance from its end is `t/(1-t)`-spaced. An empty box repeats the first of its
     value.
@@ -41,7 +41,7 @@ def spread(
 
 @functools.cache
 def _unit_points(dim: int, count: int) -> np.ndarray:
-    """Points of the unit cube `[count, dim]` (at least its corners), corners first."""
+    """Points of the unit cube `[count, dim]`: corners first, then at least one point inside."""
     from scipy.stats import qmc  # costs half of what jax does to import
 
     if dim == 1:
