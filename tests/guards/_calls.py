@@ -599,7 +599,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "interfaces.interface_law": lambda g: call(it.interface_law, g.pair, key=g.key, draws=256),
     "interfaces.InterfaceLaw.expected_interfaces": lambda g: call(g.law.expected_interfaces),
     "interfaces.InterfaceLaw.swap_rate": lambda g: call(g.law.swap_rate, 0),
-    "interfaces.InterfaceLaw.modularity": lambda g: call(g.law.modularity),
+    "interfaces.InterfaceLaw.mutual_information": lambda g: call(g.law.mutual_information),
     **{
         f"interfaces.InterfaceLaw.{name}": partial(of_law, name)
         for name in ("log_evidence", "resolution", "image", "satisfaction", "log_coverage")

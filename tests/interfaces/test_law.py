@@ -99,11 +99,11 @@ def test_two_components_by_all_pairs(two):
 
 
 @pytest.mark.slow
-def test_modularity_and_swap_rate_by_all_pairs(two):
+def test_mutual_information_and_swap_rate_by_all_pairs(two):
     one, other = kept(two, 0)[0], kept(two, 1)[:, 0]
     spec = (one[:, :, None] & other[:, None, :]).any(0)
-    assert np.isclose(float(two.modularity().value), mutual_information(1.0 * spec))
-    assert float(two.modularity().value) > 0.05
+    assert np.isclose(float(two.mutual_information().value), mutual_information(1.0 * spec))
+    assert float(two.mutual_information().value) > 0.05
     rows, columns = spec.sum(1) / spec.sum(), spec.sum(0) / spec.sum()
     swapped = rows @ spec @ columns
     for component in (0, 1):
@@ -134,8 +134,8 @@ def test_three_components_by_all_triples(three):
     draws = spec.shape[0]
     left = mutual_information(1.0 * spec.reshape(draws, -1))
     right = mutual_information(1.0 * spec.reshape(-1, draws))
-    assert np.isclose(float(three.modularity(0).value), left)
-    assert np.isclose(float(three.modularity(1).value), right)
+    assert np.isclose(float(three.mutual_information(0).value), left)
+    assert np.isclose(float(three.mutual_information(1).value), right)
     law = spec / count
     for component in range(3):
         marginal = law.sum(tuple(i for i in range(3) if i != component))
@@ -172,7 +172,12 @@ def test_errors_are_those_of_repeated_runs():
     rows = []
     for seed in range(150):
         law = law_of(1.5, 1.5, draws=400, seed=100 + seed)
-        found = [law.log_evidence(), law.modularity(), law.swap_rate(0), law.expected_interfaces()]
+        found = [
+            law.log_evidence(),
+            law.mutual_information(),
+            law.swap_rate(0),
+            law.expected_interfaces(),
+        ]
         rows.append([(float(x.value), float(x.standard_error)) for x in found])
     values, errors = np.moveaxis(np.array(rows), -1, 0)
     z = (values - values.mean(0)) / errors
@@ -194,7 +199,11 @@ def test_what_is_wrong_is_refused():
     with pytest.raises(RunError, match="No draws kept"):
         never.log_evidence()
     law = law_of(1.0, 1.5)
-    for call in (lambda: law.image(1), lambda: law.modularity(-1), lambda: law.swap_rate(2)):
+    for call in (
+        lambda: law.image(1),
+        lambda: law.mutual_information(-1),
+        lambda: law.swap_rate(2),
+    ):
         with pytest.raises(DeclarationError, match="joint|component"):
             call()
     crossing = Family.of([FAMILY[1], FAMILY[6]])  # neither inside the other
@@ -213,6 +222,10 @@ def test_a_single_component_has_nothing_to_choose():
     assert np.isinf(best.lead.value)
     for nothing in (law.log_coverage(), law.log_coverage(best), law.swap_rate(0).map(jnp.log)):
         assert float(nothing.value) == pytest.approx(0, abs=1e-4)
+    with pytest.warns(DeprecationWarning, match="now .mutual_information"):
+        older = law.modularity
+    with pytest.raises(DeclarationError, match="there is none"):
+        older()
     with pytest.raises(DeclarationError, match="there is none"):
         law.image()
     hard = bx.Interface.intervals({0: [(0, 1e-9)], 1: [(5.0, 5.0)]})

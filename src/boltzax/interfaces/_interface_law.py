@@ -1,7 +1,7 @@
 """The law of the interfaces that emerge in a chain of which only the ends are specified."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -101,11 +101,12 @@ class InterfaceLaw(eqx.Module):
         """`Σ e^{ΣH} / Z`: mean number of chains of members that a system satisfies."""
         return self.images.estimate(sums.expected_count)
 
-    def modularity(self, joint: Whole = 0) -> Estimate:
+    def mutual_information(self, joint: Whole = 0) -> Estimate:
         """`I(left; right | spec) = log Z - E[H_right(T)] - E[H_left(W)]`, in nats.
 
         The mutual information, given the specification, between the components to the left and to
-        the right of a joint; 0 once an interface at the joint is given. `H_right(T)` is the entropy
+        the right of a joint: 0 for a perfectly modular system, larger for a less modular one. It is
+        0 once an interface at the joint is given. `H_right(T)` is the entropy
         of the right given that it must accept T, `H_left(W)` that of the left given that it must
         stay inside W.
 
@@ -114,7 +115,14 @@ class InterfaceLaw(eqx.Module):
         """
         check_places("joint", [joint], self.joints)
         self._check_widest(joint)
-        return self.images.estimate(sums.modularity, joint)
+        return self.images.estimate(sums.mutual_information, joint)
+
+    @property
+    def modularity(self) -> Callable[..., Estimate]:
+        """Deprecated: `mutual_information`."""
+        told = "InterfaceLaw.modularity is now .mutual_information; the old name will go with the"
+        warnings.warn(f"{told} next release", DeprecationWarning, stacklevel=3)  # past equinox
+        return self.mutual_information
 
     def swap_rate(self, component: Whole) -> Estimate:
         """How often one component may be exchanged for another system's, and the spec still holds.
@@ -129,7 +137,7 @@ class InterfaceLaw(eqx.Module):
         that keeps its contract does.
 
         Raises:
-            DeclarationError: As `modularity` does.
+            DeclarationError: As `mutual_information` does.
         """
         check_places("component", [component], len(self.tables))
         if component < self.joints:

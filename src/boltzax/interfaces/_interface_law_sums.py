@@ -119,7 +119,7 @@ def expected_count(given: Images, m: Messages, w: Weights) -> Array:
     return jnp.exp(log - m.log_evidence)
 
 
-def modularity(given: Images, m: Messages, w: Weights, joint: int) -> Array:
+def mutual_information(given: Images, m: Messages, w: Weights, joint: int) -> Array:
     order, left, right = given.order(joint), m.left[joint + 1], m.right[joint]
     within, whole = left @ order, left @ right
     images, inputs = left * right / whole, _widest(order, right) * within / whole
