@@ -19,6 +19,7 @@ from ._circuit import Circuit as Circuit
 from ._contract import Component as Component
 from ._contract import Contract as Contract
 from ._contract import Points as Points
+from ._contract import output_shape as output_shape
 from ._contract import outputs as outputs
 from ._cross_entropy import CrossEntropy as CrossEntropy
 from ._cube_measure import CubeMeasure as CubeMeasure

@@ -156,7 +156,7 @@ class Chain(AbstractCircuit):
                 held = held[0]
             elif held is None and component is not None:
                 values = dict.fromkeys(outputs(component, found[-1].values))
-                dim = max(1, math.prod(output_shape(component.model, found[-1].dim)))
+                dim = max(1, math.prod(output_shape(component.model, (found[-1].dim,))))
                 ends = np.full((len(values), 1, dim), np.inf)
                 held = Interface(tuple(values), jnp.asarray(-ends), jnp.asarray(ends))
             assert held is not None

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..core import DeclarationError, Model, Said, typed, whole
+from ..core import DeclarationError, Model, Said, errors_named, typed, whole
 from ._extremes import depth, least
 from ._interface import Interface, Value
 from ._models import Predictor
@@ -139,22 +139,17 @@ def outputs(component: Component, values: Sequence[Value]) -> list[Value]:
     return [value if table is None else table[value] for value in values]
 
 
-def output_shape(model: PyTree, dim: int) -> tuple[int, ...]:
-    """The shape of what a model makes of one value of a dimension.
+def output_shape(model: PyTree, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of what a model makes of one value of a shape.
 
     Raises:
         DeclarationError: If it does not take such a value.
     """
-    x = jax.ShapeDtypeStruct((dim,), jnp.result_type(float))
-    try:
+    x = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+    fits = f"a model of one value of shape {shape}"
+    mend = "match the model's input to its data, or to the interface before it"
+    with errors_named("model", expected=fits, mend=mend):
         return eqx.filter_eval_shape(lambda model, x: jnp.asarray(model(x)), model, x).shape
-    except Exception as error:
-        raise DeclarationError(
-            "model",
-            got=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
-            expected=f"a model of one value x of shape ({dim},)",
-            mend="match the model's input to the dimension of the interface before it",
-        ) from error
 
 
 def _rows(component: Component, assume: Interface, guarantee: Interface) -> tuple[int, ...]:
@@ -172,7 +167,7 @@ def _rows(component: Component, assume: Interface, guarantee: Interface) -> tupl
 
 
 def _check_shapes(model: PyTree, assume: Interface, guarantee: Interface) -> None:
-    shape = output_shape(model, assume.dim)
+    shape = output_shape(model, (assume.dim,))
     if shape != (guarantee.dim,) and not (shape == () and guarantee.dim == 1):
         raise DeclarationError(
             "model",

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..compile import compile as compile_gibbs
 from ..core import (
     Count,
     DeclarationError,
@@ -18,7 +17,8 @@ from ..core import (
     typed,
     wilson,
 )
-from ..declare import Component, Contract, Family, Interface, Points, Violation, check_places
+from ..declare import Component, Contract, Family, Interface, Points, check_places
+from ._entropy import prior_of_contract
 from ._entropy_table_cells import Containment, cells
 
 
@@ -126,7 +126,7 @@ def entropy_table(
     """
     before, after = (Family.of([i]) if isinstance(i, Interface) else i for i in (before, after))
     contract = Contract(component, before[0], after[0], points=points)
-    gibbs = compile_gibbs(Violation(contract), component.prior)
+    gibbs = prior_of_contract(contract)
     containment = Containment(component, before, after, points)
     cell, contains = cells(gibbs, containment, jax.random.split(key, draws))
     hits = _hits(cell, contains)

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..compile import compile
 from ..core import Count, DeclarationError, Key, text_of_values, typed
-from ..declare import Chain, Component, Contract, Violation
+from ..declare import Chain, Component, Contract
 from ..sample import Ensemble
 from ._components_in_series import Series, end_to_end
+from ._entropy import prior_of_contract
 from ._entropy_table_cells import Containment
 from ._old_forms import of_chain
 
@@ -86,7 +86,7 @@ def expected_satisfaction(
             mend="cut a longer chain at one joint, and make each part one component",
         )
     judge = Judge(chain)
-    gibbs = compile(Violation(judge.spec), judge.spec.prior)
+    gibbs = prior_of_contract(judge.spec)
     keys = jax.random.split(key, 3)
     before, after, solved = Ensemble.prior(gibbs, draws, key=keys[0]).map(judge)
     other = Ensemble.prior(gibbs, draws, key=keys[1]).map(judge)

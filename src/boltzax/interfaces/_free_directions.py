@@ -22,8 +22,14 @@ from ..core import (
     weights_of,
     with_weights,
 )
-from ..declare import AbstractChart, Distribution, Independent, MultivariateNormal, Normal
-from ._margin import output_shape
+from ..declare import (
+    AbstractChart,
+    Distribution,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    output_shape,
+)
 from ._subsets import Subsets, rows_of, subset_rows
 
 

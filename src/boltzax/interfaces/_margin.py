@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from ..core import Count, DeclarationError, Key, errors_named, typed
-from ..declare import HORIZON, Contract, Interface, Predictor, Specified, depth
+from ..core import Count, DeclarationError, Key, typed
+from ..declare import HORIZON, Contract, Interface, Predictor, Specified, depth, output_shape
 from ..numerics import sign_descent
 
 Models: TypeAlias = Predictor | Sequence[Predictor] | None
@@ -182,18 +182,6 @@ def each_model(contract: Specified, model: PyTree) -> Sequence[PyTree]:
                 mend="match the model's output to the interface",
             )
     return models
-
-
-def output_shape(model: PyTree, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of what a model makes of one value of a shape.
-
-    Raises:
-        DeclarationError: If it does not take such a value.
-    """
-    x = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
-    fits = f"a model of one value of shape {shape}"
-    with errors_named("model", expected=fits, mend="match the model's input to its data"):
-        return eqx.filter_eval_shape(lambda model, x: jnp.asarray(model(x)), model, x).shape
 
 
 @eqx.filter_jit

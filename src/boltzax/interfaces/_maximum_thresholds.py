@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..compile import compile as compile_gibbs
 from ..core import (
     Count,
     DeclarationError,
@@ -20,9 +19,10 @@ from ..core import (
     scalar,
     typed,
 )
-from ..declare import Chain, Contract, Interface, Violation
+from ..declare import Chain, Contract, Interface
 from ..numerics import adam
 from ..sample import Ensemble
+from ._entropy import prior_of_contract
 from ._old_forms import of_chain
 from ._pressure import Pressure
 
@@ -165,7 +165,7 @@ def maximise_interfaces(
 def _drawn(contracts: tuple[Contract, ...], key: Key, count: int) -> tuple[Ensemble, ...]:
     """Draws of the priors of all components."""
     return tuple(
-        Ensemble.prior(compile_gibbs(Violation(contract), contract.prior), count, key=k)
+        Ensemble.prior(prior_of_contract(contract), count, key=k)
         for contract, k in zip(contracts, jax.random.split(key, len(contracts)), strict=True)
     )
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
-from ..compile import compile
 from ..core import (
     DeclarationError,
     Estimate,
@@ -22,8 +21,9 @@ from ..core import (
     typed,
     whole,
 )
-from ..declare import Distribution, Specified, Violation
+from ..declare import Distribution, Specified
 from ..sample import Level
+from ._entropy import prior_of_contract
 
 BLOCKS = 32
 """Pieces of the draws, from whose spread the errors are."""
@@ -158,8 +158,7 @@ def _levels(build: Callable, g: Array) -> tuple[Level, ...]:
             mend="write e.g. lambda g: bx.Chain(components, interfaces_at(g))",
         )
     return tuple(
-        Level(compile(Violation(contract), contract.prior), contract.margin)
-        for contract in circuit.contracts
+        Level(prior_of_contract(contract), contract.margin) for contract in circuit.contracts
     )
 
 

@@ -32,10 +32,10 @@ from ..declare import (
     Distribution,
     Independent,
     Interface,
+    output_shape,
 )
 from ..observe import LogProbability, MaxLevels, Particles, log_probability
 from ..sample import raise_for_run
-from ._margin import output_shape
 
 Subsets = Mapping[Hashable, Any] | Sequence[Any]
 """Parts of the data: index lists or boolean masks, by name or in a list."""
