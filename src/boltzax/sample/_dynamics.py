@@ -47,7 +47,7 @@ class AbstractDynamics(eqx.Module):
     def record(self, state: PyTree, draw: Array) -> tuple[PyTree, dict[str, PyTree]]:
         """The state with its running sums updated, and the record of it by name.
 
-        `draw` numbers the records. It is negative during warm-up, which enters no sum.
+        `draw` numbers the records from 0 on. The warm-up makes no records.
         """
 
 

@@ -24,7 +24,7 @@ class AbstractReduction(eqx.Module):
 
     @abc.abstractmethod
     def update(self, sums: PyTree, gibbs: Gibbs, w: Weights, draw: Array) -> PyTree:
-        """The sums with draw number `draw` in them; a negative number changes nothing."""
+        """The sums with draw number `draw` in them, from 0 on; the warm-up makes no draws."""
 
     @abc.abstractmethod
     def result(self, sums: PyTree) -> PyTree:
@@ -67,15 +67,12 @@ class Mean(AbstractReduction):
 
     def update(self, sums: tuple[Array, PyTree], gibbs, w, draw):
         count, means = sums
-        batch = jnp.clip(draw // self.length, 0, self.batches - 1)
-        one = (draw >= 0).astype(count.dtype)
-        count = count.at[batch].add(one)
-        rate = one / jnp.maximum(count[batch], 1)
+        batch = jnp.minimum(draw // self.length, self.batches - 1)
+        count = count.at[batch].add(1)
+        rate = 1 / count[batch]
 
         def move(mean, x):
-            # `where`, so that a value that is not finite during warm-up leaves no trace
-            step = jnp.where(draw >= 0, rate * (x - mean[batch]), 0.0)
-            return mean.at[batch].add(step)
+            return mean.at[batch].add(rate * (x - mean[batch]))
 
         return count, jax.tree.map(move, means, self.fn(_whole(gibbs, w, draw)))
 
