@@ -31,7 +31,8 @@ class AbstractKernel(eqx.Module):
 
     A state is a pytree of constant structure. A step samples at the `beta` of the measure it is
     given. It keeps its tuning in the state and changes it in proportion to `gain`, which is
-    positive and falling during warm-up. Afterwards `gain` is 0, and the tuning must not change.
+    positive and falls in the first nine tenths of the warm-up. Then it is 0, and the tuning must
+    not change.
     """
 
     @abc.abstractmethod
