@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import boltzax as bx
-from boltzax.core import map_within, stored_bytes, working_bytes
-from boltzax.declare._basis import PIECE
+from boltzax.core import PIECE_MEMORY, map_within, stored_bytes, working_bytes
 
 WIDE = bx.models.Function(lambda w, x: jnp.cumsum(jnp.tanh(w * x[0])).max(), jnp.ones(4096))
 KEY = jax.random.key(0)
@@ -37,7 +36,7 @@ def test_an_integral_over_many_data_is_bounded(of):
     }[of]
     if lanes > 1:
         w = jax.tree.map(lambda x: jnp.broadcast_to(x, (lanes, *x.shape)), w)
-    assert temporary(fn, w) < 2.5 * lanes * PIECE
+    assert temporary(fn, w) < 2.5 * lanes * PIECE_MEMORY
 
 
 def test_pieces_do_not_change_an_integral():
@@ -233,7 +232,7 @@ def test_data_are_reduced_to_moments_in_pieces(target, monkeypatch):
         seen.append(table.nbytes)
         return reduce(table, mode=mode)
 
-    monkeypatch.setattr(_residual, "PIECE", 100_000)
+    monkeypatch.setattr(_residual, "PIECE_MEMORY", 100_000)
     monkeypatch.setattr(np.linalg, "qr", watched)
     np.testing.assert_allclose(value(), whole, rtol=1e-11)
     assert max(seen) < 100_000 and len(seen) > 10

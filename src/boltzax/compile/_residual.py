@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
-    MEMORY,
+    PIECE_MEMORY,
     at_hand,
     at_once,
     full_products,
@@ -24,9 +24,6 @@ from ..core import (
 from ..declare import SquaredError
 from ..numerics import Split
 from ._potential import AbstractLowered
-
-PIECE = MEMORY // 8
-"""Working memory in bytes while the data are reduced to their moments."""
 
 
 class AbstractResidual(AbstractLowered):
@@ -258,7 +255,7 @@ def moment_residual(
 
     held, _ = working_bytes(lambda z: split.features(base, z), first)
     held += 4 * 8 * (split.size + 1 + width)  # the weighted table, and copies of the QR
-    triangle = _triangle(table, (x, y), node_weights, PIECE // held)
+    triangle = _triangle(table, (x, y), node_weights, PIECE_MEMORY // held)
     p = split.size
     parts = (triangle[:, :p], triangle[:, p], triangle[:, p + 1 :])
     rows = tuple(jnp.asarray(part, float) for part in parts)

@@ -41,6 +41,7 @@ from ._fingerprint_entries import in_library as in_library
 from ._fingerprint_entries import name_of as name_of
 from ._influence import Influence as Influence
 from ._memory import MEMORY as MEMORY
+from ._memory import PIECE_MEMORY as PIECE_MEMORY
 from ._memory import Memory as Memory
 from ._memory import map_within as map_within
 from ._memory import share as share

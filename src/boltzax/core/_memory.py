@@ -12,6 +12,8 @@ from ._arguments import Said, whole
 
 MEMORY = 2**30
 """Default bound on the intermediate bytes of a map over draws, data or samples: a gigabyte."""
+PIECE_MEMORY = MEMORY // 8
+"""Bound on the intermediate bytes inside one evaluation: of an integral, or of moments of data."""
 
 Memory: TypeAlias = Annotated[
     int,

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..core import (
+    PIECE_MEMORY,
     Constraint,
     Count,
     DeclarationError,
@@ -141,11 +142,9 @@ class Expansion(eqx.Module):
         return jnp.tensordot(values, self.coefficients, axes=1, precision="highest")
 
 
-PIECE = 2**27
-"""Bytes of intermediate values of the points that an integral evaluates at once."""
-
-
-def integrate_nodes(fn: Callable, points: PyTree, weights: Array, *, memory: int = PIECE) -> PyTree:
+def integrate_nodes(
+    fn: Callable, points: PyTree, weights: Array, *, memory: int = PIECE_MEMORY
+) -> PyTree:
     """Σ_i weights[..., i] fn(points[i]), leaf by leaf, in full precision on every device.
 
     If the intermediate values of all points take more than `memory` bytes, the points are summed in
