@@ -14,6 +14,7 @@ from ..core import Estimate, Status, to_host
 from ..declare import AbstractEnergy, subsamplings
 from ..sample import (
     MOST_ROUNDING,
+    TRACE_RECORDS,
     AbstractCheckpoints,
     AbstractKernel,
     AbstractUnadjusted,
@@ -172,7 +173,7 @@ def run_once(
         return cost.spent(float(np.sum(gradients)), plan.warmup + drawn * plan.thin, drawn)
 
     def warm(state: PyTree) -> bool:
-        return float(np.sum(to_host(state[1].gradients))) > WARM * allowed
+        return float(np.sum(to_host(state.move.gradients))) > WARM * allowed
 
     def noise_of(*parts: Array | np.ndarray) -> float:
         """Variance of the noise in that series; 0 of energies over all data."""
@@ -212,20 +213,18 @@ def run_once(
     )
     records = draws_at(1, jax.tree.map(lambda leaf: leaf[burn_in:], records))
     status = judge(records, 1.1) if made.status == Status.successful else made.status
-    last = None if state is None else jax.vmap(kernel.position)(state[0])
+    last = None if state is None else jax.vmap(kernel.position)(state.kernel)
     # at w* and at the last draws, if there are any
     places = _beside(gibbs.position(), last)
     blur = rounding(gibbs, places, abs(float(gibbs.reference_energy)), key)
     if blur > MOST_ROUNDING and status not in (Status.non_finite, Status.interrupted):
         status = Status.rounding
-    numbers = [records[n] for n in ("energy", "energy_variance", "acceptance", "divergent")]
-    trace = Trace(
-        gibbs, *numbers, records.get("w"), status, None, records["gradients"],
-        moved=records["moved"], noise=records.get("energy_noise"),
-    )  # fmt: skip
+    kept_records = {name: records[name] for name in (*TRACE_RECORDS, "gradients", "moved")}
+    w, energy_noise = records.get("w"), records.get("energy_noise")
+    trace = Trace(gibbs, w=w, status=status, noise=energy_noise, **kept_records)
     noise = noise_of(*(() if trace.noise is None else (trace.noise,)))
     estimate = careful_estimate(kept, np.asarray(records["log_prior"], float), noise)
-    states = None if state is None else state[0]
+    states = None if state is None else state.kernel
     return LocalRun(
         1.0, trace.vouched(estimate), trace, records["log_prior"], burn_in, acceptance, divergent,
         gradients, states, blur,

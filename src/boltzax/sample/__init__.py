@@ -58,6 +58,7 @@ from ._run_plan import AbstractSaver as AbstractSaver
 from ._run_plan import AbstractSink as AbstractSink
 from ._run_plan import Plan as Plan
 from ._run_status import judge as judge
+from ._sample import TRACE_RECORDS as TRACE_RECORDS
 from ._sample import sample as sample
 from ._sgld import SGLD as SGLD
 from ._sgld import AdamSGLD as AdamSGLD

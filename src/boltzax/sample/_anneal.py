@@ -39,7 +39,7 @@ from ._replica_exchange import ReplicaExchange
 from ._rounding import precise
 from ._run_plan import AbstractCheckpoints, AbstractSink
 from ._run_status import judge, raise_for_trace
-from ._sample import FIELDS
+from ._sample import TRACE_RECORDS
 from ._smc import TemperedSMC
 from ._temperature_ladder import Betas, first_ladder, refine, round_trips
 from ._temperature_ladder_checks import (
@@ -232,7 +232,9 @@ def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tuple[T
         status = Status.lagging
     last = None
     if state is not None:
-        last = over_chains(lambda b, state, _: kernel.position(state), levels.beta, state[0], None)
+        last = over_chains(
+            lambda b, each, _: kernel.position(each), levels.beta, state.kernel, None
+        )
     status = precise(levels, last, records["energy"], status)
     swap_rate = jnp.asarray(np.asarray(records["swap"], float).mean(axis=(1, 2)), float)
     steps = settings.warmup + settings.draws * settings.thin
@@ -324,8 +326,8 @@ def _whole(levels, records, up, down, swap_rate, trips, status) -> Trace:
     )
     if status == Status.not_mixed:
         status = Status.lagging
-    kept = [records[name] for name in FIELDS]
-    return Trace(levels, *kept, records.get("w"), status, bridges, moved=records["moved"])
+    kept = {name: records[name] for name in (*TRACE_RECORDS, "moved")}
+    return Trace(levels, w=records.get("w"), status=status, bridges=bridges, **kept)
 
 
 def _swap_rate(trace: Trace) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Dynamics: what the loop starts, steps and records."""
 
 import abc
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -62,6 +62,15 @@ class AbstractGibbsDynamics(AbstractDynamics):
     streamed: ClassVar[tuple[str, ...] | None] = ("w",)
 
 
+class ChainStates(NamedTuple):
+    """What `Chains` keeps of every chain; leading axes `[*beta, chain]`."""
+
+    kernel: PyTree
+    move: Move
+    sums: dict[str, PyTree]
+    moved: Bool[Array, "*beta chain leaf"]
+
+
 class Chains(AbstractGibbsDynamics):
     """Independent chains at one or many `beta`; leading axes `[*beta, chain]`.
 
@@ -85,8 +94,8 @@ class Chains(AbstractGibbsDynamics):
 
         states, sums = self._over(one, start, key)
         zeros = jnp.zeros(self._shape(start))
-        still = jnp.zeros((*zeros.shape, len(start)), bool)
-        return states, Move(zeros, zeros.astype(bool), zeros), sums, still
+        moved = jnp.zeros((*zeros.shape, len(start)), bool)
+        return ChainStates(states, Move(zeros, zeros.astype(bool), zeros), sums, moved)
 
     def step(self, state, key, gain, time, warmup):
         def one(beta, before, key):
@@ -99,7 +108,7 @@ class Chains(AbstractGibbsDynamics):
         states, moves, sums, moved = state
         moved &= time != warmup  # what moved in the warm-up is no draw's
         states, moves, moved = self._over(one, (states, moves.gradients, moved), key)
-        return states, moves, sums, moved
+        return ChainStates(states, moves, sums, moved)
 
     def record(self, state, draw):
         def one(beta, pair, key):
@@ -117,7 +126,7 @@ class Chains(AbstractGibbsDynamics):
         key = None if self.energy_key is None else jax.random.fold_in(self.energy_key, draw)
         sums, kept = self._over(one, (states, sums), key)
         kept = kept | moves._asdict() | {"moved": moved}
-        return (states, moves, sums, jnp.zeros_like(moved)), kept
+        return ChainStates(states, moves, sums, jnp.zeros_like(moved)), kept
 
     def _shape(self, tree) -> tuple[int, ...]:
         return jax.tree.leaves(tree)[0].shape[: jnp.ndim(self.gibbs.beta) + 1]

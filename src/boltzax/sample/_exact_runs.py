@@ -31,10 +31,10 @@ def exact_draws(gibbs: Gibbs, chains: int, draws: int, keep: bool) -> Trace:
     moments = _moments(gibbs)
     energy, variance = (_spread(row, shape) for row in (moments.energy, moments.energy_variance))
     ones, none = jnp.ones(shape), jnp.zeros(shape, bool)
-    w = {} if keep else None
     return Trace(
-        gibbs, energy, variance, ones, none, w, Status.successful, None, jnp.zeros(shape), {}
-    )
+        gibbs, energy=energy, energy_variance=variance, acceptance=ones, divergent=none,
+        w={} if keep else None, status=Status.successful, gradients=jnp.zeros(shape),
+    )  # fmt: skip
 
 
 def exact_ladder(gibbs: Gibbs, betas: np.ndarray, chains: int, draws: int, keep: bool) -> Trace:
@@ -47,15 +47,10 @@ def exact_ladder(gibbs: Gibbs, betas: np.ndarray, chains: int, draws: int, keep:
     steps = _spread(jnp.diff(_moments(levels).potential), (len(ladder) - 1, chains, draws))
     index = tuple(int(np.argmin(np.abs(ladder - beta))) for beta in betas)
     bridges = Bridges(
-        levels.beta,
-        whole.energy,
-        whole.energy_variance,
-        steps,
-        steps,
-        jnp.ones(len(ladder) - 1),
-        jnp.ones(chains),
-        index,
-    )
+        levels.beta, energy=whole.energy, energy_variance=whole.energy_variance, up=steps,
+        down=steps, swap_rate=jnp.ones(len(ladder) - 1), round_trips=jnp.ones(chains),
+        requested=index,
+    )  # fmt: skip
     run = exact_draws(gibbs.at(levels.beta[jnp.asarray(index)]), chains, draws, keep)
     return dataclasses.replace(run, bridges=bridges)
 

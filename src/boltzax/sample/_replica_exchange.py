@@ -1,15 +1,23 @@
 """Replica exchange: one chain a level of the ladder, with swaps of neighbours."""
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ..compile import Gibbs
 from ._dynamics import AbstractGibbsDynamics, displaced, over_chains, read, set_beta
 from ._kernel import AbstractKernel, Move, choose
+
+
+class ReplicaStates(NamedTuple):
+    """What is kept of every replica: states of the kernel, its last move, swaps and places."""
+
+    kernel: PyTree
+    move: Move
+    flow: dict[str, Array]
 
 
 class ReplicaExchange(AbstractGibbsDynamics):
@@ -44,7 +52,7 @@ class ReplicaExchange(AbstractGibbsDynamics):
             "down": jnp.zeros((levels - 1, chains)),
             "moved": jnp.zeros((levels, chains, len(start)), bool),
         }
-        return states, Move(zero, zero.astype(bool), zero), flow
+        return ReplicaStates(states, Move(zero, zero.astype(bool), zero), flow)
 
     def step(self, state, key, gain, time, warmup):
         states, last, flow = state
@@ -64,7 +72,7 @@ class ReplicaExchange(AbstractGibbsDynamics):
         # a swap brings no new place: only the kernel's own moves count
         moved |= flow["moved"] & (time != warmup)
         states, flow = self._swap(states, flow, key_swap, time)
-        return states, move, flow | {"moved": moved}
+        return ReplicaStates(states, move, flow | {"moved": moved})
 
     def record(self, state, draw):
         states, move, flow = state
@@ -75,7 +83,7 @@ class ReplicaExchange(AbstractGibbsDynamics):
 
         kept = over_chains(one, self.gibbs.beta, states, None)
         again = flow | {"moved": jnp.zeros_like(flow["moved"])}
-        return (states, move, again), kept | move._asdict() | flow
+        return ReplicaStates(states, move, again), kept | move._asdict() | flow
 
     def _swap(self, states, flow, key, time):
         betas = self.gibbs.beta

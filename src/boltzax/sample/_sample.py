@@ -35,6 +35,9 @@ from ._trace import Trace
 from ._unadjusted import AbstractUnadjusted
 from ._virial import in_equilibrium
 
+TRACE_RECORDS = ("energy", "energy_variance", "acceptance", "divergent")
+"""The records that a `Trace` always holds, under the same names."""
+
 
 @typed
 @model_errors("in bx.sample")
@@ -106,14 +109,13 @@ def sample(
     status = judge(records, 1.1) if made.status == Status.successful else made.status
     last = None
     if state is not None:
-        last = over_chains(lambda b, each, _: kernel.position(each), gibbs.beta, state[0], None)
+        last = over_chains(lambda b, each, _: kernel.position(each), gibbs.beta, state.kernel, None)
     status = precise(placed, last, records["energy"], status)
     if isinstance(kernel, AbstractUnadjusted):
         status = in_equilibrium(placed, records.get("w", {}), status)
-    kept = [records[name] for name in FIELDS]
-    w = records.get("w") if keep else None
-    trace = Trace(gibbs, *kept, w, status, None, records["gradients"], moved=records["moved"])
-    sums = {} if state is None else to_host(state[2])
+    kept = {name: records[name] for name in (*TRACE_RECORDS, "gradients", "moved")}
+    trace = Trace(gibbs, w=records.get("w") if keep else None, status=status, **kept)
+    sums = {} if state is None else to_host(state.sums)
     found = {name: reduce[name].result(each) for name, each in sums.items()}
     trace = dataclasses.replace(trace, reduced=jax.tree.map(
         lambda leaf: trace.vouched(leaf) if isinstance(leaf, Estimate) else leaf,
@@ -121,9 +123,6 @@ def sample(
     ))  # fmt: skip
     raise_for_trace(trace, throw)
     return trace
-
-
-FIELDS = ("energy", "energy_variance", "acceptance", "divergent")
 
 
 def _filled(reduce: dict[str, AbstractReduction], draws: int) -> dict[str, AbstractReduction]:
