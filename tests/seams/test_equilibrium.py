@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.sample._virial import in_equilibrium
+from boltzax.sample._virial import equilibrium_status
 
 X = np.linspace(-1, 2, 13)[:, None]
 LINE = bx.models.Function(lambda p, x: p[0] * x[0] + p[1], jnp.zeros(2))
@@ -33,13 +33,13 @@ def drawn(width: float, seed: int):
 @given(st.integers(0, 1000), st.floats(1.5, 30.0), st.floats(0.01, 0.6))
 def test_draws_that_are_too_hot_or_too_cold_break_the_virial_theorem(seed, hot, cold):
     good = bx.Status.successful
-    assert in_equilibrium(GIBBS, drawn(1.0, seed), good) == good
+    assert equilibrium_status(GIBBS, drawn(1.0, seed), good) == good
     for width in (hot, cold):
-        status = in_equilibrium(GIBBS, drawn(width, seed), good)
+        status = equilibrium_status(GIBBS, drawn(width, seed), good)
         assert status == bx.Status.not_in_equilibrium
     both = GIBBS.at(jnp.array([30.0, 30.0]))
     pair = jax.tree.map(lambda a, b: jnp.stack([a, b]), drawn(1.0, seed), drawn(hot, seed))
-    assert in_equilibrium(both, pair, good) == bx.Status.not_in_equilibrium
+    assert equilibrium_status(both, pair, good) == bx.Status.not_in_equilibrium
 
 
 def test_a_run_that_cools_says_so():

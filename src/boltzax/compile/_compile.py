@@ -92,10 +92,10 @@ def compile(
     declared, base = check_weights(terms)
     value = check_beta(beta, terms)
     priors = automatic(as_independent(prior))
-    lowered = coordinates(base, chart, priors.resolve)
+    free_coordinates = coordinates(base, chart, priors.resolve)
     data = tuple((f, t) for f, t in terms if not isinstance(t, Localisation))
-    springs = tuple((f, t) for f, t in terms if isinstance(t, Localisation))
-    free = tuple(lowered.priors) + tuple(lowered.ties)
+    localisations = tuple((f, t) for f, t in terms if isinstance(t, Localisation))
+    free = tuple(free_coordinates.priors) + tuple(free_coordinates.ties)
     parts = tuple(_lower(jnp.asarray(f, float), t, base, free, integral, modes) for f, t in data)
     if integral in ("nodes", "moments", "basis") and all(isinstance(p, Plain) for p in parts):
         raise DeclarationError(
@@ -104,14 +104,16 @@ def compile(
             expected="a SquaredError over a measure that is not subsampled, with weights >= 0",
             mend="use integral='auto'",
         )
-    potential, reason = _choose(parts, lowered, springs, marginalise)
+    potential, reason = _choose(parts, free_coordinates, localisations, marginalise)
     integrated = potential.integrated()
-    kept = {path: p for path, p in lowered.priors.items() if path not in integrated}
-    for _, term in springs:
-        _check_centre(lowered, weights_of(term.model))
-    pulls = tuple(Plain(jnp.asarray(f, float), t) for f, t in springs)
-    lowered = Coordinates(lowered.base, kept, lowered.indices, lowered.ties, pulls)
-    return Gibbs(potential, lowered, value, declared, reason, masses_of(data))
+    kept = {path: p for path, p in free_coordinates.priors.items() if path not in integrated}
+    for _, term in localisations:
+        _check_centre(free_coordinates, weights_of(term.model))
+    localised = tuple(Plain(jnp.asarray(f, float), t) for f, t in localisations)
+    sampled = Coordinates(
+        free_coordinates.base, kept, free_coordinates.indices, free_coordinates.ties, localised
+    )
+    return Gibbs(potential, sampled, value, declared, reason, masses_of(data))
 
 
 class Nothing(AbstractTerm):
@@ -183,19 +185,19 @@ def _has_negative(term: AbstractDataTerm) -> bool:
 
 def _choose(
     parts: tuple[AbstractLowered, ...],
-    lowered: Coordinates,
-    springs: tuple,
+    coords: Coordinates,
+    localisations: tuple,
     marginalise: bool | None,
 ) -> tuple[AbstractPotential, str]:
     plain = EnergyPotential(parts)
     if marginalise is False:
         return plain, "marginalise=False"
-    if springs:
+    if localisations:
         potential, reason = None, "the prior is localised"
     else:
-        fixed = set(lowered.indices) | set(lowered.ties) | set(lowered.ties.values())
+        fixed = set(coords.indices) | set(coords.ties) | set(coords.ties.values())
         budget = float("inf") if marginalise else BUDGET
-        potential, reason = marginal_potential(parts, lowered.base, lowered.priors, fixed, budget)
+        potential, reason = marginal_potential(parts, coords.base, coords.priors, fixed, budget)
     if potential is None:
         if marginalise:
             raise DeclarationError(
@@ -208,8 +210,8 @@ def _choose(
     return potential, ""
 
 
-def _check_centre(lowered: Coordinates, centre: dict[str, Array]) -> None:
-    for path, prior in lowered.priors.items():
+def _check_centre(coords: Coordinates, centre: dict[str, Array]) -> None:
+    for path, prior in coords.priors.items():
         if refuted(partial(in_support, prior), centre[path]):
             raise DeclarationError(
                 f"Localisation.{path}",

@@ -22,14 +22,14 @@ class Coordinates(eqx.Module):
         priors: The distribution of each free leaf.
         indices: For a leaf that is free in part, the flat indices of its free entries.
         ties: For each tied leaf, the leaf whose values it takes.
-        springs: The `Localisation` terms, which are part of the prior.
+        localisations: The `Localisation` terms, which are part of the prior.
     """
 
     base: dict[str, Array]
     priors: dict[str, Distribution]
     indices: dict[str, Int[Array, " entry"]]
     ties: dict[str, str] = eqx.field(static=True)
-    springs: tuple[Plain, ...] = ()
+    localisations: tuple[Plain, ...] = ()
 
     def check_precision(self) -> None:
         """Check that the default float dtype has not changed since the measure was compiled.
@@ -66,10 +66,10 @@ class Coordinates(eqx.Module):
         """
         self.check_precision()
         total = sum((self._log_prior(path, w[path]) for path in self.priors), jnp.zeros(()))
-        if not self.springs:
+        if not self.localisations:
             return total
         weights = self.constrain(w)
-        return total - sum(spring.value(weights) for spring in self.springs)
+        return total - sum(term.value(weights) for term in self.localisations)
 
     def sample_prior(self, key: PRNGKeyArray) -> Weights:
         """One draw of the prior."""

@@ -153,8 +153,12 @@ def _levels(at: object) -> np.ndarray:
 
 def _check(gibbs: Gibbs, by: By, keep: bool, levels: np.ndarray) -> None:
     """What a measure and a method must be."""
-    if gibbs.parameters != gibbs.dim or gibbs.coordinates.springs:
-        lost = "localised" if gibbs.coordinates.springs else "of which weights were integrated out"
+    if gibbs.parameters != gibbs.dim or gibbs.coordinates.localisations:
+        lost = (
+            "localised"
+            if gibbs.coordinates.localisations
+            else "of which weights were integrated out"
+        )
         raise DeclarationError(
             "gibbs",
             got=f"a measure {lost}",

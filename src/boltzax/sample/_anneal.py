@@ -36,7 +36,7 @@ from ._loop import Run, draws_at, loop
 from ._nuts import NUTS
 from ._random_walk import RandomWalk
 from ._replica_exchange import ReplicaExchange
-from ._rounding import precise
+from ._rounding import rounding_status
 from ._run_plan import AbstractCheckpoints, AbstractSink
 from ._run_status import judge, raise_for_trace
 from ._sample import TRACE_RECORDS
@@ -235,7 +235,7 @@ def _exchange(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tuple[T
         last = over_chains(
             lambda b, each, _: kernel.position(each), levels.beta, state.kernel, None
         )
-    status = precise(levels, last, records["energy"], status)
+    status = rounding_status(levels, last, records["energy"], status)
     swap_rate = jnp.asarray(np.asarray(records["swap"], float).mean(axis=(1, 2)), float)
     steps = settings.warmup + settings.draws * settings.thin
     moves = levels.beta.size * settings.chains * steps
@@ -272,7 +272,7 @@ def _populations(levels: Gibbs, keys: PRNGKeyArray, settings: _Settings) -> tupl
     whole = back is not None and back.status == Status.successful
     status = judge(records, 1.1) if whole else Status.interrupted
     few = jax.tree.map(lambda leaf: leaf[:, :, 0], records["w"])
-    status = precise(levels, few, records["energy"], status)
+    status = rounding_status(levels, few, records["energy"], status)
     if not settings.keep:
         records.pop("w")
     up, down = records.pop("to_next")[:-1], -records.pop("to_last")[1:]

@@ -95,7 +95,7 @@ def _few(w: Weights, level: int | None) -> Weights:
     return jax.tree.map(lambda leaf: (leaf if level is None else leaf[level])[:4], w)
 
 
-def precise(gibbs: Gibbs, w: Weights | None, energy: Array, status: Status) -> Status:
+def rounding_status(gibbs: Gibbs, w: Weights | None, energy: Array, status: Status) -> Status:
     """The status of a run, or `Status.rounding` if rounding errors are large at its last draws.
 
     Args:

@@ -27,13 +27,13 @@ from ._loop import draws_at, loop
 from ._nuts import NUTS
 from ._placement import Placement
 from ._reductions import AbstractReduction, Mean
-from ._rounding import precise
+from ._rounding import rounding_status
 from ._run_plan import AbstractCheckpoints, AbstractSink
 from ._run_status import judge, raise_for_trace
 from ._temperature_ladder_checks import draws_fit
 from ._trace import Trace
 from ._unadjusted import AbstractUnadjusted
-from ._virial import in_equilibrium
+from ._virial import equilibrium_status
 
 TRACE_RECORDS = ("energy", "energy_variance", "acceptance", "divergent")
 """The records that a `Trace` always holds, under the same names."""
@@ -110,9 +110,9 @@ def sample(
     last = None
     if state is not None:
         last = over_chains(lambda b, each, _: kernel.position(each), gibbs.beta, state.kernel, None)
-    status = precise(placed, last, records["energy"], status)
+    status = rounding_status(placed, last, records["energy"], status)
     if isinstance(kernel, AbstractUnadjusted):
-        status = in_equilibrium(placed, records.get("w", {}), status)
+        status = equilibrium_status(placed, records.get("w", {}), status)
     kept = {name: records[name] for name in (*TRACE_RECORDS, "gradients", "moved")}
     trace = Trace(gibbs, w=records.get("w") if keep else None, status=status, **kept)
     sums = {} if state is None else to_host(state.sums)

@@ -51,7 +51,7 @@ def thinned(w: Weights, most: int) -> Weights:
     return {path: leaf[:, every - 1 :: every] for path, leaf in w.items()}
 
 
-def in_equilibrium(gibbs: Gibbs, w: Weights, status: Status) -> Status:
+def equilibrium_status(gibbs: Gibbs, w: Weights, status: Status) -> Status:
     """The status of a run without a Metropolis test, after a check of its equilibrium.
 
     `⟨(w - c)·∇(-log p)⟩`, with `c` the mean of the draws, is far from the number of coordinates `d`
