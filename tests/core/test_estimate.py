@@ -158,6 +158,19 @@ def test_wrong_declarations():
         lambda: THREE.map(lambda x: (x, x)),
         lambda: THREE.map(lambda x: x > 0),
         lambda: THREE * np.ma.masked_array(np.ones(3)),
+        lambda: E.of_series(np.arange(5.0)),
+        lambda: E.of_series(1.0),
+        lambda: E.of_series(np.zeros((4, 0))),
+        lambda: E.stack([]),
+        lambda: E.stack([THREE, THREE[0]]),
+        lambda: THREE.times(np.ones((3, 2))),
+        lambda: THREE.times(2.0),
+        lambda: THREE[0].times(np.ones((1, 1))),
+        lambda: THREE[0].bounded(np.zeros(2), np.ones(2)),
+        lambda: THREE.bounded(np.zeros(3), np.ones(2)),
+        lambda: THREE.bounded(5, 1),
+        lambda: THREE.widened(-1),
+        lambda: THREE.widened(np.ones(4)),
     ):
         with pytest.raises(bx.DeclarationError):
             wrong()

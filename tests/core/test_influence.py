@@ -122,6 +122,9 @@ def test_wrong_declarations():
         lambda: J.of(1j * np.ones((4, 5))),
         lambda: J.of_samples(np.ones((0, 5))),
         lambda: whole.map(lambda x: (x, x)),
+        lambda: J.stack([]),
+        lambda: J.stack([whole, J.of(np.ones((2, 4, 50)))]),
+        lambda: whole.times(np.ones((2, 3))),
     ):
         with pytest.raises(bx.DeclarationError):
             wrong()

@@ -11,11 +11,12 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ._arithmetic import AbstractQuantity, alike, held, is_number, on_host
-from ._autocorrelation import check_counts, independent, series_means
+from ._autocorrelation import check_counts, check_some, independent, series_means
 from ._confidence_intervals import LEVEL, Coverage, added, normal_quantile, student_factor, wilson
 from ._delta_method import multiplied, propagated
 from ._errors import DeclarationError
 from ._estimate_text import MOST, html_table, number_words, shown
+from ._quantity_checks import check_bounds, check_error, check_fits, check_matrix, check_stack
 from ._tracing import known, library
 from ._typing import typed
 
@@ -66,8 +67,9 @@ class Estimate(AbstractQuantity):
             An estimate of shape `[*batch]`.
 
         Raises:
-            DeclarationError: For complex numbers.
+            DeclarationError: For complex numbers, fewer than two axes, and no draws.
         """
+        check_some("draws", np.shape(draws)[-2:], 2, "chains and draws, along the last two axes")
         rows = series_means(draws, exact)
         return estimate_of_parts(*(rows[..., i].astype(jnp.result_type(float)) for i in range(4)))
 
@@ -145,8 +147,9 @@ class Estimate(AbstractQuantity):
 
     @classmethod
     def stack(cls, estimates: "Sequence[Estimate]") -> "Estimate":
-        """Estimates of one shape along a new first axis."""
+        """Estimates of one shape along a new first axis; `DeclarationError` for none or others."""
         rows = list(estimates)
+        check_stack("estimates", rows)
         if any(row.bounds is not None for row in rows):
             rows = [dataclasses.replace(row, bounds=row.interval()) for row in rows]
         xp = library(rows)
@@ -208,6 +211,7 @@ class Estimate(AbstractQuantity):
 
     def times(self, matrix: ArrayLike) -> "Estimate":
         """An exact matrix `[out, entry]` times an estimate `[entry, *shape]`."""
+        check_matrix(matrix, self.shape)
         return estimate_of_parts(*multiplied(held(matrix), _leaves(self), self.bounds))
 
     def _plus(self, other: "Estimate", sign: int) -> "Estimate":
@@ -252,12 +256,15 @@ class Estimate(AbstractQuantity):
 
     def widened(self, error: ArrayLike) -> "Estimate":
         """The same value with another, independent error added in squares."""
+        check_fits("error", error, self.shape)
+        check_error(error)
         error = held(error)
         zero = library(error).zeros_like(error)
         return self._plus(estimate_of_parts(zero, error, np.inf), 1)
 
     def bounded(self, lower: ArrayLike, upper: ArrayLike) -> "Estimate":
-        """The same value with the given 95% interval."""
+        """The same value with the given 95% interval, `lower <= upper`."""
+        check_bounds(lower, upper, self.shape)
         return estimate_of_parts(*_leaves(self), (lower, upper))
 
     def unknown(self, where: ArrayLike) -> "Estimate":

@@ -12,6 +12,7 @@ from ._autocorrelation import check_some
 from ._delta_method import check_array
 from ._errors import DeclarationError
 from ._estimate import Estimate, estimate_of_parts
+from ._quantity_checks import check_matrix, check_stack
 from ._tracing import library
 from ._typing import typed
 
@@ -70,6 +71,7 @@ class Influence(AbstractQuantity):
     @classmethod
     def stack(cls, several: "Sequence[Influence]") -> "Influence":
         """Influences of one shape along a new first axis."""
+        check_stack("several", several)
         xp = library(several)
         sources = _sources(several)
         rows = {
@@ -120,6 +122,7 @@ class Influence(AbstractQuantity):
 
     def times(self, matrix: ArrayLike) -> "Influence":
         """An exact matrix `[out, entry]` times an influence `[entry, *shape]`."""
+        check_matrix(matrix, self.shape)
         host, xp = held(matrix), library(matrix, self)
         rows = {name: xp.tensordot(host, each, axes=1) for name, each in self.rows.items()}
         return Influence(xp.tensordot(host, xp.asarray(self.value), axes=1), rows)
