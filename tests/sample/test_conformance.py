@@ -86,6 +86,51 @@ class Langevin(AbstractKernel):
         return state if self.mistake == "does not go where told" else state._replace(w=w)
 
 
+class Cached(NamedTuple):
+    w: dict
+    log_prob: jax.Array
+    log_step: jax.Array
+
+
+class Walk(AbstractKernel):
+    """Metropolis' walk with a density that is kept, right unless a mistake is named."""
+
+    mistake: str | None = eqx.field(static=True)
+
+    def init(self, gibbs, w, key, warmup):
+        return Cached(w, gibbs.log_prob(w), jnp.log(jnp.asarray(0.5)))
+
+    def step(self, gibbs, state, key, gain, warmup):
+        key_noise, key_accept = jax.random.split(key)
+        ((path, w),) = state.w.items()
+        new = {path: w + jnp.exp(state.log_step) * jax.random.normal(key_noise, w.shape)}
+        log_prob = gibbs.log_prob(new)
+        probability = jnp.exp(jnp.minimum(log_prob - state.log_prob, 0.0))
+        accept = jax.random.uniform(key_accept) < probability
+        pair = (new, log_prob), (state.w, state.log_prob)
+        chosen = jax.tree.map(lambda a, b: jnp.where(accept, a, b), *pair)
+        log_step = state.log_step + gain * (probability - 0.4)
+        return Cached(*chosen, log_step), Move(probability, jnp.array(False))
+
+    def position(self, state):
+        return state.w
+
+    def moved(self, gibbs, state, w, key):
+        if self.mistake == "stale":
+            return state._replace(w=w)
+        if self.mistake == "forgets":
+            state = self.init(gibbs, w, key, 1)
+        return state._replace(w=w, log_prob=gibbs.log_prob(w))
+
+
+def test_a_move_that_keeps_a_density_or_forgets_its_tuning_is_found():
+    check_kernel(Walk(None), key=KEY)
+    with pytest.raises(AssertionError, match="kept something of the place"):
+        check_kernel(Walk("stale"), key=KEY)
+    with pytest.raises(AssertionError, match="changed the tuning"):
+        check_kernel(Walk("forgets"), key=KEY)
+
+
 def wide(gibbs):
     return {path: bx.Normal(0.0, 10.0) for path in gibbs.coordinates.priors}
 
@@ -104,7 +149,7 @@ STATISTICAL = {
 }
 STRUCTURAL = {
     "starts elsewhere": "does not start",
-    "tunes for ever": "gain 0",
+    "tunes for ever": "place before|gain 0",
     "another dtype": "structure",
     "another shape": "structure",
     "reports a vector": "reports",

@@ -46,15 +46,17 @@ def check_kernel(
 ) -> None:
     """Raise `AssertionError` unless a kernel does what a kernel must.
 
-    - It samples a Gaussian of two coordinates at β = 3: two means and two variances, each within
-      5 standard errors of autocorrelated means. A right kernel fails one of the four by chance
-      once in 400 000 runs if the errors are normal, some ten times as often with the few hundred
-      effective draws of a slow kernel; and the answer for one `key` never changes. A moment that
-      is wrong by a tenth of its standard deviation is found with near certainty.
+    - It samples a Gaussian of two weights at β = 3: two means, variances and fourth moments, and
+      the mean of their product, each within 5 standard errors of autocorrelated means. A right
+      kernel fails one of the seven by chance once in 250 000 runs if the errors are normal, some
+      ten times as often with the few hundred effective draws of a slow kernel; and the answer for
+      one `key` never changes. A mean or variance that is wrong by a tenth of its standard deviation
+      is found with near certainty.
     - It has at least 200 effective draws, so that there is something to judge.
     - The structure, shapes and dtypes of its state never change.
     - A step is pure: the same arguments give the same state.
-    - `moved` puts the chain where it is told and keeps the structure.
+    - `moved` puts the chain where it is told and keeps the structure and the tuning. What it gives
+      depends on the place and the key alone: no density or gradient of the old place is left.
     - At gain 0 a step changes nothing but the place: a chain that is put back walks on as if the
       steps at gain 0 had not been.
     """
@@ -68,6 +70,8 @@ def check_kernel(
     x = (np.moveaxis(w, -1, 0) - mean[:, None, None]) / deviation[:, None, None]
     _check_moment("mean", Estimate.of_series(jnp.asarray(x)), 0.0)
     _check_moment("variance", Estimate.of_series(jnp.asarray(x**2)), 1.0)
+    _check_moment("fourth moment", Estimate.of_series(jnp.asarray(x**4)), 3.0)
+    _check_moment("product", Estimate.of_series(jnp.asarray(x[0] * x[1])), 0.0)
 
 
 def _check_moment(name: str, estimate: Estimate, truth: float) -> None:
@@ -114,6 +118,7 @@ def _check_tuning(kernel, gibbs, state, step, key, w) -> None:
     for number in range(20):
         walked, _ = step(kernel, walked, jax.random.fold_in(key, number), jnp.zeros(()))
     fresh, after = (_moved(kernel, gibbs, s, w, key) for s in (state, walked))
+    _check_moved(functools.partial(_still, kernel, step), state, walked, fresh, after, key)
     for number in range(20):
         same = jax.random.fold_in(key, 100 + number)
         fresh, _ = step(kernel, fresh, same, jnp.zeros(()))
@@ -122,6 +127,28 @@ def _check_tuning(kernel, gibbs, state, step, key, w) -> None:
             lambda a, b: np.allclose(a, b, rtol=1e-9), *map(kernel.position, (fresh, after))
         )
         assert all(jax.tree.leaves(near)), "a step at gain 0 changed the tuning"
+
+
+def _still(kernel, step, state, key):
+    """A step at gain 0."""
+    return step(kernel, state, key, jnp.zeros(()))
+
+
+def _check_moved(step, state, walked, fresh, after, key) -> None:
+    """Two states of one chain that are moved to one place go on alike.
+
+    What steps at gain 0 left as it was is tuning, which is kept.
+    """
+    for leaves in zip(*map(jax.tree.leaves, (state, walked, fresh)), strict=True):
+        before, later, first = map(_data, leaves)
+        tuning = bool(jnp.array_equal(before, later))
+        kept = np.allclose(first, before, rtol=1e-9, equal_nan=True)
+        inexact = jnp.issubdtype(before.dtype, jnp.inexact)
+        assert kept or not (tuning and inexact), "`moved` changed the tuning"
+    for number in range(32):
+        same = jax.random.fold_in(key, 200 + number)
+        said = [step(each, same)[1].acceptance for each in (fresh, after)]
+        assert np.allclose(*said, rtol=1e-9), "`moved` kept something of the place before"
 
 
 def _shape(tree) -> tuple:
