@@ -211,3 +211,11 @@ def test_words_are_short():
     table = many._repr_html_()
     assert table.count("<tr>") == 8
     assert repr(THREE[0]) in THREE[0]._repr_html_()
+
+
+@pytest.mark.parametrize("fn", [lambda p: p * (1 - p), lambda p: (p - 0.45) ** 2])
+def test_an_interval_of_a_function_that_turns_holds_the_value(fn):
+    mapped = bx.Estimate.of_hits(5, 10).map(fn)
+    low, high = mapped.interval()
+    assert low <= mapped.value <= high
+    assert low < high

@@ -130,3 +130,20 @@ def test_wrong_declarations():
             wrong()
     with pytest.raises(TypeError):
         whole * "a"
+
+
+def test_a_stack_of_independent_sources_has_the_error_of_each():
+    rng = np.random.default_rng(0)
+    parts = [bx.Influence.of(rng.normal(size=(4, 500)), source=f"run {i}") for i in range(3)]
+    whole = bx.Influence.stack(parts)
+    errors = [float(part.estimate().standard_error) for part in parts]
+    np.testing.assert_allclose(whole.estimate().standard_error, errors, rtol=1e-12)
+    for i, part in enumerate(parts):
+        assert float(whole[i].estimate().standard_error) == float(part.estimate().standard_error)
+        assert float(whole[i].estimate().ess) == float(part.estimate().ess)
+    total = whole.times(np.ones((1, 3))).estimate()
+    np.testing.assert_allclose(total.standard_error, np.hypot(np.hypot(*errors[:2]), errors[2]))
+    # a run that never moved says nothing of its error, alone or in a sum
+    stuck = bx.Influence.of(np.ones((4, 500)), source="stuck")
+    assert np.isnan((parts[0] + stuck).estimate().standard_error)
+    assert np.isnan(stuck.estimate().standard_error)

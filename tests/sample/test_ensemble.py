@@ -151,3 +151,20 @@ def test_a_slice_of_a_trace_keeps_every_field():
     assert np.array_equal(part.gibbs.beta, betas[1:])
     means = jax.tree.map(lambda leaf: leaf[1:], run.mean(lambda m: m.readout))
     assert np.array_equal(part.mean(lambda m: m.readout).value, means.value)
+
+
+def test_models_are_not_taken_where_their_weights_were_integrated_out():
+    gibbs = bx.compile(ENERGY, bx.Independent({"*": bx.Normal(0.5, 2.0)}), marginalise=True)
+    with pytest.raises(
+        bx.DeclarationError, match=r"(?s)`gibbs`.*integrated out.*marginalise=False"
+    ):
+        bx.Ensemble.of_models(gibbs, [NET, NET])
+
+
+def test_places_are_whole_numbers_of_any_kind():
+    ensemble = bx.Ensemble.of_models(whole(), [NET, NET, NET])
+    for place in (1, np.int64(1), jnp.asarray(1)):
+        assert ensemble[place].shape == ()
+    for place in (True, 1.0, "a", None):
+        with pytest.raises(bx.DeclarationError, match="`index`"):
+            ensemble[place]

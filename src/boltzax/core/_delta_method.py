@@ -90,7 +90,8 @@ def _moved(fn: Callable, value: Array, parts: list) -> tuple[Array, Array]:
     xp = library(value, parts)
     if len(parts) == 1 and _elementwise(parts[0][0], np.shape(value)):
         ends = [xp.asarray(fn(jnp.asarray(bound))) for bound in parts[0][1][-1]]
-        return xp.minimum(*ends), xp.maximum(*ends)
+        low, high = xp.minimum(*ends), xp.maximum(*ends)
+        return xp.minimum(low, value), xp.maximum(high, value)  # if it turns between them
     below, above = 0.0, 0.0
     for slope, leaves in parts:
         low, high = (abs(xp.asarray(end) - leaves[0]) ** 2 for end in leaves[-1])

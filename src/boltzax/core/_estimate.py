@@ -190,9 +190,9 @@ class Estimate(AbstractQuantity):
     def map(self, fn: Callable, *others: "Estimate") -> "Estimate":
         """`fn(quantity)` by the delta method: `error² = Σ_j (∂fn/∂x_j)² error_j²`.
 
-        If `fn` acts on each entry separately, its bounds are `fn` of the bounds (it is assumed to
-        be monotone between them); otherwise they are propagated to first order. For entries that
-        share draws (a curve of one run), use an `Influence`.
+        If `fn` acts on each entry separately, its bounds are `fn` of the bounds, widened to hold
+        the value (it is assumed to be monotone between them); otherwise they are propagated to
+        first order. For entries that share draws (a curve of one run), use an `Influence`.
 
         Args:
             fn: A differentiable function of arrays, written with `jax.numpy`.

@@ -13,7 +13,7 @@ from ._delta_method import check_array
 from ._errors import DeclarationError
 from ._estimate import Estimate, estimate_of_parts
 from ._quantity_checks import check_matrix, check_stack
-from ._tracing import library
+from ._tracing import known, library
 from ._typing import typed
 
 Rows = dict[str, Float[Array, "*shape _chain _draw"]]
@@ -83,14 +83,23 @@ class Influence(AbstractQuantity):
         """The influence of some entries, by a known index."""
         places = np.arange(self.value.size).reshape(self.shape)[index]
         rows = {n: r.reshape(-1, *r.shape[-2:])[places] for n, r in self.rows.items()}
-        return Influence(self.value.reshape(-1)[places], rows)
+        used = {n: r for n, r in rows.items() if not (_zero(r) and not _zero(self.rows[n]))}
+        return Influence(self.value.reshape(-1)[places], used or rows)
 
     def estimate(self, *, exact: bool = False) -> Estimate:
         """The value with the error of an autocorrelated mean; errors of sources add in squares.
 
-        Runs on the host. `exact` is as in `Estimate.of_series`.
+        Runs on the host. `exact` is as in `Estimate.of_series`. A source on which some entries
+        depend adds nothing to those on which others act alone.
         """
-        parts = [_error(np.asarray(self.value), np.asarray(r), exact) for r in self.rows.values()]
+        each = [np.asarray(r) for r in self.rows.values()]
+        act = [np.any(r != 0, axis=(-2, -1)) for r in each]
+        parts = []
+        for rows, acts in zip(each, act, strict=True):
+            unused = ~acts & np.any(acts) & np.any(act, axis=0)
+            errors, ess, r_hat = _error(np.asarray(self.value), rows, exact)
+            neutral = np.where(unused, 0.0, errors), np.where(unused, np.inf, ess)
+            parts.append((*neutral, np.where(unused, -np.inf, r_hat)))
         if not parts:
             return Estimate.exact(self.value)
         errors, ess, r_hat = (np.stack(column) for column in zip(*parts, strict=True))
@@ -163,6 +172,10 @@ def _error(value: np.ndarray, rows: np.ndarray, exact: bool) -> tuple:
     else:
         estimate = Estimate.of_samples(np.moveaxis(rows[..., 0], -1, 0))
     return tuple(map(np.asarray, (estimate.standard_error, estimate.ess, estimate.r_hat)))
+
+
+def _zero(rows: Array) -> bool:
+    return known(rows) and not np.any(np.asarray(rows))
 
 
 def _linear(value: Array, *terms: "tuple[Influence, ArrayLike]") -> Influence:

@@ -1,7 +1,9 @@
 """Weights with named axes, and the Gibbs measure that they came from."""
 
 import math
+import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -99,8 +101,17 @@ class Ensemble(eqx.Module):
             axes: Names of the leading axes.
 
         Raises:
-            DeclarationError: For weights of other shapes, or outside the support of the prior.
+            DeclarationError: For weights of other shapes, or outside the support of the prior, and
+                for a measure that has weights integrated out: those given would be lost.
         """
+        lost = gibbs.potential.integrated()
+        if lost:
+            raise DeclarationError(
+                "gibbs",
+                got=f"a measure with weights integrated out: {', '.join(lost)}",
+                expected="a measure that keeps all weights of the models",
+                mend="compile it with marginalise=False",
+            )
         each = [weights_of(m) for m in models] if isinstance(models, Sequence) else None
         weights = weights_of(models) if each is None else _stacked(each)
         base = {path: leaf.shape for path, leaf in gibbs.coordinates.base.items()}
@@ -122,8 +133,9 @@ class Ensemble(eqx.Module):
 
     def __getitem__(self, index: int | slice | tuple[int | slice, ...]) -> "Ensemble":
         """A part of the ensemble: whole numbers and slices, one an axis, as numpy takes them."""
-        places = index if isinstance(index, tuple) else (index,)
-        if len(places) > len(self.shape) or not all(isinstance(i, int | slice) for i in places):
+        given = index if isinstance(index, tuple) else (index,)
+        places = tuple(i if isinstance(i, slice) else _place(i) for i in given)
+        if len(places) > len(self.shape) or None in places:
             raise DeclarationError(
                 "index",
                 got=f"{index!r:.80}",
@@ -242,6 +254,14 @@ class Ensemble(eqx.Module):
     def __repr__(self) -> str:
         sizes = ", ".join(f"{axis} {n}" for axis, n in zip(self.axes, self.shape, strict=True))
         return f"Ensemble({sizes}) of a {self.gibbs!r}"
+
+
+def _place(index: Any) -> int | None:
+    """A whole number, also one of numpy or jax; None for what is none."""
+    try:
+        return None if isinstance(index, bool | np.bool_) else operator.index(index)
+    except TypeError:
+        return None
 
 
 def _stacked(each: Sequence[Weights]) -> Weights:
