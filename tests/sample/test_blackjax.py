@@ -195,6 +195,10 @@ def silent(logdensity_fn):
     return blackjax.SamplingAlgorithm(base.init, step)
 
 
+def masses(given):
+    return kernel("hmc", num_integration_steps=2, step_size=0.5, inverse_mass_matrix=given)
+
+
 REFUSED = [
     (lambda: bx.Blackjax(blackjax.sgld), "logdensity_fn"),
     (lambda: bx.Blackjax(blackjax.mgrad_gaussian), "samples a log-density"),
@@ -205,6 +209,13 @@ REFUSED = [
     (lambda: bx.Blackjax(3), "algorithm"),
     (lambda: kernel("hmc"), "num_integration_steps"),
     (lambda: kernel("nuts", trajectory=3), "trajectory"),
+    (lambda: kernel("hmc", num_integration_steps=5.0), "num_integration_steps"),
+    (lambda: kernel("nuts", max_num_doublings=0), "max_num_doublings"),
+    (lambda: kernel("nuts", inverse_mass_matrix="a"), "inverse_mass_matrix"),
+    (lambda: kernel("nuts", inverse_mass_matrix=[1.0, -1.0]), "inverse_mass_matrix"),
+    (lambda: kernel("slice_sampling", width="a"), "width"),
+    (lambda: bx.sample(linear(), masses(np.ones(5)), key=KEY, draws=4), "inverse_mass_matrix"),
+    (lambda: bx.sample(linear(), masses(1.0), key=KEY, draws=4), "inverse_mass_matrix"),
     (lambda: kernel("nuts", step_size=-1.0), "step_size"),
     (lambda: kernel("slice_sampling", step_size=1.0), "step_size"),
     (lambda: kernel("nuts", scale=0.5), "scale"),
@@ -217,6 +228,15 @@ REFUSED = [
 def test_what_cannot_be_a_kernel_is_refused(make, match):
     with pytest.raises(bx.DeclarationError, match=match):
         make()
+
+
+def test_masses_may_be_a_list():
+    drawn = [
+        bx.sample(linear(), masses(given), key=KEY, warmup=2, draws=4, throw=False)
+        for given in ([1, 2], np.array([1.0, 2.0]), (1.0, 2.0))
+    ]
+    for other in drawn[1:]:
+        np.testing.assert_array_equal(other.energy, drawn[0].energy)
 
 
 def test_a_fingerprint_names_the_algorithm():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core import DeclarationError, Fraction, Positive, typed
-from ._blackjax_algorithm import Algorithm, builder, library, missing, number
+from ._blackjax_algorithm import Algorithm, builder, checked, library, missing
 from ._kernel import AbstractCosted, AbstractKernel, Move, Tuning
 from ._unadjusted import AbstractUnadjusted, StepSize, size
 
@@ -163,7 +163,7 @@ def Blackjax(
 
     Raises:
         DeclarationError: For an algorithm that does not sample a log-density, options that it does
-            not have or that are missing, and without blackjax.
+            not have, that are missing or of another kind, and without blackjax.
     """
     build = builder(algorithm)
     unadjusted = build is library().mclmc.differentiable
@@ -181,7 +181,7 @@ def Blackjax(
     if step_size is not None:
         options["step_size"] = step_size
     learned = missing(build, options)
-    options = {name: number(value) for name, value in options.items()}
+    options = {name: checked(build, name, value) for name, value in options.items()}
     if unadjusted:
         options.pop("step_size", None)
         learned = tuple(name for name in learned if name != "step_size")

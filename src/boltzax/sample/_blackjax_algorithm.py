@@ -14,17 +14,29 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import Gibbs, Weights
-from ..core import DeclarationError, installed, name_of
+from ..core import DeclarationError, got, installed, name_of, whole
 from ._kernel import StepCost, Tuning
 
 Values = dict[str, Any]
 
 LEARNED = ("step_size", "inverse_mass_matrix", "L")
 """Parameters that warm-up finds if they are left out."""
+
+MASSES = "inverse_mass_matrix"
+
+COUNTS = {
+    "num_integration_steps": 1,
+    "max_num_doublings": 1,
+    "max_expansions": 0,
+    "max_shrinkage": 0,
+    "max_search_steps": 0,
+}
+"""Options that are whole numbers, and the least that each may be."""
 
 EMPTY = inspect.Parameter.empty
 
@@ -44,6 +56,7 @@ class Algorithm(eqx.Module):
 
     def init(self, gibbs: Gibbs, w: Weights, key: PRNGKeyArray, values: Values) -> Any:
         """The state at `w`, momenta and the like drawn with `key`."""
+        self._check_masses(ravel_pytree(w)[0].size)
         with jax.numpy_dtype_promotion("standard"):
             return self._at(gibbs, values).init(w, key)
 
@@ -82,6 +95,21 @@ class Algorithm(eqx.Module):
         doublings, steps = self._given("max_num_doublings"), self._given("num_integration_steps")
         most = float(self._stages() * (2**doublings - 1 if doublings else steps or 1))
         return StepCost(most, most, min(8.0, most))
+
+    def _check_masses(self, size: int) -> None:
+        masses = self.options.get(MASSES)
+        if not isinstance(masses, np.ndarray | Array):
+            return
+        default = _default(self.build, MASSES)
+        one = [()] if isinstance(default, float) else []
+        if masses.shape not in [(size,), (size, size), *one]:
+            raise DeclarationError(
+                MASSES,
+                got=f"an array of shape {masses.shape}",
+                expected=f"one number for each of the {size} coordinates, or a matrix of them",
+                mend="order them as jax.flatten_util.ravel_pytree orders the weights, or leave it "
+                "out: the warm-up finds it",
+            )
 
     def _given(self, name: str) -> Any:
         """An option, or its default; None if there is no such option."""
@@ -139,6 +167,50 @@ def missing(build: Callable, options: Values) -> tuple[str, ...]:
     return tuple(name for name in absent if name in LEARNED)
 
 
+def checked(build: Callable, name: str, value: Any) -> Any:
+    """An option in its standard form: floats as arrays, so that another one compiles nothing.
+
+    Raises:
+        DeclarationError: For a value that the option cannot have.
+    """
+    default = _default(build, name)
+    if value is default:
+        return value
+    if name in COUNTS:
+        return whole(COUNTS[name]).check(name, value)
+    if name == MASSES:
+        return _masses(value)
+    if isinstance(value, str) and not isinstance(default, str):
+        raise DeclarationError(
+            name,
+            got=repr(value),
+            expected=f"a value of the option {name} of {name_of(build)}",
+            mend="pass numbers, not text",
+        )
+    return jax.device_put(np.asarray(value)) if isinstance(value, float | np.ndarray) else value
+
+
+def _masses(value: Any) -> Any:
+    """Inverse masses as an array of floats; metrics of blackjax and functions as they are."""
+    metric = callable(value) or (isinstance(value, tuple) and type(value) is not tuple)
+    if metric or isinstance(value, Tracer):
+        return value
+    try:
+        masses = np.asarray(value)
+        masses = masses if masses.dtype.kind == "f" else masses.astype(float)
+    except (TypeError, ValueError):  # text, or rows of several lengths
+        masses = np.array(np.nan)
+    diagonal = np.diagonal(masses) if masses.ndim == 2 else masses
+    if not np.all((diagonal > 0) & np.isfinite(diagonal)):
+        raise DeclarationError(
+            MASSES,
+            got=got(value),
+            expected="positive numbers, one for each coordinate, or a matrix of them",
+            mend="pass e.g. the variance of each coordinate, or leave it out: the warm-up finds it",
+        )
+    return jax.device_put(masses)
+
+
 def _parameters(build: Callable) -> list[str]:
     try:
         return list(inspect.signature(build).parameters)
@@ -150,11 +222,6 @@ def _default(build: Callable, name: str) -> Any:
     """The default of a parameter, `empty` for one without; None for no such parameter."""
     parameter = inspect.signature(build).parameters.get(name)
     return None if parameter is None else parameter.default
-
-
-def number(value: Any) -> Any:
-    """Floats as arrays, so that another one compiles nothing; counts and functions as they are."""
-    return jax.device_put(np.asarray(value)) if isinstance(value, float | np.ndarray) else value
 
 
 def _like(new: Array, old: Array) -> Array:
