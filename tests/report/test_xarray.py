@@ -127,6 +127,41 @@ def test_an_ensemble_and_its_pointwise_log_likelihood():
         bx.to_xarray(ensemble, log_likelihood=energy + bx.SquaredError(net, data))
 
 
+@pytest.mark.parametrize(
+    "axes, dims, beta",
+    [
+        (("beta", "sample"), ("draw", "beta"), ("beta",)),
+        (("sample", "neuron"), ("draw", "neuron"), ()),
+        (("neuron", "sample"), ("draw", "sample"), ()),
+        (("draw", "sample"), ("draw", "sample"), ()),
+    ],
+)
+def test_an_ensemble_of_any_axes(axes, dims, beta):
+    net = bx.models.TwoLayer(2, key=jax.random.key(0))
+    energy = bx.SquaredError(net, bx.Empirical((np.ones((3, 1)), np.ones(3))))
+    gibbs = bx.compile(energy, bx.Normal(), beta=3.0, marginalise=False)
+    flat = bx.Ensemble.prior(gibbs, 6, key=jax.random.key(1)).w
+    w = {path: leaf.reshape(3, 2, *leaf.shape[1:]) for path, leaf in flat.items()}
+    posterior = bx.to_xarray(bx.Ensemble.of(gibbs, w, axes))["posterior"]
+    readout = posterior["readout"]
+    assert readout.dims[:3] == ("chain", *dims)
+    moved = readout.transpose("chain", *(d if d in dims else "draw" for d in axes), ...)
+    np.testing.assert_array_equal(moved.values[0], w["readout"])
+    assert posterior["beta"].dims == beta and np.all(posterior["beta"] == 3.0)
+
+
+def test_betas_lie_on_the_axis_that_they_have():
+    net = bx.models.TwoLayer(2, key=jax.random.key(0))
+    energy = bx.SquaredError(net, bx.Empirical((np.ones((3, 1)), np.ones(3))))
+    one = bx.compile(energy, bx.Normal(), marginalise=False)
+    gibbs, flat = one.at(np.array([1.0, 2.0])), bx.Ensemble.prior(one, 6, key=jax.random.key(1)).w
+    w = {path: leaf.reshape(2, 3, *leaf.shape[1:]) for path, leaf in flat.items()}
+    found = bx.to_xarray(bx.Ensemble.of(gibbs, w, ("heat", "sample")))["posterior"]
+    assert found["beta"].dims == ("heat",)
+    with pytest.raises(bx.DeclarationError, match="axes"):
+        bx.to_xarray(bx.Ensemble.of(gibbs, w, ("readout", "sample")))
+
+
 def test_loo_of_an_ensemble():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(30, 1))

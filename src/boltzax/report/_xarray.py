@@ -43,7 +43,8 @@ def to_xarray(
     `name` of a variable holds the path as it is in the trace.
 
     A run at several temperatures has a dimension `beta` after `chain, draw`. Independent draws of
-    an `Ensemble` are stored as the draws of one chain, followed by its other axes. The attributes
+    an `Ensemble` are stored as the draws of one chain, followed by its other axes: the first of the
+    axes `sample`, `neuron` and `subset` is `draw`, others keep their names. The attributes
     hold the status of the run (`status`), the measure (`gibbs`) and the version of boltzax.
 
     ArviZ 1 reads the tree itself; for older versions use `arviz.InferenceData.from_datatree(tree)`.
@@ -57,7 +58,8 @@ def to_xarray(
         A tree with the groups above.
 
     Raises:
-        DeclarationError: For an energy without data, or with several integrals over data.
+        DeclarationError: For an energy without data, or with several integrals over data, and for
+            an axis that has the name of a weight.
     """
     run = None if isinstance(trace, Ensemble) else trace_of(trace)
     ensemble = trace if isinstance(trace, Ensemble) else None
@@ -150,7 +152,8 @@ def _table(
     leaves: dict[str, Array], axes: tuple[str, ...], shape: tuple[int, ...], beta: Array
 ) -> Dataset:
     """Leaves `[*axes, *shape]` as variables `(chain, draw, *other axes, *shape)`."""
-    named = ["draw" if axis in SAMPLES and "draw" not in axes else axis for axis in axes]
+    samples = [axis for axis in axes if axis in SAMPLES and "draw" not in axes]
+    named = ["draw" if axis in samples[:1] else axis for axis in axes]
     front = [named.index(axis) for axis in ("chain", "draw") if axis in named]
     others = [axis for axis in named if axis not in ("chain", "draw")]
     variables = {}
@@ -164,7 +167,18 @@ def _table(
     sizes = dict(zip(named, shape, strict=True))
     places = {axis: np.arange(sizes.get(axis, 1)) for axis in ("chain", "draw") if axis in named}
     places |= {} if "chain" in named else {"chain": np.arange(1)}
-    if beta.ndim < 2:
+    clash = sorted(set(others) & set(variables))
+    if clash:
+        raise DeclarationError(
+            "axes",
+            got=f"an axis {clash[0]!r}, which is the name of a variable too",
+            expected="axes with names of their own",
+            mend="give the axis another name, as in bx.Ensemble.of(gibbs, w, axes=...)",
+        )
+    if "beta" in named or beta.ndim == 1:
+        axis = "beta" if "beta" in named else named[0]
+        places["beta"] = ([axis], np.broadcast_to(np.asarray(beta), sizes[axis]))
+    elif beta.ndim == 0:
         places["beta"] = np.asarray(beta)
     return Dataset(variables, places)
 
