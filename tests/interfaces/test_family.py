@@ -284,3 +284,22 @@ def test_float32_and_what_is_not_finite():
     for after in (rays, Family.of([rays, two])):  # by levels, and by points
         p = float(entropy_table(broken, FIRST, after, key=key(9), draws=1000).probability[0, 0])
         assert abs(p - 0.5) < 4 * np.sqrt(0.25 / 1000)
+
+
+@given(st.slices(len(LEVELS)))
+def test_a_slice_of_a_family_is_a_family(part):
+    members = range(len(LEVELS))[part]
+    if members:
+        found = LEVELS[part]
+        assert isinstance(found, Family)
+        assert [LEVELS.index(each) for each in found] == list(members)
+    else:
+        with pytest.raises(DeclarationError, match="at least one member"):
+            LEVELS[part]
+
+
+def test_corners_of_unlike_dimensions_are_named():
+    with pytest.raises(DeclarationError, match="same number of entries"):
+        bx.Interface.boxes({0: [((0, 0), (1,))]})
+    with pytest.raises(DeclarationError, match="swap the bounds"):
+        bx.Interface.boxes({0: [((0, 2), (1, 1))]})

@@ -1,6 +1,7 @@
 """A finite family of interfaces of one signal, as stacked arrays."""
 
 from collections.abc import Iterator, Sequence
+from typing import overload
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -127,8 +128,24 @@ class Family(eqx.Module):
     def __len__(self) -> int:
         return self.lower.shape[0]
 
-    def __getitem__(self, member: int) -> Interface:
-        """One member as an `Interface`."""
+    @overload
+    def __getitem__(self, member: int) -> Interface: ...
+
+    @overload
+    def __getitem__(self, member: slice) -> "Family": ...
+
+    def __getitem__(self, member: int | slice) -> "Interface | Family":
+        """One member as an `Interface`; those of a slice, at least one, as a `Family`."""
+        if isinstance(member, slice):
+            members = range(len(self))[member]
+            if not members:
+                raise DeclarationError(
+                    "member",
+                    got=f"{member}: no member of a family of {len(self)}",
+                    expected="a slice with at least one member",
+                    mend="a family holds at least one interface",
+                )
+            return self.take(members)
         if not -len(self) <= member < len(self):
             raise IndexError(f"member {member} of a family of {len(self)}")
         return Interface(self.values, self.lower[member], self.upper[member])

@@ -56,11 +56,16 @@ def _box(value: Any) -> _box_unions.Box:
             ends.append(tuple(missing if x is None else float(x) for x in entries))
     except (TypeError, ValueError):
         raise Refused from None
-    if len(ends[0]) != len(ends[1]) or not all(a <= b for a, b in zip(*ends, strict=True)):
+    if len(ends[0]) != len(ends[1]):
+        raise Refused("", value, UNLIKE)
+    if not all(a <= b for a, b in zip(*ends, strict=True)):
         raise Refused("", value, UPSIDE_DOWN)
     return ends[0], ends[1]
 
 
+UNLIKE = Constraint(
+    "two corners of one dimension", "give both corners the same number of entries", _box
+)
 UPSIDE_DOWN = Constraint("lower <= upper in every coordinate", "swap the bounds", _box)
 BOX = Constraint(
     "a pair (lower, upper) of numbers or of corners; None for a ray",
