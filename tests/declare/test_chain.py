@@ -112,6 +112,24 @@ def test_the_old_form_of_a_verb_gives_the_same_with_a_warning(name):
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in leaves)
 
 
+BAD_OLD = {
+    "interface_law": [
+        ("last", (PAIR, FAMILY, FIRST)),
+        ("components", ([], FAMILY, FIRST, LAST)),
+        ("components", ([PAIR[0].model] * 2, FAMILY, FIRST, LAST)),
+    ],
+    "expected_satisfaction": [("candidates", (PAIR, FIRST))],
+}
+
+
+@pytest.mark.parametrize("name", BAD_OLD)
+def test_what_the_old_form_lacks_is_named(name):
+    for argument, args in BAD_OLD[name]:
+        with pytest.raises(bx.DeclarationError) as caught:
+            getattr(it, name)(*args, key=KEY)
+        assert caught.value.argument == argument
+
+
 def test_the_old_names_warn():
     with pytest.warns(DeprecationWarning, match="maximum_entropy"):
         assert it.maximum_entropy_interfaces is it.maximum_entropy

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from ..core import TYPED
+from ..core import TYPED, DeclarationError
 from ..declare import Chain, Component, Family, Interface
 
 Verb = TypeVar("Verb", bound=Callable)
@@ -62,10 +62,10 @@ def of_chain(*names: str, points: int = 33) -> Callable:
         def call(*args, **kwargs):
             given = dict(zip(names, args, strict=False))
             given |= {name: kwargs[name] for name in names if name in kwargs}
-            parts = given.get("components", ())
-            old = isinstance(parts, tuple | list) and len(parts) > 0
-            if not old or not all(isinstance(part, Component) for part in parts):
+            parts = given.get("components")
+            if not isinstance(parts, tuple | list):
                 return verb(*args, **kwargs)
+            _check(verb.__name__, names, given, parts)
             warnings.warn(
                 f"{verb.__name__}({', '.join(names)}) is now {verb.__name__}(chain), with "
                 "chain = bx.Chain(components, [first, ..., last]); the old form will go with the "
@@ -80,6 +80,23 @@ def of_chain(*names: str, points: int = 33) -> Callable:
         return call
 
     return decorate
+
+
+def _check(verb: str, names: Sequence[str], given: Mapping[str, Any], parts: Sequence) -> None:
+    mend = f"write {verb}(chain), with chain = bx.Chain(components, [first, ..., last])"
+    wrong = [repr(part) for part in parts if not isinstance(part, Component)]
+    if wrong or not parts:
+        raise DeclarationError(
+            "components",
+            got=wrong[0] if wrong else "none",
+            expected="a bx.Chain, or at least one bx.Component",
+            mend=mend,
+        )
+    for name in names:
+        if name not in given:
+            raise DeclarationError(
+                name, got="nothing", expected=f"the arguments {', '.join(names)}", mend=mend
+            )
 
 
 def _chain(given: dict[str, Any], points: int) -> Chain:
