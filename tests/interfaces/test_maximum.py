@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax import cases, theory
-from boltzax.core import DeclarationError, RunError
+from boltzax import interfaces as it
+from boltzax.core import DeclarationError, RunError, Status
 from boltzax.declare import Family
 from boltzax.interfaces._entropy_table import EntropyTable
 from boltzax.interfaces._maximum_entropy import (
@@ -251,3 +252,40 @@ def test_what_is_wrong_is_refused(small):
         pressure(small, [0, 0, 0], 3)
     with pytest.raises(DeclarationError, match="span"):
         maximise_interfaces(slopes(2), key=key(0), span=(1.0, 1.0))
+
+
+@pytest.mark.parametrize("draws", [30, 60, 120])
+@pytest.mark.parametrize("seed", range(4))
+def test_few_hits_are_told(draws, seed):
+    """The status follows from the fresh draws that keep the rarest contract."""
+    family, _, _ = grid(2)
+    found = maximum_entropy(slopes(2, family), key=key(seed), draws=draws, throw=False)
+    rarest = round(float(np.exp(np.min(found.entropies.value))) * draws)
+    wanted = Status.successful if rarest >= 10 else Status.few_hits
+    wanted = wanted if rarest else Status.no_hits
+    assert bool(found.status == wanted) and found.successful == (rarest >= 10)
+    if rarest < 10:
+        assert Status[found.status] in repr(found)
+        with pytest.raises(bx.RunError, match="throw=False"):
+            maximum_entropy(slopes(2, family), key=key(seed), draws=draws)
+
+
+@pytest.mark.parametrize("verb", [it.interface_law, it.expected_satisfaction])
+def test_evidence_of_few_draws_is_told(verb):
+    affine = bx.models.Function(
+        lambda p, x: p["a"] * x[0] + p["b"], {"a": jnp.zeros(()), "b": jnp.zeros(())}
+    )
+    one = bx.Component(affine, bx.Normal())
+    first = bx.Interface.thresholds(1.0, 4.0, range=(0, 5))
+    family = Family.thresholds([1.0, 1.5, 2.0, 3.0], range=(0, 5))
+    chain = bx.Chain([one, one], [first, family, bx.Interface.thresholds(2.0, 3.0)], points=2)
+    with pytest.raises(bx.RunError, match="Fewer than 10 draws"):
+        verb(chain, key=key(0), draws=60)
+    few = verb(chain, key=key(0), draws=60, throw=False)
+    assert not few.successful and bool(few.status == Status.few_hits)
+    assert Status[few.status] in repr(few)
+    many = verb(chain, key=key(0), draws=20_000)
+    assert many.successful and Status[few.status] not in repr(many)
+    if verb is it.expected_satisfaction:
+        assert not np.isnan(few.standard_error).any() and few.few.any()
+        assert np.array_equal(np.isinf(few.standard_error), np.isinf(few.entropy))

@@ -1,5 +1,6 @@
 """The law of the interfaces that emerge in a chain of which only the ends are specified."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -9,13 +10,30 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from ..core import Count, DeclarationError, Estimate, Key, Whole, typed
+from ..core import (
+    Count,
+    DeclarationError,
+    Estimate,
+    Key,
+    RunError,
+    Status,
+    Whole,
+    raise_if_failed,
+    typed,
+)
 from ..declare import Chain, check_places
 from . import _interface_law_sums as sums
 from ._components_in_series import in_series
 from ._entropy_table import EntropyTable, entropy_table, tightest_kernel
 from ._interface_law_sums import Images
-from ._maximum_entropy import ChainTables, MaximumEntropy, chain_tables, max_plus
+from ._maximum_entropy import (
+    ChainTables,
+    MaximumEntropy,
+    chain_tables,
+    failed,
+    max_plus,
+    status_of_hits,
+)
 from ._old_forms import of_chain
 
 COMPARISONS = 1 << 27
@@ -67,6 +85,24 @@ class InterfaceLaw(eqx.Module):
     def log_evidence(self) -> Estimate:
         """`log Z`: how probable it is that the specification holds through the families."""
         return self.images.estimate(sums.log_evidence)
+
+    @property
+    def status(self) -> Status:
+        """`no_hits` or `few_hits` where fewer than 10 draws carry the evidence Z.
+
+        They count as `(Z/σ)²`, σ its standard error: for a small Z that is estimated by hits, their
+        number.
+        """
+        try:
+            error = float(self.log_evidence().standard_error)
+        except RunError:
+            return Status.no_hits
+        return status_of_hits(math.inf if error == 0 else error**-2)
+
+    @property
+    def successful(self) -> bool:
+        """Whether the status is `successful`."""
+        return bool(self.status == Status.successful)
 
     def resolution(self) -> Estimate:
         """`log Z` less the log-probability of the end-to-end specification itself, in nats.
@@ -145,9 +181,11 @@ class InterfaceLaw(eqx.Module):
         return self.images.estimate(sums.swap_rate, component)
 
     def __repr__(self) -> str:
+        status = self.status
+        log = "-inf" if bool(status == Status.no_hits) else self.log_evidence()
         return (
-            f"InterfaceLaw({len(self.tables)} components; log Z {self.log_evidence()}, "
-            f"end to end {self.end_to_end.entropy[0, 0]})"
+            f"InterfaceLaw({len(self.tables)} components; log Z {log}, "
+            f"end to end {self.end_to_end.entropy[0, 0]}){failed(status)}"
         )
 
     def _rows(self, joint: int, members: Sequence[int] | None) -> Array:
@@ -171,15 +209,24 @@ class InterfaceLaw(eqx.Module):
 
 @of_chain("components", "families", "first", "last")
 @typed
-def interface_law(chain: Chain, *, key: Key, draws: Count = 20_000) -> InterfaceLaw:
+def interface_law(
+    chain: Chain, *, key: Key, draws: Count = 20_000, throw: bool = True
+) -> InterfaceLaw:
     """The law of the interfaces at the joints, given that the chain takes `first` into `last`.
 
     Exact for the draws of the prior, by products of kernels of tightest images. The end-to-end
     specification itself is estimated by as many draws of whole chains.
 
+    Args:
+        chain: With candidates at its joints.
+        key: Of all draws.
+        draws: Of the prior of each component, and of whole chains.
+        throw: Raise `RunError` for a status that is not `successful`; else look at `status`.
+
     Raises:
         DeclarationError: A joint that is open, and families in which images have no tightest
             member.
+        RunError: With `throw`, if fewer than 10 draws carry the evidence.
     """
     one, two = jax.random.split(key)
     tables = chain_tables(chain, key=one, draws=draws)
@@ -188,7 +235,9 @@ def interface_law(chain: Chain, *, key: Key, draws: Count = 20_000) -> Interface
     orders = tuple(tables.at(i).after.order() for i in range(len(tables)))
     ends = (chain.first, chain.last)
     whole = entropy_table(in_series(chain), *ends, key=two, draws=draws, points=chain.points)
-    return InterfaceLaw(Images(tables, images, orders), whole)
+    law = InterfaceLaw(Images(tables, images, orders), whole)
+    status = law.status if throw else Status.successful
+    return raise_if_failed(law, status, throw, "draw more, or take wider interfaces")
 
 
 @eqx.filter_jit

@@ -1,15 +1,29 @@
 """The chain of interfaces with the largest sum of entropies, by max-plus products."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from ..core import Count, Estimate, Influence, Key, RunError, Whole, typed
+from ..core import (
+    Count,
+    Estimate,
+    Influence,
+    Key,
+    RunError,
+    Status,
+    Whole,
+    raise_if_failed,
+    typed,
+)
 from ..declare import Chain, Family, Interface, check_places
 from ._entropy_table import EntropyTable, entropy_table
 from ._old_forms import of_chain
+
+FEW = 10
+"""Fewer draws than these that keep a contract do not carry its entropy."""
 
 
 @typed
@@ -54,10 +68,13 @@ class ChainTables(eqx.Module):
         each = [self.tables[u].influence(b, a, source=f"table {u}") for u, b, a in pairs]
         return sum(each[1:], each[0])
 
+    def hits(self, members: Sequence[Whole]) -> np.ndarray:
+        """How many draws of each component keep its contract under a chain of members."""
+        return np.array([int(self.tables[u].hits[b, a]) for u, b, a in self.pairs(members)])
+
     def entropies(self, members: Sequence[Whole]) -> Estimate:
         """The entropy of each component under a chain of members."""
-        pairs = self.pairs(members)
-        hits = np.array([int(self.tables[u].hits[b, a]) for u, b, a in pairs])
+        pairs, hits = self.pairs(members), self.hits(members)
         return Estimate.of_hits(hits, [self.tables[u].draws for u, _, _ in pairs], log=True)
 
 
@@ -89,6 +106,19 @@ def _same(one: eqx.Module, other: eqx.Module) -> bool:
     return one is other or bool(eqx.tree_equal(one, other))
 
 
+def status_of_hits(hits: np.ndarray | float) -> Status:
+    """What becomes of a result that the rarest of some events, of so many draws each, carries."""
+    least = np.min(hits)
+    if least < FEW:
+        return Status.few_hits if least > 0 else Status.no_hits
+    return Status.successful
+
+
+def failed(status: Status) -> str:
+    """A line that tells a status which is not `successful`, for the text of a result."""
+    return "" if bool(status == Status.successful) else f"\n  {Status[status]}"
+
+
 @typed
 class MaximumEntropy(eqx.Module):
     """The interfaces with the largest `ΣH`, and how far ahead they are.
@@ -105,6 +135,8 @@ class MaximumEntropy(eqx.Module):
         selected: `ΣH` by the draws that chose.
         runner_up: Members of the second best chain.
         lead: How much less its `ΣH` is, by the draws that chose, with the error of the difference.
+        status: `no_hits` or `few_hits` where `entropy` rests on fewer than 10 draws that keep the
+            contract of some component.
     """
 
     interfaces: tuple[Interface, ...]
@@ -114,33 +146,50 @@ class MaximumEntropy(eqx.Module):
     selected: Estimate
     runner_up: tuple[int, ...] = eqx.field(static=True)
     lead: Estimate
+    status: Status
+
+    @property
+    def successful(self) -> bool:
+        """Whether the status is `successful`."""
+        return bool(self.status == Status.successful)
 
     def __repr__(self) -> str:
         inner = "\n  ".join(repr(each) for each in self.interfaces)
         return (
             f"MaximumEntropy: ΣH = {self.entropy} nats\n  {inner}\n"
-            f"  ahead of the next chain by {self.lead}"
+            f"  ahead of the next chain by {self.lead}{failed(self.status)}"
         )
 
 
 @of_chain("components", "families", "first", "last")
 @typed
-def maximum_entropy(chain: Chain, *, key: Key, draws: Count = 20_000) -> MaximumEntropy:
+def maximum_entropy(
+    chain: Chain, *, key: Key, draws: Count = 20_000, throw: bool = True
+) -> MaximumEntropy:
     """The members at the joints of a chain with the largest sum of entropies `Σ_i H_i`.
 
     Given the interfaces the components decouple, `H = Σ_i H_i(b_{i-1}, b_i)`, so that the maximum
     over all chains of members is a max-plus product of the tables, at the cost of one member
     against another a joint (Viterbi 1967, IEEE Trans. Inf. Theory 13:260).
 
+    Args:
+        chain: With candidates at its joints.
+        key: Of all draws.
+        draws: Of the prior of each component, to choose the members, and as many afresh.
+        throw: Raise `RunError` for a status that is not `successful`; else look at `status`.
+
     Raises:
         DeclarationError: A joint that is open.
-        RunError: If no chain of members was satisfied by any draws.
+        RunError: If no chain of members was satisfied by any draws; with `throw`, if fewer than 10
+            fresh draws of a component keep the chosen contract.
     """
     one, two = jax.random.split(key)
     found = max_plus(chain_tables(chain, key=one, draws=draws))
     fresh = chain_tables(chain.at(found.members), key=two, draws=draws)
     whole, parts = _sum(fresh, [0] * chain.joints)
-    return eqx.tree_at(lambda f: (f.entropy, f.entropies), found, (whole, parts))
+    status = status_of_hits(fresh.hits([0] * chain.joints))
+    found = dataclasses.replace(found, entropy=whole, entropies=parts, status=status)
+    return raise_if_failed(found, status, throw, "draw more, or take wider candidates")
 
 
 @typed
@@ -187,7 +236,8 @@ def max_plus(tables: ChainTables) -> MaximumEntropy:
     if np.isfinite(max(next_best, default=-np.inf)):
         second = path(int(np.argmax(next_best)))
         lead = (tables.influence(best) - tables.influence(second)).estimate()
-    return MaximumEntropy(tables.interfaces(best), best, whole, parts, whole, second, lead)
+    status = status_of_hits(tables.hits(best))
+    return MaximumEntropy(tables.interfaces(best), best, whole, parts, whole, second, lead, status)
 
 
 def _sum(tables: ChainTables, members: Sequence[int]) -> tuple[Estimate, Estimate]:
