@@ -52,6 +52,9 @@ class Exponential(bx.AbstractMeasure):
         points = jnp.asarray(points)
         if self.mistake != "scale forgotten":
             points = points * self.scale
+        if self.mistake == "negative weight":  # the same integrals: a node split in two
+            points, weights = np.repeat(points, 2, axis=0), np.stack([2 * weights, -weights], 1)
+            return points[:, None], jnp.asarray(weights.reshape(-1))
         return points if self.mistake == "no axis" else points[:, None], jnp.asarray(weights)
 
     def estimate(self, fn, key):
@@ -72,7 +75,7 @@ class Exponential(bx.AbstractMeasure):
 
     def basis(self):
         if self.mistake == "basis":
-            raise NotImplementedError
+            raise NotImplementedError("no basis yet")
         raise bx.DeclarationError("basis", got="none", expected="no call", mend="use quadrature")
 
 
@@ -84,7 +87,8 @@ MISTAKES = {
     "another dtype": "draws",
     "mass": "mass",
     "signed": "signed",
-    "basis": "`basis`",
+    "basis": "NotImplementedError: no basis yet",
+    "negative weight": "`signed` is False",
 }
 
 
@@ -96,6 +100,41 @@ def test_a_planted_mistake_of_a_measure_is_found(mistake):
         return
     with pytest.raises(AssertionError, match=MISTAKES[mistake]):
         check_measure(measure, key=KEY)
+
+
+class Correlated(bx.AbstractMeasure):
+    """Nodes of a correlated pair, draws of two independent numbers of the same moments."""
+
+    @property
+    def signed(self):
+        return False
+
+    def nodes(self):
+        points = jnp.array([[1.0, 1.0], [-1.0, -1.0]])
+        return points, jnp.full(2, 0.5)
+
+    def estimate(self, fn, key):
+        return self.integrate(fn)
+
+    def sample(self, key, count):
+        return jax.random.rademacher(key, (count, 2), float)
+
+    @property
+    def mass(self):
+        return jnp.ones(())
+
+    @property
+    def datum(self):
+        return jax.ShapeDtypeStruct((2,), jnp.result_type(float))
+
+    def basis(self):
+        raise bx.DeclarationError("basis", got="none", expected="no call", mend="use quadrature")
+
+
+def test_products_of_entries_are_compared():
+    with pytest.raises(AssertionError, match="`sample`"):
+        check_measure(Correlated(), key=KEY)
+    check_measure(Correlated(), lambda x: jnp.concatenate([x, x**2]), key=KEY)
 
 
 def mean(trace):

@@ -16,12 +16,16 @@ from ._conformance import THRESHOLD
 ESTIMATES = 64
 """Keys at which the estimate is compared with the integral."""
 
+NEXT = 8
+"""How many of the next entries each is multiplied with: all pairs, up to 17 entries."""
+
 
 def _entries(datum) -> Array:
-    """All entries of a datum, and their squares."""
+    """All entries of a datum, their squares, and products of each with the next ones."""
     flat = [jnp.ravel(leaf).astype(float) for leaf in jax.tree.leaves(datum)]
     x = jnp.concatenate(flat)
-    return jnp.concatenate([x, x**2])
+    products = [x * jnp.roll(x, -i) for i in range(1, min(len(x) // 2, NEXT) + 1)]
+    return jnp.concatenate([x, x**2, *products])
 
 
 @eqx.filter_jit
@@ -44,7 +48,7 @@ def check_measure(
     """Raise `AssertionError` unless a measure on data does what it must.
 
     - Nodes have a leading axis, as many weights, and the shapes and dtypes of `datum`; the weights
-      add up to `mass`.
+      add up to `mass`, and none is negative unless the measure is `signed`.
     - `integrate(fn)` is the mass times the mean of `fn` over `sample`, within 5 standard errors,
       and draws have the shapes and dtypes of `datum`. A signed measure refuses to be drawn from.
     - `estimate` is unbiased: its mean over 64 keys is the integral within 5 standard errors, or to
@@ -56,7 +60,8 @@ def check_measure(
     Args:
         measure: The measure.
         fn: A function of one datum that the nodes integrate well, with an array as result. All
-            entries of a datum and their squares if None.
+            entries of a datum, their squares and the products of two of them if None (of more than
+            17 entries, each with the 8 next ones).
         key: The key of draws and estimates.
         count: The number of draws.
         rtol: Relative error allowed where numbers must be equal.
@@ -65,6 +70,8 @@ def check_measure(
     key_draw, key_estimate = jax.random.split(key)
     points, weights = measure.nodes()
     assert _kinds(points) == _with_axis(measure.datum, len(weights)), "nodes are not of `datum`"
+    least = np.min(np.asarray(weights), initial=0.0)
+    assert measure.signed or least >= 0, f"a node has the weight {least}, but `signed` is False"
     mass, whole, estimates = map(np.asarray, _integrals(measure, fn, key_estimate))
     np.testing.assert_allclose(np.sum(weights), mass, rtol=rtol, err_msg="weights and mass")
     again = np.asarray((2.0 * measure - measure).integrate(fn))
@@ -102,7 +109,8 @@ def _check_basis(measure: AbstractMeasure) -> None:
     except DeclarationError:
         return
     except Exception as error:
-        raise AssertionError("`basis` raises another error than a DeclarationError") from error
+        said = f"{type(error).__name__}: {error}"
+        raise AssertionError(f"`basis` raises no DeclarationError, but {said}") from error
     assert isinstance(found, AbstractBasis), f"`basis` gives {found!r:.80}"
 
 
