@@ -222,3 +222,24 @@ RNG = np.random.default_rng(0)
 def test_a_dynamics_that_breaks_the_rules_is_caught():
     with pytest.raises(AssertionError, match="second run is not the same"):
         check_dynamics(Fickle(), jnp.zeros(2), key=KEY)
+
+
+class Walk(bx.AbstractDynamics):
+    """A Gaussian walk of one number, which starts at a mean."""
+
+    class State(NamedTuple):
+        place: jax.Array
+
+    def init(self, start, key, warmup):
+        return self.State(jnp.asarray(start["mean"]) + jax.random.normal(key))
+
+    def step(self, state, key, gain, time, warmup):
+        return self.State(state.place + jax.random.normal(key))
+
+    def record(self, state, draw):
+        return state, {"place": state.place}
+
+
+@pytest.mark.parametrize("mean", [1.0, jnp.asarray(1.0), np.ones(())])
+def test_a_start_of_any_kind_of_number(mean):
+    check_dynamics(Walk(), {"mean": mean}, key=KEY)

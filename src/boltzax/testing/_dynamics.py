@@ -81,9 +81,13 @@ def check_dynamics(
     - Ctrl-C ends it with `Status.interrupted` and the records so far.
     - A `ZarrSink` stores what else would be in memory.
 
+    Not checked: that a step uses its `key` (a deterministic one need not), and the law that the
+    dynamics samples; compare with a closed form for that.
+
     Args:
         dynamics: The dynamics.
-        start: The argument of its `init`.
+        start: The argument of its `init`. Floats of Python and arrays of weak type are taken as
+            arrays of their dtype, so that other numbers need no other program.
         key: The key of its runs.
         warmup: Steps of warm-up of each run.
         draws: Records of each run; chunks are of two, so that four records or more are of use.
@@ -91,6 +95,7 @@ def check_dynamics(
     """
     options = {"warmup": warmup, "draws": draws, "thin": thin, "rows": 2, "throw": False}
     options |= {"key": key}
+    start = jax.tree.map(_strong, start)
     whole = run(dynamics, start, **options)
     _check_shapes(dynamics, start, whole, key, warmup)
     before = len(_compiled())
@@ -181,8 +186,16 @@ def _compiled() -> list[float]:
     return seconds
 
 
+def _strong(leaf):
+    """A float of Python, or an array of weak type, as an array of its dtype."""
+    weak = isinstance(leaf, float) or (isinstance(leaf, jax.Array) and leaf.weak_type)
+    return jax.device_put(np.asarray(leaf)) if weak else leaf
+
+
 def _copied(leaf):
     """Another array of the same kind; other numbers, if they are floating-point ones."""
+    if not isinstance(leaf, np.ndarray | jax.Array):
+        return leaf
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return leaf
     numbers = np.array(leaf)
