@@ -188,6 +188,8 @@ def _compiled() -> list[float]:
 
 def _strong(leaf):
     """A float of Python, or an array of weak type, as an array of its dtype."""
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
     weak = isinstance(leaf, float) or (isinstance(leaf, jax.Array) and leaf.weak_type)
     return jax.device_put(np.asarray(leaf)) if weak else leaf
 
