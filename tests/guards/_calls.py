@@ -569,6 +569,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "interfaces.ChainTables.interfaces": lambda g: call(g.tables.interfaces, [0]),
     "interfaces.ChainTables.entropies": lambda g: call(g.tables.entropies, [2]),
     "interfaces.ChainTables.influence": lambda g: call(g.tables.influence, [2]),
+    "interfaces.ChainTables.hits": lambda g: call(g.tables.hits, [2]),
     "Chain with candidates": lambda g: call(paired, g.component, g.ends, g.family),
     "Chain.at": lambda g: call(g.pair.at, [1]),
     "Chain.between": lambda g: call(g.pair.between, [None]),
