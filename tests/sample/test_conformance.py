@@ -11,6 +11,7 @@ import pytest
 import boltzax as bx
 from boltzax.sample import AbstractKernel, Move
 from boltzax.testing import check_kernel
+from boltzax.testing._conformance import gaussian_target
 
 KEY = jax.random.key(7)
 
@@ -129,6 +130,39 @@ def test_a_move_that_keeps_a_density_or_forgets_its_tuning_is_found():
         check_kernel(Walk("stale"), key=KEY)
     with pytest.raises(AssertionError, match="changed the tuning"):
         check_kernel(Walk("forgets"), key=KEY)
+
+
+class Independent(AbstractKernel):
+    """Independent draws with the means and variances of the check's target, but of another law."""
+
+    law: str = eqx.field(static=True)
+
+    def init(self, gibbs, w, key, warmup):
+        return w
+
+    def step(self, gibbs, state, key, gain, warmup):
+        _, mean, deviation = gaussian_target()
+        ((path, w),) = state.items()
+        noise = {
+            "normal": lambda: jax.random.normal(key, w.shape),
+            "uniform": lambda: jax.random.uniform(key, w.shape, minval=-(3**0.5), maxval=3**0.5),
+            "correlated": lambda: jnp.full(w.shape, jax.random.normal(key)),
+        }[self.law]()
+        return {path: mean + deviation * noise}, Move(jnp.ones(()), jnp.array(False))
+
+    def position(self, state):
+        return state
+
+    def moved(self, gibbs, state, w, key):
+        return w
+
+
+def test_a_wrong_law_with_the_right_means_and_variances_is_found():
+    check_kernel(Independent("normal"), key=KEY)
+    with pytest.raises(AssertionError, match="fourth moment"):
+        check_kernel(Independent("uniform"), key=KEY)
+    with pytest.raises(AssertionError, match="product"):
+        check_kernel(Independent("correlated"), key=KEY)
 
 
 def wide(gibbs):
