@@ -6,6 +6,7 @@ from .declare import AbstractUnitModel as AbstractUnitModel
 from .declare import DeepLinear as DeepLinear
 from .declare import Function as Function
 from .declare import Polynomial as Polynomial
+from .declare import Transformer as Transformer
 from .declare import TwoLayer as TwoLayer
 
 __all__ = _exported(globals())

@@ -75,6 +75,7 @@ from ._temperature import bayes as bayes
 from ._temperature import log_count as log_count
 from ._temperature import loss_gap as loss_gap
 from ._temperature import watanabe as watanabe
+from ._transformer import Transformer as Transformer
 from ._violation import Violation as Violation
 
 __all__ = _exported(globals())

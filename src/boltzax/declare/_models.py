@@ -25,7 +25,7 @@ from ..core import (
 Scaling = Literal["standard", "mean_field", "ntk"]
 
 
-def _applicable(shape: tuple[int, ...]) -> Constraint:
+def applicable(shape: tuple[int, ...]) -> Constraint:
     """Functions that can be applied to an array of this shape under `jax.jit`."""
 
     def take(value: Any) -> Any:
@@ -91,12 +91,12 @@ Exponents: TypeAlias = Annotated[
 ]
 
 
-def _split(key: Key | None, count: int) -> list[Key | None]:
+def split_or_none(key: Key | None, count: int) -> list[Key | None]:
     """`count` keys, or `count` times None without a key."""
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
-def _start(key: Key | None, shape: tuple[int, ...], scale: float) -> Array:
+def normal_or_zero(key: Key | None, shape: tuple[int, ...], scale: float) -> Array:
     """Zeros without a key, else N(0, scale²)."""
     return jnp.zeros(shape) if key is None else scale * jax.random.normal(key, shape)
 
@@ -151,18 +151,18 @@ class TwoLayer(AbstractUnitModel):
     def __init__(
         self,
         width: Count,
-        activation: Annotated[Callable, _applicable(())] = jnp.tanh,
+        activation: Annotated[Callable, applicable(())] = jnp.tanh,
         dim: Count = 1,
         *,
         bias: bool = False,
         scaling: Scaling = "standard",
         key: Key | None = None,
     ):
-        keys = _split(key, 3)
+        keys = split_or_none(key, 3)
         plain = scaling == "standard"
-        self.readout = _start(keys[0], (width,), 1 / math.sqrt(width) if plain else 1.0)
-        self.embedding = _start(keys[1], (width, dim), 1 / math.sqrt(dim) if plain else 1.0)
-        self.bias = _start(keys[2], (width,), 1.0) if bias else None
+        self.readout = normal_or_zero(keys[0], (width,), 1 / math.sqrt(width) if plain else 1.0)
+        self.embedding = normal_or_zero(keys[1], (width, dim), 1 / math.sqrt(dim) if plain else 1.0)
+        self.bias = normal_or_zero(keys[2], (width,), 1.0) if bias else None
         self.activation = activation
         self.scaling = scaling
 
@@ -206,7 +206,7 @@ class MLP(eqx.Module):
     def __init__(
         self,
         widths: Widths,
-        activation: Annotated[Callable, _applicable((2,))] = jnp.tanh,
+        activation: Annotated[Callable, applicable((2,))] = jnp.tanh,
         *,
         bias: bool = True,
         key: Key | None = None,
@@ -301,6 +301,6 @@ class Function(eqx.Module):
 
 def _matrices(widths: tuple[int, ...], key: Key | None) -> tuple[Array, ...]:
     depth = len(widths) - 1
-    keys = _split(key, depth)
+    keys = split_or_none(key, depth)
     shapes = zip(keys, widths[1:], widths[:-1], strict=True)
-    return tuple(_start(k, (out, into), 1 / math.sqrt(into)) for k, out, into in shapes)
+    return tuple(normal_or_zero(k, (out, into), 1 / math.sqrt(into)) for k, out, into in shapes)
