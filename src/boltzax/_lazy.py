@@ -11,7 +11,7 @@ LAZY = {
 }
 """Each of these names, and the folder that it lies in."""
 
-NAMESPACES = ("cases", "interfaces", "meanfield", "models", "temperature", "theory")
+NAMESPACES = ("cases", "degrade", "interfaces", "meanfield", "models", "temperature", "theory")
 """Public folders and modules of the top level."""
 
 

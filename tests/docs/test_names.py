@@ -19,7 +19,7 @@ NAMESPACES = [
     "boltzax", "boltzax.core", "boltzax.declare", "boltzax.compile", "boltzax.sample",
     "boltzax.observe", "boltzax.report", "boltzax.report.plot", "boltzax.interfaces",
     "boltzax.meanfield", "boltzax.models", "boltzax.numerics", "boltzax.temperature",
-    "boltzax.theory", "boltzax.testing", "boltzax.cases",
+    "boltzax.theory", "boltzax.testing", "boltzax.cases", "boltzax.degrade",
 ]  # fmt: skip
 LAZY = {"plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace", "testing"}
 

@@ -19,6 +19,7 @@ import numpy as np
 
 import boltzax as bx
 from boltzax import cases
+from boltzax import degrade as dg
 from boltzax import interfaces as it
 from boltzax import meanfield as mf
 
@@ -328,6 +329,12 @@ class Given:
     def clouds(self):
         return jnp.asarray(self.rng.normal(size=(2, 12, 2)))
 
+    # degradation
+
+    @cached_property
+    def cumulants(self):
+        return self.scale * np.array([0.1, 1.0, 0.2, 0.1, 0.05])
+
     @cached_property
     def kernels(self):
         return [mf.data_kernel(jnp.asarray(self.rng.normal(size=(6, 4)))) for _ in range(2)]
@@ -413,6 +420,12 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Interface.erode": lambda g: call(g.ends[1].erode, 0.1 * g.scale),
     "Interface.points": lambda g: call(g.ends[0].points, 3),
     "Interface.relabel": lambda g: call(g.ends[0].relabel, {0: "low"}),
+    # degradation
+    "degrade.Edgeworth.density": lambda g: call(dg.Edgeworth(g.cumulants).density, 0.5 * g.scale),
+    "degrade.Edgeworth.distribution": lambda g: call(
+        dg.Edgeworth(g.cumulants).distribution, 0.5 * g.scale
+    ),
+    "degrade.negentropy": lambda g: call(dg.negentropy, g.cumulants),
     # sample
     "sample": lambda g: call(bx.sample, g.gibbs, WALK, key=g.key, **FEW),
     "run": lambda g: call(bx.run, g.neurons, g.started, key=g.key, draws=4, thin=2),

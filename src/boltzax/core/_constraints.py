@@ -22,7 +22,7 @@ from ._arguments import KEY, Constraint, Refused, Said, integer, real
 ANYTHING = Constraint("anything", "", lambda value: value)
 WORDS: dict[type, tuple[str, str]] = {}
 """Words and mend of classes, given where they are declared (`described(words, mend)`)."""
-FOLDERS = ("cases", "interfaces", "meanfield", "theory", "models", "testing")
+FOLDERS = ("cases", "degrade", "interfaces", "meanfield", "theory", "models", "testing")
 """Folders whose public names are not at the top level."""
 
 
