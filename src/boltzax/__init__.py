@@ -30,6 +30,7 @@ from .core import Status as Status
 from .core import exported as _exported
 from .core import mean_estimate as mean_estimate
 from .declare import AbstractMeasure as AbstractMeasure
+from .declare import Batches as Batches
 from .declare import Cauchy as Cauchy
 from .declare import Chain as Chain
 from .declare import CircleMeasure as CircleMeasure
@@ -58,9 +59,11 @@ from .declare import SquaredError as SquaredError
 from .declare import StudentT as StudentT
 from .declare import Subsampled as Subsampled
 from .declare import Tie as Tie
+from .declare import Tokens as Tokens
 from .declare import TruncatedNormal as TruncatedNormal
 from .declare import Uniform as Uniform
 from .declare import Violation as Violation
+from .declare import Windows as Windows
 from .declare import zero as zero
 from .observe import Evidence as Evidence
 from .observe import LocalLearningCoefficient as LocalLearningCoefficient

@@ -363,6 +363,12 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     # declare and compile
     "compile": lambda g: call(bx.compile, g.energy, bx.Normal(), beta=g.scale),
     "zero": lambda g: call(bx.zero, jnp.asarray(g.x[0])),
+    "Tokens.characters": lambda g: call(bx.Tokens.characters, "text"),
+    "Tokens.bytes": lambda g: bx.Tokens.bytes,
+    "Tokens.encode": lambda g: call(bx.Tokens.bytes().encode, "text"),
+    "Tokens.decode": lambda g: call(bx.Tokens.bytes().decode, np.arange(3)),
+    "Batches.indices": lambda g: call(bx.Batches(np.arange(90), 4, key=g.key).indices, 23),
+    "Batches.after": lambda g: lambda: next(bx.Batches(g.x, 4, key=g.key).after(2)),
     "Gibbs.log_prob": lambda g: call(g.gibbs.log_prob, g.weights),
     "Gibbs.log_prior": lambda g: call(g.gibbs.log_prior, g.weights),
     "Gibbs.energy": lambda g: call(g.gibbs.energy, g.weights),

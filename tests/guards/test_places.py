@@ -15,7 +15,7 @@ ESTIMATES: dict[str, int] = {}
 """How often each module builds an `Estimate` by hand."""
 
 LOOPS = {
-    "boltzax.declare._empirical.distinct": 2,
+    "boltzax.declare._empirical.permuted": 2,
     "boltzax.testing._stochastic._batches": 2,
 }
 """The functions outside `sample` that loop over random numbers, and how many loops each holds."""

@@ -2,6 +2,7 @@
 
 from ..core import exported as _exported
 from ._basis import AbstractBasis as AbstractBasis
+from ._batches import Batches as Batches
 from ._chain import Chain as Chain
 from ._chain import Specified as Specified
 from ._chart import AbstractChart as AbstractChart
@@ -75,6 +76,8 @@ from ._temperature import bayes as bayes
 from ._temperature import log_count as log_count
 from ._temperature import loss_gap as loss_gap
 from ._temperature import watanabe as watanabe
+from ._tokens import Tokens as Tokens
+from ._tokens import Windows as Windows
 from ._transformer import Transformer as Transformer
 from ._violation import Violation as Violation
 

@@ -221,20 +221,25 @@ def subsamplings(tree: PyTree) -> list[Subsampled]:
     return [leaf for leaf in leaves if isinstance(leaf, Subsampled)]
 
 
-@functools.partial(jax.jit, static_argnames=("n", "count"))
 def distinct(key: PRNGKeyArray, n: int, count: int) -> Int[Array, " count"]:
-    """`count` distinct indices below n, each index equally likely.
+    """`count` distinct indices below n, each index equally likely."""
+    return permuted(key, n, np.arange(count, dtype=np.int32))
 
-    For n <= 64 these are the first entries of a random permutation. For larger n a full permutation
-    would sort n numbers at every step of a chain. Instead a pseudo-random permutation is evaluated
-    at `count` places: the columns and then the rows of a table with at least n cells are rotated by
-    random amounts, three times (a Feistel network; Luby & Rackoff 1988, SIAM J. Comput. 17:373).
-    A place outside 0..n-1 is permuted again until it is inside. A common random shift makes each
-    index equally likely, to n/2^32. Pairs are only approximately equally likely; the tests compare
-    the variance of a sum with its exact value.
+
+@functools.partial(jax.jit, static_argnames="n")
+def permuted(key: PRNGKeyArray, n: int, places: Int[Array, " count"]) -> Int[Array, " count"]:
+    """The indices at some places of a random permutation of 0..n-1.
+
+    For n <= 64 the permutation is drawn. For larger n a full permutation would sort n numbers at
+    every step of a chain. Instead a pseudo-random permutation is evaluated at the places: the
+    columns and then the rows of a table with at least n cells are rotated by random amounts, three
+    times (a Feistel network; Luby & Rackoff 1988, SIAM J. Comput. 17:373). A place outside 0..n-1
+    is permuted again until it is inside. A common random shift makes each index equally likely, to
+    n/2^32. Pairs are only approximately equally likely; the tests compare the variance of a sum
+    with its exact value.
     """
     if n <= 64:
-        return jax.random.permutation(key, n)[:count]
+        return jax.random.permutation(key, n)[places]
     rows, columns = _table(n)
     bits = jax.random.bits(key, (3 * (columns + rows) + 1,), jnp.uint32)
     turns = bits[1:].reshape(3, columns + rows)
@@ -253,8 +258,7 @@ def distinct(key: PRNGKeyArray, n: int, count: int) -> Int[Array, " count"]:
     def again(place):
         return jnp.where(place >= n, shuffled(place // columns, place % columns), place)
 
-    first = np.arange(count, dtype=np.int32)
-    places = shuffled(jnp.asarray(first // columns), jnp.asarray(first % columns))
+    places = shuffled(places // columns, places % columns)
     if rows * columns > n:
         places = jax.lax.while_loop(lambda place: jnp.any(place >= n), again, places)
     return _wrapped(places + (bits[0] % np.uint32(n)).astype(places.dtype), n)

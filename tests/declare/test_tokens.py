@@ -1,0 +1,145 @@
+"""Text as ids, windows of ids, and batches of what lies on the host."""
+
+import itertools
+from collections import Counter
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+
+key = jax.random.key(0)
+few = settings(max_examples=20, deadline=None)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@few
+@given(TEXT)
+@example("\x00é–\U0001f600")
+def test_decoded_ids_are_the_text(text):
+    for tokens in (bx.Tokens.characters(text), bx.Tokens.bytes()):
+        ids = tokens.encode(text)
+        assert ids.dtype == np.int32 and 0 <= ids.min() <= ids.max() < len(tokens)
+        assert tokens.decode(ids) == text
+    assert len(bx.Tokens.characters(text)) == len(set(text))
+    assert len(bx.Tokens.bytes().encode(text)) == len(text.encode())
+
+
+@few
+@given(TEXT, st.integers(1, 10))
+def test_the_most_frequent_characters_are_kept_and_one_id_stands_for_the_others(text, most):
+    tokens = bx.Tokens.characters(text, most=most)
+    counts = Counter(text)
+    kept = min(most, len(counts))
+    assert len(tokens) == kept + 1
+    most_frequent = sum(sorted(counts.values())[::-1][:most])
+    assert np.sum(tokens.encode(text) < kept) == most_frequent
+    shown = tokens.decode(tokens.encode(text))
+    assert all(a == b or b == "�" for a, b in zip(text, shown, strict=True))
+
+
+def test_wrong_text_and_ids_are_refused():
+    tokens = bx.Tokens.characters("abba")
+    with pytest.raises(bx.DeclarationError, match="the character 'c'"):
+        tokens.encode("abc")
+    for wrong in ([2], [-1]):
+        with pytest.raises(bx.DeclarationError, match="ids from"):
+            tokens.decode(np.array(wrong))
+    with pytest.raises(bx.DeclarationError, match="order of their code"):
+        bx.Tokens("ba")
+    assert (
+        bx.Tokens.bytes().decode(np.array([0xC3])) == "�" and tokens.decode(np.zeros(0, int)) == ""
+    )
+
+
+@few
+@given(st.integers(2, 60), st.integers(1, 9), st.integers(1, 12))
+def test_windows_are_pieces_and_the_same_one_token_later(size, length, stride):
+    ids = np.arange(size) * 7
+    if size <= length:
+        with pytest.raises(bx.DeclarationError, match="shorter"):
+            bx.Windows(ids, length, stride)
+        return
+    windows = bx.Windows(ids, length, stride)
+    starts = [i for i in range(0, size, stride) if i + length < size]
+    x, y = windows[:]
+    assert len(windows) == len(starts) and x.shape == y.shape == (len(starts), length)
+    for i, begin in enumerate(starts):
+        np.testing.assert_array_equal(x[i], ids[begin : begin + length])
+        np.testing.assert_array_equal(y[i], ids[begin + 1 : begin + length + 1])
+        np.testing.assert_array_equal(windows[i][0], x[i])
+    with pytest.raises(IndexError):
+        windows[len(windows)]
+    np.testing.assert_array_equal(windows[[-1, 0]][1], y[[-1, 0]])
+
+
+SOURCES = {
+    "array": lambda n: np.arange(n),
+    "pair": lambda n: (np.arange(n), np.arange(n)[:, None] % 3),
+    "dictionary": lambda n: {"x": np.arange(n)},
+    "windows": lambda n: bx.Windows(np.arange(n + 1), 1),
+    "list": lambda n: [{"x": i, "y": np.ones(2)} for i in range(n)],
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("n", [7, 130])
+def test_every_datum_comes_at_most_once_in_an_epoch(name, n):
+    batches = bx.Batches(SOURCES[name](n), 3, key=key)
+    orders = []
+    for epoch in range(3):
+        steps = range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch)
+        numbers = [jax.tree.leaves(batches[step])[0] for step in steps]
+        order = np.ravel(numbers)
+        assert len(set(order)) == len(order) == n // 3 * 3 and set(order) <= set(range(n))
+        orders.append(order.tolist())
+    assert orders[0] != orders[1] != orders[2]
+    other = bx.Batches(SOURCES[name](n), 3, key=jax.random.key(1))
+    assert not np.array_equal(other.indices(0), batches.indices(0))
+
+
+def test_each_datum_is_left_out_as_often():
+    batches = bx.Batches(np.arange(100), 30, key=key)
+    counts = np.bincount(np.ravel([batches[step] for step in range(3 * 400)]), minlength=100)
+    error = np.sqrt(400 * 0.9 * 0.1)
+    assert np.all(np.abs(counts - 360) < 4.5 * error) and counts.std() > 0.5 * error
+
+
+def test_a_resumed_run_sees_the_same_batches():
+    batches = bx.Batches((np.arange(20), np.arange(20)), 4, key=key)
+    first = list(itertools.islice(batches, 12))
+    again = dict(itertools.islice(batches.after(7), 5))
+    assert list(again) == [7, 8, 9, 10, 11]
+    for step, (x, y) in again.items():
+        np.testing.assert_array_equal(x, first[step][0])
+        np.testing.assert_array_equal(x, y)
+
+
+def test_without_shuffling_the_order_is_that_of_the_source():
+    batches = bx.Batches(np.arange(10), 4, key=key, shuffle=False)
+    assert [batches[step].tolist() for step in range(3)] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [0, 1, 2, 3],
+    ]
+
+
+def test_data_on_the_disk_are_read_by_the_batch(tmp_path):
+    path = tmp_path / "ids"
+    np.arange(1000, dtype=np.uint16).tofile(path)
+    windows = bx.Windows(np.memmap(path, np.uint16, mode="r"), 8, 1)
+    assert isinstance(windows.ids, np.memmap)
+    x, y = bx.Batches(windows, 5, key=key)[3]
+    np.testing.assert_array_equal(y, x + 1)
+    assert x.shape == (5, 8) and x.dtype == np.int32 and not isinstance(x, np.memmap)
+
+
+@pytest.mark.parametrize(
+    "wrong", [(np.arange(3), np.arange(4)), np.arange(2), "text", iter([1, 2, 3]), np.ones(()), []]
+)
+def test_wrong_sources_are_refused(wrong):
+    with pytest.raises(bx.DeclarationError, match="source"):
+        bx.Batches(wrong, 3, key=key)
