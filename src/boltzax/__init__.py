@@ -29,6 +29,8 @@ from .core import RunError as RunError
 from .core import Status as Status
 from .core import exported as _exported
 from .core import mean_estimate as mean_estimate
+from .declare import Ablate as Ablate
+from .declare import AbstractIntervention as AbstractIntervention
 from .declare import AbstractMeasure as AbstractMeasure
 from .declare import Batches as Batches
 from .declare import Cauchy as Cauchy
@@ -52,8 +54,11 @@ from .declare import Laplace as Laplace
 from .declare import Localisation as Localisation
 from .declare import Mask as Mask
 from .declare import MultivariateNormal as MultivariateNormal
+from .declare import Noise as Noise
 from .declare import Normal as Normal
 from .declare import PerDatum as PerDatum
+from .declare import Project as Project
+from .declare import Replace as Replace
 from .declare import Select as Select
 from .declare import SquaredError as SquaredError
 from .declare import StudentT as StudentT
@@ -64,6 +69,10 @@ from .declare import TruncatedNormal as TruncatedNormal
 from .declare import Uniform as Uniform
 from .declare import Violation as Violation
 from .declare import Windows as Windows
+from .declare import activations as activations
+from .declare import patched as patched
+from .declare import tap as tap
+from .declare import taps as taps
 from .declare import zero as zero
 from .observe import Evidence as Evidence
 from .observe import LocalLearningCoefficient as LocalLearningCoefficient

@@ -107,6 +107,19 @@ def levels(low, high) -> bx.Interface:
     return bx.Interface.thresholds(low, high, range=(0.0, None))
 
 
+class Tapped(eqx.Module):
+    """A model with a named value."""
+
+    inner: bx.models.Function
+
+    def __call__(self, x):
+        return bx.tap(self.inner(x) ** 2, "square")
+
+
+def halved(value):
+    return value / 2
+
+
 class Given:
     """The arguments of all calls, at the data, keys and β of one setting (0, 1)."""
 
@@ -154,6 +167,10 @@ class Given:
     @cached_property
     def model(self):
         return self.gibbs.model(self.weights)
+
+    @cached_property
+    def tapped(self):
+        return Tapped(self.energy.model)
 
     @cached_property
     def drawn(self):
@@ -369,6 +386,17 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Tokens.decode": lambda g: call(bx.Tokens.bytes().decode, np.arange(3)),
     "Batches.indices": lambda g: call(bx.Batches(np.arange(90), 4, key=g.key).indices, 23),
     "Batches.after": lambda g: lambda: next(bx.Batches(g.x, 4, key=g.key).after(2)),
+    "tap": lambda g: call(bx.tap, g.x, "x"),
+    "taps": lambda g: call(bx.taps, g.tapped, g.x[0]),
+    "activations": lambda g: call(bx.activations, g.tapped, g.x[0], "inner"),
+    "patched": lambda g: call(bx.patched, g.tapped, {"square": halved, "inner": g.scale}),
+    "a patched model": lambda g: call(
+        bx.patched(g.tapped, {"square": halved, "inner": g.scale}), g.x[0]
+    ),
+    "Ablate": lambda g: call(bx.Ablate(np.s_[0], g.scale), jnp.asarray(g.x[0])),
+    "Project": lambda g: call(bx.Project(g.x), jnp.asarray(g.x[0])),
+    "Noise": lambda g: call(bx.Noise(g.scale, key=g.key), jnp.asarray(g.x[0])),
+    "Replace": lambda g: call(bx.Replace(g.x[0]), jnp.asarray(g.x[0])),
     "Gibbs.log_prob": lambda g: call(g.gibbs.log_prob, g.weights),
     "Gibbs.log_prior": lambda g: call(g.gibbs.log_prior, g.weights),
     "Gibbs.energy": lambda g: call(g.gibbs.energy, g.weights),

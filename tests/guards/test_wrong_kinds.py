@@ -48,6 +48,7 @@ FREE: dict[str, str] = {
     "boltzax.models.Function.__init__:params": "any pytree: `compile` looks for weights in it",
     "boltzax.Interface.index:value": "a logical value, looked up among those there are",
     "boltzax.Interface.contains:value": "a logical value, looked up among those there are",
+    "boltzax.tap:value": "any pytree: its arrays are named",
     "boltzax.save:result": "any result; what cannot be stored is told with its place in it",
     "boltzax.load:declared": "what was declared, compared with what was stored",
     "boltzax.Checkpoints.open:state": "any pytree, of the structure that was saved",

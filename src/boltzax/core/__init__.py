@@ -73,7 +73,9 @@ from ._tracing import finite as finite
 from ._tracing import known as known
 from ._tracing import library as library
 from ._tracing import refuted as refuted
+from ._trees import Setting as Setting
 from ._trees import matches as matches
+from ._trees import named as named
 from ._trees import path_name as path_name
 from ._trees import settings_of as settings_of
 from ._trees import shapes_of as shapes_of

@@ -1,6 +1,7 @@
 """Weights as a flat dictionary from path to array."""
 
 import fnmatch
+import re
 import sys
 from typing import Any
 
@@ -15,11 +16,22 @@ def path_name(path: tuple) -> str:
     return jax.tree_util.keystr(path).lstrip(".") or "weights"
 
 
+class Setting(eqx.Module):
+    """Arrays of a model that are settings and not weights.
+
+    Args:
+        value: Any pytree.
+    """
+
+    value: PyTree
+
+
 def weights_of(model: PyTree) -> dict[str, Any]:
     """The weights of a model by path, in tree order.
 
     Weights are what equinox trains: inexact arrays, of jax or numpy (numpy scalars too). Python
-    floats are settings. State that a framework keeps in the model, such as running statistics
+    floats are settings. What a `Setting` holds, and state that a framework keeps in the model, such
+    as running statistics
     (`eqx.nn.State`, variables of flax nnx other than `nnx.Param`), is not a weight either.
 
     Args:
@@ -61,8 +73,8 @@ def settings_of(model: PyTree) -> dict[str, Any]:
 
 
 def _is_state(node: Any) -> bool:
-    """Whether a node of a model holds state of its framework, which is not trained."""
-    if isinstance(node, eqx.nn.State | eqx.nn.StateIndex):
+    """Whether a node of a model holds settings, or state of its framework: not trained."""
+    if isinstance(node, eqx.nn.State | eqx.nn.StateIndex | Setting):
         return True
     nnx = sys.modules.get("flax.nnx")  # a model can hold its variables only if it was imported
     return nnx is not None and isinstance(node, nnx.Variable) and not isinstance(node, nnx.Param)
@@ -73,6 +85,14 @@ def with_weights(model: PyTree, weights: dict[str, Array]) -> PyTree:
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: weights.get(path_name(path), leaf), model
     )
+
+
+def named(pattern: str, path: str) -> bool:
+    """Whether a pattern is a path, or a glob for it. `[*]` is one index, `*` any text."""
+    if pattern == path:
+        return True
+    pieces = (re.escape(piece).replace(r"\*", ".*") for piece in pattern.split("[*]"))
+    return re.fullmatch(r"\[[^\[\]]*\]".join(pieces), path) is not None
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -44,6 +44,12 @@ from ._gaussian_measure import GaussianMeasure as GaussianMeasure
 from ._interface import Interface as Interface
 from ._interface_points import HORIZON as HORIZON
 from ._interval_measure import IntervalMeasure as IntervalMeasure
+from ._interventions import Ablate as Ablate
+from ._interventions import AbstractIntervention as AbstractIntervention
+from ._interventions import AbstractSteppedIntervention as AbstractSteppedIntervention
+from ._interventions import Noise as Noise
+from ._interventions import Project as Project
+from ._interventions import Replace as Replace
 from ._measure import AbstractMeasure as AbstractMeasure
 from ._models import MLP as MLP
 from ._models import AbstractUnitModel as AbstractUnitModel
@@ -52,6 +58,8 @@ from ._models import Function as Function
 from ._models import Polynomial as Polynomial
 from ._models import Predictor as Predictor
 from ._models import TwoLayer as TwoLayer
+from ._patched import Patched as Patched
+from ._patched import patched as patched
 from ._prior import Cauchy as Cauchy
 from ._prior import Distribution as Distribution
 from ._prior import Gamma as Gamma
@@ -71,6 +79,9 @@ from ._prior import closed_quantile as closed_quantile
 from ._prior import from_normal as from_normal
 from ._prior import in_support as in_support
 from ._prior import is_gaussian as is_gaussian
+from ._taps import activations as activations
+from ._taps import tap as tap
+from ._taps import taps as taps
 from ._temperature import Temperature as Temperature
 from ._temperature import bayes as bayes
 from ._temperature import log_count as log_count

@@ -30,6 +30,10 @@ from ._fixed_points import settle as settle
 from ._interpreter import interpret as interpret
 from ._interval_arithmetic import down as down
 from ._interval_arithmetic import up as up
+from ._marks import Steps as Steps
+from ._marks import mark as mark
+from ._marks import marks as marks
+from ._marks import run_marked as run_marked
 from ._minima import ITERATIONS as ITERATIONS
 from ._minima import absolute as absolute
 from ._minima import adam as adam

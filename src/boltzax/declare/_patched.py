@@ -1,0 +1,106 @@
+"""Models in which other values take the place of those at named places."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jaxtyping import Array, PyTree
+
+from ..core import Setting, at_once, named, typed
+from ..numerics import Steps, marks, run_marked
+from ._interventions import AbstractIntervention, Intervention, apply
+from ._models import Predictor
+from ._taps import places_matching, tap, traced
+
+
+@typed
+def patched(model: Predictor, interventions: Mapping[str, Intervention]) -> "Patched":
+    """A model in which interventions replace the values at named places.
+
+    The result is a model: a callable pytree, whose weights have the paths that they have in
+    `model`. So an energy can be declared on it, and an `Ensemble` mapped through it. Its
+    derivatives are those of the function with the values replaced, by weights, data and arrays of
+    the interventions. Arrays of interventions are settings and not weights.
+
+    If several patterns match a place, the interventions follow each other in the order given.
+
+    Args:
+        model: A callable pytree, as for `bx.taps`.
+        interventions: From the name of a place, or a glob, to what takes the place of the value: an
+            intervention, an array (`bx.Replace`), or a function of the value.
+
+    Raises:
+        DeclarationError: When the model is called: for a pattern that matches no place, for an
+            intervention that changes the shape, and for a place inside a `cond` or a `while`.
+    """
+    return Patched(model, Setting(dict(interventions)))
+
+
+class _Unnamed:
+    """A key of a pytree that adds nothing to the paths of what it holds."""
+
+    def __str__(self) -> str:
+        return ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Unnamed)
+
+    def __hash__(self) -> int:
+        return hash(_Unnamed)
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Patched:
+    """A model in which other values take the place of some; `bx.patched` makes it.
+
+    It is called as the model is. Its weights have the paths that they have in the model.
+
+    Args:
+        model: The model.
+        setting: From pattern of places to intervention.
+    """
+
+    def __init__(self, model: PyTree, setting: Setting):
+        self.model = model
+        self.setting = setting
+
+    @property
+    def interventions(self) -> dict[str, AbstractIntervention]:
+        """From pattern of places to intervention."""
+        return dict(self.setting.value)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _call(self, args, kwargs)
+
+    def tree_flatten_with_keys(self) -> tuple:
+        interventions = jax.tree_util.GetAttrKey("interventions")
+        return ((_Unnamed(), self.model), (interventions, self.setting)), None
+
+    def tree_flatten(self) -> tuple:
+        return (self.model, self.setting), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, children: tuple) -> "Patched":
+        return cls(*children)
+
+    def __repr__(self) -> str:
+        places = ", ".join(f"{p}: {type(i).__name__}" for p, i in self.interventions.items())
+        return f"Patched({type(self.model).__name__}, {places})"
+
+
+@at_once
+def _call(patched: Patched, args: tuple, kwargs: dict) -> Any:
+    closed, arguments, restore = traced(patched.model, args, kwargs)
+    places = tuple(dict.fromkeys(marks(closed.jaxpr)))
+    for pattern in patched.interventions:
+        places_matching("interventions", pattern, places)
+
+    def replace(place: str, value: Array, steps: Steps) -> Array:
+        for pattern, intervention in patched.interventions.items():
+            if named(pattern, place):
+                value = apply(place, intervention, value, steps)
+        return tap(value, place)
+
+    touched = {place for place in places if any(named(p, place) for p in patched.interventions)}
+    outputs, _ = run_marked(closed, arguments, replace, touched.__contains__)
+    return restore(outputs)
