@@ -70,6 +70,7 @@ from .declare import Uniform as Uniform
 from .declare import Violation as Violation
 from .declare import Windows as Windows
 from .declare import activations as activations
+from .declare import parts as parts
 from .declare import patched as patched
 from .declare import tap as tap
 from .declare import taps as taps

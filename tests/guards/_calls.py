@@ -389,6 +389,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "tap": lambda g: call(bx.tap, g.x, "x"),
     "taps": lambda g: call(bx.taps, g.tapped, g.x[0]),
     "activations": lambda g: call(bx.activations, g.tapped, g.x[0], "inner"),
+    "parts": lambda g: call(bx.parts, g.tapped, "inner.params", axes=0),
     "patched": lambda g: call(bx.patched, g.tapped, {"square": halved, "inner": g.scale}),
     "a patched model": lambda g: call(
         bx.patched(g.tapped, {"square": halved, "inner": g.scale}), g.x[0]

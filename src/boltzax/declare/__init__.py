@@ -58,6 +58,7 @@ from ._models import Function as Function
 from ._models import Polynomial as Polynomial
 from ._models import Predictor as Predictor
 from ._models import TwoLayer as TwoLayer
+from ._parts import parts as parts
 from ._patched import Patched as Patched
 from ._patched import patched as patched
 from ._prior import Cauchy as Cauchy
