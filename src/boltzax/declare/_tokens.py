@@ -10,10 +10,11 @@ from ..core import Constraint, Count, DeclarationError, Refused, numbers, typed
 
 
 def _ids(value: Any) -> np.ndarray:
-    array = value if isinstance(value, np.ndarray) else np.asarray(numbers(value, None, host=True))
-    if isinstance(value, np.ma.MaskedArray) or array.dtype.kind not in "iu" or array.ndim != 1:
+    array = numbers(value, int, host=True)
+    if array.ndim != 1:
         raise Refused
-    return array
+    # a np.memmap stays one
+    return value if isinstance(value, np.ndarray) else array
 
 
 Ids: TypeAlias = Annotated[
