@@ -146,3 +146,36 @@ def test_heads_divide_the_width():
         bx.models.Transformer(5, 8, heads=3)
     with pytest.raises(bx.DeclarationError, match="norm"):
         bx.models.Transformer(5, norm="batch")
+
+
+def test_places_hold_what_their_names_say():
+    model, x = small(), jnp.array([3, 1, 4])
+    places = bx.taps(model, x)
+    shapes = {"pattern": (2, 3, 3), "heads": (3, 2, 4)}
+    assert {n: places[f"blocks[1].attention.{n}"].shape for n in shapes} == shapes
+    at = bx.activations(model, x, *places)
+    np.testing.assert_array_equal(at["final"] @ model.unembedding.T, model(x))
+    block = "blocks[1]."
+    before, attention = at["blocks[0].residual"], at[block + "attention"]
+    np.testing.assert_allclose(
+        before + attention + at[block + "mlp"], at[block + "residual"], rtol=1e-5, atol=1e-6
+    )
+    heads = jnp.einsum(
+        "thk,hdk->td", at[block + "attention.heads"], model.blocks[1].attention.output
+    )
+    np.testing.assert_allclose(heads, attention, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(at[block + "attention.pattern"].sum(-1), 1, rtol=1e-5)
+    hidden = at[block + "mlp.hidden"] @ model.blocks[1].mlp.down.T
+    np.testing.assert_allclose(hidden, at[block + "mlp"], rtol=1e-5, atol=1e-6)
+    expected = model.embedding[x] + model.positions[:3]
+    np.testing.assert_array_equal(at["embedding"], expected)
+
+
+def test_an_ablated_head_is_one_whose_output_is_zero():
+    model, x = small(), jnp.array([3, 1, 4])
+    place = "blocks[0].attention.heads"
+    ablated = bx.patched(model, {place: lambda heads: heads.at[:, 1].set(0.0)})
+    path = "blocks[0].attention.output"
+    weights = {path: weights_of(model)[path].at[1].set(0.0)}
+    np.testing.assert_allclose(ablated(x), with_weights(model, weights)(x), rtol=1e-5, atol=1e-6)
+    assert np.abs(ablated(x) - model(x)).max() > 1e-3

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from ..core import Count, DeclarationError, Key, typed
 from ._models import applicable, normal_or_zero, split_or_none
+from ._taps import tap
 
 Normalisation = Literal["layer", "rms"]
 
@@ -70,8 +71,8 @@ class Attention(eqx.Module):
         )
         scores = jnp.einsum("thk,shk->hts", query, key) / math.sqrt(query.shape[-1])
         earlier = jnp.tri(len(x), dtype=bool)
-        pattern = jax.nn.softmax(jnp.where(earlier, scores, -jnp.inf), axis=-1)
-        heads = jnp.einsum("hts,shk->thk", pattern, value)
+        pattern = tap(jax.nn.softmax(jnp.where(earlier, scores, -jnp.inf), axis=-1), "pattern")
+        heads = tap(jnp.einsum("hts,shk->thk", pattern, value), "heads")
         return jnp.einsum("thk,hdk->td", heads, self.output)
 
 
@@ -96,7 +97,7 @@ class FeedForward(eqx.Module):
         self.activation = activation
 
     def __call__(self, x: Float[Array, "token width"]) -> Float[Array, "token width"]:
-        return self.activation(x @ self.up.T) @ self.down.T
+        return tap(self.activation(x @ self.up.T), "hidden") @ self.down.T
 
 
 class Block(eqx.Module):
@@ -116,7 +117,7 @@ class Block(eqx.Module):
 
     def __call__(self, x: Float[Array, "token width"]) -> Float[Array, "token width"]:
         x = x + self.attention(self.before_attention(x))
-        return x + self.mlp(self.before_mlp(x))
+        return tap(x + self.mlp(self.before_mlp(x)), "residual")
 
 
 class Transformer(eqx.Module):
@@ -133,6 +134,11 @@ class Transformer(eqx.Module):
     `blocks[l].attention.query`, `.key`, `.value` `[heads, width/heads, width]`, `.output`
     `[heads, width, width/heads]`; `blocks[l].mlp.up` `[mlp, width]`, `.down` `[width, mlp]`; norms
     have one `scale`, `[width]`. A head is a slice of the first axis of the attention's weights.
+
+    Places for `bx.activations` and `bx.patched`: `embedding` (`x_0`), `blocks[l].attention`,
+    `blocks[l].attention.pattern` `[heads, token, token]`, `blocks[l].attention.heads`
+    `[token, heads, width/heads]` (before `output`), `blocks[l].mlp`, `blocks[l].mlp.hidden`,
+    `blocks[l].residual` (`x_{l+1}`) and `final` (the last norm).
 
     Args:
         vocabulary: Number of tokens.
@@ -206,7 +212,7 @@ class Transformer(eqx.Module):
             .at[x]
             .get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         )
-        x = x + self.positions[: len(x)]
+        x = tap(x + self.positions[: len(x)], "embedding")
         for block in self.blocks:
             x = block(x)
         out = self.embedding if self.unembedding is None else self.unembedding
