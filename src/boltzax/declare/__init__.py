@@ -5,6 +5,7 @@ from ._basis import AbstractBasis as AbstractBasis
 from ._batches import Batches as Batches
 from ._chain import Chain as Chain
 from ._chain import Specified as Specified
+from ._chain import check_members as check_members
 from ._chart import AbstractChart as AbstractChart
 from ._chart import Composed as Composed
 from ._chart import Freeze as Freeze

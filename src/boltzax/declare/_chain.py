@@ -131,18 +131,9 @@ class Chain(AbstractCircuit):
             DeclarationError: For another number of members than of joints, or a place beyond the
                 candidates of a joint.
         """
-        inner = self.families[1:-1]
-        if len(members) != self.joints:
-            raise DeclarationError(
-                "members",
-                got=f"{len(members)} members",
-                expected=f"one for each of the {self.joints} joints",
-                mend="give the places in the families of the joints, in their order",
-            )
-        pairs = list(zip(inner, members, strict=True))
-        for family, member in pairs:
-            check_places("members", [member], len(family))
-        return self.first, *(family[member] for family, member in pairs), self.last
+        check_members(self, members)
+        inner = zip(self.families[1:-1], members, strict=True)
+        return self.first, *(family[member] for family, member in inner), self.last
 
     def between(self, joints: Sequence[Interface | Family | None]) -> "Chain":
         """The same components and ends with something else at the joints."""
@@ -166,6 +157,19 @@ class Chain(AbstractCircuit):
     def __repr__(self) -> str:
         wires = "\n  ".join("open" if each is None else repr(each) for each in self.interfaces)
         return f"Chain of {len(self.components)} components, {self.points} points a box\n  {wires}"
+
+
+def check_members(chain: Chain, members: Sequence[Whole]) -> None:
+    """Refuse members that do not choose one of the candidates at each joint."""
+    if len(members) != chain.joints:
+        raise DeclarationError(
+            "members",
+            got=f"{len(members)} members",
+            expected=f"one for each of the {chain.joints} joints",
+            mend="give the places in the families of the joints, in their order",
+        )
+    for family, member in zip(chain.families[1:-1], members, strict=True):
+        check_places("members", [member], len(family))
 
 
 Specified: TypeAlias = Contract | Circuit | Chain

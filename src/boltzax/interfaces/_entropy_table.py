@@ -1,5 +1,7 @@
 """Entropy of a component's parameters for every pair of interfaces, from one set of draws."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -70,7 +72,7 @@ class EntropyTable(eqx.Module):
         """Which draws keep the contract of one pair."""
         check_places("before", [before], len(self.before))
         check_places("after", [after], len(self.after))
-        return self.contains[self.cell[before], after]
+        return jax.device_put(np.asarray(self.contains)[np.asarray(self.cell)[before], after])
 
     def difference(self, first: tuple[int, int], second: tuple[int, int]) -> Estimate:
         """`H(first) - H(second)` for two pairs (before, after), by the draws that they share; NaN
@@ -83,8 +85,7 @@ class EntropyTable(eqx.Module):
 
         Entropies of one table share their draws: combine their influences, under one `source`.
         """
-        hit = np.asarray(self.satisfied(before, after), float)
-        return Influence.of_samples(hit, source=source).map(jnp.log)
+        return influence_of_sum(self, [(before, after)], source)
 
     @text_of_values
     def __repr__(self) -> str:
@@ -131,6 +132,20 @@ def entropy_table(
     cell, contains = cells(gibbs, containment, jax.random.split(key, draws))
     hits = _hits(cell, contains)
     return EntropyTable(before, after, *(jnp.asarray(x) for x in (cell, contains, hits)))
+
+
+def influence_of_sum(
+    table: EntropyTable, pairs: Sequence[tuple[int, int]], source: str
+) -> Influence:
+    """`ΣH` over pairs (before, after) of a table; each draw adds `Σ (hit/p - 1)` to it."""
+    value, rows = 0.0, np.zeros(table.draws)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for before, after in pairs:
+            hit = np.asarray(table.satisfied(before, after), float)
+            share = np.mean(hit)
+            value = value + np.log(share)
+            rows += hit / share - 1
+    return Influence(jax.device_put(value), {source: jax.device_put(rows[:, None])})
 
 
 def _hits(cell: np.ndarray, contains: np.ndarray) -> np.ndarray:

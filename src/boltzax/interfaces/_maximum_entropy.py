@@ -18,8 +18,8 @@ from ..core import (
     raise_if_failed,
     typed,
 )
-from ..declare import Chain, Family, Interface, check_places
-from ._entropy_table import EntropyTable, entropy_table
+from ..declare import Chain, Family, Interface, check_members, check_places
+from ._entropy_table import EntropyTable, entropy_table, influence_of_sum
 from ._old_forms import of_chain
 
 FEW = 10
@@ -58,19 +58,22 @@ class ChainTables(eqx.Module):
 
     def pairs(self, members: Sequence[Whole]) -> list[tuple[int, int, int]]:
         """For each component its table, and the row and column that the members select."""
-        self.chain.chosen(members)
+        check_members(self.chain, members)
         path = [0, *members, 0]
         return [(u, path[i], path[i + 1]) for i, u in enumerate(self.position)]
 
     def influence(self, members: Sequence[Whole]) -> Influence:
         """`ΣH` of a chain of members with what each draw adds to it; NaN without a hit."""
         pairs = self.pairs(members)
-        each = [self.tables[u].influence(b, a, source=f"table {u}") for u, b, a in pairs]
+        each = [
+            influence_of_sum(table, [(b, a) for v, b, a in pairs if v == u], f"table {u}")
+            for u, table in enumerate(self.tables)
+        ]
         return sum(each[1:], each[0])
 
     def hits(self, members: Sequence[Whole]) -> np.ndarray:
         """How many draws of each component keep its contract under a chain of members."""
-        return np.array([int(self.tables[u].hits[b, a]) for u, b, a in self.pairs(members)])
+        return np.array([np.asarray(self.tables[u].hits)[b, a] for u, b, a in self.pairs(members)])
 
     def entropies(self, members: Sequence[Whole]) -> Estimate:
         """The entropy of each component under a chain of members."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..compile import Weights
-from ..core import MEMORY, map_within
+from ..core import MEMORY
 from ._dynamics import AbstractDynamics
 from ._level_function import Level
 from ._pcn import pcn
@@ -20,7 +20,8 @@ class Population(NamedTuple):
 
     `count` levels were raised; `log_survival` is the log probability to lie above the last. The
     target is `reached` where half of the particles lie at or above it; where all have one level
-    below it, none can go on and they are `extinct`. What has `stopped` stays as it is.
+    below it, none can go on and they are `extinct`. What has `stopped` stays as it is. The keys are
+    those of the draws of the prior and of the steps.
     """
 
     u: Weights
@@ -32,7 +33,7 @@ class Population(NamedTuple):
     reached: Bool[Array, ""]
     extinct: Bool[Array, ""]
     stopped: Bool[Array, ""]
-    key: PRNGKeyArray
+    keys: PRNGKeyArray
 
 
 class Levels(AbstractDynamics):
@@ -41,9 +42,10 @@ class Levels(AbstractDynamics):
     A step raises the level to the median of the particles (those strictly above it survive: a
     particle at the level itself would make a plateau look like progress), copies the survivors to
     full number, and moves all `moves` times within the prior above the level. The probability is
-    the product of the surviving fractions. Step 0 leaves the draws of the prior as they are, so
-    that record `k` is the population above level `k`. Replicates are independent; each begins at a
-    key, and its course depends on this key alone.
+    the product of the surviving fractions. Step 0 is one move of scale 1 from anywhere, a draw of
+    the prior, so that record `k` is the population above level `k`, and one program evaluates the
+    level. Replicates are independent; each begins at a key, and its course depends on this key
+    alone.
 
     With `keep` one more step moves the particles that reached the target within it, so that they
     are distributed as the prior at or above it.
@@ -60,15 +62,15 @@ class Levels(AbstractDynamics):
     memory: int = eqx.field(static=True, default=MEMORY)
 
     def init(self, start, key, warmup):
+        template = self.level.template()
+        zero = jnp.zeros((), jax.eval_shape(self.level, template).dtype)
+        none, no, before = zero - jnp.inf, jnp.array(False), jnp.array(-1)
+        u = {path: jnp.zeros((self.particles, *x.shape), x.dtype) for path, x in template.items()}
+        value = jnp.full(self.particles, none)
+
         def population(key):
-            key_draws, key_steps = jax.random.split(key)
-            u = self.level.draws(key_draws, self.particles)
-            value = map_within(self.level, u, self._share(start))
-            zero, no = jnp.zeros((), value.dtype), jnp.array(False)
-            begin = Population(
-                u, value, zero - jnp.inf, zero, zero, jnp.zeros((), int), no, no, no, key_steps
-            )
-            return self._judged(begin)
+            keys = jax.random.split(key)
+            return Population(u, value, none, zero, zero, before, no, no, no, keys)
 
         return jax.vmap(population)(start["key"])
 
@@ -76,23 +78,22 @@ class Levels(AbstractDynamics):
         memory = self._share(state)
 
         def stepped(old: Population) -> Population:
-            new = self._raised(old, jax.random.fold_in(old.key, time), memory)
-            same = old._replace(key=None), new._replace(key=None)
+            new = self._raised(old, time, memory)
+            same = old._replace(keys=None), new._replace(keys=None)
             chosen = jax.tree.map(lambda a, b: jnp.where(old.stopped, a, b), *same)
-            return chosen._replace(key=old.key)
+            return chosen._replace(keys=old.keys)
 
-        idle = jnp.all(state.stopped) | (time == 0)
-        return jax.lax.cond(idle, lambda state: state, jax.vmap(stepped), state)
+        return jax.lax.cond(jnp.all(state.stopped), lambda state: state, jax.vmap(stepped), state)
 
     def record(self, state, draw):
         kept = state._asdict()
-        return state, {name: kept[name] for name in kept if name not in ("u", "log_scale", "key")}
+        return state, {name: kept[name] for name in kept if name not in ("u", "log_scale", "keys")}
 
     def _share(self, tree) -> int:
         """Bytes for each replicate."""
         return self.memory // jax.tree.leaves(tree)[0].shape[0]
 
-    def _raised(self, old: Population, key: PRNGKeyArray, memory: int) -> Population:
+    def _raised(self, old: Population, time: Array, memory: int) -> Population:
         value, target = old.value, self.target.astype(old.value.dtype)
         top = jnp.max(value)
         middle = jnp.sort(value)[(self.particles - 1) // 2]
@@ -102,12 +103,16 @@ class Levels(AbstractDynamics):
         # the last number below the target; processors take those below `tiny` for zero
         last = jnp.minimum(jnp.nextafter(target, -jnp.inf), target - jnp.finfo(target.dtype).tiny)
         threshold = jnp.where(old.reached, last, threshold)
-        above = value > threshold
-        key_copies, key_moves = jax.random.split(key)
+        first = time == 0
+        above = (value > threshold) | first
+        key_draws, key_steps = old.keys
+        key_copies, key_moves = jax.random.split(jax.random.fold_in(key_steps, time))
+        keys = jnp.where(first, key_draws, jax.random.split(key_moves, self.moves))
         log_weights = jnp.where(above, jnp.zeros((), value.dtype), -jnp.inf)
         u, value = resampled(key_copies, (old.u, value), log_weights)
         walkers = (u, value, old.log_scale)
-        u, value, log_scale = pcn(self.level, threshold, walkers, key_moves, self.moves, memory)
+        moves = jnp.where(first, 1, self.moves)
+        u, value, log_scale = pcn(self.level, threshold, walkers, keys, moves, memory)
         log_survival = old.log_survival + jnp.log(jnp.sum(above) / self.particles)
         return self._judged(
             old._replace(

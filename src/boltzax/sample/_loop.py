@@ -110,6 +110,8 @@ def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int, sp
         first = warmup + draw * thin
         least = jnp.clip(-first, 0, thin)
         state = jax.lax.fori_loop(least, thin, lambda i, state: step(state, first + i), state)
+        if warm_rows == 0:
+            return dynamics.record(state, draw)
         # a record may cost as much as many steps (an energy over all data): none in warm-up
         return jax.lax.cond(draw < 0, unread, lambda *args: dynamics.record(*args), state, draw)
 

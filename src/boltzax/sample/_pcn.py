@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..compile import Weights
 from ..core import map_within
@@ -20,20 +20,21 @@ def pcn(
     level: Level,
     threshold: Float[Array, ""],
     walkers: Walkers,
-    key: PRNGKeyArray,
-    moves: int,
+    keys: PRNGKeyArray,
+    moves: Int[Array, ""],
     memory: int,
 ) -> Walkers:
     """Move a population `moves` times so that the prior above the threshold stays invariant.
 
     `u' = √(1-s²) u + s ξ` leaves a standard normal `u` invariant at any scale `s`; it is accepted
-    where its level is above the threshold. The scale is tuned by the whole population. As many
-    particles are looked at together as `memory` bytes allow.
+    where its level is above the threshold, and always from where the level is not. Each move takes
+    one of the `keys`, which are as many or more. The scale is tuned by the whole population. As
+    many particles are looked at together as `memory` bytes allow.
 
     Source: Cotter et al. 2013, Stat. Sci. 28:424.
     """
 
-    def move(walkers: Walkers, key: PRNGKeyArray) -> tuple[Walkers, None]:
+    def move(number: Array, walkers: Walkers) -> Walkers:
         u, value, log_scale = walkers
         scale = jnp.exp(log_scale)
         keep = jnp.sqrt(1 - scale**2)
@@ -42,12 +43,12 @@ def pcn(
             u, value, noise = particle
             new = jax.tree.map(lambda a, b: keep * a + scale * b, u, noise)
             new_value = level(new)
-            accept = new_value > threshold
+            accept = (new_value > threshold) | (value <= threshold)
             return choose(accept, (new, new_value), (u, value)), accept
 
-        drawn = level.draws(key, value.shape[0])
+        drawn = level.draws(keys[number], value.shape[0])
         (u, value), accept = map_within(proposed, (u, value, drawn), memory)
         rate = jnp.mean(accept.astype(value.dtype))
-        return (u, value, jnp.clip(log_scale + 0.5 * (rate - ACCEPTED), -10.0, 0.0)), None
+        return u, value, jnp.clip(log_scale + 0.5 * (rate - ACCEPTED), -10.0, 0.0)
 
-    return jax.lax.scan(move, walkers, jax.random.split(key, moves))[0]
+    return jax.lax.fori_loop(0, moves, move, walkers)
