@@ -184,8 +184,8 @@ class Neurons(AbstractDynamics):
         return self.dynamics.step(*own, forces, temperature, key)
 
 
-@eqx.filter_jit
 def _drawn(neurons: Neurons, width: int, riders: int, key: PRNGKeyArray, steps: Array) -> State:
+    # not compiled as a whole: draws of one shape share a program, and one takes long to compile
     keys = jax.random.split(jax.random.fold_in(key, 2**31 - 1), 4)
     problem = neurons.problem
     weights = {} if neurons.field else {"net": problem.draw_net(keys[0], width)}
