@@ -353,6 +353,10 @@ class Given:
         return self.scale * np.array([0.1, 1.0, 0.2, 0.1, 0.05])
 
     @cached_property
+    def left(self):
+        return dg.remainder(self.x, 0.5 * self.x**2)
+
+    @cached_property
     def kernels(self):
         return [mf.data_kernel(jnp.asarray(self.rng.normal(size=(6, 4)))) for _ in range(2)]
 
@@ -461,6 +465,11 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         dg.Edgeworth(g.cumulants).distribution, 0.5 * g.scale
     ),
     "degrade.negentropy": lambda g: call(dg.negentropy, g.cumulants),
+    "degrade.remainder": lambda g: call(dg.remainder, g.x, 0.5 * g.x**2),
+    "degrade.Remainder.law": lambda g: call(g.left.law, 2, 1),
+    "degrade.Remainder.probability": lambda g: call(g.left.probability, 0.5 * g.scale, 2, 1),
+    "degrade.random_walk_spectrum": lambda g: call(dg.random_walk_spectrum, 5),
+    "degrade.trajectory_spectrum": lambda g: call(dg.trajectory_spectrum, g.x, key=g.key),
     # sample
     "sample": lambda g: call(bx.sample, g.gibbs, WALK, key=g.key, **FEW),
     "run": lambda g: call(bx.run, g.neurons, g.started, key=g.key, draws=4, thin=2),

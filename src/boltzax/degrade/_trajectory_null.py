@@ -1,0 +1,140 @@
+"""Exact null laws of a trajectory: a random walk, and a noisy relaxation towards a point."""
+
+from collections.abc import Callable, Iterator
+
+import equinox as eqx
+import numpy as np
+import scipy.fft
+from jaxtyping import Array, Float
+
+from ..core import POWER_QUANTILE, Fraction, Outcome, outcome_of, text_of_values, typed
+from ._outcome_words import words
+
+SHARE = 0.25
+"""The smallest share of the power of the increments in one slow mode that matters."""
+RATES = np.linspace(0.0, 1.0, 51)
+"""Memories φ of a relaxation that are tried."""
+BLOCK = 2**22
+"""Numbers in the shuffled increments at once."""
+
+
+@typed
+class NullTest(eqx.Module):
+    """A test of a trajectory against a null law, by increments that are shuffled in time.
+
+    Args:
+        statistic: Largest distance between the share of power in the `k` slowest modes of the
+            increments and `k/modes`, its value for white increments.
+        p_value: `(1 + #{shuffled >= statistic})/(1 + shuffles)`.
+        critical: The statistic from which on the p-value is at most `level`.
+        detectable: The share of the increments' power in one slow mode that is detected with
+            probability 0.95. Infinite if there are too few shuffles or increments.
+        level: p-value at or below which the null law is refused.
+    """
+
+    statistic: Float[Array, ""]
+    p_value: Float[Array, ""]
+    critical: Float[Array, ""]
+    detectable: Float[Array, ""]
+    level: Fraction = eqx.field(static=True)
+
+    @property
+    def outcome(self) -> Outcome:
+        """`disagree` if the p-value is at most `level`; `too_few` if a quarter of the power in one
+        slow mode would not have been detected; else `agree`."""
+        seen = not float(self.p_value) > self.level * (1 + 1e-9)
+        return outcome_of(seen, bool(self.detectable <= SHARE))
+
+    @text_of_values
+    def __repr__(self) -> str:
+        told = words(self.outcome, "agrees", "disagrees", "undecided")
+        return (
+            f"{told} (p {float(self.p_value):.3g}, statistic "
+            f"{float(self.statistic):.3g}, critical {float(self.critical):.3g}, seen from "
+            f"{float(self.detectable):.2g})"
+        )
+
+
+def walk_test(steps: np.ndarray, rng: np.random.Generator, shuffles: int, level: float) -> NullTest:
+    """Whether increments `[step, dim]` are independent and symmetric about 0: by random signs.
+
+    The modes are sines, `DST-I`: those of the increments of a cosine, so that the power of mode `k`
+    is the variance of the trajectory along its k-th cosine over that of a random walk.
+    """
+
+    def signs(count: int) -> np.ndarray:
+        return rng.choice([-1.0, 1.0], (count, len(steps), 1))
+
+    def shuffled(count: int) -> np.ndarray:
+        return signs(count) * steps
+
+    def cumulated(x: np.ndarray) -> np.ndarray:
+        return _cumulated(scipy.fft.dst(x, type=1, axis=-2, norm="ortho"))
+
+    return _test(steps, cumulated, shuffled, shuffles, level)
+
+
+def relaxation_test(
+    path: np.ndarray, rng: np.random.Generator, shuffles: int, level: float
+) -> tuple[NullTest, float]:
+    """Whether `x_t = c + φ x_(t-1) + e_t` with exchangeable `e_t`, for some φ: by permutations.
+
+    The memory φ is the one at which the statistic is least, so that the p-value is at least that
+    of the true φ. The modes are cosines, `DCT-II`, without the mean.
+    """
+    values = [_distance(_free_of_mean(innovations(path, phi)))[()] for phi in RATES]
+    phi = float(RATES[int(np.argmin(values))])
+    noise = innovations(path, phi)
+
+    def shuffled(count: int) -> np.ndarray:
+        order = rng.permuted(np.tile(np.arange(len(noise)), (count, 1)), axis=1)
+        return noise[order]
+
+    return _test(noise, _free_of_mean, shuffled, shuffles, level), phi
+
+
+def innovations(path: np.ndarray, phi: float) -> np.ndarray:
+    """`x_t - φ x_(t-1)`, without its mean over time."""
+    noise = path[1:] - phi * path[:-1]
+    return noise - noise.mean(axis=0)
+
+
+def _free_of_mean(x: np.ndarray) -> np.ndarray:
+    return _cumulated(scipy.fft.dct(x, type=2, axis=-2, norm="ortho")[..., 1:, :])
+
+
+def _cumulated(modes: np.ndarray) -> np.ndarray:
+    """The share of power in the slowest modes, `[..., mode]`, less that of white noise."""
+    power = np.cumsum(np.sum(modes**2, axis=-1), axis=-1)
+    count = power.shape[-1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return power / power[..., -1:] - np.arange(1, count + 1) / count
+
+
+def _distance(cumulated: np.ndarray) -> np.ndarray:
+    return np.max(np.abs(cumulated), axis=-1)
+
+
+def _test(
+    steps: np.ndarray, cumulated: Callable, shuffled: Callable, shuffles: int, level: float
+) -> NullTest:
+    value = float(_distance(cumulated(steps)))
+    parts = [cumulated(shuffled(count)) for count in _blocks(shuffles, steps.size)]
+    null = np.concatenate([_distance(part) for part in parts])
+    first = np.concatenate([part[:, 0] for part in parts])
+    # a value that is equal up to rounding counts as reached
+    reached = int(np.sum(null >= value - 1e-12))
+    p_value = (1 + reached) / (1 + shuffles) if np.isfinite(value) else np.nan
+    rank = int(np.floor(level * (1 + shuffles) * (1 + 1e-9))) - 1
+    critical = float(np.sort(null)[shuffles - 1 - rank]) if rank >= 0 else np.inf
+    modes = parts[0].shape[-1]
+    share = (critical + POWER_QUANTILE * float(np.std(first))) / (1 - 1 / modes)
+    detectable = share if share < 1 else np.inf
+    return NullTest(*(np.asarray(x) for x in (value, p_value, critical, detectable)), level)
+
+
+def _blocks(total: int, size: int) -> Iterator[int]:
+    """Counts of shuffles that fit into memory together."""
+    step = max(1, BLOCK // max(size, 1))
+    for start in range(0, total, step):
+        yield min(step, total - start)

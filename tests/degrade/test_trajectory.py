@@ -1,0 +1,164 @@
+"""Trajectories against their null laws."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax.core import Outcome
+from boltzax.degrade import random_walk_spectrum, trajectory_spectrum
+from boltzax.degrade._trajectory import _components, _reduced
+from boltzax.degrade._trajectory_null import relaxation_test, walk_test
+
+KEY = jax.random.key(0)
+
+
+@given(st.integers(2, 60))
+def test_the_spectrum_of_a_walk_is_that_of_its_covariance(times):
+    """The covariance of a walk is `min(s, t)`; centred in time, it has these eigenvectors."""
+    t = np.arange(1, times + 1)
+    centre = np.eye(times) - 1 / times
+    exact = centre @ np.minimum.outer(t, t) @ centre
+    values, components = random_walk_spectrum(times)
+    np.testing.assert_allclose(exact @ components, components * values, atol=1e-9 * times**2)
+    np.testing.assert_allclose(components.T @ components, np.eye(times - 1), atol=1e-12)
+    np.testing.assert_allclose(values.sum(), (times**2 - 1) / 6)
+
+
+def test_the_shares_of_a_long_walk():
+    values, _ = random_walk_spectrum(4000)
+    expected = 6 / (np.pi * np.arange(1, 5)) ** 2  # 60.8, 15.2, 6.8, 3.8%
+    np.testing.assert_allclose(values[:4] / values.sum(), expected, rtol=1e-4)
+
+
+def walk(rng, times, dim, drift=0.0):
+    return np.cumsum(rng.normal(size=(times, dim)) + drift, axis=0)
+
+
+def relaxation(rng, times, dim, phi, start=0.0):
+    x = np.zeros((times, dim))
+    x[0] = start
+    for t in range(1, times):
+        x[t] = phi * x[t - 1] + rng.normal(size=dim)
+    return x
+
+
+def test_a_walk_agrees_with_both_null_laws_and_has_their_components():
+    path = walk(np.random.default_rng(0), 80, 3000)
+    found = trajectory_spectrum(path, key=KEY, level=0.01)
+    assert found.walk.outcome == Outcome.agree and found.relaxation.outcome == Outcome.agree
+    assert np.all(np.asarray(found.cosines)[:3] > 0.95)
+    np.testing.assert_allclose(found.fractions[:3], found.expected[:3], rtol=4 * (2 / 3000) ** 0.5)
+    inside = (found.fractions > found.walk_band[0]) & (found.fractions < found.walk_band[1])
+    assert np.sum(np.asarray(inside)) >= 8
+
+
+def test_a_relaxation_is_no_walk():
+    path = relaxation(np.random.default_rng(1), 100, 50, 0.6)
+    found = trajectory_spectrum(path, key=KEY)
+    assert found.walk.outcome == Outcome.disagree
+    assert found.relaxation.outcome == Outcome.agree
+    assert abs(float(found.memory) - 0.6) < 0.06
+    assert "disagrees" in repr(found)
+
+
+def test_a_straight_line_with_noise_is_a_relaxation_and_no_walk():
+    path = walk(np.random.default_rng(2), 60, 20, drift=0.5)
+    found = trajectory_spectrum(path, key=KEY)
+    assert found.walk.outcome == Outcome.disagree
+    assert found.relaxation.outcome == Outcome.agree
+
+
+def test_stages_are_neither():
+    """A trajectory that turns half-way: the drift changes its direction."""
+    rng = np.random.default_rng(3)
+    drift = np.where(np.arange(60)[:, None] < 30, np.eye(20)[0], np.eye(20)[1])
+    path = np.cumsum(rng.normal(size=(60, 20)) * 0.4 + drift, axis=0)
+    found = trajectory_spectrum(path, key=KEY)
+    assert found.walk.outcome == Outcome.disagree
+    assert found.relaxation.outcome == Outcome.disagree
+
+
+def test_few_points_are_undecided():
+    path = walk(np.random.default_rng(4), 6, 3)
+    found = trajectory_spectrum(path, key=KEY)
+    assert found.walk.outcome == Outcome.too_few and found.relaxation.outcome == Outcome.too_few
+    assert "undecided" in repr(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times, dim", [(20, 2), (40, 30)])
+def test_false_alarms_are_as_told(times, dim):
+    """400 walks and relaxations at a level of 5%: 20 ± 4.4 at most."""
+    rng, runs = np.random.default_rng(5), 400
+    walks, relaxations = 0, 0
+    for i in range(runs):
+        sizes = np.geomspace(1, 0.1, times)[:, None] * np.arange(1, dim + 1) ** -0.5
+        steps = rng.standard_t(3, size=(times - 1, dim)) * sizes[1:]
+        walks += float(walk_test(steps, rng, 199, 0.05).p_value) <= 0.05
+        phi = (0.3, 0.8, 0.95, 1.0)[i % 4]
+        path = _reduced(relaxation(rng, times, dim, phi, start=10.0 * (i % 3)))
+        relaxations += float(relaxation_test(path, rng, 199, 0.05)[0].p_value) <= 0.05
+    assert 6 <= walks <= 34
+    assert relaxations <= 34
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times, dim", [(30, 10), (100, 2)])
+def test_a_detectable_share_is_detected(times, dim):
+    """The stated share of the power, put into the slowest mode of the increments."""
+    rng, runs, seen = np.random.default_rng(6), 100, 0
+    steps = times - 1
+    slow = np.sqrt(2 / times) * np.sin(np.pi * np.arange(1, times) / times)
+    for _ in range(runs):
+        noise = rng.normal(size=(steps, dim))
+        share = float(walk_test(noise, rng, 199, 0.05).detectable)
+        direction = rng.normal(size=dim)
+        size = np.sqrt(share / (1 - share) * np.sum(noise**2)) / np.linalg.norm(direction)
+        path = noise + size * np.outer(slow, direction)
+        seen += float(walk_test(path, rng, 199, 0.05).p_value) <= 0.05
+    assert seen >= 88
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 1000), st.integers(1, 30))
+def test_units_rotations_and_offsets_do_not_matter(seed, dim):
+    rng = np.random.default_rng(seed)
+    path = walk(rng, 8, dim)
+    turn, _ = np.linalg.qr(rng.normal(size=(dim, dim)))
+    first = trajectory_spectrum(path, key=KEY, shuffles=19)
+    second = trajectory_spectrum(3 * path @ turn + rng.normal(size=dim), key=KEY, shuffles=19)
+    for name in ("fractions", "cosines", "memory"):
+        np.testing.assert_allclose(vars(first)[name], vars(second)[name], atol=1e-7)
+    np.testing.assert_allclose(first.walk.statistic, second.walk.statistic, atol=1e-7)
+    np.testing.assert_allclose(first.relaxation.p_value, second.relaxation.p_value)
+
+
+def test_an_ensemble_over_checkpoints_is_a_trajectory():
+    rng = np.random.default_rng(7)
+    weights = walk(rng, 12, 3)
+    models = [bx.models.Function(line, w) for w in weights]
+    energy = bx.SquaredError(models[0], bx.Empirical((np.eye(3), np.ones(3))))
+    gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
+    ensemble = bx.Ensemble.of_models(gibbs, models, axes=("checkpoint",))
+    found = trajectory_spectrum(ensemble, key=KEY)
+    np.testing.assert_allclose(found.fractions, trajectory_spectrum(weights, key=KEY).fractions)
+    with pytest.raises(bx.DeclarationError, match="checkpoint"):
+        trajectory_spectrum(bx.Ensemble.of_models(gibbs, models), key=KEY)
+
+
+def line(p, x):
+    return p @ x
+
+
+@pytest.mark.parametrize("points", [np.zeros((3, 2)), np.ones((9, 2)), np.full((9, 1), np.nan)])
+def test_points_without_motion_are_refused(points):
+    with pytest.raises(bx.DeclarationError, match="trajectory"):
+        trajectory_spectrum(points, key=KEY)
+
+
+def test_more_dimensions_than_points_lose_nothing():
+    path = walk(np.random.default_rng(8), 10, 500)
+    np.testing.assert_allclose(_components(path)[0], _components(_reduced(path))[0], atol=1e-12)
