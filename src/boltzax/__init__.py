@@ -104,6 +104,7 @@ from .sample import MALA as MALA
 from .sample import NUTS as NUTS
 from .sample import SGLD as SGLD
 from .sample import SGNHT as SGNHT
+from .sample import SVRG as SVRG
 from .sample import AbstractDynamics as AbstractDynamics
 from .sample import AdamSGLD as AdamSGLD
 from .sample import Blackjax as Blackjax

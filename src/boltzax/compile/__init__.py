@@ -2,6 +2,8 @@
 
 from ..core import exported as _exported
 from ..numerics import Split as Split
+from ._anchors import anchored as anchored
+from ._anchors import slope_at as slope_at
 from ._check import check_betas as check_betas
 from ._compile import compile as compile
 from ._compile import prior as prior

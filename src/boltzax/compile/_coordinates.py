@@ -59,6 +59,11 @@ class Coordinates(eqx.Module):
         self.check_precision()
         return {path: self._unconstrain(path, weights[path]) for path in self.priors}
 
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Paths of the weights that change with the coordinates."""
+        return (*self.priors, *self.ties)
+
     def log_prior(self, w: Weights) -> Float[Array, ""]:
         """Log-density of the prior in unconstrained coordinates, in nats.
 

@@ -63,6 +63,7 @@ from ._sample import sample as sample
 from ._sgld import SGLD as SGLD
 from ._sgld import AdamSGLD as AdamSGLD
 from ._sgld import RMSpropSGLD as RMSpropSGLD
+from ._svrg import SVRG as SVRG
 from ._temperature_ladder import PositiveBetas as PositiveBetas
 from ._temperature_ladder_checks import above_bounds as above_bounds
 from ._temperature_ladder_checks import free_energy_bounds as free_energy_bounds

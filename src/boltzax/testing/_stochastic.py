@@ -1,8 +1,7 @@
 """What every sampler without a Metropolis test must pass."""
 
-import dataclasses
 import functools
-from typing import Annotated, Any
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -54,6 +53,7 @@ def check_stochastic_kernel(
     thin: Count = 4,
     bias: Positive = BIAS,
     minibatches: bool = True,
+    fresh: bool = True,
 ) -> None:
     """Raise `AssertionError` unless a sampler without a Metropolis test does what it must.
 
@@ -87,6 +87,8 @@ def check_stochastic_kernel(
         bias: Relative error that a variance may have at scale 1.
         minibatches: Whether the kernel draws minibatches. One that always looks at all data is
             judged by the points without them.
+        fresh: Whether the batches are looked at. What a step has seen cannot be told from one
+            datum if the kernel looks at all data now and then (`SVRG`).
     """
     assert isinstance(kernel, AbstractUnadjusted), "the kernel is no AbstractUnadjusted"
     key_steps, key_batches, key_full, key_noisy = jax.random.split(key, 4)
@@ -94,8 +96,9 @@ def check_stochastic_kernel(
     run = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin}
     order = kernel.order
     _check_law("all data", kernel, gaussian_target(), key_full, run, order, bias)
-    if minibatches:
+    if minibatches and fresh:
         check_fresh_batches(kernel, key=key_batches)
+    if minibatches:
         _check_law("minibatches", kernel, noisy_target(), key_noisy, run, 1, bias)
 
 
@@ -103,7 +106,7 @@ def _check_law(name, kernel, target, key, run, order, bias) -> None:
     gibbs, mean, deviation = target
     runs, jumps = [], []
     for scale in (1.0, 0.5):
-        scaled: Any = dataclasses.replace(kernel, scale=jnp.asarray(scale))
+        scaled = eqx.tree_at(lambda k: k.scale, kernel, jnp.asarray(scale))
         # the same key: the same warm-up, and so the same step to be halved
         trace = sample(gibbs, scaled, key=key, throw=False, **run)
         assert trace.w is not None
