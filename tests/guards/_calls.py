@@ -411,6 +411,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Gibbs.potential_at": lambda g: call(g.gibbs.potential_at, g.weights, g.scale),
     "Gibbs.moments": lambda g: call(g.gibbs.moments, g.weights),
     "Gibbs.relative_to": lambda g: call(g.gibbs.relative_to, g.model),
+    "Gibbs.with_control_variates": lambda g: call(g.few.with_control_variates, g.model),
     "Gibbs.sample_prior": lambda g: call(g.gibbs.sample_prior, g.key),
     "Gibbs.constrain": lambda g: call(g.gibbs.constrain, g.weights),
     "Gibbs.model": lambda g: call(g.gibbs.model, g.weights),
@@ -490,6 +491,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     ),
     "sample by SGLD": lambda g: call(bx.sample, g.few, bx.SGLD(), key=g.key, **FEW),
     "sample by NUTS": lambda g: call(bx.sample, g.gibbs, bx.NUTS(), key=g.key, **FEW),
+    "sample by SVRG": lambda g: call(bx.sample, g.few, bx.SVRG(), key=g.key, **FEW),
     "sample by Underdamped": lambda g: call(bx.sample, g.few, bx.Underdamped(), key=g.key, **FEW),
     "sample, reduced": lambda g: call(
         bx.sample, g.gibbs, WALK, key=g.key, reduce={"norm": bx.Mean(norm, 2)}, **FEW

@@ -157,7 +157,9 @@ class Gibbs(eqx.Module):
             )
         given = self._given(model)
         relative = relative_potential(self.potential, given)
-        potential = ControlledPotential(relative, given, energy_slope(relative, given, self.coordinates.moving))
+        potential = ControlledPotential(
+            relative, given, energy_slope(relative, given, self.coordinates.moving)
+        )
         return eqx.tree_at(lambda gibbs: gibbs.potential, self, potential)
 
     @at_once

@@ -1,9 +1,7 @@
 """Minibatches with control variates at an anchor that moves along with the chain."""
 
-import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
@@ -11,7 +9,6 @@ from jaxtyping import Array, Int, PyTree
 from ..compile import Gibbs, Weights, anchored, slope_at
 from ..core import Positive, typed
 from ..declare import subsamplings
-from ._kernel import AbstractCosted, Move, StepCost
 from ._sgld import SGLD
 from ._unadjusted import AbstractUnadjusted
 
