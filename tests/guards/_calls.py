@@ -72,6 +72,10 @@ def paired(component, ends, family):
     return bx.Chain([component] * 2, [ends[0], family, ends[1]], points=2)
 
 
+def halved_model(model):
+    return bx.models.Function(line, 0.5 * model.params)
+
+
 def norm(model):
     return model(jnp.ones(2))
 
@@ -140,6 +144,16 @@ class Given:
     def energy(self):
         model = bx.models.Function(line, self.scale * np.ones(2))
         return bx.SquaredError(model, bx.Empirical((self.x, self.y)))
+
+    @cached_property
+    def planted(self):
+        return cases.planted_net(4, key=self.key)
+
+    @cached_property
+    def falling(self):
+        x = np.geomspace(0.1, 10.0, 12)
+        rows = self.rng.normal(size=(12, 2, 40)) / 8 + (1 / (1 + x))[:, None, None]
+        return bx.Curve(x, bx.Influence.of(rows), axis="temperature")
 
     @cached_property
     def gibbs(self):
@@ -380,6 +394,17 @@ def of_law(name: str, g: Given) -> Callable:
     return call(getattr(g.law, name))
 
 
+DIALS = {
+    "WeightNoise": (lambda g: dg.WeightNoise(), [0.1, 0.2]),
+    "Pruning": (lambda g: dg.Pruning(), [0.0, 0.5]),
+    "Quantisation": (lambda g: dg.Quantisation(), [2.0, 4.0]),
+    "Snapshots": (lambda g: dg.Snapshots([g.model, g.gibbs.declared], [1.0, 2.0]), [1.0, 2.0]),
+    "Tempered": (lambda g: dg.Tempered(WALK, chains=2, warmup=8, throw=False), [1.0, 2.0]),
+    "Combined": (lambda g: dg.WeightNoise() @ dg.Pruning(), [[0.1, 0.5], [0.2, 0.5]]),
+}
+"""A dial of each class, and two settings of it."""
+
+
 CALLS: dict[str, Callable[[Given], Callable]] = {
     # declare and compile
     "compile": lambda g: call(bx.compile, g.energy, bx.Normal(), beta=g.scale),
@@ -410,6 +435,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Gibbs.log_prob_estimate": lambda g: call(g.gibbs.log_prob_estimate, g.weights, g.key),
     "Gibbs.potential_at": lambda g: call(g.gibbs.potential_at, g.weights, g.scale),
     "Gibbs.moments": lambda g: call(g.gibbs.moments, g.weights),
+    "Gibbs.localised": lambda g: call(g.gibbs.localised, g.scale, g.model),
     "Gibbs.relative_to": lambda g: call(g.gibbs.relative_to, g.model),
     "Gibbs.with_control_variates": lambda g: call(g.few.with_control_variates, g.model),
     "Gibbs.sample_prior": lambda g: call(g.gibbs.sample_prior, g.key),
@@ -471,6 +497,42 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "degrade.Remainder.probability": lambda g: call(g.left.probability, 0.5 * g.scale, 2, 1),
     "degrade.random_walk_spectrum": lambda g: call(dg.random_walk_spectrum, 5),
     "degrade.trajectory_spectrum": lambda g: call(dg.trajectory_spectrum, g.x, key=g.key),
+    **{
+        f"degrade.{name}.ensembles": lambda g, make=make, settings=settings: call(
+            make(g).ensembles, g.gibbs, settings, key=g.key, count=8
+        )
+        for name, (make, settings) in DIALS.items()
+    },
+    "degrade.along_dial": lambda g: call(
+        dg.along_dial,
+        dg.WeightNoise(),
+        [0.1, 0.2 * g.scale],
+        norm,
+        gibbs=g.gibbs,
+        key=g.key,
+        count=8,
+    ),
+    "degrade.clean_window": lambda g: call(
+        dg.clean_window,
+        halved_model,
+        jnp.sum,
+        square,
+        dg.WeightNoise(),
+        [0.1, 0.2 * g.scale],
+        outputs=norm,
+        gibbs=g.gibbs,
+        key=g.key,
+        count=8,
+    ),
+    "degrade.survival": lambda g: call(dg.survival, g.falling, clean=g.scale),
+    "degrade.characteristic_temperature": lambda g: call(
+        dg.characteristic_temperature, g.falling, 0.5 * g.scale
+    ),
+    "degrade.selectivity": lambda g: call(dg.selectivity, g.falling, g.falling),
+    "degrade.order_of_death": lambda g: call(
+        dg.order_of_death, {"a": g.falling, "b": g.falling.scaled(0.9)}, key=g.key, resamples=50
+    ),
+    "degrade.temperature_marks": lambda g: call(dg.temperature_marks, g.gibbs, n=12, gap=g.scale),
     # sample
     "sample": lambda g: call(bx.sample, g.gibbs, WALK, key=g.key, **FEW),
     "run": lambda g: call(bx.run, g.neurons, g.started, key=g.key, draws=4, thin=2),
@@ -832,6 +894,13 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "cases.gate": lambda g: call(cases.gate, "nand", scale=g.scale),
     "cases.xor_circuit": lambda g: call(cases.xor_circuit, scale=g.scale),
     "cases.planted_xor": lambda g: call(cases.planted_xor, 2 * g.scale),
+    "cases.planted_net": lambda g: call(cases.planted_net, 4, scale=g.scale, key=g.key),
+    "cases.planted_kernel": lambda g: call(cases.planted_kernel, g.planted, nodes=8),
+    "cases.PlantedNet.gibbs": lambda g: call(g.planted.gibbs, False),
+    "cases.PlantedNet.outputs": lambda g: call(g.planted.outputs, g.planted.model),
+    "cases.PlantedNet.overlaps": lambda g: call(g.planted.overlaps, g.planted.model),
+    "cases.PlantedNet.losses": lambda g: call(g.planted.losses, g.planted.model),
+    "cases.PlantedNet.accuracies": lambda g: call(g.planted.accuracies, g.planted.model),
     "cases.modular_addition": lambda g: call(
         cases.modular_addition, 3, 0.05 * g.scale, readout_scale=0.02
     ),

@@ -29,6 +29,10 @@ from ._modular_exact import modular_exact as modular_exact
 from ._modular_phases import ModularPhases as ModularPhases
 from ._modular_phases import modular_phases as modular_phases
 from ._modular_width import modular_width as modular_width
+from ._planted_net import PLANTED_HEADS as PLANTED_HEADS
+from ._planted_net import PlantedNet as PlantedNet
+from ._planted_net import planted_kernel as planted_kernel
+from ._planted_net import planted_net as planted_net
 from ._voltages import voltage_amplifier as voltage_amplifier
 from ._voltages import voltage_chain as voltage_chain
 from ._voltages import voltage_middles as voltage_middles

@@ -1,5 +1,6 @@
 """The Gibbs measure over the weights, on which samplers and observables work."""
 
+import dataclasses
 from functools import partial
 from typing import Annotated, Any, TypeAlias
 
@@ -12,6 +13,7 @@ from ..core import (
     DeclarationError,
     Key,
     Model,
+    NonNegative,
     Said,
     at_once,
     automatic,
@@ -26,10 +28,10 @@ from ..core import (
     weights_of,
     with_weights,
 )
-from ..declare import in_support, subsamplings
+from ..declare import Localisation, in_support, subsamplings
 from ._check import check_betas, check_function, check_settings
 from ._coordinates import Coordinates, Weights
-from ._potential import AbstractPotential, Moments
+from ._potential import AbstractPotential, Moments, Plain
 from ._relative_energy import ControlledPotential, energy_slope, relative_potential
 
 InverseTemperatures: TypeAlias = Annotated[
@@ -262,6 +264,31 @@ class Gibbs(eqx.Module):
         value = jnp.asarray(beta, float)
         check_betas("beta", value, self.masses)
         return eqx.tree_at(lambda gibbs: gibbs.beta, self, value)
+
+    @eager
+    def localised(self, strength: NonNegative, model: Model | None = None) -> "Gibbs":
+        """The same measure with `γ/2 |w - w*|²` subtracted from its log-prior; see `Localisation`.
+
+        Args:
+            strength: γ. It multiplies the squared distance of all weights, not `beta`.
+            model: The centre `w*`, of the declared structure; by default the declared model.
+
+        Raises:
+            DeclarationError: If the model has another structure, or weights were integrated out.
+        """
+        lost = self.potential.integrated()
+        if lost:
+            raise DeclarationError(
+                "gibbs",
+                got=f"a measure with weights integrated out: {', '.join(lost)}",
+                expected="a measure that keeps all weights",
+                mend="compile it with marginalise=False",
+            )
+        given = self._given(model)
+        term = Localisation(with_weights(self.declared, given), strength)
+        terms = (*self.coordinates.localisations, Plain(jnp.ones(()), term))
+        coordinates = dataclasses.replace(self.coordinates, localisations=terms)
+        return dataclasses.replace(self, coordinates=coordinates)
 
     @property
     def dim(self) -> int:

@@ -15,6 +15,7 @@ from ._dynamics import AbstractDynamics as AbstractDynamics
 from ._dynamics import AbstractGibbsDynamics as AbstractGibbsDynamics
 from ._dynamics import Chains as Chains
 from ._ensemble import SAMPLES as SAMPLES
+from ._ensemble import SERIES as SERIES
 from ._ensemble import Ensemble as Ensemble
 from ._fingerprint import describe as describe
 from ._fingerprint import differences as differences

@@ -31,6 +31,11 @@ from ._spectral_decay import hermite_ensemble_log_decay as hermite_ensemble_log_
 from ._spectral_decay import hermite_slope as hermite_slope
 from ._spectral_decay import legendre_slope as legendre_slope
 from ._spectral_decay import power_law_exponent as power_law_exponent
+from ._survival import ExactSurvival as ExactSurvival
+from ._survival import circuit_survival as circuit_survival
+from ._survival import circuit_temperature as circuit_temperature
+from ._survival import linear_survival as linear_survival
+from ._survival import linear_temperature as linear_temperature
 from ._tanh_hermite import tanh_hermite_asymptotic as tanh_hermite_asymptotic
 from ._tanh_hermite import tanh_hermite_coefficient as tanh_hermite_coefficient
 from ._tanh_hermite import tanh_hermite_log_magnitude as tanh_hermite_log_magnitude

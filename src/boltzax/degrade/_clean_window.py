@@ -1,0 +1,260 @@
+"""Settings of a dial at which an intervention keeps its effect and does no other harm."""
+
+from typing import Annotated, Literal, TypeAlias, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..compile import Gibbs
+from ..core import (
+    MEMORY,
+    Constraint,
+    Count,
+    Curve,
+    DeclarationError,
+    Estimate,
+    Fraction,
+    Influence,
+    Key,
+    Memory,
+    Model,
+    ModelFunction,
+    Positive,
+    Refused,
+    errors_named,
+    text_of_values,
+    typed,
+)
+from ..sample import Ensemble
+from ._along_dial import curve_of, influence_of, source_of
+from ._dial import AbstractDial, Settings
+
+OF_OUTPUTS = "an effect and a damage that take the outputs of a model"
+Said = Literal["clean", "effect gone", "harmful", "denoised", "undecided"]
+
+
+def _function(value):
+    if not callable(value) or isinstance(value, type):
+        raise Refused
+    return value
+
+
+OutputFunction: TypeAlias = Annotated[
+    eqx.Module | object,
+    Constraint(
+        "a function of the outputs", "pass e.g. lambda outputs: jnp.mean(outputs)", _function
+    ),
+]
+
+
+@typed
+@final
+class CleanWindow(eqx.Module):
+    """What an intervention does along a dial.
+
+    Args:
+        effect: The mean over models of the change of the effect.
+        damage: The mean over models of the change of each damage, `[point, damage]`.
+        damage_of_mean: The change of the damage of the mean output, `[point, damage]`. It leaves
+            out what the intervention does to the differences between models.
+        clean_effect: The change of the effect for the model that is not degraded.
+        clean_damage: The change of each damage for it, `[damage]`.
+        persists: Share of the clean effect that has to stay.
+        tolerance: Damage that counts as none.
+        verdicts: One for each setting: `"clean"`; `"effect gone"`; `"harmful"`; `"denoised"` (the
+            damage is small in the mean over models, but not that of the mean output: the
+            intervention takes away noise, which hides its harm); `"undecided"` (an interval holds
+            a threshold).
+    """
+
+    effect: Curve
+    damage: Curve
+    damage_of_mean: Curve
+    clean_effect: Float[np.ndarray, ""]
+    clean_damage: Float[np.ndarray, " damage"]
+    persists: float
+    tolerance: float
+    verdicts: tuple[Said, ...] = eqx.field(static=True)
+
+    @property
+    def denoising(self) -> Curve:
+        """`damage_of_mean - damage`: harm that is hidden by the noise that is taken away."""
+        return self.damage_of_mean.minus(self.damage)
+
+    @property
+    def windows(self) -> tuple[tuple[float, float], ...]:
+        """Runs of neighbouring clean settings, each as its ends."""
+        order = np.argsort(np.asarray(self.effect.x))
+        found: list[list[float]] = []
+        before = False
+        for i in order:
+            clean = self.verdicts[i] == "clean"
+            place = float(self.effect.x[i])
+            if clean and before:
+                found[-1][1] = place
+            elif clean:
+                found.append([place, place])
+            before = clean
+        return tuple((low, high) for low, high in found)
+
+    @text_of_values
+    def __repr__(self) -> str:
+        spans = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in self.windows) or "none"
+        lines = [f"Clean windows in {self.effect.axis}: {spans}"]
+        for i, said in enumerate(self.verdicts):
+            share = float(self.effect.value[i] / self.clean_effect)
+            worst, mean = (float(np.max(c.value[i])) for c in (self.damage, self.damage_of_mean))
+            lines.append(
+                f"{float(self.effect.x[i]):.4g}: {said}; effect {share:.3g} of the clean one, "
+                f"greatest damage {worst:.3g}, of the mean output {mean:.3g}"
+            )
+        return "\n  ".join(lines)
+
+
+@typed
+def clean_window(
+    intervention: ModelFunction,
+    effect: OutputFunction,
+    damage: OutputFunction,
+    dial: AbstractDial,
+    settings: Settings,
+    *,
+    outputs: ModelFunction,
+    gibbs: Gibbs,
+    key: Key,
+    count: Count = 256,
+    persists: Fraction = 0.5,
+    tolerance: Positive | None = None,
+    memory: Memory = MEMORY,
+) -> CleanWindow:
+    """Where along a dial an intervention keeps its effect while its damage vanishes.
+
+    Every model of an ensemble is compared with itself under the intervention. A setting is clean
+    if the lower end of the interval of the effect lies above `persists` times the clean effect, and
+    the upper ends of all damages lie below `tolerance`: those in the mean over models, and those of
+    the mean output. Intervals are of level 95% for each setting by itself.
+
+    Args:
+        intervention: From a model to the changed model: ablate, patch or project.
+        effect: From outputs to one number, what the intervention is to change.
+        damage: From outputs to the losses `[damage]` that it is to leave alone, e.g. one a head.
+        dial: How the model is degraded.
+        settings: `[point]`, or `[point, dial]` for combined dials.
+        outputs: From a model to its outputs on the data, an array.
+        gibbs: The measure whose declared model is degraded.
+        key: The key of all randomness.
+        count: Models at each setting.
+        persists: Share of the clean effect that has to stay.
+        tolerance: Damage that counts as none; a tenth of the greatest clean damage if None.
+        memory: Bytes of intermediate values at once.
+
+    Returns:
+        A `CleanWindow`.
+
+    Raises:
+        DeclarationError: For wrong settings, an intervention without effect on the clean model, and
+            functions that raise an error or give other shapes.
+        RunError: If sampling failed (`Tempered`).
+    """
+    pair = _Pair(intervention, outputs)
+    parts = _Parts(effect, damage)
+    with errors_named("damage", expected=OF_OUTPUTS, mend="try it on outputs(model) first"):
+        clean = jax.tree.map(np.asarray, _changes(parts, pair, gibbs.declared))
+    if not abs(clean[0]) > 0:
+        raise DeclarationError(
+            "intervention",
+            got="an intervention that does not change the effect of the clean model",
+            expected="an effect that could persist",
+            mend="choose another intervention or effect",
+        )
+    bound = float(0.1 * np.max(np.abs(clean[1])) if tolerance is None else tolerance)
+    ensembles = dial.ensembles(gibbs, settings, key=key, count=count)
+    source = source_of(key)
+    rows = [_measured(e, pair, parts, dial.random, source, memory) for e in ensembles]
+    effects, damages, of_means = (
+        curve_of(dial, settings, each) for each in zip(*rows, strict=True)
+    )
+    verdicts = _verdicts(effects.values / float(clean[0]), damages, of_means, persists, bound)
+    return CleanWindow(effects, damages, of_means, *clean, persists, bound, verdicts)
+
+
+class _Pair(eqx.Module):
+    """Outputs of a model without and with the intervention, `[2, *shape]`."""
+
+    intervention: ModelFunction
+    outputs: ModelFunction
+
+    def __call__(self, model: Model) -> Array:
+        return jnp.stack([self.outputs(model), self.outputs(self.intervention(model))])
+
+
+class _Parts(eqx.Module):
+    """Changes from the first to the second of two outputs: of the effect, then of each damage."""
+
+    effect: OutputFunction
+    damage: OutputFunction
+
+    def __call__(self, pair: Array) -> Array:
+        damage = jnp.atleast_1d(self.damage(pair[1]) - self.damage(pair[0]))
+        return jnp.concatenate([jnp.ravel(self.effect(pair[1]) - self.effect(pair[0])), damage])
+
+
+@eqx.filter_jit
+def _changes(parts: _Parts, pair: _Pair, model: Model) -> tuple[Array, Array]:
+    changes = parts(pair(model))
+    return changes[0], changes[1:]
+
+
+@eqx.filter_jit
+def _of_each(parts: _Parts, pairs: Array, axes: int) -> Array:
+    one = parts
+    for _ in range(axes):
+        one = jax.vmap(one)
+    return one(pairs)
+
+
+def _measured(
+    ensemble: Ensemble, pair: _Pair, parts: _Parts, random: bool, source: str, memory: int
+) -> tuple[Influence, Influence, Influence]:
+    """The effect, the damages, and the damages of the mean output."""
+    pairs = ensemble.map(pair, memory=memory)
+    each = influence_of(ensemble, _of_each(parts, pairs, len(ensemble.shape)), random, source)
+    mean = influence_of(ensemble, pairs, random, source)
+    of_mean = mean.map(parts)
+    if random:
+        # a mean of N outputs has noise of order 1/N, which halves show at twice its size
+        half = pairs.shape[len(ensemble.shape) - 1] // 2
+        axis = len(ensemble.shape) - 1
+        ends = (jnp.take(pairs, i, axis) for i in (np.arange(half), np.arange(half, 2 * half)))
+        halves = [parts(jnp.mean(h, axis=tuple(range(axis + 1)))) for h in ends]
+        of_mean = of_mean.shifted(np.asarray(of_mean.value - 0.5 * (halves[0] + halves[1])))
+    return each[0], each[1:], of_mean[1:]
+
+
+def _verdicts(
+    effect: Estimate, damage: Curve, of_mean: Curve, persists: float, tolerance: float
+) -> tuple[Said, ...]:
+    def below(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+        """Where all damages are below the tolerance, and where one is above it."""
+        low, high = map(np.asarray, curve.interval())
+        return np.all(high < tolerance, axis=1), np.any(low > tolerance, axis=1)
+
+    lower, upper = map(np.asarray, effect.interval())
+    stays, gone = lower > persists, upper < persists
+    (harmless, harmful), (truly, hidden) = below(damage), below(of_mean)
+    said: list[Said] = []
+    for i in range(len(lower)):
+        if gone[i]:
+            said.append("effect gone")
+        elif harmful[i]:
+            said.append("harmful")
+        elif harmless[i] and hidden[i]:
+            said.append("denoised")
+        elif stays[i] and harmless[i] and truly[i]:
+            said.append("clean")
+        else:
+            said.append("undecided")
+    return tuple(said)

@@ -1,0 +1,384 @@
+"""Dials against models that are linear in their weights, where everything is known exactly."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax.degrade import (
+    AbstractDial,
+    Pruning,
+    Quantisation,
+    Snapshots,
+    Tempered,
+    WeightNoise,
+    along_dial,
+    characteristic_temperature,
+    clean_window,
+    order_of_death,
+    selectivity,
+    survival,
+    temperature_marks,
+)
+from boltzax.theory import linear_survival, linear_temperature
+
+law = settings(derandomize=True, deadline=None, max_examples=25)
+RNG = np.random.default_rng(3)
+X = np.linalg.qr(RNG.normal(size=(12, 3)))[0] * np.array([6.0, 2.0, 0.7])
+VALUES, VECTORS = np.linalg.eigh(X @ X.T)
+VALUES = np.maximum(VALUES, 0)
+Y = np.stack([VECTORS[:, -1], 0.8 * VECTORS[:, -2], VECTORS[:, -2] + VECTORS[:, -3]], axis=1)
+Y = 3 * Y / np.linalg.norm(Y, axis=0)
+TEMPERATURES = np.geomspace(0.1, 100, 13)
+KEY = jax.random.key(0)
+TRAINED = np.linalg.lstsq(X, Y, rcond=None)[0]
+
+
+def line(w, x):
+    return x @ w
+
+
+def outputs(model):
+    return jax.vmap(model)(jnp.asarray(X))
+
+
+def overlaps(model):
+    return jnp.sum(outputs(model) * Y, axis=0) / jnp.sum(Y**2, axis=0)
+
+
+def weights(model):
+    return model.params
+
+
+@pytest.fixture(scope="module")
+def gibbs():
+    energy = bx.SquaredError(bx.models.Function(line, TRAINED), bx.Empirical((X, Y)))
+    return bx.compile(energy, bx.Normal(), marginalise=False)
+
+
+@pytest.fixture(scope="module")
+def tempered(gibbs):
+    dial = Tempered(bx.HMC(max_steps=32), chains=8, warmup=300, start="prior")
+    key = jax.random.key(1)
+    return along_dial(dial, TEMPERATURES, overlaps, gibbs=gibbs, key=key, count=4000)
+
+
+def exact(head, temperatures=TEMPERATURES):
+    return linear_survival(VALUES, (VECTORS.T @ Y[:, head]) ** 2, 1 / temperatures).survival
+
+
+class Exactly(AbstractDial):
+    """Independent draws of the Gaussian posterior at a temperature."""
+
+    axes: ClassVar[tuple[str, ...]] = ("temperature",)
+    clean: ClassVar[tuple[float, ...]] = (0.0,)
+    random: ClassVar[bool] = True
+
+    def upon(self, bases, settings, *, key, count):
+        keys = jax.random.split(key, len(bases))
+        rows = zip(bases, settings[:, 0], keys, strict=True)
+        return tuple(bx.Ensemble.of(gibbs, posterior(t, k, count)) for gibbs, t, k in rows)
+
+
+@eqx.filter_jit
+def posterior(temperature, key, count):
+    precision = jnp.eye(3) + X.T @ X / temperature
+    mean = jnp.linalg.solve(precision, X.T @ Y / temperature)
+    noise = jax.random.normal(key, (count, 3, 3))
+    root = jnp.linalg.cholesky(jnp.linalg.inv(precision))
+    return {"params": mean + jnp.einsum("ij,njk->nik", root, noise)}
+
+
+def test_tempering_gives_the_exact_survival(tempered):
+    for head in range(3):
+        assert np.all(np.abs(tempered[:, head].z_score(exact(head))) < 4)
+        truth = linear_temperature(VALUES, (VECTORS.T @ Y[:, head]) ** 2)
+        found = characteristic_temperature(tempered[:, head])
+        assert abs(float(found.z_score(truth))) < 4
+        assert float(found.standard_error) < 0.2 * truth
+
+
+def test_heating_equals_cooling(gibbs, tempered):
+    dial = Tempered(bx.HMC(max_steps=32), chains=8, warmup=300, start="model")
+    heated = along_dial(
+        dial, TEMPERATURES, overlaps, gibbs=gibbs, key=jax.random.key(2), count=4000
+    )
+    apart = heated.minus(tempered)
+    assert np.all(np.abs(apart.z_score(0.0)) < 4.5)
+
+
+def test_tight_localisation_is_weight_noise(gibbs):
+    """At γ far above the curvature of E/T the posterior is `N(w*, 1/γ)`."""
+    strength = 1e4
+    dial = Tempered(bx.HMC(), localisation=strength, chains=8, warmup=300)
+    noise = WeightNoise(relative=False)
+    there = dial.ensemble(gibbs, 50.0, key=jax.random.key(1), count=4000)
+    here = noise.ensemble(gibbs, strength**-0.5, key=jax.random.key(2), count=4000)
+
+    def squares(model):
+        return (model.params - TRAINED) ** 2
+
+    apart = there.mean(squares) - here.mean(squares)
+    assert np.all(np.abs(apart.z_score(0.0)) < 4)
+    assert np.allclose(here.mean(squares).value, 1 / strength, rtol=0.15)
+
+
+def test_error_bars_of_places_and_selectivities_are_right(gibbs):
+    """z-scores of 60 independent runs have variance 1."""
+    truth = [linear_temperature(VALUES, (VECTORS.T @ Y[:, head]) ** 2) for head in (1, 2)]
+    grid = np.geomspace(0.3, 12, 15)
+    scores = []
+    for seed in range(60):
+        key = jax.random.key(seed)
+        curves = along_dial(Exactly(), grid, overlaps, gibbs=gibbs, key=key, count=150)
+        found = [characteristic_temperature(curves[:, head]) for head in (1, 2)]
+        matched = selectivity(curves[:, 1], curves[:, 2], at=0.6)
+        place = linear_temperature(VALUES, (VECTORS.T @ Y[:, 1]) ** 2, 0.6)
+        lost = linear_survival(VALUES, (VECTORS.T @ Y[:, 2]) ** 2, 1 / place).survival
+        z = [float(f.z_score(t)) for f, t in zip(found, truth, strict=True)]
+        scores.append([*z, float(matched.z_score(lost))])
+    spread = np.sqrt(np.mean(np.square(scores), axis=0))
+    assert np.all((spread > 0.72) & (spread < 1.28)), spread
+
+
+def test_interpolation_is_in_the_error(gibbs):
+    """Exact values on a coarse grid: the error is that of interpolation, and not 0."""
+    values = linear_survival([2.0], [1.0], 1 / np.geomspace(0.1, 50, 7)).survival
+    curve = bx.Curve(np.geomspace(0.1, 50, 7), bx.Estimate.exact(values), axis="temperature")
+    found = characteristic_temperature(curve)
+    assert 0 < abs(float(found.value) - 2.0) < 3 * float(found.standard_error) < 1.0
+
+
+@law
+@given(st.floats(0, 1), st.booleans(), st.integers(0, 99))
+def test_pruning_keeps_the_largest(share, each, seed):
+    w = jax.random.normal(jax.random.key(seed), (5, 4))
+    dial = Pruning(each=each)
+    pruned = np.asarray(dial.changed({"a": w, "b": 3 * w}, jnp.asarray(share), KEY)["a"])
+    kept = pruned != 0
+    assert np.all(pruned[kept] == np.asarray(w)[kept])
+    size = np.abs(np.asarray(w))
+    assert not kept.any() or kept.all() or size[kept].min() >= size[~kept].max()
+    if each:
+        assert np.sum(~kept) == round(share * 20)
+    both = dial.changed({"a": w, "b": 3 * w}, jnp.asarray(share), KEY)
+    assert sum(int(jnp.sum(leaf == 0)) for leaf in both.values()) == (
+        2 * round(share * 20) if each else round(share * 40)
+    )
+
+
+@law
+@given(st.integers(1, 12), st.integers(0, 99))
+def test_quantisation_has_so_many_values_and_moves_by_half_a_step(bits, seed):
+    w = jax.random.normal(jax.random.key(seed), (40,))
+    rounded = np.asarray(Quantisation().changed({"w": w}, jnp.asarray(float(bits)), KEY)["w"])
+    most = float(jnp.max(jnp.abs(w)))
+    step = 2 * most / (2**bits - 1)
+    assert np.all(np.abs(rounded - w) <= 0.5 * step * (1 + 1e-9))
+    places = (rounded + most) / step
+    assert np.allclose(places, np.round(places), atol=1e-6)
+    assert len(np.unique(np.round(places))) <= 2**bits
+    again = Quantisation().changed({"w": jnp.asarray(rounded)}, jnp.asarray(float(bits)), KEY)
+    assert np.allclose(again["w"], rounded, atol=1e-9)
+
+
+@law
+@given(st.floats(0.01, 2), st.booleans())
+def test_weight_noise_has_its_size_and_the_same_directions_at_all_settings(setting, relative):
+    w = {"a": jnp.asarray(RNG.normal(size=4000)), "b": 1e-3 * jnp.ones(2)}
+    dial = WeightNoise(relative=relative)
+    one, two = (dial.changed(w, jnp.asarray(s * setting), jax.random.key(0)) for s in (1, 2))
+    size = float(jnp.sqrt(jnp.mean(w["a"] ** 2))) if relative else 1.0
+    assert np.allclose(two["a"] - w["a"], 2 * (one["a"] - w["a"]), atol=1e-12)
+    assert abs(float(jnp.std(one["a"] - w["a"])) / (setting * size) - 1) < 0.06
+    if relative:
+        assert np.all(np.abs(one["b"] - w["b"]) < 6e-3 * setting)
+
+
+def test_clean_settings_give_the_model_itself(gibbs):
+    for dial in (WeightNoise(), Pruning(), Snapshots([gibbs.declared], [3.0])):
+        models = dial.ensemble(gibbs, dial.clean, key=jax.random.key(0), count=3)
+        assert np.allclose(models.map(weights), TRAINED)
+    models = Quantisation().ensemble(gibbs, 24.0, key=jax.random.key(0))
+    assert np.allclose(models.map(weights), TRAINED, rtol=1e-5, atol=1e-5)
+
+
+def test_two_dials_act_one_upon_the_other(gibbs):
+    key = jax.random.key(5)
+    half = {"params": 0.5 * TRAINED}
+    earlier = bx.models.Function(line, half["params"])
+    inner = Snapshots([earlier, gibbs.declared], [1.0, 2.0])
+    both = (WeightNoise() @ inner).ensemble(gibbs, [0.3, 1.0], key=key, count=7)
+    alone = WeightNoise().changed(half, jnp.asarray(0.3), jax.random.split(key, 7)[2])
+    assert np.allclose(both.map(weights)[2], alone["params"])
+    # a sampler around the model of the inner dial: held so tightly that its centre shows
+    held = Tempered(bx.HMC(), localisation=1e8, chains=4, warmup=100) @ inner
+    draws = held.ensemble(gibbs, [1.0, 1.0], key=key, count=40)
+    assert draws.axes == ("chain", "draw")
+    assert np.allclose(draws.map(weights), half["params"], atol=1e-3)
+    # each draw of the inner dial is changed
+    pruned = (Pruning() @ WeightNoise()).ensemble(gibbs, [1.0, 0.2], key=key, count=5)
+    assert pruned.shape == (5,)
+    assert not np.any(pruned.map(weights))
+
+
+def test_a_curve_is_over_the_setting_that_varies(gibbs):
+    dial = Pruning() @ WeightNoise()
+    rows = [[0.1, 0.1], [0.1, 0.4]]
+    curve = along_dial(dial, rows, overlaps, gibbs=gibbs, key=jax.random.key(0), count=4)
+    assert curve.axis == "weight noise" and np.allclose(curve.x, [0.1, 0.4])
+
+
+def test_survival_is_a_share(tempered):
+    curve = tempered[:, 0]
+    shares = survival(curve, clean=2.0, dead=0.5)
+    assert np.allclose(shares.value, (curve.value - 0.5) / 1.5)
+    assert np.allclose(shares.standard_error, curve.standard_error / 1.5)
+    exact_ends = survival(curve, clean=bx.Estimate.exact(2.0), dead=0.5)
+    assert np.allclose(exact_ends.standard_error, shares.standard_error)
+    loose = bx.Estimate.of_samples(np.array([1.0, 3.0]))
+    assert np.all(survival(curve, clean=loose).standard_error > shares.standard_error)
+
+
+def test_marks_are_temperatures_of_the_summed_energy(gibbs):
+    marks = temperature_marks(gibbs, gap=0.25)
+    assert marks["bayes"] == 1.0
+    assert np.isclose(marks["watanabe"], np.log(12))
+    assert np.isclose(marks["loss gap"], 12 * 0.25)
+    probability = bx.SquaredError(gibbs.declared, bx.Empirical((X, Y)).normalized())
+    measure = bx.compile(probability, bx.Normal(), marginalise=False)
+    assert np.isclose(temperature_marks(measure, n=12)["watanabe"], np.log(12) / 12)
+
+
+def test_the_order_of_death_is_that_of_eigenvalues(tempered):
+    curves = {"first": tempered[:, 0], "second": tempered[:, 1], "both": tempered[:, 2]}
+    found = order_of_death(curves, key=jax.random.key(0))
+    assert found.names == ("first", "second", "both")
+    assert found.sure > 0.99 and not found.undecided
+    assert np.allclose(found.outlives + found.outlives.T, 1)
+
+
+def test_equal_structures_are_undecided(gibbs):
+    """Two runs of one structure: the bootstrap probability is spread over (0, 1)."""
+    grid = np.geomspace(0.3, 12, 9)
+    chances = []
+    for seed in range(24):
+        keys = jax.random.split(jax.random.key(seed), 3)
+        runs = [
+            along_dial(Exactly(), grid, overlaps, gibbs=gibbs, key=k, count=40)[:, 1]
+            for k in keys[:2]
+        ]
+        order = order_of_death({"a": runs[0], "b": runs[1]}, key=keys[2], resamples=400)
+        chances.append(order.outlives[0, 1])
+    # named from the first to the last, so that they lie above one half; uniform there
+    assert np.sum(np.array(chances) > 0.975) <= 5
+    assert 0.62 < np.mean(chances) < 0.88
+
+
+def test_replicates_are_resampled(tempered):
+    curves = [tempered[:, 1].over(TEMPERATURES * f, "temperature") for f in (1.0, 1.2, 0.8, 1.1)]
+    others = [tempered[:, 1].over(TEMPERATURES * f, "temperature") for f in (1.1, 1.0, 0.9, 1.0)]
+    found = order_of_death({"a": curves, "b": others}, key=jax.random.key(0))
+    assert found.replicates == 4 and found.undecided == (("a", "b"),)
+    factors = np.array([1.0, 1.2, 0.8, 1.1])
+    assert np.isclose(
+        found.places.standard_error[0] / found.places.value[0],
+        factors.std(ddof=1) / 2 / factors.mean(),
+    )
+
+
+def erase_last(model):
+    """The output of head 0 and the weights of direction 1 that feed head 1 removed."""
+    kept = model.params * jnp.array([0.0, 1.0, 1.0])
+    return bx.models.Function(line, kept - jnp.zeros((3, 3)).at[:, 2].set(0.5 * kept[:, 2]))
+
+
+def first_overlap(out):
+    return jnp.sum(out[:, 0] * Y[:, 0]) / jnp.sum(Y[:, 0] ** 2)
+
+
+def other_losses(out):
+    return 0.5 * jnp.sum((out - Y)[:, 1:] ** 2, axis=0)
+
+
+def test_a_clean_window(gibbs):
+    """Head 0 is erased and head 2 halved: harmless once head 2 is dead and head 0 alive."""
+    fine = np.geomspace(0.1, 100, 25)
+    found = clean_window(
+        erase_last, first_overlap, other_losses, Exactly(), fine,
+        outputs=outputs, gibbs=gibbs, key=jax.random.key(0), count=4000, tolerance=0.5,
+    )  # fmt: skip
+    assert np.isclose(found.clean_effect, -1) and np.isclose(found.clean_damage[0], 0)
+    head = exact(0, fine)
+    assert np.all(np.abs(found.effect.z_score(-head)) < 4)
+    # the mean output: a shift of f by -f/2 where f = s y in each mode
+    powers = (VECTORS.T @ Y[:, 2]) ** 2
+    s = VALUES / (VALUES + fine[:, None])
+    harm = 0.5 * np.sum(powers * ((0.5 * s - 1) ** 2 - (s - 1) ** 2), axis=1)
+    assert np.all(np.abs(found.damage_of_mean.z_score(np.stack([0 * harm, harm], 1))[:, 1]) < 4)
+    # the mean over models also loses three quarters of the variance T w/(w + T)
+    lost = 0.375 * np.sum(fine[:, None] * s, axis=1)
+    assert np.all(np.abs(found.damage.z_score(np.stack([0 * harm, harm - lost], 1))[:, 1]) < 4)
+    assert np.all(np.abs(found.denoising.z_score(np.stack([0 * harm, lost], 1))[:, 1]) < 4)
+    for i, said in enumerate(found.verdicts):
+        if head[i] < 0.45:
+            assert said == "effect gone"
+        elif head[i] > 0.55 and harm[i] - lost[i] > 0.7:
+            assert said == "harmful"
+        elif head[i] > 0.55 and harm[i] > 0.7 and harm[i] - lost[i] < 0.3:
+            assert said == "denoised"
+        elif head[i] > 0.55 and harm[i] < 0.3:
+            assert said == "clean"
+    assert {"harmful", "denoised", "clean", "effect gone"} <= set(found.verdicts)
+    (window,) = found.windows
+    assert window[0] < window[1]
+
+
+def test_a_window_without_power_is_undecided(gibbs):
+    found = clean_window(
+        erase_last, first_overlap, other_losses, Exactly(), TEMPERATURES[5:8],
+        outputs=outputs, gibbs=gibbs, key=jax.random.key(0), count=4, tolerance=0.05,
+    )  # fmt: skip
+    assert "clean" not in found.verdicts and "undecided" in found.verdicts
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda g: WeightNoise().ensembles(g, [-1.0], key=jax.random.key(0)), "settings"),
+        (lambda g: Pruning().ensembles(g, [1.5], key=jax.random.key(0)), "settings"),
+        (lambda g: Quantisation().ensembles(g, [0.0], key=jax.random.key(0)), "settings"),
+        (lambda g: Tempered().ensembles(g, [0.0], key=jax.random.key(0)), "settings"),
+        (lambda g: Snapshots([g.declared], [1.0, 2.0]), "steps"),
+        (
+            lambda g: Snapshots([g.declared], [1.0]).ensembles(g, [2.0], key=jax.random.key(0)),
+            "settings",
+        ),
+        (
+            lambda g: (WeightNoise() @ Pruning()).ensembles(g, [0.1], key=jax.random.key(0)),
+            "settings",
+        ),
+        (
+            lambda g: (Tempered() @ WeightNoise()).ensembles(
+                g, [[1.0, 0.1]], key=jax.random.key(0), count=3
+            ),
+            "inner",
+        ),
+        (
+            lambda g: (Snapshots([g.declared], [1.0]) @ Pruning()).ensembles(
+                g, [[1.0, 0.1]], key=jax.random.key(0)
+            ),
+            "inner",
+        ),
+    ],
+)
+def test_wrong_declarations(gibbs, call, argument):
+    with pytest.raises(bx.DeclarationError) as caught:
+        call(gibbs)
+    assert caught.value.argument == argument
