@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
 
-from ..core import Constraint, DeclarationError, Key, NonNegative, Refused, described, typed
+from ..core import Constraint, DeclarationError, Key, NonNegative, Refused, described, known, typed
 from ..numerics import Steps
 
 
@@ -68,7 +68,7 @@ class Replace(AbstractSteppedIntervention):
         return self
 
     def __call__(self, value: Array) -> Array:
-        return _broadcast("Replace", self.value, value)
+        return _broadcast("Replace", self.value, value.shape)
 
 
 def _index(entries: Any) -> tuple | None:
@@ -81,8 +81,8 @@ def _index(entries: Any) -> tuple | None:
             parts.append(part)
         elif isinstance(part, Sequence) and not isinstance(part, str | bytes):
             parts.append(tuple(_whole(i) for i in part))
-        elif isinstance(part, np.ndarray) and part.ndim == 1 and part.dtype != bool:
-            parts.append(tuple(_whole(i) for i in part.tolist()))
+        elif isinstance(part, np.ndarray | Array) and part.ndim == 1 and known(part):
+            parts.append(tuple(_whole(i) for i in np.asarray(part).tolist()))
         else:
             parts.append(_whole(part))
     return tuple(parts)
@@ -92,7 +92,7 @@ def _of_numpy(part: Any) -> Any:
     """A part of an index as numpy takes it."""
     if not isinstance(part, tuple):
         return part
-    return slice(*part[1:]) if part[:1] == ("slice",) else list(part)
+    return slice(*part[1:]) if part[:1] == ("slice",) else np.asarray(part, int)
 
 
 def _whole(value: Any) -> int:
@@ -140,20 +140,18 @@ class Ablate(AbstractIntervention):
     def __call__(self, value: Array) -> Array:
         to = self.to.astype(value.dtype)
         if self.mask is not None:
-            return jnp.where(_broadcast("Ablate", self.mask, value), to, value)
-        if self.index is None:
-            return _broadcast("Ablate", to, value)
-        index = tuple(map(_of_numpy, self.index))
+            return jnp.where(_broadcast("Ablate", self.mask, value.shape), to, value)
+        index = ... if self.index is None else tuple(map(_of_numpy, self.index))
         try:
-            np.broadcast_to(False, value.shape)[index]
+            chosen = np.broadcast_to(False, value.shape)[index]
         except IndexError as error:
             raise DeclarationError(
                 "entries",
-                got=str(error),
+                got=f"an index for which numpy says: {error}",
                 expected=f"an index of a value of shape {value.shape}",
                 mend="correct the index (bx.taps(model, x) gives the shapes)",
             ) from None
-        return value.at[index].set(to)
+        return value.at[index].set(_broadcast("Ablate", to, chosen.shape))
 
 
 @typed
@@ -171,19 +169,23 @@ class Project(AbstractIntervention):
     basis: Float[Array, "direction width"]
     keep: bool = eqx.field(static=True)
 
-    def __init__(self, basis: Float[Array, "*direction width"], keep: bool = False):
-        self.basis = jnp.atleast_2d(basis)
+    def __init__(
+        self, basis: Float[Array, "direction width"] | Float[Array, " width"], keep: bool = False
+    ):
+        self.basis = basis if basis.ndim == 2 else basis[None]
         self.keep = keep
 
     def __call__(self, value: Inexact[Array, "*axes width"]) -> Inexact[Array, "*axes width"]:
-        if value.ndim == 0 or self.basis.ndim != 2 or value.shape[-1] != self.basis.shape[1]:
+        if value.ndim == 0 or value.shape[-1] != self.basis.shape[1]:
             raise DeclarationError(
                 "basis",
                 got=f"shape {self.basis.shape} for a value of shape {value.shape}",
                 expected="directions as long as the last axis of the value",
                 mend="pass an array [direction, width]",
             )
-        inside = (value @ jnp.linalg.pinv(self.basis)) @ self.basis
+        # decompositions take no half precision
+        inverse = jnp.linalg.pinv(self.basis.astype(float)).astype(value.dtype)
+        inside = (value @ inverse) @ self.basis.astype(value.dtype)
         return inside if self.keep else value - inside
 
 
@@ -268,14 +270,20 @@ def apply(place: str, intervention: AbstractIntervention, value: Array, steps: S
     if isinstance(intervention, AbstractSteppedIntervention):
         intervention = intervention.at_step(steps, value.shape)
     new = jnp.asarray(intervention(value))
-    if new.shape != value.shape:
+    kinds = (jnp.complexfloating, jnp.inexact)
+    lossy = any(_is(new, kind) and not _is(value, kind) for kind in kinds)
+    if new.shape != value.shape or lossy:
         raise DeclarationError(
             f"interventions[{place!r}]",
-            got=f"a value of shape {new.shape}",
-            expected=f"the shape of the place, {value.shape}",
-            mend="keep the shape (bx.taps(model, x) gives it)",
+            got=f"a value of shape {new.shape}, {new.dtype}",
+            expected=f"one like that of the place, {value.shape}, {value.dtype}",
+            mend="keep the shape and the kind of numbers (bx.taps(model, x) gives them)",
         )
     return new.astype(value.dtype)
+
+
+def _is(value: Array, kind: Any) -> bool:
+    return bool(jnp.issubdtype(value.dtype, kind))
 
 
 def _array(value: ArrayLike) -> Array:
@@ -283,15 +291,15 @@ def _array(value: ArrayLike) -> Array:
     return value if isinstance(value, Array) else jax.device_put(np.asarray(value))
 
 
-def _broadcast(name: str, given: Array, value: Array) -> Array:
+def _broadcast(name: str, given: Array, shape: tuple[int, ...]) -> Array:
     try:
-        return jnp.broadcast_to(given, value.shape)
+        return jnp.broadcast_to(given, shape)
     except ValueError:
         raise DeclarationError(
             name,
             got=f"an array of shape {given.shape}",
-            expected=f"one that broadcasts to the value at the place, of shape {value.shape}",
-            mend="pass an array of that shape (bx.taps(model, x) gives it)",
+            expected=f"one that broadcasts to the entries that it replaces, of shape {shape}",
+            mend="pass an array of that shape (bx.taps(model, x) gives that of the value)",
         ) from None
 
 
@@ -307,5 +315,5 @@ def _digest(value: Array) -> Array:
 
 
 def _bits(value: Array) -> Array:
-    width = {2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[value.dtype.itemsize]
+    width = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[value.dtype.itemsize]
     return jax.lax.bitcast_convert_type(value, width).astype(jnp.uint32).ravel()

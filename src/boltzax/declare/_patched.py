@@ -33,7 +33,7 @@ def patched(model: Predictor, interventions: Mapping[str, Intervention]) -> "Pat
         DeclarationError: When the model is called: for a pattern that matches no place, for an
             intervention that changes the shape, and for a place inside a `cond` or a `while`.
     """
-    return Patched(model, Setting(dict(interventions)))
+    return Patched(model, tuple(interventions), Setting(tuple(interventions.values())))
 
 
 class _Unnamed:
@@ -57,31 +57,34 @@ class Patched:
 
     Args:
         model: The model.
-        setting: From pattern of places to intervention.
+        patterns: Patterns of places.
+        setting: The intervention of each pattern.
     """
 
-    def __init__(self, model: PyTree, setting: Setting):
+    def __init__(self, model: PyTree, patterns: tuple[str, ...], setting: Setting):
         self.model = model
+        self.patterns = patterns
         self.setting = setting
 
     @property
     def interventions(self) -> dict[str, AbstractIntervention]:
         """From pattern of places to intervention."""
-        return dict(self.setting.value)
+        return dict(zip(self.patterns, self.setting.value, strict=True))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return _call(self, args, kwargs)
 
     def tree_flatten_with_keys(self) -> tuple:
         interventions = jax.tree_util.GetAttrKey("interventions")
-        return ((_Unnamed(), self.model), (interventions, self.setting)), None
+        return ((_Unnamed(), self.model), (interventions, self.setting)), self.patterns
 
     def tree_flatten(self) -> tuple:
-        return (self.model, self.setting), None
+        return (self.model, self.setting), self.patterns
 
     @classmethod
-    def tree_unflatten(cls, _: None, children: tuple) -> "Patched":
-        return cls(*children)
+    def tree_unflatten(cls, patterns: tuple[str, ...], children: tuple) -> "Patched":
+        model, setting = children
+        return cls(model, patterns, setting)
 
     def __repr__(self) -> str:
         places = ", ".join(f"{p}: {type(i).__name__}" for p, i in self.interventions.items())
@@ -92,8 +95,11 @@ class Patched:
 def _call(patched: Patched, args: tuple, kwargs: dict) -> Any:
     closed, arguments, restore = traced(patched.model, args, kwargs)
     places = tuple(dict.fromkeys(marks(closed.jaxpr)))
-    for pattern in patched.interventions:
+    for pattern in patched.patterns:
         places_matching("interventions", pattern, places)
+
+    def changed(place: str) -> bool:
+        return any(named(pattern, place) for pattern in patched.patterns)
 
     def replace(place: str, value: Array, steps: Steps) -> Array:
         for pattern, intervention in patched.interventions.items():
@@ -101,6 +107,5 @@ def _call(patched: Patched, args: tuple, kwargs: dict) -> Any:
                 value = apply(place, intervention, value, steps)
         return tap(value, place)
 
-    touched = {place for place in places if any(named(p, place) for p in patched.interventions)}
-    outputs, _ = run_marked(closed, arguments, replace, touched.__contains__)
+    outputs, _ = run_marked(closed, arguments, changed, replace)
     return restore(outputs)

@@ -11,8 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..core import Arrays, Constraint, DeclarationError, at_once, constraint_of, named, typed
-from ..numerics import mark, marks, run_marked
+from ..core import (
+    Arrays,
+    Constraint,
+    DeclarationError,
+    Setting,
+    at_once,
+    constraint_of,
+    named,
+    typed,
+)
+from ..numerics import mark, marks, out_of_reach, run_marked
 from ._models import Predictor
 
 
@@ -71,7 +80,7 @@ def taps(model: Predictor, x: Datum) -> dict[str, jax.ShapeDtypeStruct]:
             `bx.patched` gives.
         x: One datum, or its shape and dtype.
     """
-    names, values = eqx.filter_eval_shape(_read, model, x, None)
+    names, values = eqx.filter_eval_shape(_read, model, x, ())
     return dict(zip(names, values, strict=True))
 
 
@@ -86,7 +95,8 @@ def activations(model: Predictor, x: Arrays, *patterns: str) -> dict[str, Array]
     Args:
         model: A callable pytree, as for `bx.taps`.
         x: One datum.
-        patterns: Names of places, or globs: `"blocks[*].attention"`. All places if none is given.
+        patterns: Names of places, or globs: `"blocks[*].attention"`, where `[*]` is one index and
+            `*` any text. All places that `bx.taps` lists if none is given.
 
     Returns:
         From place to value, in the order of the computation.
@@ -99,16 +109,15 @@ def activations(model: Predictor, x: Arrays, *patterns: str) -> dict[str, Array]
     return dict(zip(names, values, strict=True))
 
 
-def _read(model: PyTree, x: PyTree, patterns: tuple[str, ...] | None) -> tuple[list, list]:
-    """Names of places, in the order of the computation, and the values; None for all in reach."""
+def _read(model: PyTree, x: PyTree, patterns: tuple[str, ...]) -> tuple[list, list]:
+    """Names of places, in the order of the computation, and the values."""
     closed, arguments, _ = traced(model, (x,), {})
     known = tuple(dict.fromkeys(marks(closed.jaxpr)))
-    reachable = tuple(dict.fromkeys(marks(closed.jaxpr, through=False)))
-    for pattern in patterns or ():
+    for pattern in patterns:
         places_matching("patterns", pattern, known)
-    chosen = [name for name in known if any(named(p, name) for p in patterns or ())]
-    wanted = set(chosen if patterns else reachable if patterns is None else known)
-    _, kept = run_marked(closed, arguments, lambda name, value, steps: value, wanted.__contains__)
+    chosen = {name for name in known if any(named(pattern, name) for pattern in patterns)}
+    wanted = chosen if patterns else set(known) - set(out_of_reach(closed.jaxpr))
+    _, kept = run_marked(closed, arguments, wanted.__contains__)
     found: dict[str, list[Array]] = {}
     for (name, _), value in kept.items():
         found.setdefault(name, []).append(value)
@@ -168,17 +177,16 @@ def traced(model: PyTree, inputs: tuple, keywords: dict) -> tuple[Any, list, Cal
     return closed, leaves, functools.partial(jax.tree.unflatten, jax.tree.structure(shapes))
 
 
-def with_marks(model: PyTree) -> PyTree:
-    """A copy of a model whose callable submodules mark their outputs by their path."""
-    return _with_marks(model, ())
-
-
-def _with_marks(node: PyTree, path: tuple) -> PyTree:
+def with_marks(model: PyTree, path: tuple = ()) -> PyTree:
+    """A copy of a model, or of its part at a path, whose submodules mark their outputs."""
+    if isinstance(model, Setting):
+        return model
+    node = _bare(model)
     children, structure = jax.tree_util.tree_flatten_with_path(
         node, is_leaf=lambda inner: inner is not node
     )
     if not (len(children) == 1 and children[0][1] is node):
-        within = [_with_marks(child, path + key) for key, child in children]
+        within = [with_marks(child, path + key) for key, child in children]
         node = jax.tree.unflatten(structure, within)
     name = jax.tree_util.keystr(path).lstrip(".")
     return _marking(node, name) if name and _is_module(node) else node
@@ -194,16 +202,26 @@ def _is_module(node: Any) -> bool:
 
 def _marking(node: Any, path: str) -> Any:
     """A module like another, whose call marks its output."""
-    if isinstance(node, Marking):
-        return Marking(node.inner, path)
     if not isinstance(node, eqx.Module):
         return Marking(node, path)
-    kind = type(node) if type(node) in _UNMARKED else _marking_class(type(node))
-    copy = object.__new__(kind)
-    for name, value in vars(node).items():
-        object.__setattr__(copy, name, value)
-    object.__setattr__(copy, "tap_path", path)
-    return copy
+    return _as_class(_marking_class(type(node)), vars(node) | {"tap_path": path})
+
+
+def _bare(node: Any) -> Any:
+    """A module of which `_marking` made one that marks its output, else the node itself."""
+    if isinstance(node, Marking):
+        return node.inner
+    if type(node) not in _UNMARKED:
+        return node
+    fields = {name: value for name, value in vars(node).items() if name != "tap_path"}
+    return _as_class(_UNMARKED[type(node)], fields)
+
+
+def _as_class(kind: type, fields: dict[str, Any]) -> Any:
+    made = object.__new__(kind)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 _UNMARKED: dict[type, type] = {}

@@ -33,6 +33,7 @@ from ._interval_arithmetic import up as up
 from ._marks import Steps as Steps
 from ._marks import mark as mark
 from ._marks import marks as marks
+from ._marks import out_of_reach as out_of_reach
 from ._marks import run_marked as run_marked
 from ._minima import ITERATIONS as ITERATIONS
 from ._minima import absolute as absolute

@@ -31,7 +31,8 @@ mlir.register_lowering(MARK, lambda ctx, x, *, name: [x])
 SLOPE = Primitive("boltzax_mark_slope")
 """The derivative of what takes the place of a marked value x, along t; also transposed.
 
-The first `directions` axes of t are not those of x: several t at one x.
+The first `directions` axes of t are not those of x: several t at one x. With `again` it is
+differentiated by x itself.
 """
 SLOPE.def_impl(lambda x, t, **params: t)
 SLOPE.def_abstract_eval(lambda x, t, **params: t)
@@ -49,7 +50,17 @@ def _jvp(primals, tangents, *, name):
     (x,), (t,) = primals, tangents
     if type(t) is ad.Zero or not jnp.issubdtype(x.dtype, jnp.inexact):
         return mark(x, name), t
-    return mark(x, name), SLOPE.bind(x, t, name=name, directions=0, transposed=False)
+    options = {"directions": 0, "transposed": False, "again": False}
+    return mark(x, name), SLOPE.bind(x, t, name=name, **options)
+
+
+def _jvp_slope(primals, tangents, *, again, **params):
+    (x, t), (x_dot, t_dot) = primals, tangents
+    again = again or type(x_dot) is not ad.Zero
+    slope = SLOPE.bind(x, t, again=again, **params)
+    if type(t_dot) is ad.Zero:
+        return slope, jnp.zeros_like(slope)
+    return slope, SLOPE.bind(x, t_dot, again=again, **params)
 
 
 def _transpose(cotangent, x, t, *, transposed, **params):
@@ -76,57 +87,67 @@ def _batch_slope(values, axes, *, directions, **params):
 
 
 ad.primitive_jvps[MARK] = _jvp
+ad.primitive_jvps[SLOPE] = _jvp_slope
 ad.primitive_transposes[SLOPE] = _transpose
 batching.primitive_batchers[MARK] = _batch
 batching.primitive_batchers[SLOPE] = _batch_slope
 
 
-def marks(jaxpr: Jaxpr, *, through: bool = True) -> Iterator[str]:
-    """The names of marked values of a program, in order.
-
-    Args:
-        jaxpr: The program.
-        through: Also those inside operations that `run_marked` does not look into.
-    """
+def marks(jaxpr: Jaxpr) -> Iterator[str]:
+    """The names of marked values of a program, in order."""
     for eqn in jaxpr.eqns:
         if eqn.primitive is MARK:
             yield eqn.params["name"]
-        elif through or _looked_into(eqn):
-            for program in subprograms(eqn):
-                yield from marks(program, through=through)
+        for program in subprograms(eqn):
+            yield from marks(program)
+
+
+def out_of_reach(jaxpr: Jaxpr) -> Iterator[str]:
+    """The names of marked values inside operations that `run_marked` does not look into."""
+    for eqn in jaxpr.eqns:
+        inside = eqn.primitive.name == "scan" or called(eqn) is not None
+        for program in subprograms(eqn):
+            yield from out_of_reach(program) if inside else marks(program)
 
 
 def run_marked(
     closed: ClosedJaxpr,
     arguments: Iterable[Any],
-    replace: Replace,
     wanted: Callable[[str], bool],
+    replace: Replace | None = None,
 ) -> tuple[list, dict[tuple[str, int], Array]]:
     """Run a program with marked values replaced, and give those that are wanted.
 
     Args:
         closed: The program.
         arguments: Its inputs.
-        replace: Gives what takes the place of a value.
-        wanted: Whether values of a name are looked at.
+        wanted: Whether values of a name are looked at, or replaced by others.
+        replace: Gives what takes the place of a value; None to replace nothing.
 
     Returns:
         The outputs, and the values by name and number of the mark; those in a `scan` have its
         steps as first axis.
 
     Raises:
-        DeclarationError: If a wanted value is inside an operation that is not looked into: a
-            `cond`, a `while`.
+        DeclarationError: If a wanted value is inside an operation that is not looked into (a
+            `cond`, a `while`); if one is replaced of which the program takes a second derivative.
     """
-    walk = _Walk(Counter(marks(closed.jaxpr)), replace, wanted, Counter(), ())
+    walk = _Walk(Counter(marks(closed.jaxpr)), wanted, replace, Counter(), ())
     return interpret(closed, arguments, walk.rule), walk.kept
 
 
 class _Walk:
     """One run of a program, or of the body of a loop in it."""
 
-    def __init__(self, counts: Counter, replace: Replace, wanted, met: Counter, steps: Steps):
-        self.counts, self.replace, self.wanted = counts, replace, wanted
+    def __init__(
+        self,
+        counts: Counter,
+        wanted: Callable[[str], bool],
+        replace: Replace | None,
+        met: Counter,
+        steps: Steps,
+    ):
+        self.counts, self.wanted, self.replace = counts, wanted, replace
         self.met, self.steps = Counter(met), steps
         self.kept: dict[tuple[str, int], Array] = {}
 
@@ -149,20 +170,29 @@ class _Walk:
     def _value(self, name: str, value: Array) -> Array:
         number = self.met[name]
         self.met[name] += 1
-        repeats = ((number, self.counts[name]),) if self.counts[name] > 1 else ()
-        value = self.replace(name, value, (*repeats, *self.steps))
+        value = self._replaced(name, number, value)
         if self.wanted(name):
             self.kept[name, number] = value
         return value
 
-    def _slope(self, x: Array, t: Array, name: str, directions: int, transposed: bool) -> Array:
-        repeats = ((0, self.counts[name]),) if self.counts[name] > 1 else ()
+    def _replaced(self, name: str, number: Any, value: Array) -> Array:
+        repeats = ((number, self.counts[name]),) if self.counts[name] > 1 else ()
+        steps = (*repeats, *self.steps)
+        return value if self.replace is None else self.replace(name, value, steps)
+
+    def _slope(self, x: Array, t: Array, name: str, directions: int, **options: bool) -> Array:
+        if self.replace is None or not self.wanted(name):
+            return t
+        if options["again"]:
+            raise _unreached(
+                name, "of which the model takes a second derivative", "a place without one"
+            )
 
         def replaced(value: Array) -> Array:
-            return self.replace(name, value, (*repeats, *self.steps))
+            return self._replaced(name, 0, value)
 
         def along(t: Array) -> Array:
-            if transposed:
+            if options["transposed"]:
                 return jax.vjp(replaced, x)[1](t)[0]
             return jax.jvp(replaced, (x,), (t,))[1]
 
@@ -171,7 +201,7 @@ class _Walk:
         return along(t)
 
     def _inner(self, steps: Steps) -> "_Walk":
-        return _Walk(self.counts, self.replace, self.wanted, self.met, steps)
+        return _Walk(self.counts, self.wanted, self.replace, self.met, steps)
 
     def _scan(self, eqn: Any, values: list) -> list:
         params = eqn.params
@@ -212,12 +242,17 @@ class _Walk:
     def _refuse(self, eqn: Any) -> None:
         inside = [name for program in subprograms(eqn) for name in marks(program)]
         for name in filter(self.wanted, inside):
-            raise DeclarationError(
-                "patterns",
-                got=f"the place {name!r}, which is inside a {eqn.primitive.name}",
-                expected="a place outside of branches and loops of unknown length",
-                mend="write jnp.where for the branch, and jax.lax.scan for the loop",
+            raise _unreached(
+                name,
+                f"which is inside a {eqn.primitive.name}",
+                "a place outside of branches and loops of unknown length",
+                "write jnp.where for the branch, and jax.lax.scan for the loop",
             )
+
+
+def _unreached(name: str, which: str, expected: str, mend: str = "") -> DeclarationError:
+    mend = mend or "read or replace another place"
+    return DeclarationError("place", got=f"{name!r}, {which}", expected=expected, mend=mend)
 
 
 def _operations(jaxpr: Jaxpr) -> Iterator[None]:
@@ -226,7 +261,3 @@ def _operations(jaxpr: Jaxpr) -> Iterator[None]:
             yield
         for program in subprograms(eqn):
             yield from _operations(program)
-
-
-def _looked_into(eqn: Any) -> bool:
-    return eqn.primitive.name == "scan" or called(eqn) is not None
