@@ -121,11 +121,11 @@ def run_marked(
     Args:
         closed: The program.
         arguments: Its inputs.
-        wanted: Whether values of a name are looked at, or replaced by others.
-        replace: Gives what takes the place of a value; None to replace nothing.
+        wanted: Whether values of a name are read, or replaced by others.
+        replace: Gives what takes the place of a value; None to read.
 
     Returns:
-        The outputs, and the values by name and number of the mark; those in a `scan` have its
+        The outputs, and the values read by name and number of the mark; those in a `scan` have its
         steps as first axis.
 
     Raises:
@@ -170,15 +170,16 @@ class _Walk:
     def _value(self, name: str, value: Array) -> Array:
         number = self.met[name]
         self.met[name] += 1
-        value = self._replaced(name, number, value)
+        if self.replace is not None:
+            return self._replaced(name, number, value)
         if self.wanted(name):
             self.kept[name, number] = value
         return value
 
-    def _replaced(self, name: str, number: Any, value: Array) -> Array:
+    def _replaced(self, name: str, number: int, value: Array) -> Array:
+        assert self.replace is not None
         repeats = ((number, self.counts[name]),) if self.counts[name] > 1 else ()
-        steps = (*repeats, *self.steps)
-        return value if self.replace is None else self.replace(name, value, steps)
+        return self.replace(name, value, (*repeats, *self.steps))
 
     def _slope(self, x: Array, t: Array, name: str, directions: int, **options: bool) -> Array:
         if self.replace is None or not self.wanted(name):
