@@ -153,3 +153,47 @@ def test_weights_that_were_integrated_out_are_refused():
         bx.log_probability(marginal, first, key=KEY)
     with pytest.raises(bx.DeclarationError, match="without weights"):
         RUN[0].draw(3, key=KEY)
+
+
+def root(model):
+    return jnp.sqrt(model.params[0])
+
+
+@pytest.mark.parametrize(
+    "by, more",
+    [
+        ("direct", {"samples": 8000}),
+        ("levels", {}),
+        pytest.param("tempered", {"samples": 3200, "replicates": 8}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_level_that_is_not_a_number_is_never_reached(by, more):
+    """Half of the prior has no level; `√w >= 1.2` where `w >= 1.44`."""
+    found = bx.log_probability(PRIOR, root, 1.2, key=KEY, by=by, **more)
+    assert abs(found.z_score(scipy.stats.norm.logsf(1.44))) < 4
+
+
+@pytest.mark.parametrize(
+    "by, settings",
+    [("levels", {"particles": 64, "replicates": 4}), ("tempered", {"samples": 4000})],
+)
+def test_no_certainty_near_probability_one(by, settings):
+    """Of 40 intervals of 95% fewer than 33 cover in one of 1,000 cases."""
+    level, exact = float(scipy.stats.norm.isf(0.999)), np.log(0.999)
+    runs = [
+        bx.log_probability(
+            PRIOR, first, level, key=jax.random.key(i), by=by, throw=False, **settings
+        )
+        for i in range(40)
+    ]
+    assert all(run.standard_error > 0 and run.successful for run in runs)
+    assert sum(bool(run.lower <= exact <= run.upper) for run in runs) >= 33
+
+
+def test_a_function_of_levels_near_one_keeps_their_errors():
+    """The wide end of a curve, which every particle reaches, has errors and slopes with errors."""
+    at = np.array([-6.0, -5.0, 0.0])
+    run = bx.log_probability(PRIOR, first, at, key=KEY, by="levels", **FEW)
+    assert np.all(np.asarray(run.standard_error) > 0) and np.all(np.asarray(run.lower) < 0)
+    np.testing.assert_allclose(run.map(lambda h: h).standard_error, run.standard_error, rtol=1e-5)
+    assert np.all(np.asarray(run.map(jnp.diff).standard_error) > 0)

@@ -67,10 +67,11 @@ def log_probability(
       `particles` draws follow a rising sequence of levels, of which each halves the probability.
       One run gives the whole curve over `at`. Probabilities (not their logarithms) are averaged
       over the replicates; the error is from their spread, the interval Student's t, on the scale of
-      log P.
+      log P. Levels that more than half of the prior reaches are counts of draws: their error and
+      interval are at least Wilson's.
     - `"tempered"`: `log Z(T) + log P_T[E = 0]` with `E(w) = max(0, t - level)`, from replica
       exchange along a ladder of temperatures that ends where about half of the draws reach the
-      level. One level only.
+      level. Where half of the prior does, these are `samples` independent draws. One level only.
     - `"auto"`: direct, and rising levels if fewer than 100 draws reach the highest level.
 
     Sources: Kahn & Harris 1951 (splitting); Au & Beck 2001, Prob. Eng. Mech. 16:263 (subset

@@ -29,7 +29,7 @@ from ..core import (
 from ..sample import Ensemble, Level, Rise, raise_for_run
 
 FEW = 10
-"""Hits below which a count is nearly all error."""
+"""Hits, or misses, below which a count is nearly all error."""
 
 
 class Reading(NamedTuple):
@@ -134,7 +134,21 @@ class LogProbability(eqx.Module):
             )
         mapped = Influence.of_samples(_linearised(np.asarray(self.replicates))).map(fn)
         (rows,) = mapped.rows.values()
-        return Estimate.of_replicates(np.moveaxis(rows[..., 0], -1, 0) + np.asarray(mapped.value))
+        rows = np.moveaxis(np.asarray(rows[..., 0]), -1, 0) + np.asarray(mapped.value)
+        unseen = self._unseen()
+        result = Estimate.of_replicates(rows)
+        return result.widened(unseen.map(fn).standard_error) if unseen is not None else result
+
+    def _unseen(self) -> Estimate | None:
+        """The part of the errors that the spread of the replicates does not show, if there is one:
+        of levels that nearly all draws reach."""
+        rows = _linearised(np.asarray(self.replicates))
+        shown = np.std(rows, axis=0, ddof=1) / math.sqrt(len(rows))
+        square = np.asarray(self.standard_error, float) ** 2 - shown**2
+        more = square > 1e-12 * shown**2
+        if not np.any(more):
+            return None
+        return Estimate.exact(self.value).widened(np.sqrt(np.where(more, square, 0.0)))
 
     def draw(self, count: Count, *, key: Key, memory: Memory = MEMORY) -> Ensemble:
         """Weights from the prior at or above the highest level, on the axis `subset`.
@@ -256,7 +270,7 @@ def raised(result: LogProbability, throw: bool) -> LogProbability:
 def of_hits(hits: int, samples: int) -> Reading:
     """`log(hits/samples)` of independent draws."""
     estimate = Estimate.of_hits(hits, samples, log=True)
-    if hits == samples:  # the error of Wilson's interval, not zero
+    if samples - hits < FEW:  # few misses tell little of their own spread: Wilson's interval
         error = (estimate.upper - estimate.lower) / (2 * 1.96)
         estimate = dataclasses.replace(estimate, standard_error=error)
     status = Status.no_hits if hits == 0 else Status.successful
@@ -279,8 +293,22 @@ def of_rise(run: Rise, target: float) -> Reading:
     uneven = relative > 2 * spread or not found.all()
     status = Status.uneven if uneven else Status.successful
     status = Status.interrupted if run.interrupted else status
-    estimate = never_positive(Estimate.of_replicates(rows))
-    return Reading(estimate, spread / math.sqrt(len(rows)), status)
+    estimate = Estimate.of_replicates(rows)
+    error, hits = spread / math.sqrt(len(rows)), run.hits(target)
+    if hits is not None:
+        counted = of_hits(hits, run.values[0].size)
+        estimate, error = _not_below(estimate, counted.estimate), max(error, counted.naive_error)
+    return Reading(never_positive(estimate), error, status)
+
+
+def _not_below(estimate: Estimate, counted: Estimate) -> Estimate:
+    """An estimate whose error and interval are at least those of counts of the same draws.
+
+    Near probability one replicates can agree by chance: their spread is then no error.
+    """
+    error = jnp.maximum(estimate.standard_error, counted.standard_error)
+    bounds = jnp.minimum(estimate.lower, counted.lower), jnp.maximum(estimate.upper, counted.upper)
+    return dataclasses.replace(estimate, standard_error=error, bounds=bounds)
 
 
 def _linearised(logs: np.ndarray) -> np.ndarray:

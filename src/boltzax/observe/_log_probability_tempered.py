@@ -12,9 +12,9 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from ..compile import EnergyPotential, Gibbs, Plain
 from ..core import Estimate, Status, map_within
 from ..declare import AbstractTerm
-from ..sample import Level, RandomWalk, anneal
+from ..sample import Level, RandomWalk, Trace, anneal, levels_of_draws
 from ._free_energy import free_energy
-from ._log_probability_result import Reading, never_positive, nothing
+from ._log_probability_result import Reading, never_positive, nothing, of_hits
 
 BETAS = np.geomspace(1.0, 256.0, 9)
 """Inverse temperatures in units of the typical shortfall of a draw of the prior."""
@@ -24,15 +24,21 @@ THIN = 5
 
 
 class Shortfall(AbstractTerm):
-    """`E(w) = max(0, target - level(w))`: zero exactly where the level is reached."""
+    """`E(w) = max(0, target - level(w))`: zero exactly where the level is reached.
+
+    `worst` where the level is -inf or not a number: a law of weights needs finite energies, and
+    the probability of `E = 0` does not depend on them.
+    """
 
     model: PyTree
     function: Callable
     target: Array
+    worst: Array
 
     def value(self, model):
         level = self.function(model)
-        return jnp.where(level < self.target, self.target - level, jnp.zeros((), level.dtype))
+        missing = jnp.where(level > -jnp.inf, self.target - level, self.worst)
+        return jnp.where(level >= self.target, 0.0, missing).astype(level.dtype)
 
     def estimate(self, model, key):
         return self.value(model)
@@ -41,13 +47,20 @@ class Shortfall(AbstractTerm):
 def tempered(
     level: Level, target: float, key: PRNGKeyArray, samples: int, chains: int, memory: int
 ) -> tuple[Reading, int]:
-    """`log Z(T) + log P_T[E = 0]` at a T at which about half of the draws reach the level."""
-    term = Shortfall(level.gibbs.declared, level.function, jnp.asarray(target, float))
-    potential = EnergyPotential((Plain(jnp.ones(()), term),))
-    gibbs = dataclasses.replace(level.gibbs, potential=potential)
+    """`log Z(T) + log P_T[E = 0]` at a T at which about half of the draws reach the level.
+
+    Where half of the prior reaches it, T is infinite: independent draws of the prior.
+    """
     key_scale, key_run = jax.random.split(key)
-    missing = np.asarray(_energies(gibbs, jax.random.split(key_scale, 256), memory))
-    scale = float(np.median(np.where(np.isfinite(missing), missing, 0.0)))
+    keys = jax.random.split(key_scale, 256)
+    missing = np.asarray(_energies(_measure(level, target, np.inf), keys, memory))
+    if np.mean(missing == 0) >= 0.5:
+        values = np.asarray(levels_of_draws(level, key_run, samples, memory))
+        hits = int(np.sum(values >= values.dtype.type(target)))
+        return of_hits(hits, samples), len(missing) + samples
+    known = np.isfinite(missing)
+    scale = float(np.median(np.where(known, missing, 0.0)))
+    gibbs = _measure(level, target, float(np.max(missing, where=known, initial=0.0)) or 1.0)
     steps = max(200, samples // chains)
     warmup = steps // 2
     trace = anneal(
@@ -63,9 +76,30 @@ def tempered(
     evaluations = len(missing) + walkers * (warmup + THIN * steps)
     if fraction[place] == 0:
         return nothing(evaluations, Status.not_mixed), evaluations
-    hit = Estimate.of_series(reached[place], exact=True).map(jnp.log)
-    estimate = never_positive(hit - free_energy(trace)[place])
+    estimate = never_positive(_log_fraction(trace, place) - free_energy(trace)[place])
     return Reading(estimate, float(estimate.standard_error), trace.status), evaluations
+
+
+def _measure(level: Level, target: float, worst: float) -> Gibbs:
+    """The measure whose energy is the shortfall."""
+    bound, most = jnp.asarray(target, float), jnp.asarray(worst, float)
+    term = Shortfall(level.gibbs.declared, level.function, bound, most)
+    potential = EnergyPotential((Plain(jnp.ones(()), term),))
+    return dataclasses.replace(level.gibbs, potential=potential)
+
+
+def _log_fraction(trace: Trace, place: int) -> Estimate:
+    """The logarithm of the fraction of draws that reach the level.
+
+    If all do, their own series has no error: Wilson's interval of as many independent draws as the
+    prior's density shows.
+    """
+    reached = (np.asarray(trace.energy[place]) == 0).astype(float)
+    if not np.all(reached):
+        return Estimate.of_series(reached).map(jnp.log)
+    ess = float(Estimate.of_series(trace.log_prior[place]).ess)
+    draws = max(int(ess), 1) if np.isfinite(ess) else 1
+    return of_hits(draws, draws).estimate
 
 
 @eqx.filter_jit

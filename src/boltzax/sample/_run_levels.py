@@ -52,6 +52,13 @@ class Rise(NamedTuple):
         with np.errstate(divide="ignore"):
             return log_survival + np.log(last)
 
+    def hits(self, target: float) -> int | None:
+        """How many draws of the prior reach a target, if it lies below every level that was raised:
+        then they are counts of independent draws. None otherwise."""
+        bound = self.values.dtype.type(target)
+        below = np.any(self.levels[1:] < bound)
+        return None if below else int(np.sum(self.values[0] >= bound))
+
     def naive_error(self, target: float) -> Float[np.ndarray, " replicate"]:
         """Relative error of each replicate if its particles were independent:
         `√(Σ_k (1 - p_k)/(N p_k))` over the survival fractions `p_k`."""
