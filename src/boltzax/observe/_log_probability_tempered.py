@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from ..compile import EnergyPotential, Gibbs, Plain
 from ..core import Estimate, Status, map_within
 from ..declare import AbstractTerm
-from ..sample import Level, RandomWalk, Trace, anneal, levels_of_draws
+from ..sample import Level, RandomWalk, anneal, levels_of_draws
 from ._free_energy import free_energy
 from ._log_probability_result import Reading, never_positive, nothing, of_hits
 
@@ -76,7 +76,7 @@ def tempered(
     evaluations = len(missing) + walkers * (warmup + THIN * steps)
     if fraction[place] == 0:
         return nothing(evaluations, Status.not_mixed), evaluations
-    estimate = never_positive(_log_fraction(trace, place) - free_energy(trace)[place])
+    estimate = never_positive(_log_fraction(reached[: place + 1]) - free_energy(trace)[place])
     return Reading(estimate, float(estimate.standard_error), trace.status), evaluations
 
 
@@ -88,17 +88,17 @@ def _measure(level: Level, target: float, worst: float) -> Gibbs:
     return dataclasses.replace(level.gibbs, potential=potential)
 
 
-def _log_fraction(trace: Trace, place: int) -> Estimate:
-    """The logarithm of the fraction of draws that reach the level.
+def _log_fraction(reached: np.ndarray) -> Estimate:
+    """The logarithm of the fraction of draws that reach the level, at the last of the levels
+    `[beta, chain, draw]`.
 
     If all do, their own series has no error: Wilson's interval of as many independent draws as the
-    prior's density shows.
+    least of the hotter levels has.
     """
-    reached = (np.asarray(trace.energy[place]) == 0).astype(float)
-    if not np.all(reached):
-        return Estimate.of_series(reached).map(jnp.log)
-    ess = float(Estimate.of_series(trace.log_prior[place]).ess)
-    draws = max(int(ess), 1) if np.isfinite(ess) else 1
+    if not np.all(reached[-1]):
+        return Estimate.of_series(reached[-1]).map(jnp.log)
+    ess = np.asarray(Estimate.of_series(reached).ess)
+    draws = max(int(np.min(ess, where=np.isfinite(ess), initial=reached[-1].size)), 1)
     return of_hits(draws, draws).estimate
 
 
