@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import boltzax as bx
 from boltzax.sample import AbstractKernel, Move
@@ -35,6 +36,12 @@ class State(NamedTuple):
     log_step: jax.Array
 
 
+def noise(w, key, same=False):
+    """Normals of the shape of `w`, or, by mistake, with one key for all paths."""
+    keys = [key] * len(w) if same else jax.random.split(key, len(w))
+    return {p: jax.random.normal(k, x.shape) for k, (p, x) in zip(keys, w.items(), strict=True)}
+
+
 class Langevin(AbstractKernel):
     """Metropolis-adjusted Langevin, right unless a mistake is named."""
 
@@ -52,23 +59,23 @@ class Langevin(AbstractKernel):
             gibbs = eqx.tree_at(lambda g: g.coordinates.priors, gibbs, wide(gibbs))
         size = jnp.exp(state.log_step) * (0.02 if self.mistake == "hardly moves" else 1.0)
         slope = jax.grad(gibbs.log_prob)
-        ((path, w),) = state.w.items()
         noise_key, accept_key = jax.random.split(key)
-        noise = jax.random.normal(noise_key, w.shape)
+        e, _ = ravel_pytree(noise(state.w, noise_key, self.mistake == "one key for all paths"))
+        w, tree = ravel_pytree(state.w)
         loud = 1.15 if self.mistake == "noise too loud" else 1.0
 
         def mean(w):
-            return w + 0.5 * size**2 * slope({path: w})[path]
+            return w + 0.5 * size**2 * ravel_pytree(slope(tree(w)))[0]
 
-        new = mean(w) + loud * size * noise
-        ratio = gibbs.log_prob({path: new}) - gibbs.log_prob({path: w})
+        new = mean(w) + loud * size * e
+        ratio = gibbs.log_prob(tree(new)) - gibbs.log_prob(tree(w))
         back = jnp.sum((w - mean(new)) ** 2) - jnp.sum((new - mean(w)) ** 2)
         ratio = ratio - 0.5 * back / size**2 * (0.0 if self.mistake == "no reverse move" else 1.0)
         probability = jnp.exp(jnp.minimum(ratio, 0.0))
         accept = jax.random.uniform(accept_key) < probability
         if self.mistake in ("no Metropolis test", "noise too loud"):
             accept = jnp.array(True)
-        w = jnp.where(accept, new, w)
+        w = tree(jnp.where(accept, new, w))
         gain = 0.3 if self.mistake == "tunes for ever" else gain
         gain = 0.0 if self.mistake in ("noise too loud", "hardly moves") else gain
         log_step = state.log_step + gain * (probability - 0.6)
@@ -78,7 +85,7 @@ class Langevin(AbstractKernel):
             log_step = jnp.full(2, log_step)
         if self.mistake == "reports a vector":
             probability = probability * jnp.ones(2)
-        return State({path: w}, log_step), Move(probability, jnp.array(False))
+        return State(w, log_step), Move(probability, jnp.array(False))
 
     def position(self, state):
         return state.w
@@ -103,8 +110,8 @@ class Walk(AbstractKernel):
 
     def step(self, gibbs, state, key, gain, warmup):
         key_noise, key_accept = jax.random.split(key)
-        ((path, w),) = state.w.items()
-        new = {path: w + jnp.exp(state.log_step) * jax.random.normal(key_noise, w.shape)}
+        e = noise(state.w, key_noise, self.mistake == "one key for all paths")
+        new = jax.tree.map(lambda w, e: w + jnp.exp(state.log_step) * e, state.w, e)
         log_prob = gibbs.log_prob(new)
         probability = jnp.exp(jnp.minimum(log_prob - state.log_prob, 0.0))
         accept = jax.random.uniform(key_accept) < probability
@@ -141,14 +148,16 @@ class Independent(AbstractKernel):
         return w
 
     def step(self, gibbs, state, key, gain, warmup):
-        _, mean, deviation = gaussian_target()
-        ((path, w),) = state.items()
+        _, mean, covariance = gaussian_target()
+        w, tree = ravel_pytree(state)
         noise = {
             "normal": lambda: jax.random.normal(key, w.shape),
             "uniform": lambda: jax.random.uniform(key, w.shape, minval=-(3**0.5), maxval=3**0.5),
             "correlated": lambda: jnp.full(w.shape, jax.random.normal(key)),
         }[self.law]()
-        return {path: mean + deviation * noise}, Move(jnp.ones(()), jnp.array(False))
+        return tree(mean + np.sqrt(np.diag(covariance)) * noise), Move(
+            jnp.ones(()), jnp.array(False)
+        )
 
     def position(self, state):
         return state
@@ -163,6 +172,12 @@ def test_a_wrong_law_with_the_right_means_and_variances_is_found():
         check_kernel(Independent("uniform"), key=KEY)
     with pytest.raises(AssertionError, match="product"):
         check_kernel(Independent("correlated"), key=KEY)
+
+
+@pytest.mark.parametrize("kernel", [Walk, Langevin])
+def test_one_key_for_all_paths_is_found(kernel):
+    with pytest.raises(AssertionError, match="product|effective draws|variance"):
+        check_kernel(kernel("one key for all paths"), key=KEY)
 
 
 def wide(gibbs):
@@ -205,12 +220,11 @@ def test_false_alarms_are_rare():
     from boltzax.core import Estimate
     from boltzax.testing import _conformance as conformance
 
-    gibbs, mean, deviation = conformance.gaussian_target()
+    target = conformance.gaussian_target()
     trace = bx.sample(
-        gibbs.at(jnp.full(12, conformance.BETA)), bx.MALA(), key=KEY, warmup=300, draws=1500
+        target.gibbs.at(jnp.full(12, conformance.BETA)), bx.MALA(), key=KEY, warmup=300, draws=1500
     )
-    (w,) = trace.w.values()
-    x = jnp.moveaxis((w - mean) / deviation, -1, 0)
+    x = np.stack([target.normal({p: w[i] for p, w in trace.w.items()}) for i in range(12)], axis=1)
     scores = np.concatenate(
         [
             np.ravel(Estimate.of_series(x).z_score(0.0)),

@@ -129,7 +129,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES)
 def test_every_dynamics_conforms(case):
     dynamics, start = case()
-    check_dynamics(dynamics, start, key=KEY)
+    check_dynamics(dynamics, start, key=KEY, deterministic=case is descent)
 
 
 def test_an_ising_ring_has_its_energy():
@@ -222,6 +222,27 @@ RNG = np.random.default_rng(0)
 def test_a_dynamics_that_breaks_the_rules_is_caught():
     with pytest.raises(AssertionError, match="second run is not the same"):
         check_dynamics(Fickle(), jnp.zeros(2), key=KEY)
+
+
+class Deaf(bx.AbstractDynamics):
+    """Steps that ignore their key, though the start uses its own."""
+
+    def init(self, start, key, warmup):
+        return start + jax.random.normal(key, start.shape)
+
+    def step(self, state, key, gain, time, warmup):
+        return jnp.sin(state) + time
+
+    def record(self, state, draw):
+        return state, {"place": state}
+
+
+def test_steps_that_ignore_their_key_are_caught():
+    check_dynamics(Deaf(), jnp.zeros(2), key=KEY, deterministic=True)
+    with pytest.raises(AssertionError, match="steps ignore them"):
+        check_dynamics(Deaf(), jnp.zeros(2), key=KEY)
+    with pytest.raises(AssertionError, match="not deterministic"):
+        check_dynamics(Broken(), jnp.zeros(2), key=KEY, deterministic=True)
 
 
 class Walk(bx.AbstractDynamics):

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from boltzax.core import Count, Key, Status, Whole, to_host, typed
 from boltzax.report import ZarrSink, open_zarr
@@ -69,6 +69,7 @@ def check_dynamics(
     warmup: Whole = 3,
     draws: Count = 6,
     thin: Count = 3,
+    deterministic: bool = False,
 ) -> None:
     """Raise `AssertionError` unless a dynamics does what it must.
 
@@ -78,11 +79,11 @@ def check_dynamics(
       does one with another key and other numbers in `start`.
     - A run that is cut after every chunk and resumed from its checkpoints equals the uncut run, to
       the last bit.
+    - Other keys, of the steps and in the state, give other numbers: a step does not ignore them.
     - Ctrl-C ends it with `Status.interrupted` and the records so far.
     - A `ZarrSink` stores what else would be in memory.
 
-    Not checked: that a step uses its `key` (a deterministic one need not), and the law that the
-    dynamics samples; compare with a closed form for that.
+    Not checked: the law that the dynamics samples; compare with a closed form for that.
 
     Args:
         dynamics: The dynamics.
@@ -92,6 +93,7 @@ def check_dynamics(
         warmup: Steps of warm-up of each run.
         draws: Records of each run; chunks are of two, so that four records or more are of use.
         thin: Steps a record.
+        deterministic: Whether steps draw nothing. Then other keys must give the same numbers.
     """
     options = {"warmup": warmup, "draws": draws, "thin": thin, "rows": 2, "throw": False}
     options |= {"key": key}
@@ -105,6 +107,7 @@ def check_dynamics(
     before = len(_compiled())
     run(dynamics, moved, **(options | {"key": other}))
     assert len(_compiled()) == before, "another key, or start, compiles"
+    _check_keys(dynamics, start, key, warmup, warmup + draws * thin, deterministic)
     with tempfile.TemporaryDirectory() as folder:
         _check_cut(dynamics, start, whole, options, Path(folder) / "cut")
         _check_sink(dynamics, start, whole, options, Path(folder) / "sink")
@@ -125,6 +128,43 @@ def _check_shapes(dynamics, start, whole: Run, key, warmup: int) -> None:
     assert length == {whole.draws}, "records have not the leading axis of draws"
     one = jax.tree.map(lambda leaf: leaf[0], whole.records)
     assert _kinds(one) == _kinds(record), "records have not the shapes of `record`"
+
+
+def _check_keys(dynamics, start, key, warmup: int, steps: int, deterministic: bool) -> None:
+    @eqx.filter_jit
+    def begin(dynamics, start, key, change: Array):
+        return jax.tree.map(lambda x: _folded(x, change), dynamics.init(start, key, warmup))
+
+    @eqx.filter_jit
+    def step(dynamics, state, key, time: Array, change: Array):
+        key_step = jax.random.fold_in(_folded(key, change), time)
+        return dynamics.step(state, key_step, jnp.zeros(()), time, warmup)
+
+    def numbers(change: Array):
+        """What the steps leave but for its keys, which differ by the change."""
+        state = begin(dynamics, start, key, change)
+        for time in range(steps):
+            state = step(dynamics, state, key, jnp.asarray(time), change)
+        return [leaf for leaf in jax.tree.leaves(state) if not _is_key(leaf)]
+
+    same = _same(*(numbers(jnp.asarray(change)) for change in (2, 3)))
+    assert deterministic or not same, (
+        "other keys give the same numbers: steps ignore them. Draw with the key of the step, or "
+        "pass deterministic=True"
+    )
+    assert same or not deterministic, "other keys give other numbers: steps are not deterministic"
+
+
+def _is_key(leaf) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _folded(leaf, change: Array):
+    """Another key for each, if it holds keys."""
+    if not _is_key(leaf):
+        return leaf
+    fold = jnp.vectorize(jax.random.fold_in, excluded={1}, signature="()->()")
+    return fold(leaf, change)
 
 
 def _check_cut(dynamics, start, whole: Run, options: dict, folder: Path) -> None:
@@ -188,7 +228,7 @@ def _compiled() -> list[float]:
 
 def _strong(leaf):
     """A float of Python, or an array of weak type, as an array of its dtype."""
-    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if _is_key(leaf):
         return leaf
     weak = isinstance(leaf, float) or (isinstance(leaf, jax.Array) and leaf.weak_type)
     return jax.device_put(np.asarray(leaf)) if weak else leaf
@@ -196,9 +236,7 @@ def _strong(leaf):
 
 def _copied(leaf):
     """Another array of the same kind; other numbers, if they are floating-point ones."""
-    if not isinstance(leaf, np.ndarray | jax.Array):
-        return leaf
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if _is_key(leaf) or not isinstance(leaf, np.ndarray | jax.Array):
         return leaf
     numbers = np.array(leaf)
     scale = 1.01 if numbers.dtype.kind == "f" else 1
@@ -222,9 +260,5 @@ def _same(a: PyTree, b: PyTree) -> bool:
 
 def _bits(tree: PyTree) -> PyTree:
     """Arrays of the host, random keys as their bits."""
-
-    def one(leaf):
-        typed_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.random.key_data(leaf) if typed_key else leaf
-
-    return to_host(jax.tree.map(one, tree))
+    bits = jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+    return to_host(bits)
