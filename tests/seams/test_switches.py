@@ -154,7 +154,7 @@ VERBS = {
     "local": local,
     "observables": observed,
 }
-QUICK = {("strict promotion", "compile")} | {
+QUICK = {("strict promotion", "compile"), ("key reuse", "contracts")} | {
     ("no rank promotion", verb) for verb in ("contracts", "directions", "integrals")
 }
 BY_HAND = {"local", "contracts", "mean field"}

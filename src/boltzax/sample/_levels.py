@@ -105,7 +105,7 @@ class Levels(AbstractDynamics):
         threshold = jnp.where(old.reached, last, threshold)
         first = time == 0
         above = (value > threshold) | first
-        key_draws, key_steps = old.keys
+        key_draws, key_steps = jax.random.clone(old.keys)  # which stay for the next steps
         key_copies, key_moves = jax.random.split(jax.random.fold_in(key_steps, time))
         keys = jnp.where(first, key_draws, jax.random.split(key_moves, self.moves))
         log_weights = jnp.where(above, jnp.zeros((), value.dtype), -jnp.inf)

@@ -46,7 +46,9 @@ def pcn(
             accept = (new_value > threshold) | (value <= threshold)
             return choose(accept, (new, new_value), (u, value)), accept
 
-        drawn = level.draws(keys[number], value.shape[0])
+        # a move has a key of its own: `jax.debug_key_reuse` takes the vector of them for one
+        key = jax.random.clone(keys)[number]
+        drawn = level.draws(key, value.shape[0])
         (u, value), accept = map_within(proposed, (u, value, drawn), memory)
         rate = jnp.mean(accept.astype(value.dtype))
         return u, value, jnp.clip(log_scale + 0.5 * (rate - ACCEPTED), -10.0, 0.0)
