@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import boltzax as bx
 from boltzax.sample import AbstractUnadjusted, Chains, Move, Plan, fingerprint
@@ -44,12 +45,12 @@ ALGORITHMS = [
     ("nuts", {}),
     ("mala", {}),
     ("barker", {}),
-    ("mclmc", {}),
+    ("mclmc", {"scale": 0.5}),
     ("adjusted_mclmc", {"num_integration_steps": 5}),
     ("adjusted_mclmc_dynamic", {}),
     ("dhmc", {}),
     ("mhmc", {"num_integration_steps": 5}),
-    ("ghmc", {"momentum_inverse_scale": jnp.ones(2), "alpha": 0.7, "delta": 0.3}),
+    ("ghmc", {"momentum_inverse_scale": jnp.ones(3), "alpha": 0.7, "delta": 0.3}),
     ("slice_sampling", {}),
     ("gist_step_size", {"initial_step_size": 0.5}),
     ("mclmc", {"L": 1.0, "step_size": 0.2}),
@@ -147,7 +148,7 @@ def step(gibbs, kernel, gain=0.0) -> Move:
 
 def test_what_is_found_in_warmup():
     """Steps and masses that are left out are learned while the gain is positive."""
-    gibbs, _, deviation = gaussian_target()
+    gibbs, _, covariance = gaussian_target()
     for chosen in (kernel("hmc", num_integration_steps=3), kernel("mclmc")):
         names = chosen.algorithm.learned
         assert set(names) <= {"step_size", "inverse_mass_matrix", "L"}
@@ -164,10 +165,10 @@ def test_what_is_found_in_warmup():
             return jax.lax.scan(one, state, jnp.arange(1000))[0].tuning
 
         tunings = jax.vmap(last)(jax.random.split(KEY, 16))
-        (variance,) = tunings.variance.values()
-        np.testing.assert_allclose(np.mean(variance, 0), deviation**2, rtol=0.3)
+        variance = jax.vmap(lambda tree: ravel_pytree(tree)[0])(tunings.variance)
+        np.testing.assert_allclose(np.mean(variance, 0), np.diag(covariance), rtol=0.3)
         assert np.all(np.exp(tunings.log_step) > 0.05)
-    given = kernel("nuts", step_size=0.1, inverse_mass_matrix=jnp.ones(2))
+    given = kernel("nuts", step_size=0.1, inverse_mass_matrix=jnp.ones(3))
     assert given.algorithm.learned == ()
     assert given.init(gibbs, gibbs.sample_prior(KEY), KEY, 10).tuning is None
 
@@ -259,7 +260,46 @@ def test_a_fingerprint_names_the_algorithm():
         ("hmc", {"num_integration_steps": 6}, 6),
         ("adjusted_mclmc", {"num_integration_steps": 6}, 12),
         ("mclmc", {}, 2),
+        ("adjusted_mclmc", {"integration_steps_params": (6,)}, 12),
+        ("dynamic_hmc", {}, 9),  # of blackjax: uniform from 1 to 9
+        (
+            "dhmc",
+            {
+                "integration_steps_fn": lambda key, most: jax.random.randint(key, (), 1, most + 1),
+                "integration_steps_params": (20,),
+            },
+            20,
+        ),
+        ("adjusted_mclmc_dynamic", {}, 18),
+        (
+            "gist_step_size",
+            {"initial_step_size": 0.5, "num_integration_steps": 2, "max_search_steps": 3},
+            18,
+        ),
+        ("gist_trajectory_length", {"max_num_steps": 30}, 60),
+        ("slice_sampling", {}, np.inf),
+        ("coordinate_slice", {}, np.inf),
     ],
 )
 def test_the_cost_of_a_step(name, options, most):
-    assert kernel(name, **options).cost().most == most
+    chosen = kernel(name, **options)
+    assert chosen.cost().most == most
+    gibbs = linear()
+
+    @jax.jit
+    @jax.vmap
+    def gradients(key):
+        state = chosen.init(gibbs, gibbs.position(), key, 0)
+        return chosen.step(gibbs, state, key, jnp.zeros(()), 0)[1].gradients
+
+    taken = gradients(jax.random.split(KEY, 32))
+    assert np.max(taken) <= most
+    random = ("nuts", "dhmc", "dynamic_hmc", "adjusted_mclmc_dynamic", "gist_trajectory_length")
+    assert (np.ptp(taken) > 0) == (name in random)  # told as they were
+
+
+def test_a_sampler_whose_cost_is_unknown_has_no_budget():
+    energy = bx.SquaredError(bx.models.Function(line, jnp.ones(2)), bx.Empirical((X, Y)))
+    with pytest.raises(bx.DeclarationError, match="max_gradients") as caught:
+        bx.local_learning_coefficient(energy, kernel=kernel("slice_sampling"), key=KEY)
+    assert caught.value.argument == "kernel"

@@ -169,13 +169,21 @@ def cost_of(
         cap: The most gradients, over all chains.
 
     Raises:
-        DeclarationError: For a cap that does not allow the shortest runs.
+        DeclarationError: For a cap that does not allow the shortest runs, and for a sampler whose
+            steps take an unknown number of evaluations.
     """
     exact = not isinstance(kernel, AbstractUnadjusted)
     ratios = [x.empirical.size / x.batch_size for x in subsamplings(energy)]
     whole = 1.0 if exact else max(ratios, default=1.0)
     trained = whole * max(_nodes(trained_on) / max(_nodes(energy), 1), 1.0)
     step, warm, typical = _steps(kernel)
+    if not math.isfinite(step):
+        raise DeclarationError(
+            "kernel",
+            got=f"{kernel!r}, of which nothing bounds the evaluations of a step"[:300],
+            expected="one that keeps to max_gradients: a step with a known number of gradients",
+            mend="pass e.g. bx.NUTS(), bx.SGLD(), or bx.Blackjax(blackjax.nuts)",
+        )
     cost = Cost(chains, whole, trained, False, exact, step, warm, typical, cap)
     if whole > 1:
         second = (1 - WARM) * SHARES[1] * cost.runs

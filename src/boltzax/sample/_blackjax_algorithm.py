@@ -7,6 +7,7 @@ algorithms take a likelihood under the name of a log-density. Strict promotion o
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,9 @@ COUNTS = {
     "max_search_steps": 0,
 }
 """Options that are whole numbers, and the least that each may be."""
+
+LENGTHS = 1000
+"""Trajectories whose random lengths are drawn to know their most and their mean."""
 
 EMPTY = inspect.Parameter.empty
 
@@ -85,16 +89,44 @@ class Algorithm(eqx.Module):
         return {name: found[name] for name in self.learned}
 
     def gradients(self, state: Any, said: Values) -> Float[Array, ""]:
-        """How many gradients a step took."""
+        """How many gradients a step took; the most where the algorithm does not tell."""
         if "logdensity_grad" not in state._fields:
             return jnp.zeros(())
-        return jnp.asarray(self._stages() * said.get("num_integration_steps", 1), float)
+        steps = said.get("num_integration_steps", 1)
+        if "num_steps_to_uturn_forward" in said:  # both ways are walked, and one place is taken
+            steps = said["num_steps_to_uturn_forward"] + said["num_steps_to_uturn_reverse"]
+        if "search_exhausted" in said:
+            return jnp.asarray(self.cost().most)
+        return jnp.asarray(self._stages() * steps, float)
 
     def cost(self) -> StepCost:
-        """Gradients of a step, as far as the options tell."""
-        doublings, steps = self._given("max_num_doublings"), self._given("num_integration_steps")
-        most = float(self._stages() * (2**doublings - 1 if doublings else steps or 1))
-        return StepCost(most, most, min(8.0, most))
+        """Gradients of a step, as far as the options tell; infinite where nothing bounds them."""
+        most, usual = (float(self._stages() * steps) for steps in self._steps())
+        return StepCost(most, most, usual)
+
+    def _steps(self) -> tuple[float, float]:
+        """Steps of the integrator in a step: the most, and the usual number."""
+        length, searches = self._given("integration_steps_fn"), self._given("max_search_steps")
+        doublings, walked = self._given("max_num_doublings"), self._given("max_num_steps")
+        parameters = self._given("integration_steps_params")
+        if length is not None:  # random: of many draws
+            keys = jax.random.split(jax.random.key(0), LENGTHS)
+            drawn = np.asarray(jax.vmap(lambda key: length(key, *parameters))(keys))
+            return float(drawn.max()), float(drawn.mean())
+        most = (parameters or (None,))[0] or self._given("num_integration_steps") or 1
+        if searches is not None:  # for the size of a step, forwards and backwards; and the step
+            most *= 2 * (searches + 1) + 1
+        if walked is not None:
+            most = 2 * walked
+        if doublings is not None:
+            most = 2**doublings - 1
+        if self._given("max_shrinkage") is not None or self._implicit():
+            most = math.inf
+        vary = doublings is not None or walked is not None
+        return most, min(8.0, most) if vary else most
+
+    def _implicit(self) -> bool:
+        return self._given("integrator") is library().mcmc.integrators.implicit_midpoint
 
     def _check_masses(self, size: int) -> None:
         masses = self.options.get(MASSES)

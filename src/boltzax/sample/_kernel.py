@@ -62,7 +62,10 @@ class AbstractGradientFree(AbstractKernel):
 
 
 class StepCost(NamedTuple):
-    """Gradients of a step: the most after and in the warm-up, and the usual number in it."""
+    """Gradients of a step: the most after and in the warm-up, and the usual number in it.
+
+    Infinite where nothing bounds them, as in slice sampling, or where they are not reported.
+    """
 
     most: float
     most_in_warmup: float
