@@ -12,6 +12,7 @@ ignorance: draws of a regular model at `1/log n` are worse than a constant where
 weak, and their coefficient is right all the same. For the linear model λ̂ is known exactly.
 """
 
+import dataclasses
 import math
 import time
 import zlib
@@ -31,8 +32,24 @@ from _common import save
 from _melting_models import TARGETS, Target
 
 import boltzax as bx
-from boltzax.observe._local_verdict import LOW, LOW_IF_WORSE, MELTED, SOFT, melted
 
+VERDICTS = (
+    "usable",
+    "non_finite",
+    "rounding",
+    "stuck",
+    "interrupted",
+    "divergent",
+    "not_mixed",
+    "not_in_equilibrium",
+    "step_bias",
+    "not_a_minimum",
+    "few_data",
+    "undecided",
+    "melted",
+    "localisation_dominates",
+    "imprecise",
+)
 DRAWS = 200
 """Draws whose score is taken."""
 
@@ -100,7 +117,7 @@ def cell(options: Options, target: Target, factor: float, key) -> dict:
         "beta": beta,
         "verdict": verdict(result),
         "usable": result.usable,
-        "melted": melted(e, value),
+        "melted": e.melted(value),
         "value": value,
         "standard_error": float(result.estimate.standard_error),
         "exact": None if target.exact is None else target.exact(beta),
@@ -127,8 +144,7 @@ def cell(options: Options, target: Target, factor: float, key) -> dict:
 
 def verdict(result: bx.LocalLearningCoefficient) -> str:
     """The name of the verdict."""
-    every = bx.Verdict._name_to_item
-    return next(name for name, item in every.items() if bool(result.verdict == item))
+    return next(name for name in VERDICTS if bool(result.verdict == getattr(bx.Verdict, name)))
 
 
 def unseen(rows: list[dict]) -> list[dict]:
@@ -162,6 +178,15 @@ def show(row: dict) -> None:
     )
 
 
+def melted_at(share: float, heat: float, constant: float | None) -> bool:
+    """The rule of `melted` at λ̂ = 1, from losses in units of that of the localising Gaussian."""
+    numbers = dict.fromkeys((field.name for field in dataclasses.fields(bx.Evidence)), 0)
+    losses = {"loss_of_draws": share, "loss_of_prior": 1.0, "loss_of_constant": constant}
+    other = {"steps": (), "by_step": (), "by_step_error": (), "scope": "", "needed": None}
+    given = numbers | losses | other | {"heat_capacity": heat, "batches": False}
+    return bx.Evidence(**given).melted(1.0)
+
+
 def draw(rows: list[dict], path: Path) -> None:
     """Share of the excess loss of ignorant draws against C/λ̂, coloured by what the draws know."""
     import matplotlib.pyplot as plt
@@ -179,9 +204,11 @@ def draw(rows: list[dict], path: Path) -> None:
             share, heat, 45, knows, marker=marker, edgecolors=edges, lw=1.3, **shades
         )
         ax.scatter([], [], 45, "0.7", marker=marker, edgecolors="k", label=name)
-    ax.plot([SOFT, SOFT, MELTED], [0, LOW, LOW], "--", c="k", lw=1)
-    ax.axhline(LOW_IF_WORSE, ls=":", c="k", lw=1)  # for draws that are worse than a constant
-    ax.axvline(MELTED, c="k", lw=1)
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    share, heat = np.geomspace(max(left, 1e-4), right, 40), np.linspace(max(low, 0), high, 40)
+    for constant, style in ((None, "--"), (1e-9, ":")):  # draws that are worse than a constant
+        rule = [[melted_at(x, y, constant) for x in share] for y in heat]
+        ax.contour(share, heat, rule, [0.5], colors="k", linewidths=1, linestyles=style)
     fig.colorbar(points, label="what the draws know (1: as much as w*)")
     ax.set(xscale="log", xlabel="share of the Gaussian's excess loss", ylabel=r"$C/\hat\lambda$")
     ax.legend(frameon=False, title="orange edge: melted", fontsize="small")

@@ -8,6 +8,7 @@ the declared weights and what else does not grow with the chains cancel.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import tyro
@@ -15,7 +16,6 @@ from _common import save
 
 import boltzax as bx
 from boltzax.sample import Chains
-from boltzax.sample._loop import _advance, _start
 
 KERNELS = {
     "SGLD(step_size)": lambda: bx.SGLD(1e-6),
@@ -48,6 +48,36 @@ class Options:
     """Where to write the results."""
 
 
+WARMUP = 100
+
+
+@eqx.filter_jit
+def begin(dynamics: Chains, start, key):
+    """The state at the start of a run."""
+    return dynamics.init(start, key, WARMUP)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def advance(fixed, state, rows: int, thin: int):
+    """Records of a run, warm-up and draws by one program, as `bx.run` makes them."""
+    dynamics, key, first = fixed
+
+    def row(state, draw):
+        def step(number, state):
+            time = WARMUP + thin * draw + number
+            gain = jnp.where(time < 0.9 * WARMUP, (1.0 + time) ** -0.6, 0.0)
+            return dynamics.step(state, jax.random.fold_in(key, time), gain, time, WARMUP)
+
+        def unread(state, draw):
+            shapes = jax.eval_shape(lambda *args: dynamics.record(*args), state, draw)[1]
+            return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+        state = jax.lax.fori_loop(jnp.clip(-WARMUP - thin * draw, 0, thin), thin, step, state)
+        return jax.lax.cond(draw < 0, unread, lambda *args: dynamics.record(*args), state, draw)
+
+    return jax.lax.scan(row, state, first + jnp.arange(rows))
+
+
 def copies(kernel, options: Options) -> dict[str, float]:
     """Weights held between steps, and held at most, by a chain."""
     key = jax.random.key(options.seed)
@@ -62,9 +92,10 @@ def copies(kernel, options: Options) -> dict[str, float]:
             lambda leaf, chains=chains: jnp.broadcast_to(leaf, (chains, *leaf.shape)),
             gibbs.position(),
         )
-        state = _start(dynamics, start, key, 100, None)
-        fixed = (dynamics, key, jnp.zeros((), int))
-        compiled = _advance.lower(fixed, state, 1, 10, 100, 10).compile().compiled
+        state = begin(dynamics, start, key)
+        compiled = (
+            advance.lower((dynamics, key, jnp.zeros((), int)), state, 1, 10).compile().compiled
+        )
         memory = compiled.memory_analysis()
         held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         most = memory.argument_size_in_bytes + memory.output_size_in_bytes

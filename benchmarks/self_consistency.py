@@ -21,8 +21,7 @@ import tyro
 from _common import save, seconds
 
 import boltzax as bx
-from boltzax.meanfield._cumulant import lower
-from boltzax.meanfield._dual import Dual, newton
+from boltzax.numerics import convex_minimum
 
 
 @dataclass
@@ -59,6 +58,38 @@ def problem_of(key, data: int, temperature: float = 1.0) -> bx.meanfield.SelfCon
     neuron = bx.meanfield.Neuron(bx.meanfield.Unit(jnp.tanh, dim=2, bias=True), bx.Normal())
     measure = bx.Empirical((x, y), weights=jnp.full(data, 1 / data))
     return bx.meanfield.SelfConsistency(neuron, None, measure, temperature)
+
+
+class Dual(eqx.Module):
+    """`D(g) = (T/2)|g|² + Ψ(g) - ⟨y, g⟩`, whose minimum is the self-consistent field."""
+
+    cumulant: bx.meanfield.AbstractCumulant
+    target: jax.Array
+    temperature: jax.Array
+
+    def value(self, g):
+        return 0.5 * self.temperature * jnp.sum(g**2) + self.cumulant.value(g) - self.target @ g
+
+    def residual(self, g):
+        """`∇D = T g + E_ρ[h] - y`."""
+        return self.temperature * g + self.cumulant.mean(g) - self.target
+
+    def hessian(self, g):
+        return self.cumulant.covariance(g) + self.temperature * jnp.eye(len(g))
+
+
+@eqx.filter_jit
+def newton(dual: Dual, goal, steps: int):
+    """The library's minimiser, as `bx.meanfield.solve` calls it: field, residual, steps."""
+    return convex_minimum(
+        dual.value,
+        dual.residual,
+        dual.hessian,
+        jnp.zeros_like(dual.target),
+        goal,
+        steps,
+        lambda g, value: jnp.abs(value) + jnp.abs(dual.target) @ jnp.abs(g),
+    )
 
 
 def step_of(dual: Dual, g):
@@ -131,17 +162,10 @@ def kernel_regression(dual: Dual, goal, budget: int):
     return jax.lax.while_loop(go_on, step, (start, jnp.asarray(1e9), 0))
 
 
-def newton_count(dual: Dual, goal):
-    """The library's solver: field, residual, steps."""
-    tolerance = goal / jnp.linalg.norm(dual.target)
-    found = newton(dual, jnp.zeros_like(dual.target), tolerance, 200)
-    return found.field, found.residual, found.steps
-
-
 def methods(goal, budget: int, stiffness: float) -> dict:
     """Each takes a dual problem and gives back field, residual, steps."""
     return {
-        "newton": lambda dual: newton_count(dual, goal),
+        "newton": lambda dual: newton(dual, goal, 200),
         "picard": lambda dual: damped(dual, goal, budget, jnp.asarray(1.0)),
         "picard, damping 0.1": lambda dual: damped(dual, goal, budget, jnp.asarray(0.1)),
         "picard, best damping": lambda dual: damped(
@@ -155,11 +179,11 @@ def methods(goal, budget: int, stiffness: float) -> dict:
 def temperature_for(dual: Dual, stiffness: float) -> float:
     """T of a stiffness: bisection in log T."""
     low, high = 1e-9, 1e3
-    goal = jnp.asarray(1e-9)
+    goal = 1e-9 * jnp.linalg.norm(dual.target)
     for _ in range(25):
         t = (low * high) ** 0.5
         at = Dual(dual.cumulant, dual.target, jnp.asarray(t))
-        g = newton(at, jnp.zeros_like(dual.target), goal, 300).field
+        g, *_ = newton(at, goal, 300)
         top = float(jnp.linalg.eigvalsh(at.cumulant.covariance(g))[-1]) / t
         low, high = (low, t) if top < stiffness else (t, high)
     return (low * high) ** 0.5
@@ -174,8 +198,10 @@ def main(options: Options) -> None:
     duals = []
     for key in keys:
         problem = problem_of(key, options.data)
-        nodes = lower(problem, "sobol", options.nodes, 0)
-        duals.append(Dual(nodes, problem.to_vector(problem.targets()), problem.temperature))
+        hot = bx.meanfield.solve(
+            problem, order=options.nodes, refinements=0, replicates=0, throw=False
+        )
+        duals.append(Dual(hot.law.nodes, problem.to_vector(problem.targets()), problem.temperature))
     rows = []
     for stiffness in options.stiffnesses:
         cold = [

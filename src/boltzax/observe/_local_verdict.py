@@ -176,6 +176,25 @@ class Evidence(eqx.Module):
         """
         return None if self.residual_variance is None else self.beta * self.residual_variance
 
+    def melted(self, value: float) -> bool:
+        """Whether the draws have lost most of the information of w*.
+
+        Where the mean loss of the draws hardly depends on β, λ̂ grows like β and
+        `C = λ̂ - ∂λ̂/∂log β` is small. A regular model has `C = λ̂` however weak its signal. Draws
+        that are no better than a constant are evidence against λ̂ only where C is small too.
+        """
+        excess = self.loss_of_draws - self.loss
+        of_prior = self.loss_of_prior - self.loss
+        if excess > MELTED * of_prior > 0:
+            return True
+        heat = self.heat_capacity + 2 * self.heat_capacity_error
+        lost, limit = excess > SOFT * of_prior > 0, LOW
+        if self.loss_of_constant is not None:
+            of_constant = self.loss_of_constant - self.loss
+            lost |= excess > MELTED * of_constant
+            limit = LOW_IF_WORSE if excess > of_constant else LOW
+        return lost and heat < limit * value
+
     def __repr__(self) -> str:
         seen = "" if self.gap_seen is None else f", {self.gap_seen:.2g} would have been seen"
         chance = "" if self.gap_chance is None else f" (chance {self.gap_chance:.2g}{seen})"
@@ -263,7 +282,7 @@ def judge_local(
         return Verdict.few_data
     if evidence.sensitivity > 0.5 + evidence.sensitivity_error:
         return Verdict.localisation_dominates
-    if melted(evidence, value):
+    if evidence.melted(value):
         return Verdict.melted
     if not error <= 0.2 * abs(value):
         return Verdict.imprecise
@@ -303,23 +322,3 @@ def out_of_equilibrium(evidence: Evidence, error: float) -> bool:
         return False
     size = abs(evidence.virial)
     return size > 4 * evidence.virial_error and size > 2 * error
-
-
-def melted(evidence: Evidence, value: float) -> bool:
-    """Whether the draws have lost most of the information of w*.
-
-    Where the mean loss of the draws hardly depends on β, λ̂ grows like β and `C = λ̂ - ∂λ̂/∂log β` is
-    small. A regular model has `C = λ̂` however weak its signal. Draws that are no better than a
-    constant are therefore evidence against λ̂ only where C is small too.
-    """
-    excess = evidence.loss_of_draws - evidence.loss
-    of_prior = evidence.loss_of_prior - evidence.loss
-    if excess > MELTED * of_prior > 0:
-        return True
-    heat = evidence.heat_capacity + 2 * evidence.heat_capacity_error
-    lost, limit = excess > SOFT * of_prior > 0, LOW
-    if evidence.loss_of_constant is not None:
-        of_constant = evidence.loss_of_constant - evidence.loss
-        lost |= excess > MELTED * of_constant
-        limit = LOW_IF_WORSE if excess > of_constant else LOW
-    return lost and heat < limit * value
