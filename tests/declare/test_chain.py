@@ -131,8 +131,14 @@ def test_what_the_old_form_lacks_is_named(name):
 
 
 def test_the_old_names_warn():
-    with pytest.warns(DeprecationWarning, match="maximum_entropy"):
-        assert it.maximum_entropy_interfaces is it.maximum_entropy
+    chain = bx.Chain(PAIR, [FIRST, FAMILY, LAST], points=5)
+    new = it.maximum_entropy(chain, key=KEY, draws=200, throw=False)
+    words = {"key": KEY, "draws": 200, "throw": False}
+    for args, more in (((PAIR, [FAMILY], FIRST, LAST), {"points": 5}), ((chain,), {})):
+        with pytest.warns(DeprecationWarning, match=r"maximum_entropy_interfaces\(.*\) is") as told:
+            old = it.maximum_entropy_interfaces(*args, **words, **more)
+        assert len(told) == 1 and told[0].filename == __file__
+        assert old.members == new.members
     law = it.interface_law(bx.Chain(PAIR, [FIRST, FAMILY, LAST], points=2), key=KEY, draws=50)
     with pytest.warns(DeprecationWarning, match="tables") as told:
         assert law.chain is law.tables

@@ -24,7 +24,7 @@ def exported(namespace: dict[str, Any], *also: str) -> list[str]:
 
 
 def renamed(
-    namespace: dict[str, Any], gone: Mapping[str, str] | None = None, **names: str
+    namespace: dict[str, Any], gone: Mapping[str, str] | None = None, **names: str | Callable
 ) -> Callable[[str], Any]:
     """The `__getattr__` of a module whose names have changed: the old ones work, with a warning.
 
@@ -32,7 +32,7 @@ def renamed(
         namespace: `globals()` of the module.
         gone: What to do instead, for each name that works no more.
         names: The new name for each old one; a full one, `boltzax.cases.curie_weiss`, for what has
-            moved to another folder.
+            moved to another folder; the old function itself, if it warns when it is called.
     """
     module = namespace["__name__"]
 
@@ -40,7 +40,10 @@ def renamed(
         if name not in names:
             instead = f" any more: {gone[name]}" if gone and name in gone else ""
             raise AttributeError(f"module {module!r} has no attribute {name!r}{instead}")
-        home, _, new = names[name].rpartition(".")
+        target = names[name]
+        if not isinstance(target, str):
+            return target
+        home, _, new = target.rpartition(".")
         told = f"{module}.{name} is now {home or module}.{new}; the old name will go with the next"
         warnings.warn(f"{told} release", DeprecationWarning, stacklevel=2)
         return getattr(importlib.import_module(home), new) if home else namespace[new]

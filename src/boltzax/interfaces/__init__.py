@@ -41,6 +41,7 @@ from ._maximum_entropy import MaximumEntropy as MaximumEntropy
 from ._maximum_entropy import chain_tables as chain_tables
 from ._maximum_entropy import max_plus as max_plus
 from ._maximum_entropy import maximum_entropy as maximum_entropy
+from ._maximum_entropy import maximum_entropy_interfaces as _maximum_entropy_interfaces
 from ._maximum_thresholds import MaximisedInterfaces as MaximisedInterfaces
 from ._maximum_thresholds import maximise_interfaces as maximise_interfaces
 from ._pressure import Pressure as Pressure
@@ -60,7 +61,7 @@ __getattr__ = _renamed(
         ("Level", "Splitting", "from_splitting", "split"),
         'use boltzax.log_probability(gibbs, level, at, key=key, by="levels")',
     ),
-    maximum_entropy_interfaces="maximum_entropy",
+    maximum_entropy_interfaces=_maximum_entropy_interfaces,
 )
 __all__ = _exported(globals())
 

@@ -195,12 +195,18 @@ def maximum_entropy(
     return raise_if_failed(found, status, throw, "draw more, or take wider candidates")
 
 
+maximum_entropy_interfaces = of_chain(
+    "components", "families", "first", "last", formerly="maximum_entropy_interfaces"
+)(maximum_entropy.__wrapped__)
+"""The verb by its old name, which warns once."""
+
+
 @typed
 def max_plus(tables: ChainTables) -> MaximumEntropy:
     """`maximum_entropy` from tables that exist; `entropy` is then by the same draws.
 
     Raises:
-        RunError: If no chain of members was satisfied by any draws.
+        RunError: If no chain of members was satisfied by any draws; its `result` is the tables.
     """
     with np.errstate(divide="ignore"):
         logs = [np.log(np.asarray(table.probability)) for table in tables.tables]
@@ -217,7 +223,8 @@ def max_plus(tables: ChainTables) -> MaximumEntropy:
     if not np.isfinite(through[0].max() if through else steps[0][0, 0]):
         raise RunError(
             "No chain of members was satisfied by any draws. Take more draws or wider families, or "
-            'estimate the entropies by rising levels (`interfaces.entropy(..., by="levels")`).'
+            'estimate the entropies by rising levels (`interfaces.entropy(..., by="levels")`).',
+            tables,
         )
 
     def path(joint: int) -> tuple[int, ...]:

@@ -48,13 +48,14 @@ def of_words(names: Mapping[str, str], **values: Mapping[str, str]) -> Callable[
     return decorate
 
 
-def of_chain(*names: str, points: int = 33) -> Callable:
+def of_chain(*names: str, points: int = 33, formerly: str = "") -> Callable:
     """Decorator of a verb whose first argument is a `Chain`.
 
     Args:
         names: What was given in place of the chain: `components`, `first`, `last`, and `families`
             (of each joint, or one for all) or `candidates` (interfaces for the one joint).
         points: The points of contracts that the verb used to take by itself.
+        formerly: The old name of the verb, for a function that stands for it: any call warns.
     """
 
     def decorate(verb: Callable) -> Any:
@@ -63,16 +64,19 @@ def of_chain(*names: str, points: int = 33) -> Callable:
             given = dict(zip(names, args, strict=False))
             given |= {name: kwargs[name] for name in names if name in kwargs}
             parts = given.get("components")
-            if not isinstance(parts, tuple | list):
+            old = isinstance(parts, tuple | list)
+            if old:
+                _check(verb.__name__, names, given, parts)
+            if old or formerly:
+                warnings.warn(
+                    f"{formerly or verb.__name__}({', '.join(names)}) is now "
+                    f"{verb.__name__}(chain), with chain = bx.Chain(components, [first, ..., "
+                    "last]); the old form will go with the next release",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+            if not old:
                 return verb(*args, **kwargs)
-            _check(verb.__name__, names, given, parts)
-            warnings.warn(
-                f"{verb.__name__}({', '.join(names)}) is now {verb.__name__}(chain), with "
-                "chain = bx.Chain(components, [first, ..., last]); the old form will go with the "
-                "next release",
-                DeprecationWarning,
-                stacklevel=2,
-            )
             more = {name: value for name, value in kwargs.items() if name not in (*names, "points")}
             return verb(_chain(given, kwargs.get("points", points)), **more)
 
