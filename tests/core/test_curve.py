@@ -125,6 +125,53 @@ def test_functions_and_multiples():
     np.testing.assert_allclose(twice.influence.estimate().standard_error, twice.standard_error)
 
 
+def test_arithmetic_with_numbers_curves_and_estimates():
+    curve, other = shared(0), shared(1, slope=2.0)
+    ones = E.exact(np.ones(9)).widened(0.5)
+    for found, value, error in (
+        (2 - 3 * curve / 2, 2 - 1.5 * curve.value, 1.5 * curve.standard_error),
+        (curve - ones, curve.value - 1, np.hypot(curve.standard_error, 0.5)),
+        (ones - curve, 1 - curve.value, np.hypot(curve.standard_error, 0.5)),
+        (ones + curve, 1 + curve.value, np.hypot(curve.standard_error, 0.5)),
+        (np.arange(9.0) * curve, np.arange(9) * curve.value, np.arange(9) * curve.standard_error),
+        (1 / (curve + 9), 1 / (curve.value + 9), (curve + 9).map(lambda y: 1 / y).standard_error),
+        (curve + curve, 2 * curve.value, 2 * curve.standard_error),
+        (curve * curve, curve.value**2, 2 * abs(curve.value) * curve.standard_error),
+    ):
+        assert isinstance(found, C) and (found.axis, found.unit) == ("temperature", "K")
+        np.testing.assert_allclose(found.value, value, atol=1e-9)
+        np.testing.assert_allclose(found.standard_error, error, rtol=1e-6, atol=1e-12)
+    np.testing.assert_array_equal((curve - other).value, curve.minus(other).value)
+    assert float(np.max((curve / (1 + curve)).slope().standard_error)) > 0
+
+
+def test_a_number_that_all_points_share_keeps_the_correlations():
+    curve = shared()
+    offset = J.of(curve.influence.rows["draws"][4])  # the draws move all points alike
+    still = curve - offset
+    assert float(np.nanmax(still.standard_error)) < 0.01 * float(np.max(curve.standard_error))
+    lone = C(curve.x, curve.values, axis="temperature", unit="K")
+    for wrong in (
+        lambda: curve - offset.estimate(),
+        lambda: lone - offset,
+        lambda: lone[:4] + lone,
+    ):
+        with pytest.raises(bx.DeclarationError, match="other"):
+            wrong()
+    with pytest.raises(TypeError):
+        curve + "a"
+
+
+def test_differences_of_independent_runs_of_any_length():
+    """Errors add in squares, and stay shared between the points of each run."""
+    one = shared(0)
+    for draws in (500, 300):
+        apart = one.minus(shared(7, draws=draws))
+        both = np.hypot(one.standard_error, shared(7, draws=draws).standard_error)
+        np.testing.assert_allclose(apart.standard_error, both, rtol=0.1)
+        assert float(np.max(apart.slope().standard_error)) < 1e-3
+
+
 def test_wrong_declarations():
     curve = shared()
     values = E.exact(np.ones((3, 2)))

@@ -1,5 +1,7 @@
 """Estimates compose: constructors, arithmetic, the delta method, bounds, words."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,10 +81,37 @@ def test_independent_errors_add_in_squares(a, b, s, t, factor):
         (factor - one, factor - a, s),
         (one.map(jnp.exp), np.exp(a), np.exp(a) * s),
         (one.map(jnp.multiply, two), a * b, np.hypot(b * s, a * t)),
+        (one * two, a * b, np.hypot(b * s, a * t)),
     ):
         np.testing.assert_allclose(found.value, value, atol=1e-12)
         np.testing.assert_allclose(found.standard_error, error, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(one.z_score(two), (a - b) / np.hypot(s, t), rtol=1e-9)
+
+
+@given(st.floats(-3, 3), st.floats(0.5, 3), st.floats(0.01, 2), st.floats(0.01, 2))
+def test_products_and_ratios_are_those_of_map(a, b, s, t):
+    """With bounds and without, of shapes that broadcast, and a number over an estimate."""
+    pairs = [
+        (E.exact(a).widened(s), E.exact(b).widened(t)),
+        (E.exact(a).widened(s).bounded(a - s, a + 3 * s), E.exact(-b).widened(t)),
+        (THREE + a, THREE[:, None] + 5 + b),
+    ]
+    for one, two in pairs:
+        for act in (operator.mul, operator.truediv):
+            leaves = map(jax.tree.leaves, (act(one, two), one.map(act, two)))
+            for x, y in zip(*leaves, strict=True):
+                np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9)
+    found, ratio = 2.0 / pairs[0][1], E.exact(2.0) / pairs[0][1]
+    np.testing.assert_allclose(found.value, 2 / b)
+    np.testing.assert_allclose(found.standard_error, 2 * t / b**2)
+    np.testing.assert_allclose(ratio.standard_error, found.standard_error)
+    assert (found.ess, found.r_hat) == (ratio.ess, ratio.r_hat)
+
+
+def test_a_product_with_an_exact_zero_is_zero():
+    none = E.of_hits(0, 10, log=True) * E.exact(0.0)
+    assert np.isnan(none.value) and float((THREE * E.exact(0.0)).standard_error[0]) == 0
+    assert float((E.exact(0.0) * E.exact(2.0).widened(np.inf)).standard_error) == 0
 
 
 def test_a_sum_has_the_worst_ess_and_r_hat():
@@ -138,7 +167,7 @@ def test_an_array_of_an_estimate_is_refused():
     for make in (np.asarray, np.array, jnp.asarray, np.mean):
         with pytest.raises(bx.DeclarationError, match=r"estimate\.value"):
             make(THREE)
-    for wrong in (lambda: THREE * THREE, lambda: "a" + THREE, lambda: np.exp(THREE)):
+    for wrong in (lambda: THREE * "a", lambda: "a" + THREE, lambda: np.exp(THREE)):
         with pytest.raises(TypeError):
             wrong()
     assert float(THREE[1]) == float(THREE.value[1])

@@ -80,11 +80,24 @@ def test_operators_are_their_functions(seed, number):
         (-a + b * number, lambda x, y: -x + y * number),
         (number - a / number, lambda x, y: number - x / number + 0 * y),
         (number + a - number, lambda x, y: x + 0 * y),
+        (number / a, lambda x, y: number / x + 0 * y),
         (a.scaled(number).shifted(2.0), lambda x, y: number * x + 2.0 + 0 * y),
     ):
         other = a.map(fn, b)
         np.testing.assert_allclose(found.value, other.value, rtol=1e-12)
         np.testing.assert_allclose(found.rows["draws"], other.rows["draws"], atol=1e-12)
+
+
+def test_z_scores_of_shared_and_of_independent_draws():
+    draws = np.random.default_rng(8).normal(size=(4, 500))
+    a, b = J.of(draws + 1), J.of(draws * 1.01 + 1)
+    np.testing.assert_allclose(a.z_score(1.0), a.estimate().z_score(1.0))
+    np.testing.assert_allclose(a.z_score(b), (a - b).estimate().z_score(0.0))
+    np.testing.assert_allclose(a.z_score(b.estimate()), a.estimate().z_score(b.estimate()))
+    assert abs(float(a.z_score(b))) > 10 * abs(float(a.z_score(b.estimate())))
+    for mixed in (lambda: a + b.estimate(), lambda: b.estimate() / a, lambda: b.estimate() - a):
+        with pytest.raises(bx.DeclarationError, match=r"influence\.estimate\(\)"):
+            mixed()
 
 
 def test_sources_are_independent():

@@ -1,7 +1,7 @@
 """Arithmetic of quantities with errors: with their own kind, and with exact numbers."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import equinox as eqx
@@ -16,9 +16,16 @@ from ._tracing import known
 
 
 class AbstractQuantity(eqx.Module):
-    """A quantity with an error: an array `value`, indexed and added as one."""
+    """A quantity with an error: an array `value`, with indices and arithmetic as one.
+
+    Sums, products and ratios take quantities of the same kind, entry by entry, and exact numbers.
+    """
 
     value: eqx.AbstractVar[Array]
+
+    @abc.abstractmethod
+    def map(self, fn: Callable) -> Self:
+        """`fn(quantity)`, for a function of arrays."""
 
     @abc.abstractmethod
     def scaled(self, factor: ArrayLike) -> Self:
@@ -33,7 +40,19 @@ class AbstractQuantity(eqx.Module):
         """`quantity + sign * other`, for another quantity of the same kind."""
 
     @abc.abstractmethod
-    def __getitem__(self, index) -> Self:
+    def _product(self, other: Any) -> Self:
+        """`quantity * other`, for another quantity of the same kind."""
+
+    @abc.abstractmethod
+    def _ratio(self, other: Any) -> Self:
+        """`quantity / other`, for another quantity of the same kind."""
+
+    @abc.abstractmethod
+    def _own(self, other: object) -> Self | None:
+        """Another quantity as one of this kind; None for what has nothing to do with it."""
+
+    @abc.abstractmethod
+    def __getitem__(self, index) -> Any:
         """Some entries."""
 
     __array_ufunc__ = None  # arrays of NumPy leave arithmetic to quantities
@@ -47,29 +66,42 @@ class AbstractQuantity(eqx.Module):
             raise TypeError(f"an {type(self).__name__} of one number has no length")
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[Self]:
+    def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
     def __neg__(self) -> Self:
         return self.scaled(-1)
 
-    def __add__(self, other: Self | ArrayLike) -> Self:
-        return self._sum(other, 1)
+    def __add__(self, other: Any) -> Self:
+        return self._with(other, lambda own: self._plus(own, 1), self.shifted)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Self | ArrayLike) -> Self:
-        return self._sum(other, -1)
+    def __sub__(self, other: Any) -> Self:
+        return self._with(other, lambda own: self._plus(own, -1), lambda n: self.shifted(-held(n)))
 
-    def __rsub__(self, other: ArrayLike) -> Self:
-        return (-self)._sum(other, 1)
+    def __rsub__(self, other: Any) -> Self:
+        return -self + other
 
-    def _sum(self, other: Any, sign: int) -> Self:
-        if isinstance(other, type(self)):
-            return self._plus(other, sign)
-        if not is_number(other):
-            return NotImplemented
-        return self.shifted(-held(other) if sign < 0 else other)
+    def __mul__(self, other: Any) -> Self:
+        return self._with(other, self._product, self.scaled)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Self:
+        with np.errstate(divide="ignore"):
+            return self._with(other, self._ratio, lambda n: self.scaled(1 / held(n)))
+
+    def __rtruediv__(self, other: Any) -> Self:
+        return self._with(
+            other, lambda own: own._ratio(self), lambda n: self.map(lambda x: alike(n, x) / x)
+        )
+
+    def _with(self, other: Any, act: Callable, of_number: Callable) -> Any:
+        own = self._own(other)
+        if own is not None:
+            return act(own)
+        return of_number(other) if is_number(other) else NotImplemented
 
 
 def held(number: ArrayLike) -> Array | np.ndarray:

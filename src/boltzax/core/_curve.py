@@ -1,6 +1,7 @@
 """Estimates along an axis."""
 
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import equinox as eqx
@@ -11,12 +12,13 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ._arguments import Said
+from ._arithmetic import AbstractQuantity
 from ._confidence_intervals import LEVEL, Coverage
 from ._curve_crossing import crossings, resolved
 from ._errors import DeclarationError
 from ._estimate import Estimate
 from ._estimate_text import MOST, shown
-from ._influence import Influence
+from ._influence import Influence, apart
 from ._status import RunError
 from ._typing import typed
 
@@ -27,13 +29,16 @@ Values: TypeAlias = Annotated[
 
 
 @typed
-class Curve(eqx.Module):
+class Curve(AbstractQuantity):
     """Estimates at places along a named axis.
 
     It has the attributes of its estimate (`value`, `standard_error`, `interval`, iteration,
     indices), and a slice of it is a curve. Where the points come from the same draws, the curve
     keeps their `influence`, and the errors of slopes, crossings and differences include the
     correlations between points; otherwise points are treated as independent.
+
+    `+ - * /` take exact numbers, curves over the same places, and estimates with one entry for
+    each number of the curve, which are independent of it unless both are influences.
 
     Args:
         x: Places, `[point]`.
@@ -90,10 +95,6 @@ class Curve(eqx.Module):
     def r_hat(self) -> Float[Array, "point *shape"]:
         return self.values.r_hat
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.values.shape
-
     def interval(self, level: Coverage = LEVEL) -> tuple[Array, Array]:
         """Interval of each point, as `Estimate.interval`."""
         return self.values.interval(level)
@@ -101,12 +102,6 @@ class Curve(eqx.Module):
     def z_score(self, truth: "Estimate | ArrayLike") -> Float[Array, "point *shape"]:
         """(value - truth) / standard_error, as `Estimate.z_score`."""
         return self.values.z_score(truth)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __iter__(self) -> Iterator[Estimate]:
-        return iter(self.values)
 
     def __getitem__(self, index) -> "Curve | Estimate":
         """Some points: a curve by a slice, a mask or several places, an estimate by one."""
@@ -136,24 +131,57 @@ class Curve(eqx.Module):
         return self._each(lambda values: values + offset)
 
     def minus(self, other: "Curve") -> "Curve":
-        """The difference of two curves over the same places; shared draws use their influence.
+        """`self - other`: the difference of two curves over the same places.
+
+        Of influences, sources of the same name and number of draws are the same draws.
 
         Raises:
             DeclarationError: For a curve over another axis, unit or places.
         """
-        same = (self.axis, self.unit) == (other.axis, other.unit)
-        if not same or self.x.shape != other.x.shape or not np.allclose(self.x, other.x):
+        return self - other
+
+    def _plus(self, other: "Curve", sign: int) -> "Curve":
+        return self._combined(other, operator.add if sign > 0 else operator.sub)
+
+    def _product(self, other: "Curve") -> "Curve":
+        return self._combined(other, operator.mul)
+
+    def _ratio(self, other: "Curve") -> "Curve":
+        return self._combined(other, operator.truediv)
+
+    def _combined(self, other: "Curve", act: Callable) -> "Curve":
+        one, two = self.influence, other.influence
+        if one is None or two is None:
+            return Curve(self.x, act(self.values, other.values), axis=self.axis, unit=self.unit)
+        both = act(one, apart(two, one))
+        return Curve(self.x, both, axis=self.axis, unit=self.unit)
+
+    def _own(self, other: object) -> "Curve | None":
+        if isinstance(other, Curve):
+            same = (self.axis, self.unit) == (other.axis, other.unit)
+            if not same or self.x.shape != other.x.shape or not np.allclose(self.x, other.x):
+                raise DeclarationError(
+                    "other",
+                    got=f"a curve over {other.axis} ({len(other)} points)",
+                    expected=f"a curve over the same places of {self.axis}",
+                    mend="take one at the places of the other, curve.at(other.x), or "
+                    "curve.over(...)",
+                )
+            return other
+        if not isinstance(other, Estimate | Influence):
+            return None
+        if isinstance(other, Influence) and self.influence is not None and not other.shape:
+            other = other + np.zeros(self.shape)
+        if other.shape != self.shape:
             raise DeclarationError(
                 "other",
-                got=f"a curve over {other.axis} ({len(other)} points)",
-                expected=f"a curve over the same places of {self.axis}",
-                mend="take one at the places of the other, curve.at(other.x), or curve.over(...)",
+                got=f"an {type(other).__name__} of shape {other.shape}",
+                expected=f"one of shape {self.shape}, independent from point to point, or an exact "
+                "number",
+                mend="an error that all points share needs an Influence on both sides; without it "
+                "take points alone: curve.values or curve[i]",
             )
-        if self.influence is not None and other.influence is not None:
-            values = self.influence - other.influence
-        else:
-            values = self.values - other.values
-        return Curve(self.x, values, axis=self.axis, unit=self.unit)
+        return Curve(self.x, other, axis=self.axis, unit=self.unit)
 
     def at(self, places: ArrayLike) -> Estimate:
         """Values between the points, by linear interpolation; `[*places]` (and `*shape`).
@@ -203,7 +231,7 @@ class Curve(eqx.Module):
         one. The value is NaN ± NaN where the curve does not significantly cross the level.
 
         Raises:
-            RunError: For several crossings that the errors distinguish.
+            RunError: For several crossings that the errors distinguish; its `result` holds them.
         """
         found = resolved(crossings(*self._with_band(), float(level)))
         if len(found) > 1:
@@ -211,7 +239,8 @@ class Curve(eqx.Module):
             raise RunError(
                 f"The curve crosses {level:g} {len(found)} times, at {self.axis} = "
                 f"{', '.join(f'{float(p):.4g}' for p in places)}. Take a part, curve[i:j], or all "
-                "of them, curve.crossings(level)."
+                "of them, curve.crossings(level).",
+                places,
             )
         return self._crossing_at(found, level)[0] if found else Estimate.exact(np.nan).unknown(True)
 

@@ -65,6 +65,35 @@ def propagated(fn: Callable, estimates: Sequence[Leaves], bounded: bool) -> Leav
     return value, error, ess, r_hat, bounds
 
 
+def entrywise(value: Array, parts: Sequence[tuple[Array, Leaves]], bounded: bool) -> Leaves:
+    """A function of independent estimates entry by entry, from its slope by each, to first order.
+
+    Args:
+        value: Of the function, `[*shape]`.
+        parts: Slope and leaves of each estimate, which broadcast to this shape.
+        bounded: Whether to give bounds.
+    """
+    xp = library(value, parts)
+
+    def size(lengths: Sequence[Array]) -> Array:
+        slopes = (slope for slope, _ in parts)
+        terms = [xp.where(s == 0, 0.0, s * x) for s, x in zip(slopes, lengths, strict=True)]
+        return xp.sqrt(sum(term**2 for term in terms))
+
+    ess = functools.reduce(xp.minimum, [leaves[2] for _, leaves in parts])
+    r_hat = functools.reduce(xp.maximum, [leaves[3] for _, leaves in parts])
+    with np.errstate(invalid="ignore", over="ignore"):
+        error, bounds = size([leaves[1] for _, leaves in parts]), None
+        if bounded:
+            gaps = [[abs(xp.asarray(end) - leaves[0]) for end in leaves[-1]] for _, leaves in parts]
+            rises = [slope > 0 for slope, _ in parts]
+            sides = list(zip(rises, gaps, strict=True))
+            below = size([xp.where(rise, down, up) for rise, (down, up) in sides])
+            above = size([xp.where(rise, up, down) for rise, (down, up) in sides])
+            bounds = (value - below, value + above)
+    return value, error, ess, r_hat, bounds
+
+
 def multiplied(matrix: Array, leaves: Leaves, bounds: tuple | None) -> Leaves:
     """A matrix `[*out, entry]` times an estimate `[entry, *shape]`, with its errors."""
     value, error, ess, r_hat = leaves

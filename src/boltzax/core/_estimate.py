@@ -10,10 +10,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
-from ._arithmetic import AbstractQuantity, alike, held, is_number, on_host
+from ._arithmetic import AbstractQuantity, alike, held, on_host
 from ._autocorrelation import check_counts, check_some, independent, series_means
 from ._confidence_intervals import LEVEL, Coverage, added, normal_quantile, student_factor, wilson
-from ._delta_method import multiplied, propagated
+from ._delta_method import entrywise, multiplied, propagated
 from ._errors import DeclarationError
 from ._estimate_text import MOST, html_table, number_words, shown
 from ._quantity_checks import check_bounds, check_error, check_fits, check_matrix, check_stack
@@ -30,9 +30,9 @@ class Estimate(AbstractQuantity):
     (Geyer's initial monotone sequence; Vehtari et al. 2021, Bayesian Analysis 16:667, eq. 4.5), so
     that slow mixing inside a chain and disagreement between chains both reduce it.
 
-    Functions of estimates are estimates. Arguments, and the entries of one estimate, are treated as
-    independent; for functions of shared draws use `Influence`. A result has the worst ess and r_hat
-    of its arguments.
+    Functions of estimates are estimates: `+ - * /` and `map`, by the delta method. Arguments, and
+    the entries of one estimate, are treated as independent; for functions of shared draws (also
+    `a * a`) use `Influence`, or `map`. A result has the worst ess and r_hat of its arguments.
 
     Args:
         value: Of any shape, in the units of the quantity.
@@ -226,16 +226,23 @@ class Estimate(AbstractQuantity):
         ess, r_hat = xp.minimum(a_ess, b_ess), xp.maximum(a_r_hat, b_r_hat)
         return estimate_of_parts(value, error, ess, r_hat, bounds)
 
-    def __mul__(self, other: ArrayLike) -> "Estimate":
-        return self.scaled(other) if is_number(other) else NotImplemented
+    def _product(self, other: "Estimate") -> "Estimate":
+        return self._entrywise(other, lambda a, b: (a * b, b, a))
 
-    __rmul__ = __mul__
+    def _ratio(self, other: "Estimate") -> "Estimate":
+        return self._entrywise(other, lambda a, b: (a / b, 1 / b, -a / b**2))
 
-    def __truediv__(self, other: ArrayLike) -> "Estimate":
-        if not is_number(other):
-            return NotImplemented
-        with np.errstate(divide="ignore"):
-            return self.scaled(1 / held(other))
+    def _entrywise(self, other: "Estimate", fn: Callable) -> "Estimate":
+        """`fn` gives a value and its slopes by both."""
+        bounded = self.bounds is not None or other.bounds is not None
+        pair = [(*_leaves(each), each.interval()) for each in (self, other)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value, *slopes = fn(pair[0][0], pair[1][0])
+        parts = list(zip(slopes, pair, strict=True))
+        return estimate_of_parts(*entrywise(value, parts, bounded))
+
+    def _own(self, other: object) -> "Estimate | None":
+        return other if isinstance(other, Estimate) else None
 
     def scaled(self, factor: ArrayLike) -> "Estimate":
         """The estimate of `factor * quantity`, for a factor known exactly."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._arithmetic import AbstractQuantity, held, is_number
+from ._arithmetic import AbstractQuantity, held
 from ._autocorrelation import check_some
 from ._delta_method import check_array
 from ._errors import DeclarationError
@@ -147,22 +147,47 @@ class Influence(AbstractQuantity):
     def _plus(self, other: "Influence", sign: int) -> "Influence":
         return _linear(self.value + sign * other.value, (self, 1.0), (other, float(sign)))
 
-    def __mul__(self, other: "Influence | ArrayLike") -> "Influence":
-        if isinstance(other, Influence):
-            return _linear(self.value * other.value, (self, other.value), (other, self.value))
-        return self.scaled(other) if is_number(other) else NotImplemented
+    def _product(self, other: "Influence") -> "Influence":
+        return _linear(self.value * other.value, (self, other.value), (other, self.value))
 
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: "Influence | ArrayLike") -> "Influence":
-        if not isinstance(other, Influence):
-            return self.scaled(1 / held(other)) if is_number(other) else NotImplemented
+    def _ratio(self, other: "Influence") -> "Influence":
         ratio = self.value / other.value
         return _linear(ratio, (self, 1 / other.value), (other, -ratio / other.value))
+
+    def _own(self, other: object) -> "Influence | None":
+        if isinstance(other, Estimate):
+            raise DeclarationError(
+                "other",
+                got="an Estimate together with an Influence",
+                expected="two of one kind: an Estimate does not know its draws",
+                mend="if they are independent, take the estimate of both, influence.estimate(); "
+                "else make an Influence of the draws of the other, Influence.of(draws)",
+            )
+        return other if isinstance(other, Influence) else None
+
+    def z_score(self, truth: "Influence | Estimate | ArrayLike") -> Float[Array, "*shape"]:
+        """`(value - truth) / standard_error`, as `Estimate.z_score`.
+
+        Args:
+            truth: A number, an independent estimate, or an influence of the same or other draws.
+        """
+        if isinstance(truth, Influence):
+            return (self - truth).estimate().z_score(0.0)
+        return self.estimate().z_score(truth)
 
     def __repr__(self) -> str:
         counts = [f"{n!r} {r.shape[-2:]}" for n, r in self.rows.items()]
         return f"Influence(shape={self.shape}, draws {', '.join(counts)})"
+
+
+def apart(influence: Influence, other: Influence) -> Influence:
+    """An influence with new names for sources that have another number of draws in `other`."""
+    counts = {name: rows.shape[-2:] for name, rows in other.rows.items()}
+    rows = {
+        name if counts.get(name, draws.shape[-2:]) == draws.shape[-2:] else f"other {name}": draws
+        for name, draws in influence.rows.items()
+    }
+    return Influence(influence.value, rows)
 
 
 def _error(value: np.ndarray, rows: np.ndarray, exact: bool) -> tuple:
