@@ -244,6 +244,7 @@ def test_sweep_of_a_self_consistent_field_has_no_hysteresis():
         (lambda: fixed_points(Loop(lambda m: 3 * m, -1, 1, kind="cooperative"), key=KEY), "upper"),
         (lambda: loop_of(1.0, 1.0, 0.0, "other"), "kind"),
         (lambda: Loop(jnp.tanh, 1.0, -1.0), "lower"),
+        (lambda: Loop(lambda m: float(m[0]), -1.0, 1.0), "update"),
         (lambda: Loop(jnp.tanh, 0.0, jnp.inf), "lower"),
         (lambda: Loop(jnp.sum, 0.0, jnp.ones(2)), "update"),
         (lambda: fixed_points(loop_of(1, 1, 0, None), key=KEY, starts=0), "starts"),
@@ -266,5 +267,6 @@ def test_no_root_is_a_failed_run():
     loop = Loop(lambda m: m + 1, -1.0, 1.0)
     found = fixed_points(loop, key=KEY, starts=4, throw=False)
     assert bool(found.status == Status.not_converged) and found.lost == 4 and not len(found.roots)
-    with pytest.raises(RunError):
+    with pytest.raises(RunError) as caught:
         fixed_points(loop, key=KEY, starts=4)
+    assert caught.value.result.lost == 4

@@ -103,8 +103,9 @@ def test_few_hits_are_said_and_auto_goes_on():
     none = bx.log_probability(PRIOR, first, 9.0, key=KEY, by="direct", samples=2000, throw=False)
     assert none.value == -np.inf and np.exp(none.upper) < 0.002
     assert bool(none.status == bx.Status.no_hits) and "No draw" in repr(none)
-    with pytest.raises(bx.RunError, match="No draw"):
+    with pytest.raises(bx.RunError, match="No draw") as caught:
         bx.log_probability(PRIOR, first, 9.0, key=KEY, by="direct", samples=2000)
+    assert caught.value.result.upper == none.upper
     found = bx.log_probability(PRIOR, first, 3.0, key=KEY, samples=2000, **FEW)
     one = bx.log_probability(PRIOR, first, 3.0, key=KEY, samples=1, **FEW)
     assert found.evaluations == one.evaluations + 1999
@@ -135,6 +136,8 @@ def test_a_level_that_is_not_reached_has_no_value(level, at, more, status):
         ("at", {"at": [1.0, 2.0], "by": "tempered"}),
         ("keep", {"keep": True, "by": "direct"}),
         ("level", {"level": lambda model: model.params}),
+        ("level", {"level": lambda model: model.weights[0]}),
+        ("level", {"level": lambda model: float(model.params[0])}),
         ("particles", {"particles": 3}),
         ("gibbs", {"gibbs": PRIOR.model(PRIOR.position())}),
     ],

@@ -1,5 +1,7 @@
 """Runs: reproducible, compiled once, and honest about failure."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,8 +106,11 @@ def test_a_chain_that_is_not_finite_is_said_so_and_never_dropped():
     trace = bx.sample(gibbs, kernel, key=KEY, draws=60, warmup=0, throw=False)
     assert trace.status == bx.Status.non_finite
     assert not np.isfinite(float(bx.learning_coefficient(trace).value))
-    with pytest.raises(bx.RunError, match="non-finite"):
+    with pytest.raises(bx.RunError, match="non-finite") as caught:
         bx.sample(gibbs, kernel, key=KEY, draws=60, warmup=0)
+    np.testing.assert_array_equal(caught.value.result.energy, trace.energy)
+    assert str(pickle.loads(pickle.dumps(bx.RunError("a", 1)))) == "a"
+    assert pickle.loads(pickle.dumps(bx.RunError("a", 1))).result == 1
 
 
 def test_a_chain_that_has_not_mixed_is_said_so():

@@ -109,7 +109,16 @@ class Status(eqx.Enumeration):
 
 
 class RunError(RuntimeError):
-    """A run whose `Status` is not `successful`, raised unless `throw=False` was passed."""
+    """A run whose `Status` is not `successful`, raised unless `throw=False` was passed.
+
+    Args:
+        message: A description.
+        result: What was computed, as `throw=False` returns it; None if there is nothing.
+    """
+
+    def __init__(self, message: str, result: Any = None):
+        super().__init__(message)
+        self.result = result
 
 
 def text_of_values(text: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -137,11 +146,11 @@ def raise_if_failed(result: Result, status: Array | Status, throw: bool, mend: s
         mend: The likely cure.
 
     Raises:
-        RunError: With `throw`, for any other status than `successful`.
+        RunError: With `throw`, for any other status than `successful`; it holds the result.
     """
     if throw and known(status) and not bool(status == Status.successful):
-        told = f"`throw=False` returns this result{mend and '; '}{mend}"
-        raise RunError(f"{Status[status]}\n{result!r}\n({told}.)")
+        told = f"`throw=False` returns this result, the error's `result`{mend and '; '}{mend}"
+        raise RunError(f"{Status[status]}\n{result!r}\n({told}.)", result)
     return result
 
 

@@ -10,7 +10,16 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ..core import Count, DeclarationError, Key, Positive, Status, raise_if_failed, typed
+from ..core import (
+    Count,
+    DeclarationError,
+    Key,
+    Positive,
+    Status,
+    errors_named,
+    raise_if_failed,
+    typed,
+)
 from ..numerics import bisect, polish, search, settle
 from ._phases import FieldPhases, distinct, radii
 from ._solve import Uniqueness
@@ -63,7 +72,12 @@ class Loop(eqx.Module):
                 expected="a finite box, lower < upper, of one axis",
                 mend="pass e.g. lower=-1.0, upper=1.0",
             )
-        given = jax.eval_shape(update, low)
+        with errors_named(
+            "update",
+            expected="a function of a place that gives a place",
+            mend="write it with jax.numpy: the place is traced",
+        ):
+            given = jax.eval_shape(update, low)
         if getattr(given, "shape", None) != low.shape:
             raise DeclarationError(
                 "update",

@@ -16,6 +16,7 @@ from ..core import (
     DeclarationError,
     Key,
     check_on_host,
+    function_errors,
     model_errors,
     typed,
     whole,
@@ -184,7 +185,8 @@ def _check(gibbs: Gibbs, by: By, keep: bool, levels: np.ndarray) -> None:
 
 def _check_function(level: Level) -> None:
     """A level function must give one real number."""
-    out = eqx.filter_eval_shape(level.function, level.gibbs.declared)
+    with function_errors("level"):
+        out = eqx.filter_eval_shape(level.function, level.gibbs.declared)
     good = isinstance(out, jax.ShapeDtypeStruct) and out.shape == ()
     if not good or not jnp.issubdtype(out.dtype, jnp.floating):
         raise DeclarationError(

@@ -254,7 +254,7 @@ def drawn_above(result: LogProbability, draws: int, key: Key, memory: int) -> tu
         )
     level, u, log_chance = result.above
     if not np.any(np.isfinite(np.asarray(log_chance))):
-        raise RunError(f"no draw reaches the level: {result._words()}")
+        raise RunError(f"no draw reaches the level: {result._words()}", result)
     return _drawn(level, u, log_chance, key, draws, memory)
 
 

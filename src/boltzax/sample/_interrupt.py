@@ -38,14 +38,14 @@ def raise_for_run(result: Result, status: Status, throw: bool, said: Callable[[]
         said: Gives the evidence for the failure, in words.
 
     Raises:
-        RunError: A failed run.
+        RunError: A failed run, with the result.
         Interrupted: One that was interrupted, with the result.
     """
     if throw and status == Status.interrupted:
         raise Interrupted(f"{Status[status]} What was made is in `result`.", result)
     if throw and status != Status.successful:
-        more = "(Pass throw=False to get the result as it is.)"
-        raise RunError(f"{Status[status]}\n{said()} {more}")
+        more = "(`throw=False` returns the result as it is, the error's `result`.)"
+        raise RunError(f"{Status[status]}\n{said()} {more}", result)
     return result
 
 
