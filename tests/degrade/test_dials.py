@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import boltzax as bx
 from boltzax.degrade import (
     AbstractDial,
+    ActivationNoise,
     Pruning,
     Quantisation,
     Snapshots,
@@ -209,6 +210,53 @@ def test_clean_settings_give_the_model_itself(gibbs):
     assert np.allclose(models.map(weights), TRAINED, rtol=1e-5, atol=1e-5)
 
 
+class Named(eqx.Module):
+    """A line whose inputs and outputs are named places."""
+
+    w: jax.Array
+
+    def __call__(self, x):
+        return bx.tap(bx.tap(x, "inside") @ self.w, "out")
+
+
+@pytest.fixture(scope="module")
+def named():
+    energy = bx.SquaredError(Named(jnp.asarray(TRAINED)), bx.Empirical((X, Y)))
+    return bx.compile(energy, bx.Normal(), marginalise=False)
+
+
+def test_activation_noise_has_its_law(named):
+    """`out + s ξ`, independent between data, models and heads, and the same when asked again."""
+    ensemble = ActivationNoise("out", relative=False).ensemble(
+        named, 0.3, key=jax.random.key(0), count=600
+    )
+    noise = np.asarray(ensemble.map(outputs)) - X @ TRAINED
+    assert np.array_equal(noise, np.asarray(ensemble.map(outputs)) - X @ TRAINED)
+    assert np.array_equal(noise[5:7], np.asarray(ensemble[5:7].map(outputs)) - X @ TRAINED)
+    flat = noise.reshape(600, -1)
+    assert abs(flat.std() / 0.3 - 1) < 0.03 and abs(flat.mean()) < 0.01
+    correlation = np.corrcoef(flat.T) - np.eye(flat.shape[1])
+    assert np.max(np.abs(correlation)) < 5 / np.sqrt(600)
+    assert np.max(np.abs(np.corrcoef(flat)[np.triu_indices(600, 1)])) < 6 / np.sqrt(36)
+
+
+def test_activation_noise_joins_noise_on_weights(named):
+    key = jax.random.key(0)
+    quiet = ActivationNoise("inside") @ WeightNoise()
+    alone = WeightNoise().ensemble(named, 0.2, key=jax.random.fold_in(key, 31), count=5)
+    both = quiet.ensemble(named, [0.0, 0.2], key=key, count=5)
+    assert np.allclose(both.map(outputs), alone.map(outputs), atol=1e-9)
+    turned = WeightNoise() @ ActivationNoise("inside")
+    loud = turned.ensemble(named, [0.0, 0.5], key=key, count=5)
+    silent = ActivationNoise("inside").ensemble(
+        named, 0.5, key=jax.random.fold_in(key, 31), count=5
+    )
+    assert np.allclose(loud.map(outputs), silent.map(outputs), atol=1e-9)
+    assert not np.allclose(loud.map(outputs), outputs(named.declared), atol=1e-2)
+    with pytest.raises(bx.DeclarationError, match="beside their weights"):
+        loud.models()
+
+
 def test_two_dials_act_one_upon_the_other(gibbs):
     key = jax.random.key(5)
     half = {"params": 0.5 * TRAINED}
@@ -367,6 +415,13 @@ def test_a_window_without_power_is_undecided(gibbs):
         (
             lambda g: (Tempered() @ WeightNoise()).ensembles(
                 g, [[1.0, 0.1]], key=jax.random.key(0), count=3
+            ),
+            "inner",
+        ),
+        (lambda g: ActivationNoise(), "places"),
+        (
+            lambda g: (ActivationNoise("a") @ ActivationNoise("b")).ensembles(
+                g, [[0.1, 0.1]], key=jax.random.key(0), count=2
             ),
             "inner",
         ),

@@ -503,6 +503,9 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         )
         for name, (make, settings) in DIALS.items()
     },
+    "degrade.ActivationNoise.ensembles": lambda g: call(
+        dg.ActivationNoise("*").ensembles, g.planted.gibbs(False), [0.1, 0.2], key=g.key, count=8
+    ),
     "degrade.along_dial": lambda g: call(
         dg.along_dial,
         dg.WeightNoise(),

@@ -8,6 +8,7 @@ from ._clean_window import clean_window as clean_window
 from ._dial import AbstractDial as AbstractDial
 from ._dial import AbstractWeightDial as AbstractWeightDial
 from ._dial import Combined as Combined
+from ._dial_activations import ActivationNoise as ActivationNoise
 from ._dial_tempered import Tempered as Tempered
 from ._dial_weights import Pruning as Pruning
 from ._dial_weights import Quantisation as Quantisation

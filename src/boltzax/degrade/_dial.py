@@ -1,6 +1,7 @@
 """Dials: ways to degrade a model by a chosen amount, each of which gives ensembles of models."""
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
@@ -188,10 +189,14 @@ class AbstractWeightDial(AbstractDial):
         made = []
         for base, (setting,) in zip(bases, settings, strict=True):
             gibbs = base if isinstance(base, Gibbs) else base.gibbs
-            weights, axes, shape = _weights(base, count if self.random else 1)
+            weights, axes, shape = weights_and_axes(base, count if self.random else 1)
             keys = jax.random.split(key, shape)
             new = _changed(self, weights, jnp.asarray(setting), keys, len(shape))
-            made.append(Ensemble.of_models(gibbs, with_weights(gibbs.declared, new), axes))
+            ensemble = Ensemble.of_models(gibbs, with_weights(gibbs.declared, new), axes)
+            if isinstance(base, Ensemble) and base.keys is not None:
+                kept = {"change": base.change, "keys": jnp.broadcast_to(base.keys, shape)}
+                ensemble = dataclasses.replace(ensemble, **kept)
+            made.append(ensemble)
         return tuple(made)
 
 
@@ -208,17 +213,24 @@ def _changed(
     return one(weights, keys)
 
 
-def _weights(base: Base, count: int) -> tuple[dict[str, Array], tuple[str, ...], tuple[int, ...]]:
+def weights_and_axes(
+    base: Base, count: int
+) -> tuple[dict[str, Array], tuple[str, ...], tuple[int, ...]]:
     """All weights of the base with leading axes; a single model is repeated `count` times."""
     if isinstance(base, Ensemble) and base.shape != (1,):
-        return base.map(weights_of), base.axes, base.shape
+        return _weights(base), base.axes, base.shape
     single = weights_of(base.declared) if isinstance(base, Gibbs) else _only(base)
     repeated = {p: jnp.broadcast_to(leaf, (count, *leaf.shape)) for p, leaf in single.items()}
     return repeated, ("sample",), (count,)
 
 
 def _only(base: Ensemble) -> dict[str, Array]:
-    return {path: leaf[0] for path, leaf in base.map(weights_of).items()}
+    return {path: leaf[0] for path, leaf in _weights(base).items()}
+
+
+def _weights(base: Ensemble) -> dict[str, Array]:
+    """Weights without a change beside them, whose models can have other paths."""
+    return dataclasses.replace(base, change=None, keys=None).map(weights_of)
 
 
 def only_model(base: Base, dial: str):
@@ -229,7 +241,7 @@ def only_model(base: Base, dial: str):
     """
     if isinstance(base, Gibbs):
         return base.declared
-    if base.shape != (1,):
+    if base.shape != (1,) or base.change is not None:
         raise DeclarationError(
             "inner",
             got=f"a dial that gives {int(np.prod(base.shape))} models at a setting",

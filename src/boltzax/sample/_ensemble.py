@@ -49,12 +49,17 @@ class Ensemble(eqx.Module):
         w: Unconstrained coordinates by path, `[*axes, *shape]`.
         axes: Names of the leading axes, such as `("beta", "chain", "draw")`.
         shape: Their sizes.
+        change: A change of each model beside its weights, `change(model, key) -> model`, such as
+            noise on its activations. `map` and `mean` see the changed models.
+        keys: The key of the change of each model, `[*axes]`.
     """
 
     gibbs: Gibbs
     w: Weights
     axes: tuple[str, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
+    change: Callable | None = None
+    keys: Array | None = None
 
     def __check_init__(self):
         betas = self.gibbs.beta.shape
@@ -147,7 +152,9 @@ class Ensemble(eqx.Module):
         gibbs = eqx.tree_at(lambda g: g.beta, self.gibbs, self.gibbs.beta[betas])
         left = [axis for axis, i in zip(self.axes, places, strict=False) if isinstance(i, slice)]
         axes = (*left, *self.axes[len(places) :])
-        return Ensemble(gibbs, {path: leaf[places] for path, leaf in self.w.items()}, axes, shape)
+        w = {path: leaf[places] for path, leaf in self.w.items()}
+        keys = None if self.keys is None else self.keys[places]
+        return Ensemble(gibbs, w, axes, shape, self.change, keys)
 
     @model_errors("at a draw")
     def map(self, fn: Callable, *, key: Key | None = None, memory: Count = MEMORY) -> PyTree:
@@ -167,7 +174,8 @@ class Ensemble(eqx.Module):
             DeclarationError: For a function that raises an error.
         """
         key = jax.random.key(0) if key is None else key
-        return _mapped(self.gibbs, self.w, as_argument(fn), key, self.shape, memory)
+        changed = (self.change, self.keys)
+        return _mapped(self.gibbs, self.w, as_argument(fn), key, self.shape, memory, changed)
 
     def mean(
         self, fn: Callable, *, key: Key | None = None, memory: Count = MEMORY
@@ -224,7 +232,18 @@ class Ensemble(eqx.Module):
         )
 
     def models(self) -> PyTree:
-        """The models of all draws: the declared one, its arrays with the axes in front."""
+        """The models of all draws: the declared one, its arrays with the axes in front.
+
+        Raises:
+            DeclarationError: For models that are changed beside their weights.
+        """
+        if self.change is not None:
+            raise DeclarationError(
+                "ensemble",
+                got="models that are changed beside their weights",
+                expected="models that differ in their weights alone",
+                mend="use map(fn), which sees the changed models",
+            )
         return with_weights(self.gibbs.declared, self.map(weights_of))
 
     def take(self, count: Count, *, key: Key) -> "Ensemble":
@@ -249,7 +268,9 @@ class Ensemble(eqx.Module):
         flat = {p: leaf.reshape(-1, *leaf.shape[len(self.shape) :]) for p, leaf in self.w.items()}
         independent = self.axes == ("sample",) and count <= size
         axes = ("sample",) if independent else ("subset",)
-        return Ensemble(self.gibbs, {p: leaf[chosen] for p, leaf in flat.items()}, axes, (count,))
+        keys = None if self.keys is None else self.keys.reshape(-1)[chosen]
+        w = {path: leaf[chosen] for path, leaf in flat.items()}
+        return Ensemble(self.gibbs, w, axes, (count,), self.change, keys)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{axis} {n}" for axis, n in zip(self.axes, self.shape, strict=True))
@@ -300,17 +321,26 @@ def _sizes(w: Weights, axes: int) -> tuple[int, ...]:
 
 @eqx.filter_jit
 def _mapped(
-    gibbs: Gibbs, w: Weights, fn: Callable, key: Key, shape: tuple[int, ...], memory: int
+    gibbs: Gibbs,
+    w: Weights,
+    fn: Callable,
+    key: Key,
+    shape: tuple[int, ...],
+    memory: int,
+    changed: tuple[Callable | None, Array | None] = (None, None),
 ) -> PyTree:
+    change, keys = changed
+
     def one(each):
-        w, key, beta = each
+        w, key, beta, key_change = each
         at = eqx.tree_at(lambda g: g.beta, gibbs, beta)
         model = at.complete(w, key)
+        model = model if change is None else change(model, key_change)
         with function_errors("fn"):
             return fn(model)
 
     beta = gibbs.beta.reshape(gibbs.beta.shape + (1,) * (len(shape) - gibbs.beta.ndim))
-    each = (w, jax.random.split(key, shape), jnp.broadcast_to(beta, shape))
+    each = (w, jax.random.split(key, shape), jnp.broadcast_to(beta, shape), keys)
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(shape) :]), each)
     out = map_within(one, flat, memory)
     return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)

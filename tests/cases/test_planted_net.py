@@ -1,0 +1,79 @@
+"""The planted net: its tasks, its measures, and its limit of infinite width."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax.cases import PLANTED_HEADS, planted_kernel, planted_net
+from boltzax.theory import linear_temperature
+
+law = settings(derandomize=True, deadline=None, max_examples=5)
+
+
+def powers(net):
+    values, vectors = np.linalg.eigh(planted_kernel(net))
+    return np.maximum(values, 0), (vectors.T @ net.y) ** 2
+
+
+@law
+@given(st.integers(0, 1000))
+def test_tasks_are_what_they_are_called(seed):
+    net = planted_net(3, key=jax.random.key(seed))
+    assert net.y.shape == (64, len(PLANTED_HEADS))
+    assert len({tuple(row) for row in net.x}) == 64
+    gram = net.y.T @ net.y / 64
+    assert np.allclose(np.diag(gram), 1) and np.allclose(gram[:3, :3], np.eye(3))
+    assert np.sum(net.y[:, 3]) == 0
+    for head, bits in ((0, 1), (1, 3), (2, 5)):
+        signs = net.y[:, head] * np.prod(net.x[:, :bits], axis=1)
+        assert np.all(signs == signs[0])
+
+
+def test_measures_of_a_head_that_does_its_task():
+    data = np.eye(2), np.array([[2.0, 1.0], [-2.0, 1.0]])
+    net = planted_net(2, data=data, key=jax.random.key(0))
+    model = jax.tree.map(jnp.zeros_like, net.model)
+    wide = type(model)(jnp.eye(2), jnp.zeros(2), None, net.y.T / np.tanh(1.0))
+    assert np.allclose(net.outputs(wide), net.y)
+    assert np.allclose(net.overlaps(wide), 1) and np.allclose(net.overlaps(model), 0)
+    assert np.allclose(net.losses(wide), 0) and np.allclose(net.losses(model), [2.0, 0.5])
+    assert np.allclose(net.accuracies(wide), 1) and np.allclose(net.accuracies(model), 0)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_kernel_is_the_covariance_of_wide_nets(layers):
+    net = planted_net(128, layers=layers, key=jax.random.key(0))
+    draws = bx.Ensemble.prior(net.gibbs(False), 300, key=jax.random.key(1))
+
+    def head(model):
+        return net.outputs(model)[:12, 0]
+
+    values = np.asarray(draws.map(head))
+    kernel = planted_kernel(net)[:12, :12]
+    found = values.T @ values / len(values)
+    spread = np.sqrt((kernel**2 + np.outer(np.diag(kernel), np.diag(kernel))) / len(values))
+    assert np.all(np.abs(found - kernel) < 5 * spread)
+
+
+def test_the_quadrature_of_the_kernel_has_converged():
+    net = planted_net(key=jax.random.key(0))
+    assert np.allclose(planted_kernel(net), planted_kernel(net, nodes=330), rtol=1e-12)
+
+
+def test_random_labels_outlive_a_parity_of_five_at_infinite_width():
+    """In the limit of a Gaussian process; at finite width the parity lives longer."""
+    for seed in range(4):
+        values, c = powers(planted_net(key=jax.random.key(seed)))
+        linear, three, five, labels = (linear_temperature(values, c[:, i]) for i in range(4))
+        assert linear > three > labels > five
+
+
+def test_other_inputs_have_one_norm():
+    net = planted_net(2, data=(np.array([[1.0], [2.0]]), np.ones((2, 1))), key=jax.random.key(0))
+    with pytest.raises(bx.DeclarationError) as caught:
+        planted_kernel(net)
+    assert caught.value.argument == "net"
