@@ -367,6 +367,10 @@ class Given:
         return self.scale * np.array([0.1, 1.0, 0.2, 0.1, 0.05])
 
     @cached_property
+    def margins(self):
+        return self.rng.normal(size=(2, 40))
+
+    @cached_property
     def left(self):
         return dg.remainder(self.x, 0.5 * self.x**2)
 
@@ -495,6 +499,13 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "degrade.remainder": lambda g: call(dg.remainder, g.x, 0.5 * g.x**2),
     "degrade.Remainder.law": lambda g: call(g.left.law, 2, 1),
     "degrade.Remainder.probability": lambda g: call(g.left.probability, 0.5 * g.scale, 2, 1),
+    "degrade.error_rates": lambda g: call(dg.error_rates, tuple(g.margins), tuple(g.margins)),
+    "degrade.ErrorRates.outcome": lambda g: call(
+        dg.error_rates(tuple(g.margins), tuple(g.margins)).outcome, 1
+    ),
+    "degrade.coupling": lambda g: call(dg.coupling, g.y, g.x, key=g.key),
+    "degrade.binder_cumulant": lambda g: call(dg.binder_cumulant, g.series),
+    "degrade.size_crossing": lambda g: call(dg.size_crossing, {1: g.curve, 2: g.curve.scaled(2.0)}),
     "degrade.random_walk_spectrum": lambda g: call(dg.random_walk_spectrum, 5),
     "degrade.trajectory_spectrum": lambda g: call(dg.trajectory_spectrum, g.x, key=g.key),
     **{

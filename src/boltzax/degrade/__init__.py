@@ -2,6 +2,9 @@
 
 from ..core import exported as _exported
 from ._along_dial import along_dial as along_dial
+from ._binder import SizeCrossing as SizeCrossing
+from ._binder import binder_cumulant as binder_cumulant
+from ._binder import size_crossing as size_crossing
 from ._characteristic import characteristic_temperature as characteristic_temperature
 from ._clean_window import CleanWindow as CleanWindow
 from ._clean_window import clean_window as clean_window
@@ -20,6 +23,10 @@ from ._order_of_death import DeathOrder as DeathOrder
 from ._order_of_death import order_of_death as order_of_death
 from ._remainder import Remainder as Remainder
 from ._remainder import remainder as remainder
+from ._remainder_coupling import Coupling as Coupling
+from ._remainder_coupling import coupling as coupling
+from ._remainder_errors import ErrorRates as ErrorRates
+from ._remainder_errors import error_rates as error_rates
 from ._survival import selectivity as selectivity
 from ._survival import survival as survival
 from ._survival import temperature_marks as temperature_marks

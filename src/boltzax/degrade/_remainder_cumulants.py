@@ -30,7 +30,8 @@ def series_of(values: np.ndarray, chain_axes: int, name: str) -> Influence:
     axes = tuple(range(chain_axes))
     mean = values.mean(axis=(*axes, chain_axes))
     inputs = np.moveaxis(values.mean(axis=axes), 0, -1) - mean[..., None]
-    rows = {f"{name}, inputs": inputs[..., None]}
+    several = inputs.shape[-1] > 1 or not chain_axes
+    rows = {f"{name}, inputs": inputs[..., None]} if several else {}
     if chain_axes:
         draws = np.moveaxis(values.mean(axis=chain_axes), axes, range(-chain_axes, 0))
         draws = draws - mean[(...,) + (None,) * chain_axes]

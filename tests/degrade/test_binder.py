@@ -1,0 +1,121 @@
+"""Binder's cumulant and crossings, against Curie-Weiss: the transition is at βJ = 1."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import gamma, gammaln
+
+import boltzax as bx
+from boltzax.core import Outcome
+from boltzax.degrade import binder_cumulant, size_crossing
+
+MEAN_FIELD = 1 - gamma(0.25) ** 4 / (24 * np.pi**2)
+
+
+def law(spins, beta):
+    """Magnetisations of `spins` spins and their probabilities, by counting."""
+    k = np.arange(spins + 1)
+    m = 1 - 2 * k / spins
+    log_p = gammaln(spins + 1) - gammaln(k + 1) - gammaln(spins - k + 1) + beta * spins * m**2 / 2
+    p = np.exp(log_p - log_p.max())
+    return m, p / p.sum()
+
+
+def exact(spins, beta):
+    m, p = law(spins, beta)
+    return 1 - (p @ m**4) / (3 * (p @ m**2) ** 2)
+
+
+def test_the_value_at_the_transition_is_that_of_a_quartic_weight():
+    """At βJ = 1 the law of `m N^¼` tends to `exp(-m⁴/12)`; what is left falls as N^-½."""
+    left = np.array([exact(n, 1.0) - MEAN_FIELD for n in (4096, 16_384, 65_536)])
+    assert np.all(np.abs(np.log2(left[:-1] / left[1:]) - 1) < 0.05)
+
+
+def exact_curves(sizes):
+    betas = np.linspace(0.95, 1.05, 201)
+    values = {n: np.array([exact(n, b) for b in betas]) for n in sizes}
+    return {n: bx.Curve(betas, bx.Estimate.exact(v), axis="beta") for n, v in values.items()}
+
+
+def test_exact_curves_cross_at_the_transition():
+    sizes = (64, 256, 1024, 4096)
+    found = size_crossing(exact_curves(sizes))
+    moved = np.asarray(found.pairs.value) - 1
+    # the crossing moves as 1/N: a quarter a pair
+    assert np.all(np.abs(moved[1:] / moved[:-1] - 0.25) < 0.03)
+    np.testing.assert_allclose(found.exponent.value[-1], 0.5, atol=0.02)
+    assert abs(float(found.value.z_score(1.0))) < 1.0
+    assert found.outcome == Outcome.disagree
+    # what the curves bend between points is in the errors
+    for (a, b), pair in zip(itertools.pairwise(sizes), found.pairs, strict=True):
+        at = float(pair.value)
+        gap = (exact(b, at) - exact(a, at)) / (exact(b, at + 1e-5) - exact(a, at + 1e-5) - (
+            exact(b, at) - exact(a, at))) * 1e-5  # fmt: skip
+        assert abs(gap) < 1.1 * float(pair.standard_error)
+
+
+def drawn(rng, sizes, betas, draws):
+    curves = {}
+    for spins in sizes:
+        m = np.stack([rng.choice(m, p=p, size=draws) for m, p in (law(spins, b) for b in betas)])
+        curves[spins] = bx.Curve(betas, binder_cumulant(m[..., None]), axis="beta")
+    return curves
+
+
+def test_drawn_curves_cross_within_their_errors():
+    rng, betas, scores = np.random.default_rng(0), np.linspace(0.9, 1.1, 9), []
+    for _ in range(12):
+        curves = drawn(rng, (64, 256, 1024), betas, 4000)
+        truth = np.array([exact(256, b) for b in betas])
+        scores.append(np.asarray(curves[256].z_score(truth)))
+        found = size_crossing(curves)
+        assert abs(float(found.value.z_score(1.0))) < 4
+    assert 0.8 < np.std(scores) < 1.2
+
+
+def test_chains_are_series():
+    rng = np.random.default_rng(1)
+    x, noise = np.zeros((1, 2000)), rng.normal(size=2000)
+    for t in range(1, 2000):
+        x[0, t] = 0.9 * x[0, t - 1] + noise[t]
+    chain = binder_cumulant(x).estimate()
+    shuffled = binder_cumulant(rng.permutation(x[0])[:, None]).estimate()
+    assert float(chain.standard_error) > 2 * float(shuffled.standard_error)
+    assert abs(float(chain.z_score(0.0))) < 4
+
+
+@given(st.floats(0.1, 10), st.integers(0, 1000))
+def test_units_do_not_matter(scale, seed):
+    m = np.random.default_rng(seed).normal(size=(3, 8, 1))
+    np.testing.assert_allclose(
+        binder_cumulant(scale * m).value, binder_cumulant(m).value, rtol=1e-9, atol=1e-12
+    )
+
+
+@given(st.floats(-5, 5), st.floats(0.1, 10))
+def test_another_axis_moves_the_crossing_along(shift, scale):
+    curves = CURVES
+    found = size_crossing(curves)
+    moved = {n: c.over(scale * c.x + shift, "x") for n, c in curves.items()}
+    other = size_crossing(moved)
+    np.testing.assert_allclose(other.pairs.value, scale * found.pairs.value + shift, rtol=1e-9)
+    np.testing.assert_allclose(
+        other.pairs.standard_error, scale * found.pairs.standard_error, rtol=1e-4
+    )
+    np.testing.assert_allclose(other.exponent.value, found.exponent.value, rtol=1e-6)
+
+
+CURVES = {n: c[::10] for n, c in exact_curves((32, 128)).items()}
+
+
+def test_one_pair_is_undecided_and_one_curve_is_refused():
+    found = size_crossing(CURVES)
+    assert found.outcome == Outcome.too_few and "undecided" in repr(found)
+    with pytest.raises(bx.DeclarationError, match="curves"):
+        size_crossing({32: CURVES[32]})
+    apart = {n: c.scaled(0.1).shifted(n / 100) for n, c in CURVES.items()}
+    assert not np.isfinite(float(size_crossing(apart).value.value))

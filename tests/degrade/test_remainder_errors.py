@@ -1,0 +1,164 @@
+"""Predicted error rates against held-out ones, and coupling of remainder and amplitude."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax.core import Outcome
+from boltzax.degrade import coupling, error_rates
+
+KEY = jax.random.key(0)
+
+
+def margins(rng, inputs, shape=None):
+    """Margins of an interpretation, plus a remainder: Gaussian, or Gamma of some shape."""
+    part = rng.normal(size=inputs) + 0.8
+    if shape is None:
+        return part + 0.7 * rng.normal(size=inputs), part
+    return part + 0.7 * (rng.gamma(shape, size=inputs) - shape) / shape**0.5, part
+
+
+def test_predicted_rates_are_those_of_the_law():
+    rng = np.random.default_rng(0)
+    fitted, held_out = margins(rng, 8000, 9.0), margins(rng, 8000, 9.0)
+    found = error_rates(fitted, held_out)
+    edge = (-held_out[1] / 0.7) * 3 + 9
+    exact = scipy.stats.gamma(9.0).cdf(edge)
+    worst = np.abs(np.asarray(found.predicted) - exact).max(axis=1)
+    # max φ He_2 λ_3/6 is the size of what order 0 leaves out
+    assert 0.03 < worst[0] < 0.06 and np.all(worst[1:] < [0.02, 0.02, 0.02])
+
+
+def test_outcomes_by_order():
+    rng = np.random.default_rng(1)
+    skew = error_rates(margins(rng, 8000, 2.0), margins(rng, 8000, 2.0))
+    assert skew.outcome(0) == Outcome.disagree and skew.outcome(2) != Outcome.disagree
+    plain = error_rates(margins(rng, 8000), margins(rng, 8000))
+    assert plain.outcome(0) == Outcome.agree
+    few = error_rates(margins(rng, 100), margins(rng, 100), level=0.001)
+    assert few.outcome(0) == Outcome.too_few and "undecided" in repr(few)
+
+
+def with_draws(rng, part, scale, draws, shape=None):
+    """Draws share a shift, as weights do, and have noise of their own at each input."""
+    size = (draws, len(part))
+    noise = rng.normal(size=size) if shape is None else (rng.gamma(shape, size=size) - shape) / 2
+    return part + scale * (0.8 * noise + 0.6 * rng.normal(size=(draws, 1))), part
+
+
+def test_rates_of_each_input():
+    rng = np.random.default_rng(2)
+    part, scale = rng.normal(size=100) + 0.5, rng.uniform(0.5, 1.0, 100)
+    both = [with_draws(rng, part, scale, 1000) for _ in range(2)]
+    found = error_rates(*both, per="input")
+    assert found.outcome(0) == Outcome.agree
+    assert abs(float(found.misfit.value[0])) < 4 * float(found.misfit.standard_error[0]) + 1e-4
+    exact = scipy.stats.norm.cdf(-part / scale)
+    assert np.abs(np.asarray(found.predicted[0]) - exact).max() < 0.06
+    both = [with_draws(rng, part, scale, 1000, 4.0) for _ in range(2)]
+    found = error_rates(*both, per="input")
+    assert found.outcome(0) == Outcome.disagree and found.outcome(2) != Outcome.disagree
+
+
+def test_chains_count_as_few_units():
+    """Autocorrelated draws: the shift that is detected is larger than for independent ones."""
+    rng, part = np.random.default_rng(3), np.linspace(-1, 2, 40)
+    noise, shift = rng.normal(size=(2, 4, 400)), np.zeros((2, 4, 400))
+    for t in range(1, 400):
+        shift[..., t] = 0.95 * shift[..., t - 1] + 0.3 * noise[..., t]
+    fresh = rng.normal(size=(2, 4, 400, 40))
+    fitted, held_out = ((part + x[..., None] + y, part) for x, y in zip(shift, fresh, strict=True))
+    chains = error_rates(fitted, held_out, per="input", bins=3)
+    flat = [(x.reshape(1600, 40), part) for x, _ in (fitted, held_out)]
+    independent = error_rates(*flat, per="input", bins=3)
+    assert float(chains.detectable[0]) > 2 * float(independent.detectable[0])
+
+
+@pytest.mark.slow
+def test_false_alarms_of_error_rates():
+    """120 pairs of one law at a level of 5%: 6 ± 2.4 for each order."""
+    rng = np.random.default_rng(4)
+    p_values = [error_rates(margins(rng, 1000), margins(rng, 1000)).p_value for _ in range(120)]
+    alarms = np.sum(np.asarray(p_values) <= 0.05, axis=0)
+    assert np.all(alarms <= 15)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 1000), st.floats(0.1, 10), st.floats(-3, 3))
+def test_units_of_margins_do_not_matter(seed, scale, shift):
+    rng = np.random.default_rng(seed)
+    data = [margins(rng, 60) for _ in range(2)]
+    first = error_rates(*data)
+    moved = [(scale * x + shift, scale * y + shift) for x, y in data]
+    second = error_rates(*moved, below=shift)
+    np.testing.assert_allclose(first.predicted, second.predicted, atol=1e-7)
+    np.testing.assert_allclose(first.p_value, second.p_value, rtol=1e-5)
+
+
+def test_wrong_margins_are_refused():
+    x = np.zeros(30)
+    with pytest.raises(bx.DeclarationError, match="fitted"):
+        error_rates((x, x[:5]), (x, x))
+    with pytest.raises(bx.DeclarationError, match="held_out"):
+        error_rates((x, x), (x, x), per="input")
+
+
+# --- coupling -------------------------------------------------------------------------------------
+
+
+def test_couplings_of_mean_and_of_variance_are_found():
+    rng = np.random.default_rng(5)
+    a, r = rng.normal(size=2000), rng.normal(size=(2000, 2))
+    free = coupling(a, r, key=KEY)
+    assert free.outcome == Outcome.agree
+    shifted = coupling(a, r + 0.2 * a[:, None], key=KEY)
+    assert shifted.outcome == Outcome.disagree
+    truth = np.array([0.2, 0.2])
+    assert np.all(np.abs(np.asarray(shifted.covariance.z_score(truth))) < 4)
+    wider = coupling(a, r * np.exp(0.2 * a)[:, None], key=KEY)
+    assert wider.outcome == Outcome.disagree
+    # mean: r_0, r_1; products: r_0 r_0, r_0 r_1, r_1 r_1
+    assert np.array_equal(np.asarray(wider.p_values)[0] <= 0.05, [False, False, True, False, True])
+    bent = coupling(a, r + 0.2 * (a**2)[:, None], key=KEY)
+    assert np.all(np.asarray(bent.p_values)[1, :2] <= 0.05)
+
+
+def test_few_rows_are_undecided():
+    rng = np.random.default_rng(8)
+    found = coupling(rng.normal(size=20), rng.normal(size=20), key=KEY)
+    assert found.outcome == Outcome.too_few and "undecided" in repr(found)
+
+
+@pytest.mark.slow
+def test_false_alarms_and_power_of_coupling():
+    """200 tests at 5%: 10 ± 3.1 alarms; a correlation of the detectable size is seen in 95%."""
+    rng, alarms, seen = np.random.default_rng(7), 0, 0
+    for seed in range(200):
+        a, r = rng.exponential(size=200), rng.standard_t(4, size=(200, 2))
+        found = coupling(a, r, key=jax.random.key(seed), permutations=199)
+        alarms += float(found.p_value) <= 0.05
+        z = rng.normal(size=(200, 2))
+        rho = float(coupling(z[:, 0], z[:, 1], key=KEY, permutations=199).detectable)
+        z[:, 1] = rho * z[:, 0] + np.sqrt(1 - rho**2) * z[:, 1]
+        seen += float(coupling(z[:, 0], z[:, 1], key=KEY, permutations=199).p_value) <= 0.05
+    assert alarms <= 22 and seen >= 180
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 1000), st.floats(0.1, 10), st.floats(-3, 3))
+def test_units_do_not_matter(seed, scale, shift):
+    rng = np.random.default_rng(seed)
+    a, r = rng.normal(size=(2, 30))
+    first = coupling(a, r, key=KEY, permutations=19)
+    second = coupling(scale * a + shift, r / scale + shift, key=KEY, permutations=19)
+    np.testing.assert_allclose(first.correlation, second.correlation, atol=1e-9)
+    np.testing.assert_allclose(first.covariance.value, second.covariance.value, atol=1e-9)
+
+
+def test_a_constant_amplitude_is_refused():
+    with pytest.raises(bx.DeclarationError, match="amplitude"):
+        coupling(np.ones(10), np.arange(10.0), key=KEY)
