@@ -116,3 +116,119 @@ def test_a_pattern_without_a_place_is_refused():
         bx.activations(NET, X, "blocks[3]")
     with pytest.raises(DeclarationError, match="heads"):
         bx.patched(NET, {"heads": 0.0})(X)
+
+
+def test_a_flax_module_is_read_and_patched():
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Flax(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.LayerNorm(4, rngs=rngs)
+            self.attention = nnx.MultiHeadAttention(2, 4, 4, decode=False, rngs=rngs)
+            self.layers = nnx.List([nnx.Linear(4, 4, rngs=rngs) for _ in range(2)])
+
+        def __call__(self, x):
+            x = self.attention(self.norm(x))
+            for layer in self.layers:
+                assert layer.in_features == 4
+                x = layer(x)
+            return x
+
+    net, x = Flax(nnx.Rngs(0)), X.astype(jnp.float32)
+    read = bx.activations(net, x)
+    assert {"norm", "attention", "attention.query", "layers[0]", "layers[1]"} <= set(read)
+    np.testing.assert_allclose(read["layers[1]"], net(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(read["layers[0]"], net.layers[0](read["attention"]), atol=1e-5)
+    patched = bx.patched(net, {"layers[0]": bx.Ablate()})
+    np.testing.assert_allclose(patched(x), net.layers[1](jnp.zeros((5, 4), jnp.float32)))
+    assert list(weights_of(patched)) == list(weights_of(net))
+    assert type(net.norm) is nnx.LayerNorm
+
+
+def test_a_pure_function_has_the_places_that_it_names():
+    linen = pytest.importorskip("flax.linen")
+
+    class Linen(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            hidden = bx.tap(linen.Dense(3)(x), "hidden")
+            return linen.Dense(2, bias_init=linen.initializers.ones)(hidden)
+
+    net = Linen()
+    model = bx.models.Function(net.apply, net.init(KEY, X[0]))
+    ablated = bx.patched(model, {"hidden": bx.Ablate()})
+    assert list(bx.taps(model, X[0])) == ["hidden"]
+    np.testing.assert_array_equal(ablated(X[0]), jnp.ones(2))
+    assert list(weights_of(ablated)) == list(weights_of(model))
+
+
+class Mixed(eqx.Module):
+    """Functions and modules in a list, a module in a dictionary, one that gives two values."""
+
+    steps: list
+    more: dict
+
+    def __call__(self, x):
+        for step in self.steps:
+            x = step(x)
+        carry, out = self.more["pair"](x)
+        return carry + out["y"]
+
+
+class Two(eqx.Module):
+    scale: jax.Array
+
+    def __call__(self, x):
+        return self.scale * x, {"y": x + 1, "name": "text"}
+
+
+def test_callables_in_containers_and_values_in_containers_are_places():
+    net = Mixed([eqx.nn.Linear(4, 4, key=KEY), jnp.tanh], {"pair": Two(jnp.array(3.0))})
+    x = X[0]
+    hidden = jnp.tanh(net.steps[0](x))
+    read = bx.activations(net, x)
+    assert set(read) == {"steps[0]", "steps[1]", "more['pair'][0]", "more['pair'][1]['y']"}
+    np.testing.assert_allclose(read["more['pair'][1]['y']"], hidden + 1)
+    patched = bx.patched(net, {"more['pair'][1]['y']": 0.0})
+    np.testing.assert_allclose(patched(x), 3 * hidden)
+
+
+@pytest.mark.parametrize("head", [0, 3])
+def test_an_ablated_head_of_the_transformer(head):
+    net = bx.models.Transformer(7, width=8, layers=2, heads=4, context=6, key=KEY)
+    tokens = jnp.arange(5)
+    ablated = bx.patched(net, {"blocks[1].attention.heads": bx.Ablate(np.s_[:, head])})
+    output = net.blocks[1].attention.output.at[head].set(0)
+    without = eqx.tree_at(lambda net: net.blocks[1].attention.output, net, output)
+    np.testing.assert_allclose(ablated(tokens), without(tokens), rtol=1e-10)
+    assert abs(ablated(tokens) - net(tokens)).max() > 1e-3
+
+
+def test_patterns_name_one_index_or_any_text():
+    names = set(bx.taps(NET, X))
+    assert set(bx.activations(NET, X, "blocks[*]")) == {"blocks[0]", "blocks[1]"}
+    assert set(bx.activations(NET, X, "blocks[*].mlp")) == {"blocks[0].mlp", "blocks[1].mlp"}
+    assert set(bx.activations(NET, X, "*")) == names
+    assert set(bx.activations(NET, X, "*[1]", "*heads")) == {
+        "blocks[1]", "blocks[0].mlp.layers[1]", "blocks[1].mlp.layers[1]",
+        "blocks[0].attention.heads", "blocks[1].attention.heads",
+    }  # fmt: skip
+
+
+class First(eqx.Module):
+    inner: Two
+
+    def __call__(self, x):
+        return self.inner(x)[0]
+
+
+def test_draws_of_a_patched_model_are_saved_and_loaded(tmp_path):
+    patched = bx.patched(First(Two(jnp.ones(4))), {"inner[0]": bx.Ablate(0)})
+    data = bx.Empirical((np.ones((3, 4)), np.ones((3, 4))))
+    gibbs = bx.compile(bx.SquaredError(patched, data), bx.Normal(), marginalise=False)
+    few = {"chains": 2, "warmup": 5, "draws": 5, "throw": False}
+    trace = bx.sample(gibbs, bx.RandomWalk(), key=KEY, **few)
+    bx.save(tmp_path / "saved", trace)
+    loaded = bx.load(tmp_path / "saved", gibbs)
+    for path, values in trace.w.items():
+        np.testing.assert_array_equal(loaded.w[path], values)

@@ -187,6 +187,27 @@ def test_a_module_that_is_used_twice_is_read_and_patched_at_each_use():
     np.testing.assert_array_equal(bx.patched(twice, {"layer": values[0]})(X), values[0])
 
 
+@pytest.mark.parametrize("repeats", ["steps", "checkpoint"])
+def test_repetitions_before_another_use_are_counted(repeats):
+    class Again(eqx.Module):
+        layer: Layer
+
+        def __call__(self, x):
+            if repeats == "checkpoint":
+                return self.layer(jax.checkpoint(lambda layer, x: layer(x))(self.layer, x))
+            x, _ = jax.lax.scan(lambda x, _: (self.layer(x), None), x, None, 1)
+            return self.layer(x)
+
+    again = Again(layer())
+    values = jax.random.normal(KEY, (2, 4))
+    if repeats == "checkpoint":
+        first = again.layer(X)
+        read = bx.activations(again, X, "layer")["layer"]
+        np.testing.assert_allclose(read, jnp.stack([first, again.layer(first)]))
+    patched = bx.patched(again, {"layer": values})
+    np.testing.assert_array_equal(patched(X), values[1])
+
+
 def test_a_compiled_function_that_modules_share_has_a_place_in_each():
     PAIR(X)  # compiled and cached before it is read
     first = PAIR.first(X)
