@@ -81,22 +81,11 @@ def estimate(
 ) -> dict:
     """One run; `value` is None if a loss became NaN. The error is from the spread of chains."""
     began = time.perf_counter()
-    torch.manual_seed(seed)  # devinterp takes its initial loss from batches before it seeds chains
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = estimate_learning_coeff_with_summary(
-                model,
-                loader,
-                evaluate=functools.partial(loss, model.kind),
-                optimizer_kwargs=dict(optimizer),
-                num_chains=chains,
-                num_draws=draws,
-                num_burnin_steps=burn_in,
-                init_loss=init_loss,
-                seed=seed,
-                verbose=False,
-            )
+        found = run(
+            model, loader, optimizer=optimizer, chains=chains, draws=draws, burn_in=burn_in,
+            init_loss=init_loss, seed=seed,
+        )  # fmt: skip
         value, error = found["llc/mean"], found["llc/std"] / math.sqrt(chains)
     except RuntimeError as complaint:
         if "NaN" not in str(complaint):
@@ -109,6 +98,35 @@ def estimate(
         "gradient_evaluations": chains * (draws + burn_in),
         "seconds": time.perf_counter() - began,
     }
+
+
+def run(
+    model: Net,
+    loader: Batches,
+    *,
+    optimizer: dict[str, float],
+    chains: int,
+    draws: int,
+    burn_in: int,
+    init_loss: float | None,
+    seed: int,
+) -> dict:
+    """What devinterp returns; `loss/trace` are the losses of the minibatches, `[chain, draw]`."""
+    torch.manual_seed(seed)  # devinterp takes its initial loss from batches before it seeds chains
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimate_learning_coeff_with_summary(
+            model,
+            loader,
+            evaluate=functools.partial(loss, model.kind),
+            optimizer_kwargs=dict(optimizer),
+            num_chains=chains,
+            num_draws=draws,
+            num_burnin_steps=burn_in,
+            init_loss=init_loss,
+            seed=seed,
+            verbose=False,
+        )
 
 
 def rate(model: Net, loader: Batches, nbeta: float) -> float:
