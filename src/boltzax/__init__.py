@@ -80,8 +80,11 @@ from .observe import LocalLearningCoefficient as LocalLearningCoefficient
 from .observe import LogProbability as LogProbability
 from .observe import Phase as Phase
 from .observe import Phases as Phases
+from .observe import ResponseComponents as ResponseComponents
+from .observe import ResponseMatrix as ResponseMatrix
 from .observe import TwoSample as TwoSample
 from .observe import Verdict as Verdict
+from .observe import classical_influence as classical_influence
 from .observe import coefficient_curve as coefficient_curve
 from .observe import effective_dimension as effective_dimension
 from .observe import effective_parameters as effective_parameters
@@ -92,9 +95,12 @@ from .observe import heat_capacity as heat_capacity
 from .observe import influence as influence
 from .observe import kernel_distance as kernel_distance
 from .observe import learning_coefficient as learning_coefficient
+from .observe import linear_datamodeling_score as linear_datamodeling_score
 from .observe import local_learning_coefficient as local_learning_coefficient
 from .observe import log_probability as log_probability
 from .observe import phases as phases
+from .observe import response_matrix as response_matrix
+from .observe import retrained as retrained
 from .observe import sliced_wasserstein as sliced_wasserstein
 from .observe import spectrum as spectrum
 from .observe import susceptibility as susceptibility

@@ -76,6 +76,14 @@ def halved_model(model):
     return bx.models.Function(line, 0.5 * model.params)
 
 
+def outputs(model):
+    return jax.vmap(model)(jnp.eye(2))
+
+
+def one_token(model, datum):
+    return misfit(model, datum)[None]
+
+
 def norm(model):
     return model(jnp.ones(2))
 
@@ -598,6 +606,20 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     ),
     "wbic": lambda g: call(bx.wbic, g.at_watanabe, 12),
     "influence": lambda g: call(bx.influence, g.drawn, g.energy),
+    "influence of tokens": lambda g: call(bx.influence, g.drawn, g.energy, tokens=one_token),
+    "response_matrix": lambda g: call(bx.response_matrix, {"whole": g.drawn}, outputs),
+    "ResponseMatrix.components": lambda g: call(
+        bx.response_matrix({"whole": g.drawn}, outputs).components, key=g.key, permutations=4
+    ),
+    "classical_influence": lambda g: call(bx.classical_influence, g.gibbs, g.energy),
+    "retrained": lambda g: call(bx.retrained, g.gibbs, g.energy, g.x[:, :1] * np.ones(12) > 0),
+    "linear_datamodeling_score": lambda g: call(
+        bx.linear_datamodeling_score,
+        np.ones((2, 12)) * g.y,
+        g.x[:, :1] > g.x[:, 1],
+        g.x,
+        key=g.key,
+    ),
     "susceptibility": lambda g: call(bx.susceptibility, g.drawn, norm, g.energy, key=g.key),
     "spectrum": lambda g: call(bx.spectrum, g.drawn, bx.GaussianMeasure(2, order=4), 3),
     "phases": lambda g: call(bx.phases, [bx.Phase(g.laddered, 0.0), bx.Phase(g.laddered, 1.0)]),

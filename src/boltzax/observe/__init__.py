@@ -1,6 +1,9 @@
 """Observables: functionals of a run, with honest error bars."""
 
 from ..core import exported as _exported
+from ._classical_influence import classical_influence as classical_influence
+from ._datamodels import linear_datamodeling_score as linear_datamodeling_score
+from ._datamodels import retrained as retrained
 from ._distances import TwoSample as TwoSample
 from ._distances import energy_distance as energy_distance
 from ._distances import kernel_distance as kernel_distance
@@ -30,9 +33,12 @@ from ._log_probability_result import raised as raised
 from ._phases import Phase as Phase
 from ._phases import Phases as Phases
 from ._phases import phases as phases
-from ._response import DatumLosses as DatumLosses
 from ._response import influence as influence
 from ._response import susceptibility as susceptibility
+from ._response_functions import DatumLosses as DatumLosses
+from ._response_matrix import ResponseComponents as ResponseComponents
+from ._response_matrix import ResponseMatrix as ResponseMatrix
+from ._response_matrix import response_matrix as response_matrix
 from ._spectrum import spectrum as spectrum
 
 __all__ = _exported(globals())

@@ -1,13 +1,13 @@
 """Linear response: what a perturbation of the energy does to a mean, in all or datum by datum."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..core import (
     MEMORY,
@@ -17,22 +17,33 @@ from ..core import (
     Key,
     Memory,
     ModelFunction,
+    Said,
     errors_named,
-    function_errors,
     model_errors,
-    shapes_of,
     share,
     typed,
-    weights_of,
-    with_weights,
     working_bytes,
 )
-from ..declare import AbstractDataTerm, AbstractEnergy, Localisation
+from ..declare import AbstractDataTerm, AbstractEnergy
 from ..sample import AbstractDrawn, Trace, trace_of
 from ._comoments import Draws, correlation, covariance, plan, spread
+from ._response_functions import (
+    Both,
+    DatumLosses,
+    Flat,
+    Observable,
+    Values,
+    check_energy,
+    checked_function,
+)
 
-Observable: TypeAlias = ModelFunction | AbstractEnergy
-"""A function of the model that gives arrays, or an energy, whose value is meant."""
+TokenLosses: TypeAlias = Annotated[
+    Callable,
+    Said(
+        expected="a function (model, datum) -> losses of the tokens of the datum, one vector",
+        mend="return the terms whose sum is the loss of the datum",
+    ),
+]
 
 
 @typed
@@ -70,8 +81,8 @@ def susceptibility(
             with a `Localisation`, which β does not multiply.
     """
     trace = trace_of(trace)
-    _check_energy(trace, "perturbation", perturbation)
-    a, b = _checked_function(trace, "observable", observable), Values(perturbation)
+    check_energy(trace.gibbs.declared, "perturbation", perturbation)
+    a, b = checked_function(trace.gibbs.declared, "observable", observable), Values(perturbation)
     a_values, b_values = trace.evaluate(Both(a, b), key, memory=memory)
     chains = trace.energy.ndim - 2
     b_centred = _centred(b_values, chains)
@@ -95,6 +106,7 @@ def influence(
     *,
     total: bool = False,
     normalised: bool = False,
+    tokens: TokenLosses | None = None,
     batch_size: Count | None = None,
     chunk: Count | None = None,
     memory: Memory = MEMORY,
@@ -129,6 +141,9 @@ def influence(
         total: Sum over the columns with their weights: the response to the whole energy, without
             the matrix and without the last axis.
         normalised: `-Corr` instead, in [-1, 1] for β > 0; NaN for a loss that does not vary.
+        tokens: `(model, datum) -> [token]`, the terms of the loss of one datum: columns for each
+            token of each datum, `[*beta, query, datum, token]`. Their sum over the tokens is the
+            influence of the datum. Rows stay those of `query`.
         batch_size: Data at a time, for rows and for columns. Losses are computed anew for each pair
             of blocks.
         chunk: Draws at a time.
@@ -141,19 +156,17 @@ def influence(
             data or of another model, and a loss that is not a scalar.
     """
     trace = trace_of(trace)
-    if trace.w is None or trace.energy.shape[-1] < 4:
-        raise DeclarationError(
-            "trace",
-            got="a trace without draws" if trace.w is None else f"{trace.energy.shape[-1]} draws",
-            expected="the draws of the weights, at least 4 a chain",
-            mend="run with keep=True",
-        )
+    _check_draws(trace)
     columns, column_bytes = _blocks(trace, "energy", energy, batch_size, memory)
     rows, row_bytes, function = columns, column_bytes, None
+    count = sum(block.count for block in columns)
+    if tokens is not None:
+        _refuse_total(total)
+        columns, column_bytes = _blocks(trace, "tokens", energy, batch_size, memory, tokens)
     if isinstance(query, AbstractEnergy):
         rows, row_bytes = _blocks(trace, "query", query, batch_size, memory)
     elif query is not None:
-        function = _checked_function(trace, "query", query)
+        function = checked_function(trace.gibbs.declared, "query", query)
         rows, row_bytes = [Flat(function)], _measured(trace, Flat(function))[1]
     if total:
         columns = [Flat(Values(energy))]
@@ -171,62 +184,30 @@ def influence(
     whole = jax.tree.map(lambda *each: jnp.stack(each), *matrices)
     whole = whole if trace.betas.ndim else whole[0]
     whole = trace.vouched(whole[..., 0] if total else whole)
+    if tokens is not None:
+        whole = jax.tree.map(lambda x: x.reshape(*x.shape[:-1], count, -1), whole)
     return whole if function is None else _unflat(trace, function, whole)
 
 
-class DatumLosses(eqx.Module):
-    """The losses of some data, as β multiplies them."""
-
-    factor: Array | float
-    term: AbstractDataTerm
-    points: PyTree
-
-    def __call__(self, model: PyTree) -> Float[Array, " datum"]:
-        here = with_weights(self.term.model, weights_of(model))
-        return self.factor * jax.vmap(lambda z: self.term.loss(here, z))(self.points)
-
-
-class Values(eqx.Module):
-    """The value of an energy as a function of the model."""
-
-    energy: AbstractEnergy
-
-    def __call__(self, model: PyTree) -> Float[Array, ""]:
-        weights = weights_of(model)
-        parts = [
-            factor * term.value(with_weights(term.model, weights))
-            for factor, term in self.energy.terms()
-        ]
-        return sum(parts, jnp.zeros(()))
-
-
-class Both(eqx.Module):
-    """Two functions of the model as one."""
-
-    first: Callable
-    second: Callable
-
-    def __call__(self, model: PyTree) -> tuple[PyTree, PyTree]:
-        return self.first(model), self.second(model)
-
-
-class Floating(eqx.Module):
-    """A function of the model, with floating values."""
-
-    function: Callable
-
-    def __call__(self, model: PyTree) -> PyTree[Array]:
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), self.function(model))
-
-
-class Flat(eqx.Module):
-    """All numbers that a function returns, as one vector."""
-
-    function: Callable
-
-    def __call__(self, model: PyTree) -> Float[Array, " number"]:
-        leaves = jax.tree.leaves(self.function(model))
-        return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+def response_to(
+    trace: Trace, observable: Observable, losses: ModelFunction, memory: int
+) -> Estimate:
+    """`-β Cov(A, ℓ)` of one number A with all numbers of a function, at one beta; `[number]`."""
+    _check_draws(trace)
+    rows = Flat(checked_function(trace.gibbs.declared, "observable", observable))
+    columns = Flat(checked_function(trace.gibbs.declared, "tokens", losses))
+    (shape, row_bytes), column_bytes = _measured(trace, rows), _measured(trace, columns)[1]
+    if shape != (1,):
+        raise DeclarationError(
+            "observable",
+            got=f"{shape[0]} numbers",
+            expected="one number for each model",
+            mend="return a scalar, such as a loss",
+        )
+    chunk = max(1, memory // (row_bytes + column_bytes))
+    (draws,) = _draws_by_beta(trace, chunk, None)
+    found = covariance(draws, rows, columns, spread(draws, rows), spread(draws, columns))
+    return trace.vouched(found[0].scaled(-draws.gibbs.beta))
 
 
 def _matrix(
@@ -259,26 +240,31 @@ def _measured(trace: Trace, function: Callable) -> tuple[tuple[int, ...], int]:
 
 
 def _blocks(
-    trace: Trace, argument: str, energy: AbstractEnergy, size: int | None, memory: int
+    trace: Trace,
+    argument: str,
+    energy: AbstractEnergy,
+    size: int | None,
+    memory: int,
+    tokens: Callable | None = None,
 ) -> tuple[list[DatumLosses], int]:
     """The data of an energy in blocks, and the bytes that a block holds at one draw.
 
     Without a size, a block is as large as leaves room for 4 draws.
     """
-    _check_energy(trace, argument, energy)
+    check_energy(trace.gibbs.declared, argument, energy)
     blocks, largest = [], 1
     for factor, term in energy.terms():
         if not isinstance(term, AbstractDataTerm):
             continue
         points, weights = term.measure.nodes()
-        first = DatumLosses(factor, term, jax.tree.map(lambda x: x[:1], points))
+        first = DatumLosses(factor, term, jax.tree.map(lambda x: x[:1], points), tokens)
         with errors_named(
             argument,
             expected="an energy whose loss takes the model and one datum",
             mend="write the loss for one model and one datum",
         ):
             shape, datum_bytes = _measured(trace, first)
-        if shape != (1,):
+        if tokens is None and shape != (1,):
             raise DeclarationError(
                 argument,
                 got=f"a loss of shape {shape[1:]} for one datum",
@@ -290,7 +276,8 @@ def _blocks(
         largest = max(largest, min(step, count) * datum_bytes)
         for start in range(0, count, step):
             part = slice(start, start + step)
-            blocks.append(DatumLosses(factor, term, jax.tree.map(lambda x, s=part: x[s], points)))
+            some = jax.tree.map(lambda x, s=part: x[s], points)
+            blocks.append(DatumLosses(factor, term, some, tokens))
     if not blocks:
         raise DeclarationError(
             argument,
@@ -325,43 +312,24 @@ def _unflat(trace: Trace, function: Callable, whole: Estimate) -> PyTree[Estimat
     return jax.tree.unflatten(structure, parts)
 
 
-def _checked_function(trace: Trace, argument: str, observable: Observable) -> Values | Floating:
-    """A function of the model with floating values, from a function or an energy."""
-    if isinstance(observable, AbstractEnergy):
-        _check_energy(trace, argument, observable)
-        return Values(observable)
-    function = Floating(observable)
-    with function_errors(argument):
-        values = eqx.filter_eval_shape(function, trace.gibbs.declared)
-    if not jax.tree.leaves(values):
+def _refuse_total(total: bool) -> None:
+    if total:
         raise DeclarationError(
-            argument,
-            got="a function that gives no arrays",
-            expected="an array or a pytree of arrays for each model",
-            mend="return what the function computes",
+            "tokens",
+            got="tokens of a total",
+            expected="columns, or the response to the whole energy",
+            mend="leave out tokens or total",
         )
-    return function
 
 
-def _check_energy(trace: Trace, argument: str, energy: AbstractEnergy) -> None:
-    """Raise `DeclarationError` for an energy of another model, or with a `Localisation`."""
-    shapes = shapes_of(trace.gibbs.declared)
-    for _, term in energy.terms():
-        if isinstance(term, Localisation):
-            raise DeclarationError(
-                argument,
-                got="a Localisation",
-                expected="energies that beta multiplies",
-                mend="a Localisation belongs to the prior; perturb by a data energy",
-            )
-        given = shapes_of(term.model)
-        if given != shapes:
-            raise DeclarationError(
-                argument,
-                got=f"an energy of a model with weights {given}",
-                expected=f"the model of the trace, with weights {shapes}",
-                mend="declare it with the model that was compiled",
-            )
+def _check_draws(trace: Trace) -> None:
+    if trace.w is None or trace.energy.shape[-1] < 4:
+        raise DeclarationError(
+            "trace",
+            got="a trace without draws" if trace.w is None else f"{trace.energy.shape[-1]} draws",
+            expected="the draws of the weights, at least 4 a chain",
+            mend="run with keep=True",
+        )
 
 
 def _centred(values: Array, axis: int) -> Array:

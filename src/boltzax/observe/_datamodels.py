@@ -1,0 +1,171 @@
+"""Predictions of what a model trained on a part of the data does, against models trained so."""
+
+from typing import Annotated, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+from jaxtyping import Array, Bool, Float
+
+from ..compile import Gibbs
+from ..core import (
+    MEMORY,
+    Count,
+    DeclarationError,
+    Estimate,
+    Key,
+    Memory,
+    Positive,
+    Said,
+    estimate_of_parts,
+    map_within,
+    model_errors,
+    typed,
+)
+from ..declare import AbstractEnergy
+from ..numerics import adam
+from ..sample import Ensemble
+from ._classical_influence import losses_of_data
+
+Subsets: TypeAlias = Annotated[
+    Bool[Array, "subset datum"] | Bool[np.ndarray, "subset datum"],
+    Said(
+        expected="booleans [subset, datum]: whether the subset has the datum",
+        mend="e.g. rng.random((64, n)) < 0.5",
+    ),
+]
+
+
+@typed
+@model_errors("in bx.retrained")
+def retrained(
+    gibbs: Gibbs,
+    energy: AbstractEnergy,
+    subsets: Subsets,
+    *,
+    steps: Count = 1000,
+    rate: Positive = 0.01,
+    key: Key | None = None,
+    memory: Memory = MEMORY,
+) -> Ensemble:
+    """Models trained on parts of the data, all in one compiled loop.
+
+    Each minimises `-log π(w) + β Σ_j μ_j m_j ℓ_j(w)` with `m` a row of `subsets`, by Adam on all
+    its data, the rate falling to zero as a half cosine.
+
+    Args:
+        gibbs: The measure, whose prior and `β` are taken.
+        energy: The energy whose data are left out, over all data, as in `influence`.
+        subsets: Which data each model is trained on.
+        steps: Steps of Adam.
+        rate: The length of the first step.
+        key: Each model starts at a draw of the prior; without it, all start at the declared model.
+        memory: Bytes of intermediate values at once: how many models are trained together.
+
+    Returns:
+        An `Ensemble` with the axis `subset`.
+
+    Raises:
+        DeclarationError: As `classical_influence`; and for subsets of another number of data.
+    """
+    data = losses_of_data(gibbs, "energy", energy)
+    count = sum(part.count for part in data)
+    if subsets.shape[1] != count:
+        raise DeclarationError(
+            "subsets",
+            got=f"subsets of {subsets.shape[1]} data",
+            expected=f"one column for each of the {count} data of the energy",
+            mend="draw subsets of shape (subset, datum)",
+        )
+    weights = jnp.concatenate([part.term.measure.nodes()[1] for part in data])
+    masked = jnp.asarray(subsets, weights.dtype) * weights
+    keys = None if key is None else jax.random.split(key, len(masked))
+    w = _trained(gibbs, data, masked, keys, jnp.asarray(rate, float), steps, memory)
+    return Ensemble.of(gibbs, w, ("subset",))
+
+
+@eqx.filter_jit
+def _trained(gibbs: Gibbs, data, masked: Array, keys, rate: Array, steps: int, memory: int):
+    declared = gibbs.coordinates.unconstrain(gibbs.coordinates.base)
+
+    def one(each):
+        weights, key = each
+        start = declared if key is None else gibbs.sample_prior(key)
+
+        def loss(w):
+            model = gibbs.model(w)
+            losses = jnp.concatenate([part(model) for part in data])
+            return gibbs.beta * jnp.vdot(weights, losses) - gibbs.log_prior(w)
+
+        def falling(i):
+            return 0.5 * rate * (1 + jnp.cos(jnp.pi * i / steps))
+
+        return adam(lambda w, _: jax.grad(loss)(w), start, steps, falling, lambda w: w)
+
+    return map_within(one, (masked, keys), memory)
+
+
+@typed
+def linear_datamodeling_score(
+    predicted: Estimate | Float[Array, "query datum"] | Float[np.ndarray, "query datum"],
+    subsets: Subsets,
+    outcomes: Float[Array, "subset query"] | Float[np.ndarray, "subset query"],
+    *,
+    key: Key,
+    resamples: Count = 1000,
+) -> Estimate:
+    """Rank correlation of `Σ_(j in subset) predicted_ij` with what models trained on subsets do.
+
+    Spearman's correlation over the subsets, averaged over the queries. The error and the 95%
+    interval are those of the bootstrap, which draws subsets and queries with replacement: `ess`
+    is the number of subsets.
+
+    Park et al. 2023, ICML, arXiv:2303.14186 (definition 2.4).
+
+    Args:
+        predicted: Responses `[query, datum]`, as `influence` or `classical_influence` gives.
+        subsets: Which data each model was trained on.
+        outcomes: The same queries of the models trained so, `[subset, query]`; average over seeds
+            first, if there are several.
+        key: For the bootstrap.
+        resamples: Of the bootstrap.
+
+    Raises:
+        DeclarationError: For shapes that do not fit, and fewer than 4 subsets.
+    """
+    values = np.asarray(predicted.value if isinstance(predicted, Estimate) else predicted, float)
+    chosen, found = np.asarray(subsets, float), np.asarray(outcomes, float)
+    if values.shape != (found.shape[1], chosen.shape[1]) or len(found) != len(chosen):
+        raise DeclarationError(
+            "outcomes",
+            got=f"{found.shape} for predictions {values.shape} and subsets {chosen.shape}",
+            expected="predicted [query, datum], subsets [subset, datum], outcomes [subset, query]",
+            mend="transpose the one that does not fit",
+        )
+    if len(found) < 4:
+        raise DeclarationError(
+            "subsets",
+            got=f"{len(found)} subsets",
+            expected="at least 4",
+            mend="train on more subsets, e.g. 64",
+        )
+    sums = chosen @ values.T
+    score = np.mean(_spearman(sums, found))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    again = np.empty(resamples)
+    for i in range(resamples):
+        rows = rng.integers(len(found), size=len(found))
+        columns = rng.integers(found.shape[1], size=found.shape[1])
+        again[i] = np.mean(_spearman(sums[rows][:, columns], found[rows][:, columns]))
+    bounds = np.quantile(again, 0.025), np.quantile(again, 0.975)
+    return estimate_of_parts(score, again.std(ddof=1), len(found), bounds=bounds)
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of each column."""
+    ranks = [scipy.stats.rankdata(values, axis=0) for values in (first, second)]
+    a, b = (rank - rank.mean(axis=0) for rank in ranks)
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))

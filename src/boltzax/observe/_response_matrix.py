@@ -1,0 +1,197 @@
+"""The response of parts of a model to tokens: a matrix, its components and their null."""
+
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core import (
+    MEMORY,
+    Count,
+    DeclarationError,
+    Estimate,
+    Key,
+    Memory,
+    ModelFunction,
+    model_errors,
+    typed,
+)
+from ..sample import AbstractDrawn, Trace, trace_of
+from ._response import response_to
+from ._response_functions import Observable
+
+
+@typed
+class ResponseMatrix(eqx.Module):
+    """Responses `[part, token]`; see `response_matrix`.
+
+    Args:
+        parts: Names of the rows.
+        estimate: `-β Cov`, `[part, token]`.
+    """
+
+    parts: tuple[str, ...] = eqx.field(static=True)
+    estimate: Estimate
+
+    def components(self, *, key: Key, permutations: Count = 200) -> "ResponseComponents":
+        """Principal components of the tokens' responses, and how large they are by chance.
+
+        The columns are centred and the rows scaled to mean square one. The null permutes the tokens
+        of each row separately: rows keep their values, and what they have in common is lost. The
+        p-value of component k compares its variance with that of the k-th component of the null.
+        That is conservative from the second one on, since the total variance is shared.
+
+        The noise of the draws is shared by the tokens of a row, not by the rows: runs of different
+        parts are independent. So it cannot make a component that the null does not have.
+
+        Args:
+            key: For the permutations.
+            permutations: Their number.
+        """
+        return _components(self, key, permutations)
+
+    def __repr__(self) -> str:
+        rows, columns = self.estimate.shape
+        clear = np.mean(np.abs(np.asarray(self.estimate.z_score(0.0))) > 2)
+        return (
+            f"responses of {rows} parts ({', '.join(self.parts[:4])}{', ...' * (rows > 4)}) to "
+            f"{columns} tokens; {100 * clear:.0f}% beyond two standard errors"
+        )
+
+
+@typed
+class ResponseComponents(eqx.Module):
+    """Principal components of a response matrix.
+
+    Args:
+        parts: Names of the parts.
+        variances: Fraction of the variance of each component, in falling order.
+        loadings: `[component, part]`, orthonormal; the largest entry of each is positive.
+        scores: `[component, token]`.
+        null: 95% quantile of the fractions under the null.
+        p_values: `(1 + #{null >= observed})/(1 + permutations)`.
+    """
+
+    parts: tuple[str, ...] = eqx.field(static=True)
+    variances: Float[Array, " component"]
+    loadings: Float[Array, "component part"]
+    scores: Float[Array, "component token"]
+    null: Float[Array, " component"]
+    p_values: Float[Array, " component"]
+
+    def __repr__(self) -> str:
+        lines = []
+        for k in range(min(4, len(self.parts))):
+            order = np.argsort(-np.abs(np.asarray(self.loadings[k])))[:3]
+            named = ", ".join(f"{self.parts[i]} {float(self.loadings[k, i]):+.2f}" for i in order)
+            lines.append(
+                f"component {k}: {100 * float(self.variances[k]):.1f}% of the variance (chance up "
+                f"to {100 * float(self.null[k]):.1f}%, p {float(self.p_values[k]):.2g}): {named}"
+            )
+        return "\n".join(lines)
+
+
+@typed
+@model_errors("in bx.response_matrix")
+def response_matrix(
+    runs: Mapping[str, Trace | AbstractDrawn],
+    tokens: ModelFunction,
+    observable: Observable | None = None,
+    *,
+    centred: bool = True,
+    memory: Memory = MEMORY,
+) -> ResponseMatrix:
+    """`χ_(part, token) = -β Cov(φ, ℓ_token - ℓ̄)` in the posterior of each part alone.
+
+    The response of the observable `φ`, in the posterior where only the part's weights move, to more
+    weight on one token, at the cost of all others alike. By default `φ` is the energy that was
+    compiled: a token that the part serves responds with the opposite sign of one it works against.
+
+    Baker et al. 2025, arXiv:2504.18274, whose χ is this divided by β (nβ there), for a loss that is
+    a mean. The errors are those of `influence`.
+
+    Args:
+        runs: A run of each part, by name: of `compile(energy, prior, chart=part)` for each of
+            `bx.parts(model, pattern)`, with the draws kept, at one beta.
+        tokens: The losses of the tokens as a function of the model: one array of any shape, which
+            is flattened. They need not be those that the run was tempered by.
+        observable: `φ`, a function of the model that gives one number, or an energy; the energy of
+            the run by default.
+        centred: Whether the mean loss over the tokens is subtracted.
+        memory: Bytes of intermediate values at once.
+
+    Returns:
+        A `ResponseMatrix`, `[part, token]`.
+
+    Raises:
+        DeclarationError: For no runs, a run without draws or at several betas, an observable that
+            is not one number, and fewer than two tokens to be centred.
+    """
+    if not runs:
+        raise DeclarationError(
+            "runs",
+            got="no runs",
+            expected="at least one part and its run",
+            mend="sample bx.compile(energy, prior, chart=part) for each part",
+        )
+    rows = []
+    for name, run in runs.items():
+        trace = trace_of(run)
+        if trace.betas.ndim:
+            raise DeclarationError(
+                f"runs[{name!r}]",
+                got=f"a run at {trace.betas.size} betas",
+                expected="a run at one beta",
+                mend="take one of them",
+            )
+        phi = trace.gibbs.energy_of if observable is None else observable
+        losses = Centred(tokens) if centred else tokens
+        rows.append(response_to(trace, phi, losses, memory))
+    return ResponseMatrix(tuple(runs), Estimate.stack(rows))
+
+
+class Centred(eqx.Module):
+    """All numbers that a function returns, less their mean."""
+
+    function: ModelFunction
+
+    def __call__(self, model) -> Float[Array, " token"]:
+        values = jnp.ravel(self.function(model))
+        return values - jnp.mean(values)
+
+
+def _components(matrix: ResponseMatrix, key: Key, permutations: int) -> ResponseComponents:
+    values = np.asarray(matrix.estimate.value, float)
+    values = values - values.mean(axis=1, keepdims=True)
+    size = np.sqrt(np.mean(values**2, axis=1, keepdims=True))
+    if not np.all(np.isfinite(size)) or np.any(size == 0):
+        raise DeclarationError(
+            "matrix",
+            got="a part whose responses are all alike, or not finite",
+            expected="parts that respond to some tokens more than to others",
+            mend="leave the part out, or draw more",
+        )
+    values = values / size
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    axes, lengths, scores = np.linalg.svd(values, full_matrices=False)
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    observed = lengths**2 / np.sum(lengths**2)
+    chance = np.stack([_variances(rng.permuted(values, axis=1)) for _ in range(permutations)])
+    more = np.sum(chance >= observed * (1 - 1e-12), axis=0)
+    return ResponseComponents(
+        matrix.parts,
+        jnp.asarray(observed),
+        jnp.asarray((axes * signs).T),
+        jnp.asarray(lengths[:, None] * scores * signs[:, None]),
+        jnp.asarray(np.quantile(chance, 0.95, axis=0)),
+        jnp.asarray((1 + more) / (1 + permutations)),
+    )
+
+
+def _variances(values: np.ndarray) -> np.ndarray:
+    """Fraction of the variance of each component."""
+    squares = np.linalg.svd(values, compute_uv=False) ** 2
+    return squares / squares.sum()

@@ -1,0 +1,275 @@
+"""Response matrices, tokens, classical influence and datamodels against conjugate models."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax.sample import Trace
+
+DATA, DIM, TOKENS, BETA, NOISE = 8, 3, 2, 1.5, 0.7
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(DATA, TOKENS, DIM))
+Y = X @ np.array([1.0, -0.5, 0.3]) + NOISE * RNG.normal(size=(DATA, TOKENS))
+
+
+def dot(w, x):
+    return x @ w
+
+
+def token_losses(model, datum):
+    return 0.5 * (model(datum[0]) - datum[1]) ** 2
+
+
+def squares(model, datum):
+    return jnp.sum(token_losses(model, datum))
+
+
+def all_tokens(model):
+    return jax.vmap(lambda z: token_losses(model, z))((X, Y)) / NOISE**2
+
+
+NET = bx.models.Function(dot, jnp.array([0.8, -0.4, 0.1]))
+ENERGY = bx.PerDatum(NET, bx.Empirical((X, Y)), squares) * NOISE**-2
+PRIOR = bx.Normal(0.0, 2.0)
+GIBBS = bx.compile(ENERGY, PRIOR, beta=BETA, marginalise=False)
+PARTS = {
+    "first": bx.Mask({"params": np.array([True, False, False])}),
+    "rest": bx.Mask({"params": np.array([False, True, True])}),
+    "whole": bx.Mask({"params": np.ones(DIM, bool)}),
+}
+FLAT_X, FLAT_Y = X.reshape(-1, DIM), Y.reshape(-1)
+
+
+def posterior(weights, free):
+    """Mean and covariance of the free weights, each token counted `weights` times."""
+    x, held = FLAT_X[:, free], np.asarray(NET.params) * ~free
+    counts = BETA * weights / NOISE**2
+    covariance = jnp.linalg.inv(jnp.eye(free.sum()) / 4 + x.T @ (counts[:, None] * x))
+    return covariance @ x.T @ (counts * (FLAT_Y - FLAT_X @ held)), covariance
+
+
+def mean_token_losses(weights, free):
+    mean, covariance = posterior(weights, free)
+    x, held = FLAT_X[:, free], np.asarray(NET.params) * ~free
+    spread = jnp.einsum("nd,de,ne->n", x, covariance, x)
+    return 0.5 * ((x @ mean + FLAT_X @ held - FLAT_Y) ** 2 + spread) / NOISE**2
+
+
+def exact_run(name, seed, draws=1500, chains=4) -> Trace:
+    """Independent draws of the posterior of a part."""
+    free = np.asarray(PARTS[name].masks["params"])
+    mean, covariance = posterior(jnp.ones(DATA * TOKENS), free)
+    noise = jax.random.normal(jax.random.key(seed), (chains, draws, int(free.sum())))
+    w = mean + noise @ jnp.linalg.cholesky(covariance).T
+    gibbs = bx.compile(ENERGY, PRIOR, beta=BETA, chart=PARTS[name], marginalise=False)
+    zero = jnp.zeros((chains, draws))
+    return Trace(gibbs, zero, zero, zero, zero.astype(bool), {"params": w}, bx.Status.successful)
+
+
+def exact_responses():
+    """`d⟨E⟩/dh` for more weight on one token and as much less on all, in each part."""
+    rows = []
+    for chart in PARTS.values():
+        free = np.asarray(chart.masks["params"])
+        ones = jnp.ones(DATA * TOKENS)
+        jacobian = jax.jacobian(lambda w, f=free: jnp.sum(mean_token_losses(w, f)))(ones)
+        rows.append(jacobian - jnp.mean(jacobian))
+    return np.stack(rows)
+
+
+FEW = {name: exact_run(name, 0, draws=60, chains=2) for name in PARTS}
+
+
+def test_a_response_matrix_is_the_exact_derivative():
+    runs = {name: exact_run(name, i) for i, name in enumerate(PARTS)}
+    found = bx.response_matrix(runs, all_tokens)
+    assert found.parts == tuple(PARTS) and found.estimate.shape == (3, DATA * TOKENS)
+    z = np.asarray(found.estimate.z_score(exact_responses()))
+    assert np.all(np.abs(z) < 5) and np.sqrt(np.mean(z**2)) < 2
+
+
+@pytest.mark.slow
+def test_intervals_of_a_response_matrix_cover_the_exact_value_in_95_percent():
+    """Entries of one key are dependent: three rows, each of a few independent products."""
+    exact, inside = exact_responses(), []
+    for seed in range(100):
+        runs = {name: exact_run(name, 10 * seed + i) for i, name in enumerate(PARTS)}
+        low, high = bx.response_matrix(runs, all_tokens).estimate.interval()
+        inside.append((low <= exact) & (exact <= high))
+    rows = np.mean(inside, axis=(0, 2))
+    # sd of a row's coverage over 100 keys: at most .022 if its tokens were one
+    assert np.all(np.abs(rows - 0.95) < 0.05)
+
+
+def test_a_row_is_the_susceptibility_of_its_run():
+    found = bx.response_matrix(FEW, all_tokens, centred=False)
+    for i, run in enumerate(FEW.values()):
+        each = bx.influence(run, ENERGY, run.gibbs.energy_of, tokens=token_losses)
+        np.testing.assert_allclose(found.estimate.value[i], each.value.reshape(-1), rtol=1e-9)
+        np.testing.assert_allclose(
+            found.estimate.standard_error[i], each.standard_error.reshape(-1), rtol=1e-9
+        )
+
+
+def test_centred_rows_have_mean_zero_and_one_observable_serves_all():
+    found = bx.response_matrix(FEW, all_tokens, lambda model: model(X[0])[0])
+    np.testing.assert_allclose(found.estimate.value.mean(axis=1), 0, atol=1e-12)
+    plain = bx.response_matrix(FEW, all_tokens, lambda model: model(X[0])[0], centred=False)
+    moved = plain.estimate.value - plain.estimate.value.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.estimate.value, moved, atol=1e-12)
+
+
+def test_tokens_sum_to_their_datum():
+    whole = bx.influence(FEW["whole"], ENERGY)
+    parts = bx.influence(FEW["whole"], ENERGY, tokens=token_losses)
+    assert parts.shape == (DATA, DATA, TOKENS)
+    np.testing.assert_allclose(parts.value.sum(axis=-1), whole.value, rtol=1e-8, atol=1e-10)
+    tree = bx.influence(
+        FEW["whole"], ENERGY, lambda m: {"w": m.params}, tokens=token_losses, batch_size=3
+    )
+    assert tree["w"].shape == (DIM, DATA, TOKENS)
+    datum = bx.influence(FEW["whole"], ENERGY, lambda m: m.params)
+    np.testing.assert_allclose(tree["w"].value.sum(axis=-1), datum.value, rtol=1e-8, atol=1e-10)
+
+
+def matrix_of(values) -> bx.ResponseMatrix:
+    names = tuple(f"part {i}" for i in range(len(values)))
+    return bx.ResponseMatrix(names, bx.Estimate.exact(jnp.asarray(values)))
+
+
+def test_a_planted_component_is_found_and_noise_has_none():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(6, 300))
+    direction = np.array([1.0, -1.0, 1.0, 0.0, 0.0, 0.0])
+    planted = matrix_of(noise + direction[:, None] * rng.normal(size=300))
+    found = planted.components(key=jax.random.key(0))
+    assert found.p_values[0] < 0.01 and found.variances[0] > found.null[0]
+    assert abs(float(found.loadings[0] @ direction)) / 3**0.5 > 0.9
+    assert np.all(np.asarray(found.p_values[1:]) > 0.01)
+    np.testing.assert_allclose(found.variances.sum(), 1)
+    np.testing.assert_allclose(found.loadings @ found.loadings.T, np.eye(6), atol=1e-12)
+
+
+@pytest.mark.slow
+def test_p_values_of_noise_are_uniform():
+    rng = np.random.default_rng(1)
+    values = [
+        matrix_of(rng.normal(size=(4, 60))).components(key=jax.random.key(i), permutations=99)
+        for i in range(150)
+    ]
+    first = [float(each.p_values[0]) for each in values]
+    assert scipy.stats.kstest(first, "uniform").pvalue > 1e-3
+
+
+def mode(weights):
+    """The weights of the highest density, each datum counted `weights` times."""
+    counts = jnp.repeat(weights, TOKENS)
+    return posterior(counts, np.ones(DIM, bool))[0]
+
+
+AT_MODE = GIBBS.model({"params": mode(jnp.ones(DATA))})
+
+
+def test_classical_influence_is_the_derivative_of_the_mode():
+    def losses(weights):
+        w = mode(weights)
+        return jnp.sum(0.5 * (X @ w - Y) ** 2, axis=1) / NOISE**2
+
+    ones = jnp.ones(DATA)
+    found = bx.classical_influence(GIBBS, ENERGY, model=AT_MODE, tolerance=1e-10)
+    np.testing.assert_allclose(found.value, jax.jacobian(losses)(ones), rtol=1e-6, atol=1e-8)
+    assert np.all(found.standard_error < 1e-6)
+    weights = bx.classical_influence(GIBBS, ENERGY, lambda m: m.params, model=AT_MODE)
+    np.testing.assert_allclose(weights.value, jax.jacobian(mode)(ones), rtol=1e-4, atol=1e-6)
+
+
+def test_a_solver_that_was_cut_short_says_so():
+    exact = jax.jacobian(mode)(jnp.ones(DATA))
+    found = bx.classical_influence(GIBBS, ENERGY, lambda m: m.params, model=AT_MODE, max_steps=1)
+    assert np.max(np.abs(found.value - exact)) > 1e-4
+    assert np.max(found.standard_error) > 0.1 * np.max(np.abs(found.value - exact))
+
+
+@settings(max_examples=5)
+@given(st.floats(0.1, 10.0))
+def test_damping_shrinks_towards_gradients(damping):
+    """At `δ` far above the curvature the response is `-β ∇q·∇ℓ/δ`, and between it is (H + δ)⁻¹."""
+    hessian = jnp.eye(DIM) / 4 + BETA / NOISE**2 * FLAT_X.T @ FLAT_X
+    slopes = jnp.einsum("nt,ntd->nd", X @ AT_MODE.params - Y, X) / NOISE**2
+    exact = -BETA * jnp.linalg.solve(hessian + damping * jnp.eye(DIM), slopes.T)
+    found = bx.classical_influence(
+        GIBBS, ENERGY, lambda m: m.params, model=AT_MODE, damping=damping, tolerance=1e-10
+    )
+    np.testing.assert_allclose(found.value, exact, rtol=1e-6, atol=1e-8)
+
+
+SUBSETS = np.random.default_rng(2).random((12, DATA)) < 0.6
+
+
+def test_models_trained_on_subsets_come_to_their_modes():
+    found = bx.retrained(GIBBS, ENERGY, SUBSETS, steps=800, rate=0.05)
+    exact = jax.vmap(mode)(jnp.asarray(SUBSETS, float))
+    assert found.axes == ("subset",)
+    np.testing.assert_allclose(found.w["params"], exact, atol=1e-4)
+    drawn = bx.retrained(GIBBS, ENERGY, SUBSETS, steps=800, rate=0.05, key=jax.random.key(0))
+    np.testing.assert_allclose(drawn.w["params"], exact, atol=1e-4)
+
+
+def test_a_prediction_of_the_order_has_score_one():
+    predicted = RNG.normal(size=(5, DATA))
+    outcomes = np.exp(SUBSETS @ predicted.T)
+    found = bx.linear_datamodeling_score(predicted, SUBSETS, outcomes, key=jax.random.key(0))
+    assert float(found) == pytest.approx(1.0)
+    opposite = bx.linear_datamodeling_score(-predicted, SUBSETS, outcomes, key=jax.random.key(0))
+    assert float(opposite) == pytest.approx(-1.0)
+
+
+@pytest.mark.slow
+def test_intervals_of_the_score_cover_the_correlation_of_normal_pairs():
+    """Spearman's correlation of normals of correlation r is `6/π asin(r/2)`."""
+    rng, r, inside = np.random.default_rng(3), 0.6, []
+    exact = 6 / np.pi * np.arcsin(r / 2)
+    subsets = np.eye(60, dtype=bool)
+    for i in range(150):
+        first, other = rng.normal(size=(2, 8, 60))
+        outcomes = (r * first + np.sqrt(1 - r**2) * other).T
+        score = bx.linear_datamodeling_score(
+            first, subsets, outcomes, key=jax.random.key(i), resamples=300
+        )
+        low, high = score.interval()
+        inside.append(bool(low <= exact <= high))
+    # the bootstrap's ties lower the ranks' correlation a little
+    assert 0.85 <= np.mean(inside) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("runs", lambda: bx.response_matrix({}, all_tokens)),
+        ("observable", lambda: bx.response_matrix(FEW, all_tokens, all_tokens)),
+        ("tokens", lambda: bx.influence(FEW["whole"], ENERGY, tokens=token_losses, total=True)),
+        ("subsets", lambda: bx.retrained(GIBBS, ENERGY, SUBSETS[:, 1:])),
+        (
+            "subsets",
+            lambda: bx.linear_datamodeling_score(
+                np.ones((2, DATA)), SUBSETS[:3], np.ones((3, 2)), key=jax.random.key(0)
+            ),
+        ),
+        (
+            "outcomes",
+            lambda: bx.linear_datamodeling_score(
+                np.ones((2, DATA)), SUBSETS, np.ones((2, 12)), key=jax.random.key(0)
+            ),
+        ),
+        ("gibbs", lambda: bx.classical_influence(GIBBS.at([1.0, 2.0]), ENERGY)),
+    ],
+)
+def test_wrong_declarations(argument, call):
+    with pytest.raises(bx.DeclarationError) as caught:
+        call()
+    assert caught.value.argument == argument
