@@ -81,11 +81,21 @@ def interpret(
     return [read(v) for v in closed.jaxpr.outvars]
 
 
+def scan_inputs(eqn: Any, values: Sequence[Any]) -> tuple[list, list, list]:
+    """The inputs of a scan: those that stay, those that are carried, and the rows of all steps."""
+    if "ft_in" in eqn.params:  # from jax 0.12 on
+        fixed, carry, rows = map(list, eqn.params["ft_in"].update(values).unpack())
+        return fixed, carry, rows
+    consts, carried = eqn.params["num_consts"], eqn.params["num_carry"]
+    fixed, carry, rows = values[:consts], values[consts:][:carried], values[consts + carried :]
+    return list(fixed), list(carry), list(rows)
+
+
 def _scanned(eqn: Any, values: list, rule: Rule, constant: Callable[[Any], Any]) -> list:
     """The steps of a scan, one after another."""
     assert eqn.primitive.name == "scan", f"{eqn.primitive.name} needs a rule"
-    consts, carried = eqn.params["num_consts"], eqn.params["num_carry"]
-    fixed, carry, rows = values[:consts], values[consts:][:carried], values[consts + carried :]
+    fixed, carry, rows = scan_inputs(eqn, values)
+    carried = len(carry)
     steps = range(eqn.params["length"])
     kept = {}
     for i in reversed(steps) if eqn.params["reverse"] else steps:

@@ -16,7 +16,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from ..core import DeclarationError, subprograms
-from ._interpreter import bind, called, interpret
+from ._interpreter import bind, called, interpret, scan_inputs
 
 Steps = tuple[tuple[Any, int], ...]
 """Where a value is met: (number, out of how many) of each repetition, outer to inner."""
@@ -206,16 +206,16 @@ class _Walk:
 
     def _scan(self, eqn: Any, values: list) -> list:
         params = eqn.params
-        fixed, carried, length = params["num_consts"], params["num_carry"], params["length"]
+        fixed, start, rows = scan_inputs(eqn, values)
+        carried, length = len(start), params["length"]
 
         def body(carry: list, row: tuple) -> tuple:
             number, rows = row
             walk = self._inner((*self.steps, (number, length)))
-            inputs = [*values[:fixed], *carry, *rows]
+            inputs = [*fixed, *carry, *rows]
             results = interpret(params["jaxpr"], inputs, walk.rule)
             return results[:carried], (results[carried:], walk.kept)
 
-        start, rows = values[fixed:][:carried], values[fixed + carried :]
         options = {"reverse": params["reverse"], "unroll": params["unroll"]}
         carry, (columns, kept) = jax.lax.scan(
             body, start, (jnp.arange(length), rows), length, **options
