@@ -513,6 +513,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     ),
     "degrade.coupling": lambda g: call(dg.coupling, g.y, g.x, key=g.key),
     "degrade.binder_cumulant": lambda g: call(dg.binder_cumulant, g.series),
+    "degrade.loss_complexity": lambda g: call(dg.loss_complexity, g.laddered),
     "degrade.size_crossing": lambda g: call(dg.size_crossing, {1: g.curve, 2: g.curve.scaled(2.0)}),
     "degrade.random_walk_spectrum": lambda g: call(dg.random_walk_spectrum, 5),
     "degrade.trajectory_spectrum": lambda g: call(dg.trajectory_spectrum, g.x, key=g.key),

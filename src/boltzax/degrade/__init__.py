@@ -19,6 +19,9 @@ from ._dial_weights import Snapshots as Snapshots
 from ._dial_weights import WeightNoise as WeightNoise
 from ._edgeworth import Edgeworth as Edgeworth
 from ._edgeworth import negentropy as negentropy
+from ._loss_complexity import Coexistence as Coexistence
+from ._loss_complexity import LossComplexity as LossComplexity
+from ._loss_complexity import loss_complexity as loss_complexity
 from ._order_of_death import DeathOrder as DeathOrder
 from ._order_of_death import order_of_death as order_of_death
 from ._remainder import Remainder as Remainder
