@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jaxtyping import Array, Bool, Float
 
 from ..compile import Gibbs
@@ -165,7 +164,9 @@ def linear_datamodeling_score(
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of each column."""
-    ranks = [scipy.stats.rankdata(values, axis=0) for values in (first, second)]
+    from scipy.stats import rankdata  # slow to import
+
+    ranks = [rankdata(values, axis=0) for values in (first, second)]
     a, b = (rank - rank.mean(axis=0) for rank in ranks)
     with np.errstate(invalid="ignore"):
         return (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
