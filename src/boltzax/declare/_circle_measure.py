@@ -1,21 +1,18 @@
 """The uniform probability measure on the circle, and its Fourier basis."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
 
-from ..core import Count, DeclarationError, typed
-from ._basis import AbstractBasis, floating
-from ._cauchy_coefficients import certain, circle_coefficients, flat_function
+from ..core import Count, typed
+from ._basis import floating
+from ._cauchy_coefficients import AbstractAnalyticBasis, circle_coefficients
 from ._measure import AbstractMeasure
 
 
 @typed
-class FourierBasis(AbstractBasis):
+class FourierBasis(AbstractAnalyticBasis):
     """1, √2 cos x, √2 sin x, √2 cos 2x, √2 sin 2x, ...: orthonormal for dx/2π on [0, 2π).
 
     The degree of a function is its frequency.
@@ -44,48 +41,21 @@ class FourierBasis(AbstractBasis):
         names = (f"{'cos' if k % 2 else 'sin'} {(k + 1) // 2}x" for k in range(1, count))
         return ("1", *names)
 
-    def analytic_coefficients(
-        self, fn: Callable, count: Count, strip: float, *, errors: bool = False
-    ) -> PyTree[Float[Array, "..."]]:
-        """The coefficients of an analytic function to relative precision. Needs float64.
+    def _cauchy(self, flat, size, count, strip):
+        """`E[fn(x) exp(-ikx)] = exp(-ka) E[fn(x - ia) exp(-ikx)]`.
 
-        `E[fn(x) exp(-ikx)] = exp(-ka) E[fn(x - ia) exp(-ikx)]` (Cauchy). The factor `exp(-ka)`
-        carries the decay, so a coefficient of 1e-100 keeps its digits. For each k the height
-        `a < strip` minimises the integral of the absolute value. The error of a coefficient is the
+        The factor `exp(-ka)` carries the decay, so a coefficient of 1e-100 keeps its digits. For
+        each k the height `a < strip` minimises the integral of the absolute value. The error is the
         difference between two heights with different nodes, plus a bound on rounding.
-
-        Args:
-            fn: A function that is real on the circle. It is called with complex data of shape (1,).
-            count: Number of coefficients.
-            strip: `fn` is analytic in `|Im x| < strip`; `math.inf` for an entire function.
-            errors: If True, return `(coefficients, errors)` and refuse no coefficient.
-
-        Returns:
-            The coefficients, `[count, *out]`. A coefficient that is zero by symmetry is returned as
-            noise, below 1e-6 of its neighbours.
-
-        Raises:
-            DeclarationError: If the error of a coefficient exceeds 1e-6 both of its own size and of
-                the largest of the two coefficients on each side (inside `jax.jit` it is NaN
-                instead); if jax does not implement `fn` for complex numbers; without float64.
         """
-        if jnp.result_type(float) != jnp.float64 or not strip > 0:
-            raise DeclarationError(
-                "analytic_coefficients",
-                got=f"dtype {jnp.result_type(float)}, strip={strip}",
-                expected="float64 and a positive strip",
-                mend="switch on jax_enable_x64",
-            )
         frequency = self.degrees(count)
-        flat, size, back = flat_function(fn)
         sums, spread = jax.lax.map(
             lambda i: circle_coefficients(flat, i, int(frequency[-1]) + 1, strip), jnp.arange(size)
         )
         scale = jnp.where(frequency == 0, 1.0, jnp.sqrt(2.0))[:, None]
         sine = ((np.arange(count) % 2 == 0) & (frequency > 0))[:, None]
         both = sums.T[frequency]
-        values, spread = scale * jnp.where(sine, -both.imag, both.real), scale * spread.T[frequency]
-        return (back(values), back(spread)) if errors else back(certain(values, spread))
+        return scale * jnp.where(sine, -both.imag, both.real), scale * spread.T[frequency]
 
 
 @typed

@@ -2,21 +2,20 @@
 
 import functools
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ..core import Count, DeclarationError, typed, whole
-from ._basis import AbstractBasis, floating, graded_indices, of_degree
-from ._cauchy_coefficients import certain, flat_function, hermite_coefficients
+from ..core import typed, whole
+from ._basis import floating, graded_indices, of_degree
+from ._cauchy_coefficients import AbstractAnalyticBasis, hermite_coefficients
 
 
 @typed
-class HermiteBasis(AbstractBasis):
+class HermiteBasis(AbstractAnalyticBasis):
     """phi_a(x) = Π_i he_{a_i}(z_i), z = (x - mean)/scale, he_k = He_k / sqrt(k!).
 
     Orthonormal for N(mean, diag(scale²)); He_k are the probabilists' polynomials (weight
@@ -71,46 +70,15 @@ class HermiteBasis(AbstractBasis):
         rows = graded_indices(self.dim, count)
         return tuple("he_(" + ",".join(map(str, row)) + ")" for row in rows)
 
-    def analytic_coefficients(
-        self, fn: Callable, count: Count, strip: float, *, errors: bool = False
-    ) -> PyTree[Float[Array, "..."]]:
-        """The coefficients of an analytic function to relative precision; dim 1 and float64 only.
+    def _cauchy(self, flat, size, count, strip):
+        """`g(t) = E fn(Z + t) = Σ_k c_k t^k / sqrt(k!)` is entire, so `c_k` is a Fourier
+        coefficient of `g` on any circle `|t| = r`.
 
-        Quadrature on the line has an error of 1e-16 times the size of `fn`. This method gives eight
-        digits of a coefficient of 1e-22 (tanh, k = 1001).
-
-        Method: `g(t) = E fn(Z + t) = Σ_k c_k t^k / sqrt(k!)` is entire, so `c_k` is a Fourier
-        coefficient of `g` on any circle `|t| = r`. The radius is the one on which `|g| r^(-k)` is
-        least (Bornemann 2011, Found. Comput. Math. 11:1): about `sqrt(k)` for a function with
-        poles, `k/s` for `exp(s z)`. Each `g(t)` is a Gaussian integral, moved (Cauchy) to the
-        horizontal line with the least cancellation. The error is the difference between two circles
-        with different nodes, plus a bound on rounding.
-
-        Args:
-            fn: Real on the line and analytic near it. It is called with complex data of shape (1,).
-            count: Number of coefficients.
-            strip: Distance in z (so in x, divided by the scale) of the nearest singularity: π/2 for
-                tanh and scale 1; `math.inf` for an entire function.
-            errors: If True, return `(coefficients, errors)` and refuse no coefficient.
-
-        Returns:
-            The coefficients, `[count, *out]`. A coefficient that is zero by symmetry is returned as
-            noise, below 1e-6 of its neighbours.
-
-        Raises:
-            DeclarationError: If the error of a coefficient exceeds 1e-6 both of its own size and of
-                the largest of the two coefficients on each side (inside `jax.jit` it is NaN
-                instead); if jax does not implement `fn` for complex numbers; in more dimensions, or
-                without float64.
+        The radius is the one on which `|g| r^(-k)` is least (Bornemann 2011, Found. Comput. Math.
+        11:1): about `sqrt(k)` for a function with poles, `k/s` for `exp(s z)`. Each `g(t)` is a
+        Gaussian integral, moved to the horizontal line with the least cancellation. The error is
+        the difference between two circles with different nodes, plus a bound on rounding.
         """
-        if self.dim != 1 or jnp.result_type(float) != jnp.float64 or not strip > 0:
-            raise DeclarationError(
-                "analytic_coefficients",
-                got=f"dim={self.dim}, dtype {jnp.result_type(float)}, strip={strip}",
-                expected="one dimension, float64 and a positive strip",
-                mend="switch on jax_enable_x64; in more dimensions use `coefficients`",
-            )
-        flat, size, back = flat_function(fn)
 
         def at(z):
             return flat((self.mean + self.scale * z)[0])
@@ -118,9 +86,7 @@ class HermiteBasis(AbstractBasis):
         values, spread = jax.lax.map(
             lambda index: hermite_coefficients(at, index, count, strip), jnp.arange(size)
         )
-        if errors:
-            return back(values.T), back(spread.T)
-        return back(certain(values.T, spread.T))
+        return values.T, spread.T
 
 
 @functools.partial(jax.jit, static_argnames="count")
