@@ -215,6 +215,56 @@ def test_arithmetic_under_jit_is_that_of_the_host():
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12), one, two)
 
 
+@pytest.mark.parametrize("kind", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("x64", [True, False])
+def test_samples_of_few_digits_are_averaged_in_many(kind, x64):
+    """The mean of the numbers as they are, to float32's rounding, which is in the error."""
+    with jax.enable_x64(x64):
+        for many in (np.asarray, jnp.asarray):
+            values = many((100 + np.random.default_rng(0).normal(size=5000)).astype(kind))
+            exact = np.asarray(values, np.float64)
+            for make in (E.of_samples, E.of_replicates):
+                found = make(values)
+                assert found.value.dtype == jnp.float32
+                assert abs(float(found.value) - exact.mean()) < 1e-5
+                np.testing.assert_allclose(
+                    found.standard_error, exact.std(ddof=1) / 5000**0.5, rtol=1e-3
+                )
+            traced = jax.jit(E.of_samples)(jnp.asarray(values))
+            assert abs(float(traced.value) - exact.mean()) < 3e-5
+
+
+def test_what_never_varied_has_no_error():
+    """Absence of evidence: an event that was not seen in 500 samples is no certainty."""
+    rare = np.zeros((500, 2)) + np.array([0.0, 0.1])
+    made = [
+        E.of_series(np.moveaxis(rare, 0, -1)[:, None]),
+        E.of_samples(rare),
+        E.of_replicates(rare),
+        jax.jit(E.of_samples)(rare),
+        bx.Influence.of_samples(rare).estimate(),
+    ]
+    for found in made:
+        assert np.all(np.isnan(found.standard_error))
+        np.testing.assert_allclose(found.value, rare[0])
+    known = [
+        E.of_samples(rare, exact=True),
+        E.of_replicates(rare, exact=True),
+        bx.Influence.of_samples(rare).estimate(exact=True),
+    ]
+    for found in known:
+        np.testing.assert_array_equal(found.standard_error, 0.0)
+
+
+def test_a_count_without_a_hit_is_judged_by_its_interval():
+    none, all_of_them = E.of_hits(0, 200), E.of_hits(200, 200)
+    end = float(none.upper)
+    assert abs(float(none.z_score(end)) + stats.norm.ppf(0.975)) < 1e-9
+    assert abs(float(all_of_them.z_score(1 - end)) - stats.norm.ppf(0.975)) < 1e-9
+    assert -1 < float(none.z_score(0.001)) < 0
+    assert repr(none + E.exact(1.0)) == f"1 (95%: 1 to {1 + end:.5g}; ess 200)"
+
+
 def test_one_sample_has_no_error():
     for found in (E.of_samples(np.ones((1, 2))), E.of_replicates(np.ones((1, 2)))):
         np.testing.assert_array_equal(found.value, 1.0)

@@ -15,6 +15,10 @@ with warnings.catch_warnings():  # in a notebook numpyro asks for widgets, for b
     from numpyro import diagnostics
 
 
+CONSTANT = 1e-14
+"""Spread of numbers that are constant, over their mean."""
+
+
 def check_real(draws: "Array | np.ndarray", argument: str = "draws") -> None:
     """Raise `DeclarationError` unless an array holds real numbers: NumPy would drop the imaginary
     part of complex numbers, and the mask of masked ones."""
@@ -58,7 +62,7 @@ def _mean_row(row: np.ndarray, exact: bool) -> tuple[float, float, float, float]
     if not np.all(np.isfinite(row)):
         return np.nan, np.nan, 0.0, np.inf
     spread = float(np.std(row))
-    if spread <= 1e-14 * max(abs(value), 1e-300):
+    if spread <= CONSTANT * max(abs(value), 1e-300):
         return (value, 0.0, total, 1.0) if exact else (value, np.nan, np.nan, np.nan)
     if row.shape[1] < 2:  # nothing is known of how its draws depend on each other
         return value, np.nan, np.nan, np.nan
@@ -70,17 +74,28 @@ def _mean_row(row: np.ndarray, exact: bool) -> tuple[float, float, float, float]
     return value, float(np.std(row, ddof=1)) / np.sqrt(ess), ess, r_hat
 
 
-def independent(values, what: str) -> tuple:
-    """Mean, error of the mean and number of independent samples along the first axis."""
+def independent(values, what: str, exact: bool) -> tuple:
+    """Mean, error of the mean and number of independent samples along the first axis.
+
+    Sums are in float64 on the host, else in two passes; results are float32 at least. A constant
+    has no error, or with `exact` the error 0.
+    """
     xp = library(values)
     values = xp.asarray(values)
     check_some("values", values.shape[:1], 1, f"{what}, along the first axis")
-    kind = values.dtype if jnp.issubdtype(values.dtype, jnp.floating) else jnp.result_type(float)
-    values, count = values.astype(kind), values.shape[0]
-    mean = xp.mean(values, axis=0)
-    if count < 2:
-        return mean, np.nan, count
-    return mean, xp.std(values, axis=0, ddof=1) / count**0.5, count
+    floating = jnp.issubdtype(values.dtype, jnp.floating)
+    kind = jnp.promote_types(values.dtype if floating else jnp.result_type(float), jnp.float32)
+    values, count = values.astype(np.float64 if xp is np else kind), values.shape[0]
+    with np.errstate(invalid="ignore"):  # values that are not finite have no finite mean
+        mean = xp.mean(values, axis=0)
+        mean = mean + xp.mean(values - mean, axis=0) if xp is jnp else mean
+        if count < 2:
+            return mean.astype(kind), np.nan, count
+        spread = xp.std(values, axis=0, ddof=1)
+        kept = mean.astype(kind)
+        constant = xp.ptp(values, axis=0) <= CONSTANT * xp.maximum(abs(mean), 1e-300)
+        error = xp.hypot(spread / count**0.5, kept.astype(values.dtype) - mean)
+    return kept, xp.where(constant, 0.0 if exact else np.nan, error), count
 
 
 def check_some(argument: str, shape: tuple[int, ...], axes: int, what: str) -> None:

@@ -74,11 +74,15 @@ class Estimate(AbstractQuantity):
         return estimate_of_parts(*(rows[..., i].astype(jnp.result_type(float)) for i in range(4)))
 
     @classmethod
-    def of_samples(cls, values: "Array | np.ndarray") -> "Estimate":
-        """Mean of independent samples, with the error `sd/sqrt(n)`; NaN for one sample.
+    def of_samples(cls, values: "Array | np.ndarray", *, exact: bool = False) -> "Estimate":
+        """Mean of independent samples, with the error `sd/sqrt(n)`.
+
+        The error of one sample is NaN, and so is that of a constant, such as an event that was not
+        seen: it contains no information about the error. Counts have intervals, see `of_hits`.
 
         Args:
             values: Numbers with axes `[sample, *shape]`.
+            exact: Treat a constant as a number that is known exactly: standard error 0.
 
         Returns:
             An estimate of shape `[*shape]` with ess n and r_hat 1.
@@ -86,18 +90,20 @@ class Estimate(AbstractQuantity):
         Raises:
             DeclarationError: For complex numbers, and for no sample.
         """
-        mean, error, count = independent(values, "samples")
+        mean, error, count = independent(values, "samples", exact)
         return estimate_of_parts(mean, error, count)
 
     @classmethod
-    def of_replicates(cls, values: "Array | np.ndarray") -> "Estimate":
+    def of_replicates(cls, values: "Array | np.ndarray", *, exact: bool = False) -> "Estimate":
         """Mean of the results of independent replicates, with the error `sd/sqrt(R)`.
 
         The 95% interval is that of Student's t with `R - 1` degrees of freedom, since the spread of
-        few replicates is itself uncertain. One replicate has no error (NaN).
+        few replicates is itself uncertain. One replicate has no error (NaN), and so have replicates
+        that all agree.
 
         Args:
             values: Numbers with axes `[replicate, *shape]`.
+            exact: Treat a constant as a number that is known exactly: standard error 0.
 
         Returns:
             An estimate of shape `[*shape]` with ess R and r_hat 1.
@@ -105,7 +111,7 @@ class Estimate(AbstractQuantity):
         Raises:
             DeclarationError: For complex numbers, and for no replicate.
         """
-        mean, error, count = independent(values, "replicates")
+        mean, error, count = independent(values, "replicates", exact)
         half = student_factor(count) * error
         return estimate_of_parts(mean, error, count, bounds=(mean - half, mean + half))
 
@@ -287,10 +293,16 @@ class Estimate(AbstractQuantity):
 
         Args:
             truth: A number, or an independent estimate; then the error is that of the difference.
+
+        An error of 0 with an interval, of a count without a hit or a miss, is replaced by the
+        interval's: its side of the truth, over 1.96.
         """
         apart = self - (truth if isinstance(truth, Estimate) else held(truth))
-        value, error, *_ = _leaves(apart)
+        xp, (value, error, *_), bounds = _host(apart)
         with np.errstate(divide="ignore", invalid="ignore"):
+            if bounds is not None:
+                side = xp.where(value < 0, bounds[1] - value, value - bounds[0])
+                error = xp.where(error == 0, side / normal_quantile(LEVEL), error)
             return jnp.asarray(value / error)
 
     def interval(self, level: Coverage = LEVEL) -> tuple[Array, Array]:

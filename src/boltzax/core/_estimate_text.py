@@ -9,10 +9,11 @@ MOST = 20
 
 
 def number_words(value: float, error: float, ess: float, r_hat: float, bounds: tuple | None) -> str:
-    """`value ± error (ess, r_hat)`; for a one-sided limit, its bound."""
+    """`value ± error (ess, r_hat)`; the interval where it says more: of a limit, or of counts."""
     if np.isinf(ess) and error == 0:
         return f"{value:.5g} (exact)"
-    if bounds is not None and not np.isfinite(error) and not np.all(np.isnan(bounds)):
+    plain = np.isfinite(error) and (error > 0 or bounds == (value, value))
+    if bounds is not None and not plain and not np.all(np.isnan(bounds)):
         low, high = map(float, bounds)
         known = f"{low:.5g} to {high:.5g}" if np.isfinite(low) else f"at most {high:.5g}"
         known = known if np.isfinite(high) else f"at least {low:.5g}"

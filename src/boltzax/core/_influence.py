@@ -195,7 +195,8 @@ def _error(value: np.ndarray, rows: np.ndarray, exact: bool) -> tuple:
     if rows.shape[-1] > 1:
         estimate = Estimate.of_series(value[..., None, None] + rows, exact=exact)
     else:
-        estimate = Estimate.of_samples(np.moveaxis(rows[..., 0], -1, 0))
+        samples = np.moveaxis(value[..., None] + rows[..., 0], -1, 0)
+        estimate = Estimate.of_samples(samples, exact=exact)
     return tuple(map(np.asarray, (estimate.standard_error, estimate.ess, estimate.r_hat)))
 
 

@@ -136,7 +136,8 @@ class LogProbability(eqx.Module):
         (rows,) = mapped.rows.values()
         rows = np.moveaxis(np.asarray(rows[..., 0]), -1, 0) + np.asarray(mapped.value)
         unseen = self._unseen()
-        result = Estimate.of_replicates(rows)
+        # a function that does not vary though the replicates do is known
+        result = Estimate.of_replicates(rows, exact=True)
         return result.widened(unseen.map(fn).standard_error) if unseen is not None else result
 
     def _unseen(self) -> Estimate | None:
@@ -145,7 +146,7 @@ class LogProbability(eqx.Module):
         rows = _linearised(np.asarray(self.replicates))
         shown = np.std(rows, axis=0, ddof=1) / math.sqrt(len(rows))
         square = np.asarray(self.standard_error, float) ** 2 - shown**2
-        more = square > 1e-12 * shown**2
+        more = ~(square <= 1e-12 * shown**2)
         if not np.any(more):
             return None
         return Estimate.exact(self.value).widened(np.sqrt(np.where(more, square, 0.0)))
@@ -293,8 +294,8 @@ def of_rise(run: Rise, target: float) -> Reading:
     uneven = relative > 2 * spread or not found.all()
     status = Status.uneven if uneven else Status.successful
     status = Status.interrupted if run.interrupted else status
-    estimate = Estimate.of_replicates(rows)
     error, hits = spread / math.sqrt(len(rows)), run.hits(target)
+    estimate = Estimate.of_replicates(rows, exact=hits is not None)
     if hits is not None:
         counted = of_hits(hits, run.values[0].size)
         estimate, error = _not_below(estimate, counted.estimate), max(error, counted.naive_error)

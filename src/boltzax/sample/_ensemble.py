@@ -223,7 +223,7 @@ class Ensemble(eqx.Module):
             rows = rows if len(series) == 2 else rows[..., None, :]
             return Estimate.of_series(rows, exact=known)
         if len(samples) == 1 and not series:
-            return Estimate.of_samples(np.moveaxis(numbers, samples, (0,)))
+            return Estimate.of_samples(np.moveaxis(numbers, samples, (0,)), exact=known)
         raise DeclarationError(
             "axes",
             got=str(self.axes),
