@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 import boltzax as bx
-from boltzax.core import weights_of
+from boltzax.core import weights_of, with_weights
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -171,6 +171,31 @@ def test_charts(name):
         changed = sum(int(jnp.sum(weights[path] != declared[path])) for path in declared)
         assert changed == dim
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), back, w)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_values_that_a_chart_fixes_are_not_dropped(name):
+    """Each weight moved alone either moves the model of the coordinates, or is refused."""
+    chart, _ = CHARTS[name]
+    gibbs = bx.compile(bx.SquaredError(NET, VECTORS), bx.Normal(), chart=chart, marginalise=False)
+    at = gibbs.model(gibbs.position())
+    weights = weights_of(at)
+    refused = 0
+    for path, leaf in weights.items():
+        for place in np.ndindex(leaf.shape):
+            bad = with_weights(at, weights | {path: leaf.at[place].add(0.25)})
+            if path in gibbs.coordinates.replaced(weights_of(bad)):
+                refused += 1
+                with pytest.raises(bx.DeclarationError, match=r"`model`.*that the chart fixes"):
+                    gibbs.position(bad)
+                with pytest.raises(bx.DeclarationError, match=r"`models`.*that the chart fixes"):
+                    bx.Ensemble.of_models(gibbs, [at, bad])
+            elif "tie" not in name:
+                w = gibbs.position(bad)
+                np.testing.assert_allclose(gibbs.energy(w), gibbs.energy_of(bad), rtol=1e-9)
+                back = bx.Ensemble.of_models(gibbs, [bad]).map(weights_of)
+                np.testing.assert_allclose(back[path][0], weights_of(bad)[path], rtol=1e-9)
+    assert refused == (4 if name == "tie" else 6 if "tie" in name else 8 - gibbs.dim)
 
 
 def test_masked_entries_of_a_bounded_leaf():

@@ -123,6 +123,16 @@ def test_wrong_ensembles(argument):
     assert error.value.argument == argument
 
 
+@pytest.mark.parametrize("axis", ["sample", "neuron", "subset", "chain", "draw"])
+def test_draws_of_different_laws_have_no_common_mean(axis):
+    """An axis of draws cannot be that of the betas, whatever its size."""
+    levels, prior = whole().at(jnp.array([0.5, 1.0, 2.0])), bx.Ensemble.prior(whole(), 3, key=KEY)
+    with pytest.raises(bx.DeclarationError, match="different laws") as error:
+        bx.Ensemble.of(levels, prior.w, (axis,))
+    assert error.value.argument == "axes"
+    assert bx.Ensemble.of(levels, prior.w, ("beta",)).shape == (3,)
+
+
 def test_weights_outside_the_support():
     uniform = bx.compile(ENERGY, bx.Uniform(-1.0, 1.0), marginalise=False)
     with pytest.raises(bx.DeclarationError, match="support"):

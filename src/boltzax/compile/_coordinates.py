@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ..core import DeclarationError
+from ..core import DeclarationError, known
 from ..declare import AbstractChart, Distribution, Slots, biject_to, from_normal
 from ._potential import Plain
 
@@ -63,6 +63,29 @@ class Coordinates(eqx.Module):
     def moving(self) -> tuple[str, ...]:
         """Paths of the weights that change with the coordinates."""
         return (*self.priors, *self.ties)
+
+    def replaced(self, weights: dict[str, Array], *, declared: bool = False) -> list[str]:
+        """The leaves that have other values than the chart gives them: frozen, masked or tied ones.
+
+        Args:
+            weights: All leaves by path, also with leading axes; of traced values nothing is known.
+            declared: Let a tied leaf have its declared value too.
+        """
+        if not known(self.base, weights):
+            return []
+        return [path for path in self.base if not self._kept(path, weights, declared)]
+
+    def _kept(self, path: str, weights: dict[str, Array], declared: bool) -> bool:
+        given, base = np.asarray(weights[path]), np.asarray(self.base[path])
+        if path in self.ties:
+            tied = _close(given, np.asarray(weights[self.ties[path]]))
+            return tied or (declared and _close(given, base))
+        if path in self.indices:
+            fixed = np.ones(base.size, bool)
+            fixed[np.asarray(self.indices[path])] = False
+            axes = given.shape[: given.ndim - base.ndim]
+            return _close(given.reshape(*axes, base.size)[..., fixed], base.reshape(-1)[fixed])
+        return path in self.priors or _close(given, base)
 
     def log_prior(self, w: Weights) -> Float[Array, ""]:
         """Log-density of the prior in unconstrained coordinates, in nats.
@@ -143,6 +166,13 @@ class Coordinates(eqx.Module):
             density = jnp.broadcast_to(log_p, z.shape) + log_j
             return jnp.sum(density.reshape(-1)[self.indices[path]])
         return jnp.sum(log_p) + jnp.sum(log_j)
+
+
+def _close(given: np.ndarray, kept: np.ndarray) -> bool:
+    """Whether numbers are equal to the rounding of the coarser of two kinds."""
+    coarse = max(float(jnp.finfo(x.dtype).eps) for x in (given, kept))
+    given, kept = given.astype(float), kept.astype(float)
+    return bool(np.allclose(given, kept, rtol=8 * coarse, atol=0.0, equal_nan=True))
 
 
 def coordinates(

@@ -215,9 +215,11 @@ class Gibbs(eqx.Module):
         Raises:
             DeclarationError: If the weights have other shapes, lie outside the support or at its
                 edge (where coordinates are infinite), or if the model has other settings (numbers
-                that are not weights).
+                that are not weights), or other values of frozen or tied weights.
         """
         given = self._given(model)
+        if model is not None:
+            self.check_kept("model", given, declared=True)
         for path, prior in self.coordinates.priors.items():
             if refuted(partial(in_support, prior), given[path]):
                 raise DeclarationError(
@@ -237,6 +239,22 @@ class Gibbs(eqx.Module):
                     mend="move them inside, e.g. by jnp.clip, or widen the prior",
                 )
         return position
+
+    def check_kept(
+        self, argument: str, weights: dict[str, Array], *, declared: bool = False
+    ) -> None:
+        """Raise `DeclarationError` for weights that coordinates would lose: other values of frozen,
+        masked or tied leaves than the chart gives them; see `Coordinates.replaced`.
+        """
+        lost = set(self.coordinates.replaced(weights, declared=declared))
+        lost -= set(self.potential.integrated())
+        if lost:
+            raise DeclarationError(
+                argument,
+                got=f"other values of weights that the chart fixes: {', '.join(sorted(lost))}",
+                expected="the declared values of frozen weights, and tied weights that are equal",
+                mend="compile the measure with these values declared, or without the chart",
+            )
 
     def _given(self, model: Model | None) -> dict[str, Array]:
         """The weights of a model of the declared structure, by path."""

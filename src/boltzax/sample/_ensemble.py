@@ -70,6 +70,14 @@ class Ensemble(eqx.Module):
                 expected="one name for each axis, all different",
                 mend='name them, e.g. axes=("chain", "draw")',
             )
+        mixed = [a for a in self.axes[: len(betas)] if a in (*SERIES, *SAMPLES)]
+        if mixed:
+            raise DeclarationError(
+                "axes",
+                got=f"{mixed[0]!r} as the axis of {self.gibbs.beta.size} betas",
+                expected="a name of its own: draws of different laws have no common mean",
+                mend='name it, e.g. axes=("beta", "sample"); or pass one measure, gibbs.at(beta)',
+            )
         if betas != self.shape[: len(betas)]:
             raise DeclarationError(
                 "gibbs",
@@ -107,7 +115,8 @@ class Ensemble(eqx.Module):
 
         Raises:
             DeclarationError: For weights of other shapes, or outside the support of the prior, and
-                for a measure that has weights integrated out: those given would be lost.
+                for weights that would be lost: values of frozen or tied weights that differ from
+                the declared ones, and a measure that has weights integrated out.
         """
         lost = gibbs.potential.integrated()
         if lost:
@@ -120,7 +129,9 @@ class Ensemble(eqx.Module):
         each = [weights_of(m) for m in models] if isinstance(models, Sequence) else None
         weights = weights_of(models) if each is None else _stacked(each)
         base = {path: leaf.shape for path, leaf in gibbs.coordinates.base.items()}
-        w = _coordinates(gibbs, _fitting("models", weights, base, axes), len(axes))
+        fitting = _fitting("models", weights, base, axes)
+        gibbs.check_kept("models", fitting)
+        w = _coordinates(gibbs, fitting, len(axes))
         wrong = [path for path, leaf in w.items() if not np.all(np.isfinite(np.asarray(leaf)))]
         if wrong:
             raise DeclarationError(
