@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
@@ -67,15 +68,30 @@ def source_of(key: Key) -> str:
 def influence_of(ensemble: Ensemble, values: Array, random: bool, source: str) -> Influence:
     """The mean over an ensemble of values `[*axes, *shape]`, with the contribution of each."""
     numbers = np.asarray(values, float)
-    if not random:
-        return Influence(numbers[0], {})
+    if not random or _one_model(ensemble):
+        return Influence(numbers[(0,) * len(ensemble.axes)], {})
     place = f"{source}, {dict(zip(ensemble.axes, ensemble.shape, strict=True))}"
     if ensemble.axes == SERIES:
         return Influence.of(np.moveaxis(numbers, (0, 1), (-2, -1)), source=place)
     return Influence.of_samples(numbers, source=place)
 
 
-def curve_of(dial: AbstractDial, settings: Settings, each: Sequence[Influence]) -> Curve:
-    """Influences at the settings as a curve over the axis of the dial."""
-    places, axis = dial.along(settings)
-    return Curve(places, Influence.stack(each), axis=axis)
+def _one_model(ensemble: Ensemble) -> bool:
+    """Whether all models of an ensemble are the same, as at the clean end of a dial."""
+    for leaf in ensemble.w.values():
+        rows = leaf.reshape(-1, *leaf.shape[len(ensemble.axes) :])
+        # most ensembles differ in the first two
+        if np.any(np.asarray(rows[:2] != rows[0])) or bool(jnp.any(rows != rows[0])):
+            return False
+    return True
+
+
+def curve_of(
+    dial: AbstractDial, settings: Settings, each: Sequence[Influence], *, exact: bool = False
+) -> Curve:
+    """Influences at the settings as a curve over the axis of the dial.
+
+    `exact`: take constants for numbers that are known exactly.
+    """
+    (places, axis), values = dial.along(settings), Influence.stack(each)
+    return Curve(places, values.estimate(exact=exact), axis=axis, influence=values)

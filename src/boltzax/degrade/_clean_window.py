@@ -174,8 +174,9 @@ def clean_window(
     ensembles = dial.ensembles(gibbs, settings, key=key, count=count)
     source = source_of(key)
     rows = [_measured(e, pair, parts, dial.random, source, memory) for e in ensembles]
+    # outputs on which an intervention does not act do not change, whatever the model
     effects, damages, of_means = (
-        curve_of(dial, settings, each) for each in zip(*rows, strict=True)
+        curve_of(dial, settings, each, exact=True) for each in zip(*rows, strict=True)
     )
     verdicts = _verdicts(effects.values / float(clean[0]), damages, of_means, persists, bound)
     return CleanWindow(effects, damages, of_means, *clean, persists, bound, verdicts)

@@ -215,7 +215,8 @@ def _unexplained(values: np.ndarray, model: np.ndarray, axes: int) -> Estimate:
     mean = model.mean(axis=tuple(range(axes + 1)))
     sums = np.stack([np.sum(x**2, axis=-1) for x in (values, model - mean)], axis=-1)
     both = series_of(sums, axes, "values")
-    return (both[0] / both[1]).estimate()
+    # a part that is the same at all values is known
+    return (both[0] / both[1]).estimate(exact=True)
 
 
 def _probability(cumulants: Array, below: Array, order: int) -> Array:
