@@ -294,8 +294,7 @@ class Estimate(AbstractQuantity):
         Args:
             truth: A number, or an independent estimate; then the error is that of the difference.
 
-        An error of 0 with an interval, of a count without a hit or a miss, is replaced by the
-        interval's: its side of the truth, over 1.96.
+        An error of 0 with an interval (a count without a hit) is replaced by the interval's.
         """
         apart = self - (truth if isinstance(truth, Estimate) else held(truth))
         xp, (value, error, *_), bounds = _host(apart)
