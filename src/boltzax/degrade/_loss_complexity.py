@@ -51,6 +51,13 @@ class Coexistence(eqx.Module):
     high: Float[Array, ""]
     barrier: Estimate
 
+    @text_of_values
+    def __repr__(self) -> str:
+        return (
+            f"{float(self.low):.4g} and {float(self.high):.4g} at beta {self.beta:.4g}, "
+            f"barrier {self.barrier:.3g} nats"
+        )
+
 
 @typed
 class LossComplexity(eqx.Module):
@@ -84,10 +91,7 @@ class LossComplexity(eqx.Module):
     @text_of_values
     def __repr__(self) -> str:
         told = words(self.one_phase, "one phase", "phases coexist", "undecided whether one phase")
-        lines = [
-            f"  {c.low:.4g} and {c.high:.4g} at beta {c.beta:.4g}, barrier {c.barrier:.3g} nats"
-            for c in self.coexistences
-        ]
+        lines = [f"  {each!r}" for each in self.coexistences]
         head = f"LossComplexity, {told} (barrier seen from {float(self.detectable):.2g} nats)"
         return "\n".join([head, *lines, repr(self.complexity)])
 
