@@ -4,7 +4,6 @@ import itertools
 from typing import NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import scipy.special
 from jaxtyping import Array, Float
@@ -217,7 +216,11 @@ class _Draws(NamedTuple):
         """`-log P_prior[E <= e]`, with the errors of the draws and of `F`."""
         parts = [self._sum(self.energy <= e) for e in [*energies, np.inf]]
         sums = Influence.stack(parts)
-        return sums.map(lambda p: -jnp.log(p[:-1] / p[-1]))
+        mass = np.asarray(sums.value)
+        # on the host: the number of energies differs from run to run
+        moved = {s: np.asarray(row) / mass[:, None, None] for s, row in sums.rows.items()}
+        rows = {source: row[-1] - row[:-1] for source, row in moved.items()}
+        return Influence(-np.log(mass[:-1] / mass[-1]), rows)
 
     def _sum(self, inside: np.ndarray) -> Influence:
         chosen = np.where(inside, self.weight, 0.0)
@@ -259,7 +262,9 @@ def _coexistences(draws: _Draws, coldest: float) -> tuple[tuple[Coexistence, ...
             if float(beta.value) > coldest:
                 continue  # the phase of low energy was not sampled
             found.append(Coexistence(beta, energies[low], energies[high], height))
-    return tuple(found), (CRITICAL + POWER_QUANTILE) * float(np.max(heights.standard_error))
+    return tuple(found), (CRITICAL + POWER_QUANTILE) * float(
+        np.max(np.asarray(heights.standard_error))
+    )
 
 
 def _barrier(energies: np.ndarray, values: np.ndarray, low: int, high: int) -> np.ndarray:
