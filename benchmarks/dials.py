@@ -201,8 +201,8 @@ def table(results: dict) -> None:
             rows = [row for key, row in results.items() if key.startswith(group)]
             print(group or "all")
             for name in names:
-                values = np.array([row[name][measure][0] for row in rows])
-                base = np.array([row["tempered"][measure][0] for row in rows])
+                values = np.array([row[name][measure][0] for row in rows], float)
+                base = np.array([row["tempered"][measure][0] for row in rows], float)
                 good = np.isfinite(values)
                 if good.sum() < 2:
                     continue

@@ -4,8 +4,8 @@ One net has four heads on all inputs of 6 bits: a linear task, a parity of 3 bit
 and labels at random. The survival of each, the overlap of the mean output with its targets, falls
 as the temperature of the posterior rises. The example gives the temperature of half survival over
 several nets, the order of death by the bootstrap, the same temperatures in the limit of infinite
-width (a Gaussian process, in closed form), heating from a cold net against cooling from the prior,
-and the effective number of parameters beside the learning coefficient.
+width (a Gaussian process, in closed form), and heating from a cold net against cooling from the
+prior.
 """
 
 import resource
@@ -37,14 +37,14 @@ class Options:
     seed: int = 0
     """The first seed."""
     quick: bool = False
-    """Two nets, fewer draws, no ladder."""
+    """Two nets, fewer draws."""
     json: Path | None = None
     """Where to write the results."""
     figure: Path | None = None
     """Where to draw the survivals."""
 
 
-TEMPERATURES = np.concatenate([np.geomspace(0.25, 3, 10), [8.0, 14.0, 22.0, 36.0]])
+TEMPERATURES = np.concatenate([np.geomspace(0.25, 3, 10), [8.0, 14.0, 22.0, 36.0, 60.0]])
 KERNEL = bx.HMC(max_steps=24)
 
 
@@ -85,8 +85,6 @@ def main(options: Options) -> None:
         "marks": marks,
         "hysteresis": float(np.mean(z**2)),
     }
-    if not options.quick:
-        results |= counted(net, options)
     results |= {
         "seconds": time.time() - began,
         "peak_MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -129,31 +127,6 @@ def heating(net: cases.PlantedNet, options: Options) -> bx.Curve:
         KERNEL, start="model", chains=options.chains, warmup=250, throw=not options.quick
     )
     return along(dial, net, options, 300)
-
-
-def counted(net: cases.PlantedNet, options: Options) -> dict:
-    """Effective parameters and learning coefficient along a ladder from the prior."""
-    temperatures = np.geomspace(0.3, 30, 9)
-    ladder = bx.anneal(
-        net.gibbs(marginalise=False),
-        1 / temperatures,
-        KERNEL,
-        key=jax.random.key(options.seed),
-        chains=options.chains // 2,
-        throw=False,
-    )
-    effective = bx.effective_parameters(ladder, reference=0.0)
-    coefficient = bx.learning_coefficient(ladder, reference=0.0)
-    columns = {
-        "temperature": temperatures,
-        "effective parameters": np.asarray(effective.value),
-        "its error": np.asarray(effective.standard_error),
-        "coefficient": np.asarray(coefficient.value),
-        "error": np.asarray(coefficient.standard_error),
-    }
-    print(f"ladder: {bx.Status[ladder.status]}")
-    print(table(columns))
-    return {name: values.tolist() for name, values in columns.items()}
 
 
 def draw(curves: dict, marks: dict, path: Path) -> None:

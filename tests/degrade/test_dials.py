@@ -312,6 +312,15 @@ def test_the_order_of_death_is_that_of_eigenvalues(tempered):
     assert np.allclose(found.outlives + found.outlives.T, 1)
 
 
+def test_a_structure_that_does_not_die_comes_first(tempered):
+    alive = tempered[:, 0].scaled(0.1).shifted(0.9)
+    curves = {"second": tempered[:, 1], "alive": alive, "first": tempered[:, 0]}
+    for several in (curves, {name: [curve] * 3 for name, curve in curves.items()}):
+        found = order_of_death(several, key=jax.random.key(0))
+        assert found.names == ("alive", "first", "second")
+        assert found.sure == 1 and not np.isfinite(found.places.value[0])
+
+
 def test_equal_structures_are_undecided(gibbs):
     """Two runs of one structure: the bootstrap probability is spread over (0, 1)."""
     grid = np.geomspace(0.3, 12, 9)
@@ -386,6 +395,47 @@ def test_a_clean_window(gibbs):
     assert {"harmful", "denoised", "clean", "effect gone"} <= set(found.verdicts)
     (window,) = found.windows
     assert window[0] < window[1]
+
+
+def test_the_damage_of_a_mean_of_few_models_is_not_biased(gibbs):
+    """The noise of a mean of 4 outputs alone would shift it by a quarter of the variance lost."""
+    place = np.array([12.0])
+    found = [
+        clean_window(
+            erase_last, first_overlap, other_losses, Exactly(), place,
+            outputs=outputs, gibbs=gibbs, key=jax.random.key(seed), count=4,
+        ).damage_of_mean.value[0, 1]
+        for seed in range(40)
+    ]  # fmt: skip
+    mean = bx.Estimate.of_replicates(np.array(found))
+    s = VALUES / (VALUES + 12)
+    powers = (VECTORS.T @ Y[:, 2]) ** 2
+    harm = 0.5 * np.sum(powers * ((0.5 * s - 1) ** 2 - (s - 1) ** 2))
+    bias = 0.375 * np.sum(12 * s) / 4
+    assert abs(float(mean.z_score(harm))) < 3
+    assert bias > 4 * float(mean.standard_error)
+
+
+def test_a_head_that_no_chain_touches_counts_as_unharmed(gibbs):
+    """Its damage is constant, so that a chain tells no error of it."""
+    found = clean_window(
+        erase_last, first_overlap, other_losses, Tempered(bx.HMC(max_steps=32), warmup=300),
+        [0.1, 12.0], outputs=outputs, gibbs=gibbs, key=jax.random.key(0), count=2400,
+        tolerance=1.0,
+    )  # fmt: skip
+    assert np.all(found.damage.value[:, 0] == 0)
+    assert found.verdicts == ("harmful", "clean")
+
+
+def test_an_effect_whose_interval_holds_the_threshold_is_undecided(gibbs):
+    """At the eigenvalue of head 0 half of its effect is left."""
+    found = clean_window(
+        erase_last, first_overlap, other_losses, Exactly(), [36.0],
+        outputs=outputs, gibbs=gibbs, key=jax.random.key(0), count=50, tolerance=100.0,
+    )  # fmt: skip
+    share = found.effect.values[0] / found.clean_effect
+    assert float(share.lower) < 0.5 < float(share.upper)
+    assert found.verdicts == ("undecided",)
 
 
 def test_a_window_without_power_is_undecided(gibbs):

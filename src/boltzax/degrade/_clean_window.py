@@ -239,8 +239,12 @@ def _verdicts(
     effect: Estimate, damage: Curve, of_mean: Curve, persists: float, tolerance: float
 ) -> tuple[Said, ...]:
     def below(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-        """Where all damages are below the tolerance, and where one is above it."""
-        low, high = map(np.asarray, curve.interval())
+        """Where all damages are below the tolerance, and where one is above it.
+
+        A damage that is 0 for every model has no spread, and needs none.
+        """
+        untouched = np.asarray(curve.value == 0) & np.isnan(np.asarray(curve.standard_error))
+        low, high = (np.where(untouched, 0.0, np.asarray(end)) for end in curve.interval())
         return np.all(high < tolerance, axis=1), np.any(low > tolerance, axis=1)
 
     lower, upper = map(np.asarray, effect.interval())

@@ -89,7 +89,8 @@ def order_of_death(
         resamples: Of the bootstrap.
 
     Returns:
-        A `DeathOrder`.
+        A `DeathOrder`. A survival that stays above the level along the whole dial dies beyond its
+        end: in the order it comes first, and its place is NaN or infinite.
 
     Raises:
         DeclarationError: For fewer than two names, or unequal numbers of replicates.
@@ -106,10 +107,7 @@ def order_of_death(
     count = counts.pop()
     if count > 1:
         found = np.array(
-            [
-                [float(characteristic_temperature(c, level).value) for c in replicates]
-                for replicates in each.values()
-            ]
+            [[_place(curve, level) for curve in replicates] for replicates in each.values()]
         )
         places = Estimate.of_replicates(found.T)
         chosen = _generator(key).integers(count, size=(resamples, count))
@@ -118,13 +116,22 @@ def order_of_death(
         alone = [replicates[0] for replicates in each.values()]
         places = Estimate.stack([characteristic_temperature(c, level) for c in alone])
         drawn = _resampled(alone, level, places, key, resamples)
-    order = np.argsort(-np.asarray(places.value), kind="stable")
+    order = np.argsort(-np.median(drawn, axis=1), kind="stable")
     drawn, places = drawn[order], places[order]
     above = drawn[:, None] > drawn[None]
     equal = drawn[:, None] == drawn[None]
-    outlives = np.where(np.any(np.isnan(drawn)), np.nan, np.mean(above + 0.5 * equal, axis=-1))
+    outlives = np.mean(above + 0.5 * equal, axis=-1)
     sure = float(np.mean(np.all(drawn[:-1] > drawn[1:], axis=0)))
     return DeathOrder(tuple(np.array(list(each))[order].tolist()), places, outlives, sure, count)
+
+
+def _place(curve: Curve, level: float) -> float:
+    """Where a survival crosses the level; infinite if it is on one side of it at all points."""
+    place = float(characteristic_temperature(curve, level).value)
+    above = np.asarray(curve.value) >= level
+    if np.isfinite(place) or (np.any(above) and not np.all(above)):
+        return place
+    return np.inf if np.all(above) else -np.inf
 
 
 def _resampled(
@@ -160,7 +167,8 @@ def _blocks(rows: np.ndarray, influence: Influence | None) -> np.ndarray:
     if draws == 1:
         return rows[..., 0]
     assert influence is not None
-    effective = float(np.nanmin(np.asarray(influence.estimate().ess))) / chains
+    ess = np.asarray(influence.estimate().ess)
+    effective = np.min(ess[np.isfinite(ess)], initial=draws * chains) / chains
     pieces = int(np.clip(effective / EFFECTIVE, 1, min(BLOCKS, draws)))
     length = draws // pieces
     cut = rows[..., draws - pieces * length :]
@@ -179,6 +187,7 @@ def _crossing(curve: Curve, values: np.ndarray, level: float, near: float) -> np
         share = np.where(above[:, :-1] != above[:, 1:], (level - left) / (right - left), np.nan)
     found = scale[:-1] + share * np.diff(scale)
     place = np.log(near) if np.all(x > 0) else near
+    place = place if np.isfinite(place) else scale[-1]
     distance = np.where(np.isnan(found), np.inf, np.abs(found - place))
     best = np.argmin(distance, axis=1)
     rows = np.arange(len(values))
