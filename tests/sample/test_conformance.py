@@ -224,7 +224,9 @@ def test_false_alarms_are_rare():
     trace = bx.sample(
         target.gibbs.at(jnp.full(12, conformance.BETA)), bx.MALA(), key=KEY, warmup=300, draws=1500
     )
-    x = np.stack([target.normal({p: w[i] for p, w in trace.w.items()}) for i in range(12)], axis=1)
+    x = np.stack(
+        [target.standard({p: w[i] for p, w in trace.w.items()}) for i in range(12)], axis=1
+    )
     scores = np.concatenate(
         [
             np.ravel(Estimate.of_series(x).z_score(0.0)),

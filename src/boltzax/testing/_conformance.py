@@ -28,10 +28,20 @@ class Target(NamedTuple):
     mean: np.ndarray
     covariance: np.ndarray
 
-    def normal(self, w: PyTree) -> np.ndarray:
-        """Draws of the weights as independent standard normals, `[coordinate, chain, draw]`."""
-        x = flat(w) - self.mean[:, None, None]
-        return np.einsum("ij,jcd->icd", np.linalg.inv(np.linalg.cholesky(self.covariance)), x)
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each coordinate."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def correlations(self) -> np.ndarray:
+        """Of each pair of coordinates, as `products` orders them."""
+        matrix = self.covariance / np.outer(self.deviation, self.deviation)
+        return matrix[np.triu_indices(len(matrix), 1)]
+
+    def standard(self, w: PyTree) -> np.ndarray:
+        """Draws of the weights with mean 0 and variance 1, `[coordinate, chain, draw]`."""
+        return (flat(w) - self.mean[:, None, None]) / self.deviation[:, None, None]
 
 
 def flat(w: PyTree) -> np.ndarray:
@@ -100,7 +110,7 @@ def check_kernel(
     _check_steps(kernel, gibbs, key)
     trace = sample(gibbs, kernel, key=key, chains=chains, warmup=warmup, draws=draws, throw=False)
     assert trace.w is not None
-    x = target.normal(trace.w)
+    x = target.standard(trace.w)
     assert np.all(np.isfinite(x)), "draws that are not finite"
     assert np.all((trace.acceptance >= 0) & (trace.acceptance <= 1 + 1e-12)), "acceptance"
     _check_moment("mean", Estimate.of_series(jnp.asarray(x)), 0.0)

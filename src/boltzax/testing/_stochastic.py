@@ -118,13 +118,13 @@ def _check_law(name, kernel, target: Target, key, run, order, bias) -> None:
         # the same key: the same warm-up, and so the same step to be halved
         trace = sample(target.gibbs, scaled, key=key, throw=False, **run)
         assert trace.w is not None
-        x = target.normal(trace.w)
+        x = target.standard(trace.w)
         assert np.all(np.isfinite(x)), f"{name}: draws that are not finite"
         assert np.mean(trace.divergent) <= 0.01, f"{name}: divergent"
         jumps.append(np.mean(np.diff(x, axis=-1) ** 2))
         runs.append([Estimate.of_series(jnp.asarray(each)) for each in (x, x**2, products(x))])
     assert jumps[1] < 0.97 * jumps[0], f"{name}: half the scale does not shorten the step"
-    moments = ("mean", "variance", "product"), (0.0, 1.0, 0.0)
+    moments = ("mean", "variance", "product"), (0.0, 1.0, target.correlations)
     for what, truth, coarse, fine in zip(*moments, *runs, strict=True):
         where = f"{what} over {name}"
         off = np.abs(np.asarray(coarse.value) - truth) - THRESHOLD * np.asarray(
