@@ -145,7 +145,6 @@ def measured(net: cases.PlantedNet, heads: tuple[int, int], options: Options, ke
     rows = {"clean": clean}
     for name, (dial, settings) in dials(models, saved).items():
         began = time.perf_counter()
-        # the dial that varies must come first where the other is fixed
         curves = dg.along_dial(dial, settings, both, gibbs=gibbs, key=key, count=options.count)
         found = []
         for measure in (0, 1):

@@ -156,6 +156,17 @@ def test_interpolation_is_in_the_error(gibbs):
     assert 0 < abs(float(found.value) - 2.0) < 3 * float(found.standard_error) < 1.0
 
 
+def test_exact_curves_cross_where_their_lines_do():
+    """The ends of the interval of an exact crossing are equal up to rounding, in either order."""
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        x = np.sort(rng.uniform(0.1, 5, 6))
+        curve = bx.Curve(x, bx.Estimate.exact(np.sort(rng.uniform(0, 1, 6))), axis="step")
+        for found in curve.crossings(0.5):
+            assert np.isclose(np.interp(float(found.value), x, curve.value), 0.5, atol=1e-6)
+            assert float(found.lower) <= float(found.upper)
+
+
 @law
 @given(st.floats(0, 1), st.booleans(), st.integers(0, 99))
 def test_pruning_keeps_the_largest(share, each, seed):

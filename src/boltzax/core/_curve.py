@@ -256,6 +256,7 @@ class Curve(AbstractQuantity):
         moved = self._times(operator, order)
         place = _estimate(moved + (x[left] + step * share - np.asarray(moved.value)))
         ends = np.array([(crossing.low, crossing.high) for crossing in found]).reshape(-1, 2).T
+        ends = np.sort(ends, axis=0)  # of exact values they differ by rounding alone
         return place.bounded(ends[0], ends[1])
 
     def _with_band(self) -> tuple:
