@@ -20,6 +20,8 @@ from ._potential import Moments as Moments
 from ._potential import Plain as Plain
 from ._residual import AbstractResidual as AbstractResidual
 from ._residual import NodeResidual as NodeResidual
+from ._restricted import inside_of as inside_of
+from ._restricted import restricted as restricted
 
 __all__ = _exported(globals())
 

@@ -1,13 +1,12 @@
 """The local learning coefficient of a trained model, without tuning parameters."""
 
-import math
 from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..compile import Gibbs, compile
+from ..compile import Gibbs
 from ..core import (
     DeclarationError,
     Estimate,
@@ -27,8 +26,6 @@ from ..core import (
 from ..declare import (
     AbstractChart,
     AbstractEnergy,
-    Independent,
-    Normal,
     Temperature,
     subsamplings,
 )
@@ -47,6 +44,7 @@ from ..sample import (
 from ._adaptive_runs import Budget, extrapolated, halved, run_once, step_order
 from ._evidence import Trained, gather, settled
 from ._local_cost import LEAST, WARMUP, cost_of
+from ._local_posterior import localised
 from ._local_verdict import Evidence, Verdict, judge_local
 from ._reference_losses import data_mass
 
@@ -168,13 +166,13 @@ def local_learning_coefficient(
     """
     check_on_host("local_learning_coefficient", {"energy": energy, "key": key})
     if trained_on is None:
-        gibbs = _localised(energy, temperature, localisation, chart)
+        gibbs = localised(energy, temperature, localisation, chart)
         trained = Trained(energy, gibbs, False)
     else:
-        whole = _localised(trained_on, temperature, localisation, chart)
+        whole = localised(trained_on, temperature, localisation, chart)
         # the data of a part count as much as they do in the whole
         own = float(whole.beta) if temperature is None else temperature
-        gibbs = _localised(energy, own, localisation, chart)
+        gibbs = localised(energy, own, localisation, chart)
         trained = Trained(trained_on, whole, True)
         _check_same(gibbs.declared, whole.declared)
     if kernel is None:
@@ -216,26 +214,6 @@ def _check_same(part: PyTree, whole: PyTree) -> None:
             expected="the energy of the same model on the data that it was trained on",
             mend="write trained_on=bx.SquaredError(model, all_data) with the model of `energy`",
         )
-
-
-def _localised(energy, temperature, localisation: float, chart) -> Gibbs:
-    """The Gibbs measure of all weights, the localising Gaussian as its prior."""
-    probe = compile(energy, Normal(), beta=Temperature(1.0), chart=chart, marginalise=False)
-    mass = float(probe.masses[0])
-    if temperature is None:
-        if mass <= math.e:
-            raise DeclarationError(
-                "temperature",
-                got=f"None for a measure of mass {mass:.4g}",
-                expected="a measure whose mass is the number of data, or a temperature",
-                mend="pass temperature=bx.temperature.watanabe(n), or use bx.Empirical(data)",
-            )
-        temperature = Temperature(mass / math.log(mass))
-    centre = weights_of(probe.declared)
-    width = localisation**-0.5
-    paths = probe.coordinates.priors
-    prior = Independent({path: Normal(centre[path], width, validate_args=False) for path in paths})
-    return compile(energy, prior, beta=temperature, chart=chart, marginalise=False).relative_to()
 
 
 def _default_kernel(

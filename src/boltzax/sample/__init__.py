@@ -61,6 +61,8 @@ from ._run_plan import Plan as Plan
 from ._run_status import judge as judge
 from ._sample import TRACE_RECORDS as TRACE_RECORDS
 from ._sample import sample as sample
+from ._several import Several as Several
+from ._several import several as several
 from ._sgld import SGLD as SGLD
 from ._sgld import AdamSGLD as AdamSGLD
 from ._sgld import RMSpropSGLD as RMSpropSGLD

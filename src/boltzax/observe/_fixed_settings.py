@@ -1,0 +1,235 @@
+"""Local learning coefficients at settings that the user chooses, as in the literature."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ..compile import Gibbs
+from ..core import (
+    MEMORY,
+    Count,
+    Estimate,
+    Key,
+    NonNegative,
+    Positive,
+    Status,
+    Whole,
+    check_on_host,
+    model_errors,
+    typed,
+    whole,
+)
+from ..declare import AbstractChart, AbstractEnergy, Temperature, subsamplings
+from ..sample import (
+    MOST_ROUNDING,
+    SGLD,
+    AbstractCheckpoints,
+    AbstractKernel,
+    Chains,
+    check_start,
+    copies,
+    loop,
+    several,
+)
+from ._adaptive_runs import careful_estimate
+from ._local_posterior import localised
+from ._local_verdict import MELTED, Verdict
+from ._reference_losses import data_mass, prior_loss
+
+PRIOR_DRAWS = 4
+"""Draws of the localising Gaussian alone whose median loss is taken."""
+
+
+@typed
+class FixedSettings(eqx.Module):
+    """How to estimate a local learning coefficient without adapting anything.
+
+    Nothing is tuned and no bias of the step is removed: the value belongs to these settings, and in
+    deep nets it depends on all of them. `bx.local_learning_coefficient` chooses them itself.
+
+    Args:
+        temperature: A number is β, the factor of the summed energy. `bx.temperature.Temperature(c)`
+            is `nβ = c`, the factor of the mean loss.
+        localisation: γ of the localising Gaussian `-γ/2 |w - w*|²`.
+        kernel: The sampler, such as `bx.SGLD(step_size)`.
+        chains: Number of chains, each from w*.
+        warmup: Steps of each chain that are left out.
+        draws: Draws of each chain, whose energies are averaged.
+        thin: Steps between draws.
+    """
+
+    temperature: Temperature | NonNegative
+    localisation: Positive
+    kernel: AbstractKernel = SGLD(1e-4)
+    chains: Annotated[int, whole(2)] = 2
+    warmup: Whole = 50
+    draws: Annotated[int, whole(4)] = 10
+    thin: Count = 10
+
+
+@typed
+class FixedCoefficient(eqx.Module):
+    """`λ̂ = β (⟨E⟩ - E(w*))` at fixed settings, with the losses that it is the difference of.
+
+    Args:
+        estimate: λ̂, with the error over draws and chains. The bias of the step is not in it.
+        loss: Mean loss at w*: the energy over the mass of the data.
+        loss_of_draws: Mean loss of the draws.
+        loss_of_prior: Median loss of draws of the localising Gaussian alone.
+        weights: Number of weights that the energy depends on.
+        verdicts: All that speaks against the estimate, or `Verdict.usable`.
+    """
+
+    estimate: Estimate
+    loss: float
+    loss_of_draws: Estimate
+    loss_of_prior: float
+    weights: Whole
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing speaks against the estimate."""
+        return bool(self.verdicts[0] == Verdict.usable)
+
+    @property
+    def reason(self) -> str:
+        """What speaks against the estimate, in words."""
+        return " ".join(Verdict[verdict] for verdict in self.verdicts)
+
+    def __repr__(self) -> str:
+        value, error = float(self.estimate.value), float(self.estimate.standard_error)
+        losses = f"w* {self.loss:.4g}, draws {float(self.loss_of_draws):.4g}"
+        text = f"{value:.5g} ± {error:.2g} of {self.weights} weights; mean loss: {losses}, "
+        text += f"localising Gaussian alone {self.loss_of_prior:.4g}"
+        return text if self.usable else f"{text}\n  NOT USABLE: {self.reason}"
+
+
+@typed
+@model_errors("in bx.local_coefficient_at")
+def local_coefficient_at(
+    energy: AbstractEnergy,
+    settings: FixedSettings,
+    *,
+    key: Key,
+    chart: AbstractChart | None = None,
+    progress: bool = False,
+    checkpoints: AbstractCheckpoints | None = None,
+) -> FixedCoefficient:
+    """Estimate the local learning coefficient at settings that are given, and not adapted.
+
+    The posterior is `p(w) ∝ exp(-β E(w) - γ/2 |w - w*|²)`, w* the weights of the declared model,
+    and `λ̂ = β (⟨E⟩ - E(w*))` (Lau et al. 2023, arXiv:2308.12108, eq. 10). Gradients are those of
+    minibatches for a `Subsampled` measure. Energies of draws are over all data, or over minibatches
+    (w* on the same ones) where all data would cost more than the steps between draws.
+
+    Args:
+        energy: As declared.
+        settings: Temperature, localisation, sampler, and lengths of the run.
+        key: Key of all randomness.
+        chart: Which weights move; all if None.
+        progress: Show a bar.
+        checkpoints: Where the run is saved, and resumed from (`bx.Checkpoints`).
+
+    Returns:
+        A `FixedCoefficient`; check `.usable` and `.reason`.
+
+    Raises:
+        DeclarationError: For wrong arguments, and energies that are not finite at w*.
+    """
+    check_on_host("local_coefficient_at", {"energy": energy, "key": key})
+    gibbs = localised(energy, settings.temperature, settings.localisation, chart)
+    return measured(
+        [gibbs], [settings.kernel], settings, key, progress=progress, checkpoints=checkpoints
+    )[0]
+
+
+def measured(
+    measures: Sequence[Gibbs],
+    kernels: Sequence[AbstractKernel],
+    settings: FixedSettings,
+    key: PRNGKeyArray,
+    *,
+    weights: Sequence[int] | None = None,
+    memory: int = MEMORY,
+    progress: bool = False,
+    checkpoints: AbstractCheckpoints | None = None,
+) -> list[FixedCoefficient]:
+    """The coefficient of each of several localised measures, all in one compiled loop.
+
+    Args:
+        measures: Measures of one structure, their energies counted from that of w*.
+        kernels: The sampler of each.
+        settings: Lengths of the runs.
+        key: Key of all randomness.
+        weights: Weights that each energy depends on; the dimension if None.
+        memory: Bytes of intermediate values at once.
+        progress: Show a bar.
+        checkpoints: Where the run is saved.
+    """
+    first = measures[0]
+    key_start, key_run, key_energy, key_prior = jax.random.split(key, 4)
+    check_start(first, first.position(), key_start, kernels[0])
+    batches = _dear(first, settings.thin)
+    energy_key = key_energy if batches else None
+    each = [
+        Chains(gibbs, kernel, False, energy_key=energy_key)
+        for gibbs, kernel in zip(measures, kernels, strict=True)
+    ]
+    start = copies(first.position(), (len(measures), settings.chains))
+    made = loop(
+        several(each, memory), start, key_run, warmup=settings.warmup, draws=settings.draws,
+        thin=settings.thin, progress=progress, checkpoints=checkpoints,
+    )  # fmt: skip
+    counts = [gibbs.dim for gibbs in measures] if weights is None else weights
+    results = []
+    for i, (gibbs, count) in enumerate(zip(measures, counts, strict=True)):
+        records = {name: np.asarray(leaf[:, i]) for name, leaf in made.records.items()}
+        of_prior = prior_loss(gibbs, key_prior, batches, PRIOR_DRAWS)
+        results.append(_judged(gibbs, records, of_prior, count, made.status))
+    return results
+
+
+def _dear(gibbs: Gibbs, thin: int) -> bool:
+    """Whether an energy over all data, two forward passes, costs more than the steps of a draw."""
+    ratios = [x.empirical.size / x.batch_size for x in subsamplings(gibbs.potential)]
+    return max(ratios, default=0.0) > 2 * thin
+
+
+def _judged(
+    gibbs: Gibbs, records: dict[str, np.ndarray], of_prior: float, weights: int, status: Status
+) -> FixedCoefficient:
+    """The estimate from the records `[draw, chain]` of one measure, and all that is wrong."""
+    beta, mass = float(gibbs.beta), data_mass(gibbs)
+    series = beta * records["energy"].astype(float).T
+    noise = beta**2 * float(np.mean(records.get("energy_noise", np.zeros(1)), dtype=float))
+    estimate = careful_estimate(series, records["log_prior"].astype(float).T, noise)
+    value, error = float(estimate.value), float(estimate.standard_error)
+    loss = float(gibbs.reference_energy) / mass
+    per_nat = 1 / (beta * mass) if beta else 0.0
+    blur = beta * float(gibbs.potential.rounding(jnp.asarray(value * per_nat * mass)))
+    excess, most = value * per_nat, of_prior - loss
+    chains = series.shape[0]
+    found = [
+        (Verdict.non_finite, not math.isfinite(value)),
+        (Verdict.rounding, not blur <= MOST_ROUNDING),
+        (Verdict.stuck, not np.all(np.any(records["moved"], axis=0))),
+        (Verdict.interrupted, bool(status == Status.interrupted)),
+        (Verdict.divergent, not float(np.mean(records["divergent"])) <= 0.01),
+        (
+            Verdict.not_mixed,
+            not (float(estimate.r_hat) <= 1.05 and float(estimate.ess) >= 30 * chains),
+        ),
+        (Verdict.not_a_minimum, value < -3 * error),
+        (Verdict.melted, excess > MELTED * most > 0),
+        (Verdict.imprecise, not error <= 0.2 * abs(value)),
+    ]
+    wrong = tuple(verdict for verdict, holds in found if holds)
+    of_draws = estimate.scaled(per_nat).shifted(loss)
+    return FixedCoefficient(estimate, loss, of_draws, of_prior, weights, wrong or (Verdict.usable,))

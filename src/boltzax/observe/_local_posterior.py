@@ -1,0 +1,44 @@
+"""The posterior localised at the weights of the declared model."""
+
+import math
+
+from ..compile import Gibbs, compile
+from ..core import DeclarationError, weights_of
+from ..declare import AbstractChart, AbstractEnergy, Independent, Normal, Temperature
+
+
+def localised(
+    energy: AbstractEnergy,
+    temperature: Temperature | float | None,
+    localisation: float,
+    chart: AbstractChart | None,
+) -> Gibbs:
+    """The Gibbs measure of all weights, the localising Gaussian as its prior.
+
+    Energies are counted from that of w*.
+
+    Args:
+        energy: As declared.
+        temperature: A number is β; None is `1/log n`, n the mass of the measure.
+        localisation: γ.
+        chart: Which weights move; all if None.
+
+    Raises:
+        DeclarationError: For a mass that gives no temperature.
+    """
+    probe = compile(energy, Normal(), beta=Temperature(1.0), chart=chart, marginalise=False)
+    mass = float(probe.masses[0])
+    if temperature is None:
+        if mass <= math.e:
+            raise DeclarationError(
+                "temperature",
+                got=f"None for a measure of mass {mass:.4g}",
+                expected="a measure whose mass is the number of data, or a temperature",
+                mend="pass temperature=bx.temperature.watanabe(n), or use bx.Empirical(data)",
+            )
+        temperature = Temperature(mass / math.log(mass))
+    centre = weights_of(probe.declared)
+    width = localisation**-0.5
+    paths = probe.coordinates.priors
+    prior = Independent({path: Normal(centre[path], width, validate_args=False) for path in paths})
+    return compile(energy, prior, beta=temperature, chart=chart, marginalise=False).relative_to()
