@@ -1,13 +1,20 @@
 """Observables: functionals of a run, with honest error bars."""
 
 from ..core import exported as _exported
+from ._along_training import AlongTraining as AlongTraining
+from ._along_training import along_training as along_training
 from ._classical_influence import classical_influence as classical_influence
+from ._coefficient_grid import CoefficientGrid as CoefficientGrid
+from ._coefficient_grid import coefficient_grid as coefficient_grid
 from ._datamodels import linear_datamodeling_score as linear_datamodeling_score
 from ._datamodels import retrained as retrained
 from ._distances import TwoSample as TwoSample
 from ._distances import energy_distance as energy_distance
 from ._distances import kernel_distance as kernel_distance
 from ._distances import sliced_wasserstein as sliced_wasserstein
+from ._fixed_settings import FixedCoefficient as FixedCoefficient
+from ._fixed_settings import FixedSettings as FixedSettings
+from ._fixed_settings import local_coefficient_at as local_coefficient_at
 from ._free_energy import bridges_of as bridges_of
 from ._free_energy import effective_parameters as effective_parameters
 from ._free_energy import entropy as entropy
@@ -30,6 +37,8 @@ from ._log_probability_result import LogProbability as LogProbability
 from ._log_probability_result import drawn_above as drawn_above
 from ._log_probability_result import of_independent as of_independent
 from ._log_probability_result import raised as raised
+from ._part_coefficients import PartCoefficients as PartCoefficients
+from ._part_coefficients import part_coefficients as part_coefficients
 from ._phases import Phase as Phase
 from ._phases import Phases as Phases
 from ._phases import phases as phases

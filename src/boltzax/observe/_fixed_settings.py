@@ -42,6 +42,21 @@ from ._local_posterior import localised
 from ._local_verdict import MELTED, Verdict
 from ._reference_losses import data_mass, prior_loss
 
+VERDICTS = {
+    "usable": Verdict.usable,
+    "non_finite": Verdict.non_finite,
+    "rounding": Verdict.rounding,
+    "stuck": Verdict.stuck,
+    "interrupted": Verdict.interrupted,
+    "divergent": Verdict.divergent,
+    "not_mixed": Verdict.not_mixed,
+    "not_a_minimum": Verdict.not_a_minimum,
+    "melted": Verdict.melted,
+    "imprecise": Verdict.imprecise,
+}
+"""The verdicts that are judged at fixed settings."""
+DIGITS = 1e-3
+"""Nats of rounding in `β E` above which energies are counted from that of w*."""
 PRIOR_DRAWS = 4
 """Draws of the localising Gaussian alone whose median loss is taken."""
 
@@ -83,7 +98,7 @@ class FixedCoefficient(eqx.Module):
         loss_of_draws: Mean loss of the draws.
         loss_of_prior: Median loss of draws of the localising Gaussian alone.
         weights: Number of weights that the energy depends on.
-        verdicts: All that speaks against the estimate, or `Verdict.usable`.
+        wrong: Names of the verdicts that speak against the estimate, such as "not_mixed".
     """
 
     estimate: Estimate
@@ -91,17 +106,23 @@ class FixedCoefficient(eqx.Module):
     loss_of_draws: Estimate
     loss_of_prior: float
     weights: Whole
-    verdicts: tuple[Verdict, ...]
+    wrong: tuple[str, ...] = eqx.field(static=True)
 
     @property
     def usable(self) -> bool:
         """Whether nothing speaks against the estimate."""
-        return bool(self.verdicts[0] == Verdict.usable)
+        return not self.wrong
+
+    @property
+    def short(self) -> str:
+        """`usable`, or the names of what speaks against the estimate."""
+        return ", ".join(self.wrong) or "usable"
 
     @property
     def reason(self) -> str:
         """What speaks against the estimate, in words."""
-        return " ".join(Verdict[verdict] for verdict in self.verdicts)
+        text = " ".join(Verdict[VERDICTS[name]] for name in self.wrong or ("usable",))
+        return text.replace("Raise max_gradients", "Take more draws")
 
     def __repr__(self) -> str:
         value, error = float(self.estimate.value), float(self.estimate.standard_error)
@@ -144,10 +165,23 @@ def local_coefficient_at(
         DeclarationError: For wrong arguments, and energies that are not finite at w*.
     """
     check_on_host("local_coefficient_at", {"energy": energy, "key": key})
-    gibbs = localised(energy, settings.temperature, settings.localisation, chart)
+    gibbs = localised_at(energy, settings, chart)
     return measured(
         [gibbs], [settings.kernel], settings, key, progress=progress, checkpoints=checkpoints
     )[0]
+
+
+def localised_at(
+    energy: AbstractEnergy, settings: FixedSettings, chart: AbstractChart | None = None
+) -> Gibbs:
+    """The localised posterior, with energies as declared where these have digits enough.
+
+    Energies relative to w* take a second pass over the data.
+    """
+    gibbs = localised(energy, settings.temperature, settings.localisation, chart, relative=False)
+    size = float(gibbs.beta) * abs(float(gibbs.energy_of(gibbs.declared)))
+    coarse = size * float(jnp.finfo(float).eps) > DIGITS
+    return gibbs.relative_to() if coarse or _dear(gibbs, settings.thin) else gibbs
 
 
 def measured(
@@ -164,7 +198,7 @@ def measured(
     """The coefficient of each of several localised measures, all in one compiled loop.
 
     Args:
-        measures: Measures of one structure, their energies counted from that of w*.
+        measures: Measures of one structure, as `localised_at` gives them.
         kernels: The sampler of each.
         settings: Lengths of the runs.
         key: Key of all randomness.
@@ -188,11 +222,13 @@ def measured(
         thin=settings.thin, progress=progress, checkpoints=checkpoints,
     )  # fmt: skip
     counts = [gibbs.dim for gibbs in measures] if weights is None else weights
+    relative = bool(first.reference_energy)
+    reference = float(first.reference_energy if relative else first.energy_of(first.declared))
     results = []
     for i, (gibbs, count) in enumerate(zip(measures, counts, strict=True)):
         records = {name: np.asarray(leaf[:, i]) for name, leaf in made.records.items()}
         of_prior = prior_loss(gibbs, key_prior, batches, PRIOR_DRAWS)
-        results.append(_judged(gibbs, records, of_prior, count, made.status))
+        results.append(_judged(gibbs, reference, records, of_prior, count, made.status))
     return results
 
 
@@ -203,33 +239,42 @@ def _dear(gibbs: Gibbs, thin: int) -> bool:
 
 
 def _judged(
-    gibbs: Gibbs, records: dict[str, np.ndarray], of_prior: float, weights: int, status: Status
+    gibbs: Gibbs,
+    reference: float,
+    records: dict[str, np.ndarray],
+    of_prior: float,
+    weights: int,
+    status: Status,
 ) -> FixedCoefficient:
     """The estimate from the records `[draw, chain]` of one measure, and all that is wrong."""
     beta, mass = float(gibbs.beta), data_mass(gibbs)
-    series = beta * records["energy"].astype(float).T
+    offset = reference - float(gibbs.reference_energy)
+    series = beta * (records["energy"].astype(float).T - offset)
     noise = beta**2 * float(np.mean(records.get("energy_noise", np.zeros(1)), dtype=float))
     estimate = careful_estimate(series, records["log_prior"].astype(float).T, noise)
     value, error = float(estimate.value), float(estimate.standard_error)
-    loss = float(gibbs.reference_energy) / mass
+    loss = reference / mass
     per_nat = 1 / (beta * mass) if beta else 0.0
-    blur = beta * float(gibbs.potential.rounding(jnp.asarray(value * per_nat * mass)))
+    blur = beta * float(gibbs.potential.rounding(jnp.asarray(offset)))
     excess, most = value * per_nat, of_prior - loss
-    chains = series.shape[0]
+    enough = float(estimate.ess) >= 30 * len(series)
+    mixed = float(estimate.r_hat) <= 1.05 and enough
     found = [
-        (Verdict.non_finite, not math.isfinite(value)),
-        (Verdict.rounding, not blur <= MOST_ROUNDING),
-        (Verdict.stuck, not np.all(np.any(records["moved"], axis=0))),
-        (Verdict.interrupted, bool(status == Status.interrupted)),
-        (Verdict.divergent, not float(np.mean(records["divergent"])) <= 0.01),
-        (
-            Verdict.not_mixed,
-            not (float(estimate.r_hat) <= 1.05 and float(estimate.ess) >= 30 * chains),
-        ),
-        (Verdict.not_a_minimum, value < -3 * error),
-        (Verdict.melted, excess > MELTED * most > 0),
-        (Verdict.imprecise, not error <= 0.2 * abs(value)),
+        ("non_finite", not math.isfinite(value)),
+        ("rounding", not blur <= MOST_ROUNDING),
+        ("stuck", not np.all(np.any(records["moved"], axis=0))),
+        ("interrupted", bool(status == Status.interrupted)),
+        ("divergent", not float(np.mean(records["divergent"])) <= 0.01),
+        ("not_mixed", not mixed),
+        ("not_a_minimum", value < -3 * error),
+        ("melted", excess > MELTED * most > 0),
+        ("imprecise", not error <= 0.2 * abs(value)),
     ]
-    wrong = tuple(verdict for verdict, holds in found if holds)
+    wrong = tuple(name for name, holds in found if holds)
     of_draws = estimate.scaled(per_nat).shifted(loss)
-    return FixedCoefficient(estimate, loss, of_draws, of_prior, weights, wrong or (Verdict.usable,))
+    return FixedCoefficient(estimate, loss, of_draws, of_prior, weights, wrong)
+
+
+def in_row(estimate: Estimate) -> str:
+    """Value and error in the width of a table's column."""
+    return f"{float(estimate):.4g} ± {float(estimate.standard_error):.2g}".rjust(18)

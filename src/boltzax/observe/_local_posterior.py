@@ -12,16 +12,16 @@ def localised(
     temperature: Temperature | float | None,
     localisation: float,
     chart: AbstractChart | None,
+    relative: bool = True,
 ) -> Gibbs:
     """The Gibbs measure of all weights, the localising Gaussian as its prior.
-
-    Energies are counted from that of w*.
 
     Args:
         energy: As declared.
         temperature: A number is β; None is `1/log n`, n the mass of the measure.
         localisation: γ.
         chart: Which weights move; all if None.
+        relative: Whether energies are counted from that of w*.
 
     Raises:
         DeclarationError: For a mass that gives no temperature.
@@ -41,4 +41,5 @@ def localised(
     width = localisation**-0.5
     paths = probe.coordinates.priors
     prior = Independent({path: Normal(centre[path], width, validate_args=False) for path in paths})
-    return compile(energy, prior, beta=temperature, chart=chart, marginalise=False).relative_to()
+    gibbs = compile(energy, prior, beta=temperature, chart=chart, marginalise=False)
+    return gibbs.relative_to() if relative else gibbs

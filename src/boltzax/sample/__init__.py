@@ -66,6 +66,7 @@ from ._several import several as several
 from ._sgld import SGLD as SGLD
 from ._sgld import AdamSGLD as AdamSGLD
 from ._sgld import RMSpropSGLD as RMSpropSGLD
+from ._stored_models import stored_models as stored_models
 from ._svrg import SVRG as SVRG
 from ._temperature_ladder import PositiveBetas as PositiveBetas
 from ._temperature_ladder_checks import above_bounds as above_bounds

@@ -1,0 +1,148 @@
+"""Learning coefficients of the parts of a model."""
+
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ..compile import inside_of, restricted
+from ..core import (
+    MEMORY,
+    DeclarationError,
+    Estimate,
+    Key,
+    Memory,
+    Model,
+    check_on_host,
+    model_errors,
+    typed,
+)
+from ..declare import AbstractChart, AbstractEnergy
+from ._along_training import with_model
+from ._fixed_settings import FixedCoefficient, FixedSettings, in_row, localised_at, measured
+
+WHOLE = "all weights"
+
+
+@typed
+class PartCoefficients(eqx.Module):
+    """The local learning coefficient of each part of a model, the other weights held at w*.
+
+    Args:
+        names: Names of the parts.
+        parts: The result of each part.
+        whole: That of all weights together.
+        null: The result of each part of another model, such as one of random weights; None without
+            it.
+    """
+
+    names: tuple[str, ...]
+    parts: tuple[FixedCoefficient, ...]
+    whole: FixedCoefficient
+    null: tuple[FixedCoefficient, ...] | None
+
+    @property
+    def coefficients(self) -> Estimate:
+        """λ̂ of each part, `[part]`."""
+        return Estimate.stack([part.estimate for part in self.parts])
+
+    @property
+    def sum(self) -> Estimate:
+        """The sum over the parts, to compare with `whole`. The parts have chains of their own."""
+        return self.coefficients.times(np.ones((1, len(self.parts))))[0]
+
+    def __getitem__(self, name: str) -> FixedCoefficient:
+        return self.parts[self.names.index(name)]
+
+    def __repr__(self) -> str:
+        width = max(map(len, (*self.names, WHOLE, "sum of parts")))
+        head = f"{'':{width}}  {'weights':>8}  {'λ̂':>18}  {'λ̂/weight':>9}"
+        rows = [head + ("" if self.null is None else f"  {'null':>18}")]
+        nulls = self.null or (None,) * len(self.parts)
+        for name, part, null in zip(self.names, self.parts, nulls, strict=True):
+            rows.append(f"{name:{width}}  {_row(part, null)}")
+        rows.append(f"{'sum of parts':{width}}  {'':8}  {in_row(self.sum)}")
+        rows.append(f"{WHOLE:{width}}  {_row(self.whole, None)}")
+        return "\n".join(rows)
+
+
+def _row(part: FixedCoefficient, null: FixedCoefficient | None) -> str:
+    each = float(part.estimate) / max(part.weights, 1)
+    text = f"{part.weights:8d}  {in_row(part.estimate)}  {each:9.2g}"
+    text += "" if null is None else f"  {in_row(null.estimate)}"
+    return f"{text}  {part.short}"
+
+
+@typed
+@model_errors("in bx.part_coefficients")
+def part_coefficients(
+    energy: AbstractEnergy,
+    parts: Mapping[str, AbstractChart],
+    settings: FixedSettings,
+    *,
+    key: Key,
+    null: Model | None = None,
+    memory: Memory = MEMORY,
+    progress: bool = False,
+) -> PartCoefficients:
+    """Estimate the local learning coefficient of each part of a model, in one compiled loop.
+
+    The energy of a part is that of the model with all other weights at w*: the weight-refined
+    coefficient (Wang et al. 2024, arXiv:2410.02984). All weights together are measured in the same
+    loop. The coefficients of parts need not add up to that of the whole.
+
+    Args:
+        energy: As declared, at w*.
+        parts: Charts by name, such as `bx.parts(model, "blocks[*].attention", heads=4)`.
+        settings: Temperature, localisation, sampler, and lengths of the runs.
+        key: Key of all randomness.
+        null: Another model of the same structure, whose parts are measured too: e.g. one of random
+            weights, to see what depends on the training.
+        memory: Bytes of intermediate values at once; parts beyond are stepped after the others.
+        progress: Show a bar.
+
+    Raises:
+        DeclarationError: For no parts, charts that tie weights or name none, and a null of another
+            structure.
+    """
+    check_on_host("part_coefficients", {"energy": energy, "key": key})
+    if not parts:
+        raise DeclarationError(
+            "parts",
+            got="no parts",
+            expected="charts by name",
+            mend="write bx.parts(model, 'blocks[*].mlp')",
+        )
+    keys = jax.random.split(key)
+    *each, whole = _of_parts(energy, parts, settings, keys[0], memory, progress)
+    others = None
+    if null is not None:
+        at_null = with_model(energy, null)
+        *others, _ = _of_parts(at_null, parts, settings, keys[1], memory, progress)
+    return PartCoefficients(
+        tuple(parts), tuple(each), whole, None if others is None else tuple(others)
+    )
+
+
+def _of_parts(
+    energy: AbstractEnergy,
+    parts: Mapping[str, AbstractChart],
+    settings: FixedSettings,
+    key: PRNGKeyArray,
+    memory: int,
+    progress: bool,
+) -> list[FixedCoefficient]:
+    """The results of the parts, and last of all weights."""
+    gibbs = localised_at(energy, settings)
+    inside = [inside_of(chart, gibbs) for chart in parts.values()]
+    inside.append(
+        {path: np.full(leaf.shape, True) for path, leaf in gibbs.coordinates.base.items()}
+    )
+    counts = [sum(int(mask.sum()) for mask in masks.values()) for masks in inside]
+    measures = [restricted(gibbs, masks) for masks in inside]
+    kernels = [settings.kernel] * len(measures)
+    return measured(
+        measures, kernels, settings, key, weights=counts, memory=memory, progress=progress
+    )

@@ -1,0 +1,219 @@
+"""Local coefficients at given settings: closed forms, a sampler by hand, parts, trainings."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import boltzax as bx
+from boltzax.core import weights_of, with_weights
+from boltzax.temperature import Temperature
+
+key = jax.random.key(0)
+STEP, GAMMA = 0.05, 0.2
+rng = np.random.default_rng(0)
+X = rng.normal(size=(12, 3)) * np.array([1.0, 0.5, 0.2])
+Y = rng.normal(size=12)
+BEST = np.linalg.lstsq(X, Y, rcond=None)[0]
+LONG = bx.FixedSettings(1.0, GAMMA, bx.SGLD(STEP), chains=4, warmup=200, draws=400, thin=10)
+
+
+class Line(eqx.Module):
+    w: jax.Array
+
+    def __call__(self, x):
+        return jnp.dot(self.w, x)
+
+
+def line(w=BEST):
+    return bx.SquaredError(Line(jnp.asarray(w, float)), bx.Empirical((X, Y)))
+
+
+def exact(inside, step=STEP, gamma=GAMMA, beta=1.0):
+    """`½ tr(βH C)` for free weights `inside`: C is the law of SGLD at this step.
+
+    `w' = w - ½ ε A w + √ε N` has the covariance `(A - ε A²/4)^-1`, `A = βH + γ`.
+    """
+    hessian = beta * X[:, inside].T @ X[:, inside]
+    a = hessian + gamma * np.eye(len(inside))
+    return 0.5 * np.trace(hessian @ np.linalg.inv(a - step * a @ a / 4))
+
+
+def test_a_gaussian_has_the_coefficient_of_the_discrete_sampler():
+    found = bx.local_coefficient_at(line(), LONG, key=key)
+    assert abs(float(found.estimate.z_score(exact([0, 1, 2])))) < 4
+    assert found.usable and found.short == "usable" and found.weights == 3
+    loss = 0.5 * np.sum((X @ BEST - Y) ** 2) / 12
+    assert found.loss == pytest.approx(loss, rel=1e-5)
+    rise = float(found.estimate) / 12
+    assert float(found.loss_of_draws) == pytest.approx(loss + rise, rel=1e-5)
+    assert "usable" not in repr(found) and "localising Gaussian alone" in repr(found)
+
+
+def test_parts_have_the_coefficients_of_their_own_weights():
+    model = line().model
+    masks = {"first": [True, False, False], "rest": [False, True, True]}
+    parts = {name: bx.Mask({"w": np.array(mask)}) for name, mask in masks.items()}
+    found = bx.part_coefficients(line(), parts, LONG, key=key)
+    assert found.names == ("first", "rest") and [part.weights for part in found.parts] == [1, 2]
+    for part, inside in zip((*found.parts, found.whole), ([0], [1, 2], [0, 1, 2]), strict=True):
+        assert abs(float(part.estimate.z_score(exact(inside)))) < 4
+    alone = bx.local_coefficient_at(line(), LONG, key=key, chart=parts["rest"])
+    assert abs(float((alone.estimate - found["rest"].estimate).z_score(0.0))) < 4
+    assert abs(float(found.sum.z_score(exact([0]) + exact([1, 2])))) < 4
+    one_by_one = bx.part_coefficients(line(), parts, LONG, key=key, null=model, memory=1)
+    np.testing.assert_allclose(
+        one_by_one.coefficients.value, found.coefficients.value, rtol=1e-3, atol=1e-3
+    )
+    # the null has chains of its own
+    assert float(one_by_one.null[0].estimate) != float(found.parts[0].estimate)
+    assert abs(float(one_by_one.null[1].estimate.z_score(exact([1, 2])))) < 4
+
+
+def test_a_grid_has_the_coefficient_of_each_setting():
+    at = {"step_sizes": (0.02, 0.1), "localisations": (1.0, 8.0), "betas": (0.5, 2.0)}
+    found = bx.coefficient_grid(line(), LONG, key=key, **at)
+    assert found.estimate.shape == (2, 2, 2)
+    wanted = [
+        [[exact([0, 1, 2], s, g, b) for b in at["betas"]] for g in at["localisations"]]
+        for s in at["step_sizes"]
+    ]
+    assert np.all(np.abs(found.estimate.z_score(np.array(wanted))) < 4.5)
+    assert np.ptp(np.array(wanted)) > 10 * float(jnp.max(found.estimate.standard_error))
+
+
+def text(seed=0):
+    tokens = bx.Tokens.characters("abcd ")
+    symbols = np.random.default_rng(seed).choice(
+        list("abcd "), p=[0.6, 0.1, 0.1, 0.1, 0.1], size=400
+    )
+    return bx.Windows(tokens.encode("".join(symbols)), 6)[:]
+
+
+def net(seed):
+    return bx.models.Transformer(5, 8, 1, 2, 6, key=jax.random.key(seed))
+
+
+SHORT = bx.FixedSettings(Temperature(30.0), 100.0, bx.SGLD(1e-3), draws=20, thin=10)
+
+
+def of_text(model, batch=16):
+    data = bx.Subsampled(bx.Empirical(text()), batch)
+    return bx.CrossEntropy(model, data, count="tokens")
+
+
+def by_hand(
+    model, keys, batch=16, gamma=100.0, per_mean=30.0, step=1e-3, warmup=50, draws=20, thin=10
+):
+    """λ̂ of each key, by SGLD as one writes it: plain JAX."""
+    x, y = map(jnp.asarray, text())
+    centre = weights_of(model)
+
+    def loss(w, x, y):
+        log_p = jax.nn.log_softmax(jax.vmap(with_weights(model, w))(x))
+        return -jnp.mean(jnp.take_along_axis(log_p, y[..., None], -1))
+
+    def move(w, key):
+        key_batch, *rest = jax.random.split(key, 1 + len(w))
+        chosen = jax.random.choice(key_batch, len(x), (batch,), replace=False)
+        slope = jax.grad(loss)(w, x[chosen], y[chosen])
+        return {
+            path: w[path]
+            - 0.5 * step * (per_mean * slope[path] + gamma * (w[path] - centre[path]))
+            + jnp.sqrt(step) * jax.random.normal(k, w[path].shape)
+            for path, k in zip(w, rest, strict=True)
+        }, None
+
+    def row(w, key):
+        w, _ = jax.lax.scan(move, w, jax.random.split(key, thin))
+        return w, loss(w, x, y)
+
+    def chain(key):
+        return jax.lax.scan(row, centre, jax.random.split(key, warmup // thin + draws))[1]
+
+    losses = np.asarray(jax.jit(jax.vmap(chain))(keys), float)[:, warmup // thin :]
+    return per_mean * (losses.mean(axis=1) - float(loss(centre, x, y)))
+
+
+def test_a_transformer_has_the_coefficient_of_sgld_by_hand():
+    model = net(0)
+    found = bx.local_coefficient_at(of_text(model), SHORT, key=key)
+    reference = bx.Estimate.of_samples(by_hand(model, jax.random.split(key, 16)))
+    assert abs(float((found.estimate - reference).z_score(0.0))) < 4
+    assert "not_a_minimum" in found.wrong and not found.usable
+    assert "not a minimum" in found.reason and "max_gradients" not in found.reason
+
+
+def test_energies_from_minibatches_have_the_same_mean():
+    """With so few steps a draw, energies over all data would cost more than the steps."""
+    model = net(0)
+    settings = eqx.tree_at(lambda s: s.temperature, SHORT, Temperature(30.0))
+    often = bx.FixedSettings(
+        settings.temperature, 100.0, bx.SGLD(1e-3), draws=200, thin=1, warmup=100
+    )
+    found = bx.local_coefficient_at(of_text(model, 8), often, key=key)
+    reference = bx.Estimate.of_samples(by_hand(model, jax.random.split(key, 16), batch=8))
+    assert abs(float((found.estimate - reference).z_score(0.0))) < 4
+
+
+def test_checkpoints_of_a_training_come_as_models_or_from_a_folder(tmp_path):
+    models = [net(seed) for seed in range(3)]
+    energy = of_text(net(9))
+    found = bx.along_training(energy, models, SHORT, key=key, steps=[0, 10, 200])
+    assert found.coefficient.axis == "step" and list(found.coefficient.x) == [0, 10, 200]
+    losses = [float(of_text(model).value(model)) / (66 * 6) for model in models]
+    np.testing.assert_allclose(found.loss.value, losses, rtol=1e-5)
+    rise = 30 * (found.loss_of_draws.value - found.loss.value)
+    np.testing.assert_allclose(rise, found.coefficient.value, rtol=1e-3, atol=1e-3)
+    assert "of draws" in repr(found)
+    for step, model in zip((0, 10, 200), models, strict=True):
+        np.savez(tmp_path / f"model_{step}.npz", **weights_of(model))
+    (tmp_path / "notes.txt").write_text("nothing")
+    again = bx.along_training(energy, tmp_path, SHORT, key=key)
+    np.testing.assert_array_equal(again.coefficient.x, found.coefficient.x)
+    np.testing.assert_array_equal(again.coefficient.value, found.coefficient.value)
+
+
+def test_checkpoints_of_equinox_and_orbax_are_read(tmp_path):
+    orbax = pytest.importorskip("orbax.checkpoint")
+    from boltzax.sample import stored_models
+
+    model = net(3)
+    eqx.tree_serialise_leaves(tmp_path / "step_5.eqx", model)
+    with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as writer:
+        writer.save(tmp_path / "12", args=orbax.args.StandardSave(weights_of(model)))
+    found = stored_models(tmp_path, net(4))
+    assert [step for step, _ in found] == [5, 12]
+    for _, read in found:
+        assert bool(eqx.tree_equal(read(), model))
+    with pytest.raises(bx.DeclarationError, match="differ in"):
+        stored_models(tmp_path, bx.models.Transformer(5, 8, 1, 4, 6))[1][1]()
+    with pytest.raises(bx.DeclarationError, match="without checkpoints"):
+        stored_models(tmp_path / "none", model)
+
+
+def test_checkpoints_that_are_done_are_not_run_again(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    saved = bx.Checkpoints(tmp_path)
+    models = [net(0), net(1)]
+    few = bx.along_training(of_text(net(0)), models[:1], SHORT, key=key, checkpoints=saved)
+    before = sorted(tmp_path.glob("checkpoint_0/records/*"))
+    all_of_them = bx.along_training(of_text(net(0)), models, SHORT, key=key, checkpoints=saved)
+    assert sorted(tmp_path.glob("checkpoint_0/records/*")) == before
+    assert list(tmp_path.glob("checkpoint_1/records/*"))
+    assert float(all_of_them.coefficient[0]) == float(few.coefficient[0])
+    with pytest.raises(bx.DeclarationError, match="another declaration"):
+        bx.along_training(of_text(net(0)), models[1:], SHORT, key=key, checkpoints=saved)
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(bx.DeclarationError, match="steps"):
+        bx.along_training(line(), [line().model], LONG, key=key, steps=[1, 2])
+    with pytest.raises(bx.DeclarationError, match="no parts"):
+        bx.part_coefficients(line(), {}, LONG, key=key)
+    exact_sampler = bx.FixedSettings(1.0, 1.0, bx.HMC())
+    with pytest.raises(bx.DeclarationError, match="kernel"):
+        bx.coefficient_grid(line(), exact_sampler, key=key, step_sizes=[0.1], localisations=[1.0])
+    with pytest.raises(bx.DeclarationError, match="axis without values"):
+        bx.coefficient_grid(line(), LONG, key=key, step_sizes=[], localisations=[1.0])
