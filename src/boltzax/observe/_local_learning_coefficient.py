@@ -42,6 +42,7 @@ from ..sample import (
     Underdamped,
 )
 from ._adaptive_runs import Budget, extrapolated, halved, run_once, step_order
+from ._affordable import FEWEST, MOST, affordable, in_batches
 from ._evidence import Trained, gather, settled
 from ._local_cost import LEAST, WARMUP, cost_of
 from ._local_posterior import localised
@@ -114,7 +115,7 @@ def local_learning_coefficient(
     kernel: AbstractKernel | None = None,
     chains: Annotated[int, whole(2)] = 4,
     tolerance: Positive = 0.02,
-    max_gradients: Annotated[int, whole(1000)] = 1_000_000,
+    max_gradients: Annotated[int, whole(1000)] | None = None,
     progress: bool = False,
     checkpoints: AbstractCheckpoints | None = None,
     placement: Placement | None = None,
@@ -143,8 +144,10 @@ def local_learning_coefficient(
         localisation: γ.
         chart: Which weights move; all if None.
         kernel: If None: HMC over all data, with random trajectory lengths; above 100,000
-            coordinates underdamped Langevin; for a `Subsampled` measure SGLD. The run itself
-            determines step sizes, metrics, trajectory lengths, burn-in and the number of draws.
+            coordinates underdamped Langevin; for a `Subsampled` measure SGLD. Above 100,000
+            coordinates minibatches of 16 data are taken where gradients over all data are too dear.
+            The run itself determines step sizes, metrics, trajectory lengths, burn-in and the
+            number of draws.
         chains: Number of independent chains, each from `w*`.
         tolerance: The run ends when the standard error is below this fraction of the value.
         max_gradients: The most gradients, over all chains, including warm-up, steps, energies of
@@ -152,7 +155,9 @@ def local_learning_coefficient(
             `Subsampled` measure the unit is the gradient of a minibatch. Where energies over all
             data would leave too few draws, they are estimated from minibatches, with w* on the same
             minibatch: the mean is the same, and the error bar includes the noise. Where there are
-            too few draws, `reason` gives the number of gradients that would suffice.
+            too few draws, `reason` gives the number of gradients that would suffice. If None:
+            1,000,000; above 100,000 coordinates as many as take 2e13 floating-point operations,
+            some ten minutes of two cores.
         progress: Show a bar.
         checkpoints: Where the runs are saved, and resumed from (`bx.Checkpoints`).
         placement: Devices for the chains (`bx.Placement`).
@@ -175,6 +180,12 @@ def local_learning_coefficient(
         gibbs = localised(energy, own, localisation, chart)
         trained = Trained(trained_on, whole, True)
         _check_same(gibbs.declared, whole.declared)
+    large = gibbs.dim > LARGE
+    if large and kernel is None and max_gradients is None and affordable(energy) < FEWEST:
+        energy = in_batches(energy)
+        gibbs = localised(energy, float(gibbs.beta), localisation, chart)
+    if max_gradients is None:
+        max_gradients = max(affordable(energy), 1000) if large else MOST
     if kernel is None:
         kernel = _default_kernel(energy, gibbs, chains, max_gradients)
     cost = cost_of(energy, gibbs, trained.energy, kernel, chains, max_gradients)
