@@ -168,6 +168,14 @@ class Given:
         return bx.compile(self.energy, bx.Normal(), beta=self.scale, marginalise=False)
 
     @cached_property
+    def fixed(self):
+        return bx.FixedSettings(1.0, 1.0, bx.SGLD(0.01), warmup=4, draws=4, thin=2)
+
+    @cached_property
+    def first(self):
+        return np.array([True, False])
+
+    @cached_property
     def few(self):
         data = bx.Subsampled(bx.Empirical((self.x, self.y)), 4)
         energy = bx.SquaredError(bx.models.Function(line, np.ones(2)), data)
@@ -604,6 +612,21 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "learning_coefficient": lambda g: call(bx.learning_coefficient, g.laddered),
     "coefficient_curve": lambda g: call(
         bx.coefficient_curve, g.drawn, g.scale * np.array([1.0, 1.1]), 0.0
+    ),
+    "local_coefficient_at": lambda g: call(bx.local_coefficient_at, g.energy, g.fixed, key=g.key),
+    "along_training": lambda g: call(
+        bx.along_training, g.energy, [g.energy.model] * 2, g.fixed, key=g.key
+    ),
+    "part_coefficients": lambda g: call(
+        bx.part_coefficients, g.energy, {"a": bx.Mask({"params": g.first})}, g.fixed, key=g.key
+    ),
+    "coefficient_grid": lambda g: call(
+        bx.coefficient_grid,
+        g.energy,
+        g.fixed,
+        key=g.key,
+        step_sizes=(0.01 * g.scale,),
+        localisations=(g.scale, 2.0),
     ),
     "wbic": lambda g: call(bx.wbic, g.at_watanabe, 12),
     "influence": lambda g: call(bx.influence, g.drawn, g.energy),

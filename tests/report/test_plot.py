@@ -22,6 +22,9 @@ FUNCTIONS = {
     "contract": lambda run, ax: bx.plot.contract(_contract(), ax=ax),
     "clouds": lambda run, ax: bx.plot.clouds(np.eye(4), np.ones((3, 4)), ax=ax),
     "sweep": lambda run, ax: bx.plot.sweep(_swept(), ax=ax),
+    "along_training": lambda run, ax: bx.plot.along_training(_trained(), ax=ax),
+    "part_coefficients": lambda run, ax: bx.plot.part_coefficients(_parts(), ax=ax),
+    "coefficient_grid": lambda run, ax: bx.plot.coefficient_grid(_grid(), ax=ax),
     "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
@@ -30,6 +33,27 @@ FUNCTIONS = {
 def _contract() -> bx.Contract:
     double = bx.Component(bx.models.Function(lambda p, x: p * x, 2 * jnp.ones(())), bx.Normal())
     return bx.Contract(double, *[bx.Interface.intervals({0: [(0, 1)], 1: [(2, 5)]})] * 2)
+
+
+def _fixed(value: float) -> bx.FixedCoefficient:
+    return bx.FixedCoefficient(_estimate(value), 1.0, _estimate(2.0), 3.0, 7, ())
+
+
+def _trained() -> bx.AlongTraining:
+    curves = [
+        bx.Curve([0.0, 10.0, 500.0], _estimate([a, a + 1, a + 3]), axis="step") for a in (5, 1, 2)
+    ]
+    return bx.AlongTraining(*curves, tuple(_fixed(a) for a in (5.0, 6.0, 8.0)))
+
+
+def _parts() -> bx.PartCoefficients:
+    parts = (_fixed(3.0), _fixed(4.0))
+    return bx.PartCoefficients(("head", "mlp"), parts, _fixed(9.0), (_fixed(1.0), _fixed(2.0)))
+
+
+def _grid() -> bx.CoefficientGrid:
+    estimates = [_estimate([[[1.0], [2.0]], [[3.0], [4.0]]])] * 2
+    return bx.CoefficientGrid((0.1, 0.2), (1.0, 10.0), (1.0,), *estimates, (_fixed(1.0),) * 4)
 
 
 def _swept() -> bx.meanfield.Sweep:
@@ -286,3 +310,17 @@ def test_contract_is_drawn_with_its_logic():
     pairs = bx.Interface.boxes({0: [((0, 0), (1, 1))], 1: [((4, 4), (5, 5))]})
     with pytest.raises(bx.DeclarationError, match="from the line"):
         bx.plot.contract(bx.Contract(gate, pairs, before))
+
+
+def test_coefficients_are_drawn_where_they_are():
+    trained, parts, grid = _trained(), _parts(), _grid()
+    ax = bx.plot.along_training(trained)
+    np.testing.assert_allclose(_line(ax, "coefficient")[1], [5, 6, 8])
+    assert _labels(ax) == ["coefficient", "loss at w*", "loss of the draws"]
+    ax = bx.plot.part_coefficients(parts)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["head", "mlp"]
+    assert list(ax.containers[0][0].get_xdata()) == [3, 4]
+    assert list(ax.containers[1][0].get_xdata()) == [1, 2]
+    ax = bx.plot.coefficient_grid(grid)
+    assert [list(each[0].get_ydata()) for each in ax.containers] == [[1, 2], [3, 4]]
+    assert _labels(ax) == ["ε 0.1", "ε 0.2"]

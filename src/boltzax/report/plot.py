@@ -11,6 +11,9 @@ from ._curves import free_energy as free_energy
 from ._curves import learning_coefficient as learning_coefficient
 from ._interfaces import contract as contract
 from ._interfaces import interface as interface
+from ._local_coefficients import along_training as along_training
+from ._local_coefficients import coefficient_grid as coefficient_grid
+from ._local_coefficients import part_coefficients as part_coefficients
 from ._meanfield import clouds as clouds
 from ._meanfield import sweep as sweep
 from ._observables import influence as influence
