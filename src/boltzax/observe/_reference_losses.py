@@ -42,17 +42,11 @@ def losses(
         batches: Whether their losses are of one minibatch each, or over all data.
     """
     mass, reference = data_mass(gibbs), float(gibbs.reference_energy)
-    of_prior = prior_loss(gibbs, key, batches, PRIOR_DRAWS)
+    of_prior = reference + np.asarray(_prior_energies(gibbs, key, batches), float)
+    of_prior = float(np.median(np.where(np.isnan(of_prior), np.inf, of_prior)))
     constant, variance = _of_one_term(energy, gibbs)
     constant = None if constant is None else constant / mass
-    return Losses(reference / mass, of_prior, constant, variance)
-
-
-def prior_loss(gibbs: Gibbs, key: PRNGKeyArray, batches: bool, draws: int) -> float:
-    """Median loss of draws of the localising prior alone; infinite where it is not a number."""
-    energies = np.asarray(_prior_energies(gibbs, key, batches, draws), float)
-    of_prior = float(gibbs.reference_energy) + energies
-    return float(np.median(np.where(np.isnan(of_prior), np.inf, of_prior))) / data_mass(gibbs)
+    return Losses(reference / mass, of_prior / mass, constant, variance)
 
 
 def data_mass(gibbs: Gibbs) -> float:
@@ -62,16 +56,14 @@ def data_mass(gibbs: Gibbs) -> float:
 
 
 @eqx.filter_jit
-def _prior_energies(
-    gibbs: Gibbs, key: PRNGKeyArray, batches: bool, draws: int
-) -> Float[Array, " draw"]:
+def _prior_energies(gibbs: Gibbs, key: PRNGKeyArray, batches: bool) -> Float[Array, " draw"]:
     def at_draw(key):
         if not batches:
             return gibbs.energy(gibbs.sample_prior(key))
         key_draw, key_batch = jax.random.split(key)
         return gibbs.energy_estimate(gibbs.sample_prior(key_draw), key_batch)
 
-    return jax.lax.map(at_draw, jax.random.split(key, draws))
+    return jax.lax.map(at_draw, jax.random.split(key, PRIOR_DRAWS))
 
 
 def _of_one_term(energy: AbstractEnergy, gibbs: Gibbs) -> tuple[float | None, float | None]:
