@@ -186,3 +186,12 @@ def test_wrong_declarations():
     ):
         with pytest.raises(bx.DeclarationError):
             wrong()
+
+
+def test_an_influence_must_have_the_values_of_the_curve():
+    influence = bx.Influence.of(np.random.default_rng(0).normal(size=(3, 4, 50)) + 1)
+    values, x = influence.estimate(), [0.0, 1.0, 2.0]
+    assert bx.Curve(x, values, axis="x", influence=influence).influence is influence
+    for other in (influence + 0.1, influence[:2], 2 * influence):
+        with pytest.raises(bx.DeclarationError, match="`influence`"):
+            bx.Curve(x, values, axis="x", influence=other)

@@ -124,6 +124,18 @@ def test_bounds_are_never_below_the_truth(name):
     assert np.all(np.asarray(bounds.highest) < truth + 15)
 
 
+def test_works_that_few_particles_show_are_no_false_alarm():
+    """A fiftieth of the particles has weight 0: 24 often have equal works, of no spread at all."""
+    rng = np.random.default_rng(0)
+    low, alike = 0, 0
+    for _ in range(300):
+        logs = np.where(rng.random((2, 2, 24)) < 0.02, -50.0, 0.0)
+        bounds = bx.Bounds(jnp.ones(2), jnp.asarray(logs), ("a", "b"), 0)
+        alike += int(np.any(np.ptp(logs, axis=-1) == 0))
+        low += int(np.any(np.asarray(bounds.highest) < -np.log(0.98)))
+    assert alike > 150 and low <= 3
+
+
 def test_the_bound_is_both_inequalities():
     """Normal log-weights of mean -v/2 and variance v: `F = 0`; three trials at two betas."""
     rng = np.random.default_rng(0)

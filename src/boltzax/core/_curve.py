@@ -20,6 +20,7 @@ from ._estimate import Estimate
 from ._estimate_text import MOST, shown
 from ._influence import Influence, apart
 from ._status import RunError
+from ._tracing import known
 from ._typing import typed
 
 Values: TypeAlias = Annotated[
@@ -75,6 +76,13 @@ class Curve(AbstractQuantity):
                 got=f"places of shape {places.shape} for values of shape {values.shape}",
                 expected="one place for each entry along the first axis of the values",
                 mend="pass places [point] and values [point, *shape]",
+            )
+        if influence is not None and not _agree(values, influence):
+            raise DeclarationError(
+                "influence",
+                got=f"one of shape {influence.shape} that has other values",
+                expected=f"the influence of the values, of shape {values.shape}",
+                mend="pass the influence itself as the values",
             )
         self.x, self.values, self.axis, self.unit = places, values, axis, unit
         self.influence = influence
@@ -307,6 +315,17 @@ class Curve(AbstractQuantity):
         rows = shown(len(self), self.value.size <= MOST)
         lines = ["..." if i is None else f"{float(self.x[i]):.5g}: {self[i]!r}" for i in rows]
         return f"{head}[\n  " + "\n  ".join(lines) + "\n]"
+
+
+def _agree(values: Estimate, influence: Influence) -> bool:
+    """Whether an influence has the values of an estimate, to rounding; traced ones are taken."""
+    if values.shape != influence.shape:
+        return False
+    if not known(values.value, influence.value):
+        return True
+    coarse = max(float(jnp.finfo(x.dtype).eps) for x in (values.value, influence.value))
+    pair = (np.asarray(each.value, float) for each in (values, influence))
+    return bool(np.allclose(*pair, rtol=64 * coarse, atol=0.0, equal_nan=True))
 
 
 def _estimate(values: Estimate | Influence) -> Estimate:

@@ -71,8 +71,13 @@ class Probe(eqx.Module):
         return _draw(self, key, count)
 
     def ensemble(self, key: Key, count: Count) -> Ensemble:
-        """The same draws as an ensemble of `gibbs`, axis `neuron`: its `mean` has an error."""
-        return Ensemble.of(self.gibbs, self.draw(key, count), ("neuron",))
+        """The same draws as an ensemble of `gibbs`, axis `subset`.
+
+        They are draws of the nodes, so that their spread does not show the error of the nodes, and
+        `Ensemble.mean` gives none: take averages of `map(fn)`, and compare two seeds; or sample
+        `gibbs`.
+        """
+        return Ensemble.of(self.gibbs, self.draw(key, count), ("subset",))
 
     def models(self, neurons: Particles) -> PyTree:
         """The functions of neurons: a model with a leading axis in its leaves."""
@@ -106,7 +111,10 @@ def _draw(probe: Probe, key: PRNGKeyArray, count: int) -> Particles:
     vector = probe.vector
     key_node, key_rest = jax.random.split(key)
     exponents = probe.nodes.exponents(vector)
-    chosen = jax.random.categorical(key_node, exponents, shape=(count,))
+    # by the inverse of the distribution function: no table of draws times nodes
+    share = jnp.cumsum(jax.nn.softmax(exponents))
+    places = share[-1] * jax.random.uniform(key_node, (count,), share.dtype)
+    chosen = jnp.minimum(jnp.searchsorted(share, places, side="right"), len(share) - 1)
 
     def one(node: Array, key: PRNGKeyArray) -> Particles:
         full = probe.nodes.weights(node, vector, key)
