@@ -194,3 +194,19 @@ def test_a_planted_mistake_of_an_observable_is_found(observable, complaint):
     gibbs, centre, _ = gaussian_target()
     with pytest.raises(AssertionError, match=complaint):
         check_observable(observable, gibbs, centre, key=KEY)
+
+
+def test_a_right_but_skew_observable_passes():
+    """The error of a heat capacity follows its value: its z-scores have another mean than 0."""
+    x = np.linspace(-1, 1, 20)[:, None]
+    line = bx.models.Function(lambda w, x: w * x[0], jnp.zeros(()))
+    energy = bx.SquaredError(line, bx.Empirical((x, 0.3 * x[:, 0])))
+    gibbs = bx.compile(energy, bx.Normal(), beta=4.0, marginalise=False)
+    size = np.sum(x**2)
+    precision = 1 + 4 * size
+    away = 0.3 * (4 * size / precision - 1)
+    exact = 16 * size**2 * (0.5 / precision**2 + away**2 / precision)
+    for seed in range(4):
+        check_observable(bx.heat_capacity, gibbs, exact, key=jax.random.key(seed))
+    with pytest.raises(AssertionError, match="biased"):
+        check_observable(bx.heat_capacity, gibbs, 1.1 * exact, key=KEY)
