@@ -41,8 +41,8 @@ def check_observable(
     - Its value is right: the mean over the runs is the truth within 5 standard errors of their own
       scatter.
     - Its error is right: `Σ (value - truth)²` over the mean of the squared errors lies within the
-      central 1 - 1e-6 of the chi-squared law. An error that forgets the correlation of successive draws, or counts draws twice, is
-      found if it is too small by a third.
+      central 1 - 1e-6 of the chi-squared law. An error that forgets the correlation of successive
+      draws, or counts draws twice, is found if it is too small by a third.
 
     Args:
         observable: A function from a `Trace` to an `Estimate`.
