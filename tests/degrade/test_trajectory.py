@@ -131,6 +131,33 @@ def test_a_detectable_share_is_detected(times, dim):
     assert seen >= 88
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("phi", [0.5, 1.0])
+def test_a_share_is_detected_beside_a_fitted_memory(phi):
+    """As stated; a slow motion that another memory explains is not counted as detectable."""
+    rng, runs, seen, tried = np.random.default_rng(9), 60, 0, 0
+    slow = np.cos(np.pi * (np.arange(79) + 0.5) / 79)
+    for _ in range(runs):
+        noise = rng.normal(size=(79, 20))
+        share = float(relaxation_test(driven(noise, phi), rng, 199, 0.05)[0].detectable)
+        if np.isfinite(share):
+            direction = rng.normal(size=20)
+            size = np.sqrt(share / (1 - share)) * np.linalg.norm(noise)
+            motion = np.outer(slow / np.linalg.norm(slow), direction / np.linalg.norm(direction))
+            path = driven(noise + size * motion, phi)
+            seen += float(relaxation_test(path, rng, 199, 0.05)[0].p_value) <= 0.05
+            tried += 1
+    assert tried > 30 and seen >= 0.85 * tried
+
+
+def driven(noise, phi):
+    """The relaxation with these innovations, turned into few coordinates."""
+    x = [np.zeros(noise.shape[1])]
+    for each in noise:
+        x.append(phi * x[-1] + each)
+    return _reduced(np.stack(x))
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 1000), st.integers(1, 30))
 def test_units_rotations_and_offsets_do_not_matter(seed, dim):

@@ -19,7 +19,7 @@ from ..core import (
     whole,
 )
 from ..sample import Ensemble
-from ._trajectory_null import NullTest, innovations, relaxation_test, walk_test
+from ._trajectory_null import NullTest, innovations, relaxation_test, relaxed, walk_test
 
 Path = Annotated[
     Ensemble | Float[Array, "time dim"],
@@ -150,7 +150,7 @@ def trajectory_spectrum(
         overlap,
         expected,
         _band(lambda: _walked(steps, rng), count),
-        _band(lambda: _relaxed(path, phi, rng), count),
+        _band(lambda: relaxed(path, phi, rng.permutation(innovations(path, phi))), count),
         np.asarray(phi),
         walk,
         relaxation,
@@ -200,15 +200,6 @@ def _components(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _walked(steps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     signs = rng.choice([-1.0, 1.0], (len(steps), 1))
     return np.concatenate([np.zeros_like(steps[:1]), np.cumsum(signs * steps, axis=0)])
-
-
-def _relaxed(path: np.ndarray, phi: float, rng: np.random.Generator) -> np.ndarray:
-    drift = np.mean(path[1:] - phi * path[:-1], axis=0)
-    noise = rng.permutation(innovations(path, phi))
-    found = [path[0]]
-    for each in noise:
-        found.append(drift + phi * found[-1] + each)
-    return np.stack(found)
 
 
 def _band(shuffled, count: int) -> np.ndarray:
