@@ -15,7 +15,7 @@ from ._descent import descend, gaussian, laplace
 from ._ensemble import Ensemble
 from ._free_energy_bounds import Bounds
 
-WALKERS, PLACES = 24, 16
+WALKERS, PLACES = 40, 16
 """Particles of a trial, and places on its path from the Gaussian to the measure."""
 
 PER_BETA = 9 * WALKERS * (MOVES * PLACES + 1)

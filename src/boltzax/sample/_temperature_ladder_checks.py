@@ -46,7 +46,7 @@ def free_energy_bounds(
 
     Trials begin at the minima found by descent from `seeds`, from the declared model and from the
     five best of 512 draws of the prior. Each is a Gaussian, of Laplace's approximation or of
-    walkers that settled at the minimum, from which 24 particles are carried to the measure (see
+    walkers that settled at the minimum, from which 40 particles are carried to the measure (see
     `Bounds`). A region that no seed leads to is not seen: a bound says that `F` is not higher, not
     that it is not lower.
 
