@@ -252,6 +252,18 @@ def test_activation_noise_has_its_law(named):
     assert np.max(np.abs(np.corrcoef(flat)[np.triu_indices(600, 1)])) < 6 / np.sqrt(36)
 
 
+def test_activation_noise_of_equal_weights_is_averaged(named):
+    """`E (out + s ξ)² = out² + s²`, over all models of the ensemble."""
+    dial = ActivationNoise("out", relative=False)
+
+    def squares(model):
+        return jnp.mean((outputs(model) - X @ TRAINED) ** 2)
+
+    curve = along_dial(dial, [0.3, 0.5], squares, gibbs=named, key=jax.random.key(0), count=400)
+    assert np.all(np.asarray(curve.standard_error) > 0)
+    assert np.all(np.abs(curve.z_score([0.09, 0.25])) < 4)
+
+
 def test_activation_noise_joins_noise_on_weights(named):
     key = jax.random.key(0)
     quiet = ActivationNoise("inside") @ WeightNoise()

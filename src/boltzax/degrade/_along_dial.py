@@ -78,6 +78,8 @@ def influence_of(ensemble: Ensemble, values: Array, random: bool, source: str) -
 
 def _one_model(ensemble: Ensemble) -> bool:
     """Whether all models of an ensemble are the same, as at the clean end of a dial."""
+    if ensemble.change is not None:  # noise beside equal weights
+        return False
     for leaf in ensemble.w.values():
         rows = leaf.reshape(-1, *leaf.shape[len(ensemble.axes) :])
         # most ensembles differ in the first two
