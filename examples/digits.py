@@ -213,9 +213,12 @@ def main(options: Options) -> None:
     print("AUC for wrong labels, and its lead over the loss of the net (95% intervals)")
     for i in np.argsort(scores["value"])[::-1]:
         low, high = scores["interval"][i]
-        ahead = "[{:+.4f}, {:+.4f}]".format(*scores["lead_interval"][i])
-        name, value = scores["method"][i], scores["value"][i]
-        print(f"{name:>27}: {value:.4f} [{low:.4f}, {high:.4f}], lead {ahead}")
+        least, most = scores["lead_interval"][i]
+        verdict = (
+            "better" if least > 0 else "worse" if most < 0 else "undecided" if i else "baseline"
+        )
+        row = f"{scores['method'][i]:>27}: {scores['value'][i]:.4f} [{low:.4f}, {high:.4f}]"
+        print(f"{row}, lead [{least:+.4f}, {most:+.4f}] {verdict}")
     at_level = {
         name: {"value": e.value, "standard_error": e.standard_error} for name, e in matched.items()
     }
