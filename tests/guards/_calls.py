@@ -669,6 +669,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Influence.of_samples": lambda g: call(bx.Influence.of_samples, g.series),
     "Influence.estimate": lambda g: call(bx.Influence.of(g.series).estimate),
     "Influence.map": lambda g: call(bx.Influence.of(g.series).map, jnp.exp),
+    "Influence.z_score": lambda g: call(bx.Influence.of(g.series).z_score, g.scale),
     "Influence.stack": lambda g: call(bx.Influence.stack, [bx.Influence.of(g.series)] * 2),
     "Estimate.exact": lambda g: call(bx.Estimate.exact, g.scale),
     "Estimate.stack": lambda g: call(bx.Estimate.stack, [g.estimate, g.estimate]),

@@ -54,6 +54,7 @@ EXEMPT = {
     **{f"*.{name}": "runs inside a compiled loop" for name in STEPS},
     **{f"*.{name}": "of one datum: runs inside an integral" for name in DATUM},
     "*.basis": "gives what was declared",
+    "Evidence.melted": "arithmetic of Python numbers",
     "Independent.resolve": "names of weights",
     "Interface.index": "a place in what was declared",
     "Interface.sets": "what was declared, as numbers of Python",

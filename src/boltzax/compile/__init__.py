@@ -10,6 +10,7 @@ from ._compile import prior as prior
 from ._coordinates import Coordinates as Coordinates
 from ._coordinates import Weights as Weights
 from ._gibbs import Gibbs as Gibbs
+from ._gibbs import check_kept as check_kept
 from ._hidden_units import UnitPotential as UnitPotential
 from ._lower_hidden_units import lower_units as lower_units
 from ._marginal import LinearGaussian as LinearGaussian

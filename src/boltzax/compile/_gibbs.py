@@ -219,7 +219,7 @@ class Gibbs(eqx.Module):
         """
         given = self._given(model)
         if model is not None:
-            self.check_kept("model", given, declared=True)
+            check_kept(self, "model", given, declared=True)
         for path, prior in self.coordinates.priors.items():
             if refuted(partial(in_support, prior), given[path]):
                 raise DeclarationError(
@@ -239,22 +239,6 @@ class Gibbs(eqx.Module):
                     mend="move them inside, e.g. by jnp.clip, or widen the prior",
                 )
         return position
-
-    def check_kept(
-        self, argument: str, weights: dict[str, Array], *, declared: bool = False
-    ) -> None:
-        """Raise `DeclarationError` for weights that coordinates would lose: other values of frozen,
-        masked or tied leaves than the chart gives them; see `Coordinates.replaced`.
-        """
-        lost = set(self.coordinates.replaced(weights, declared=declared))
-        lost -= set(self.potential.integrated())
-        if lost:
-            raise DeclarationError(
-                argument,
-                got=f"other values of weights that the chart fixes: {', '.join(sorted(lost))}",
-                expected="the declared values of frozen weights, and tied weights that are equal",
-                mend="compile the measure with these values declared, or without the chart",
-            )
 
     def _given(self, model: Model | None) -> dict[str, Array]:
         """The weights of a model of the declared structure, by path."""
@@ -355,6 +339,23 @@ class Gibbs(eqx.Module):
             ties = ", ".join(f"{a} = {b}" for a, b in self.coordinates.ties.items())
             lines.append(f"tied: {ties}")
         return "\n  ".join(lines)
+
+
+def check_kept(
+    gibbs: Gibbs, argument: str, weights: dict[str, Array], *, declared: bool = False
+) -> None:
+    """Raise `DeclarationError` for weights that coordinates would lose: other values of frozen,
+    masked or tied leaves than the chart gives them; see `Coordinates.replaced`.
+    """
+    lost = set(gibbs.coordinates.replaced(weights, declared=declared))
+    lost -= set(gibbs.potential.integrated())
+    if lost:
+        raise DeclarationError(
+            argument,
+            got=f"other values of weights that the chart fixes: {', '.join(sorted(lost))}",
+            expected="the declared values of frozen weights, and tied weights that are equal",
+            mend="compile the measure with these values declared, or without the chart",
+        )
 
 
 @full_products()

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..compile import Gibbs, Weights
+from ..compile import Gibbs, Weights, check_kept
 from ..core import (
     MEMORY,
     Count,
@@ -130,7 +130,7 @@ class Ensemble(eqx.Module):
         weights = weights_of(models) if each is None else _stacked(each)
         base = {path: leaf.shape for path, leaf in gibbs.coordinates.base.items()}
         fitting = _fitting("models", weights, base, axes)
-        gibbs.check_kept("models", fitting)
+        check_kept(gibbs, "models", fitting)
         w = _coordinates(gibbs, fitting, len(axes))
         wrong = [path for path, leaf in w.items() if not np.all(np.isfinite(np.asarray(leaf)))]
         if wrong:
