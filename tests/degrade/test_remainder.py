@@ -51,13 +51,14 @@ PAIRINGS = [("ij", "kl"), ("ik", "jl"), ("il", "jk")]
 
 
 def test_errors_are_those_of_the_jackknife():
+    """They differ by a fraction of about 24/n, the most for the fifth cumulant."""
     rng = np.random.default_rng(0)
-    x = rng.gamma(3.0, size=(200, 2)) @ np.array([[1.0, 0.5], [0.0, 1.0]])
+    x = rng.gamma(3.0, size=(800, 2)) @ np.array([[1.0, 0.5], [0.0, 1.0]])
     found = remainder(x, np.zeros_like(x))
     without = np.stack([cumulants(np.delete(x, i, axis=0), 0, "x").value for i in range(len(x))])
     jackknife = np.sqrt((len(x) - 1) * np.var(without, axis=0))
-    np.testing.assert_allclose(found.cumulants.standard_error[:3], jackknife[:3], rtol=0.02)
-    np.testing.assert_allclose(found.cumulants.standard_error[3:], jackknife[3:], rtol=0.1)
+    np.testing.assert_allclose(found.cumulants.standard_error[:3], jackknife[:3], rtol=0.005)
+    np.testing.assert_allclose(found.cumulants.standard_error[3:], jackknife[3:], rtol=0.04)
 
 
 def test_joint_and_marginal_cumulants_agree():

@@ -147,16 +147,17 @@ def test_a_kernel_renews_its_anchor_where_the_chain_is():
     w = gibbs.sample_prior(jax.random.key(0))
     state = kernel.init(gibbs, w, jax.random.key(1), 0)
     step = jax.jit(lambda state, key: kernel.step(gibbs, state, key, jnp.zeros(()), 0))
+    path = next(iter(w))
     anchors, places = [], []
     for number in range(9):
-        places.append(kernel.position(state)["params"])
+        places.append(kernel.position(state)[path])
         state, move = step(state, jax.random.key(number))
-        anchors.append(state.anchor["params"])
+        anchors.append(state.anchor[path])
     # 32 data in batches of 4: half a pass is 4 batches
     for number, anchor in enumerate(anchors):
         np.testing.assert_array_equal(anchor, places[number // 4 * 4])
     assert float(move.gradients) == pytest.approx(2 + 8 / 4)
-    np.testing.assert_allclose(state.slope["params"], slope_at(gibbs, state.anchor)["params"])
+    np.testing.assert_allclose(state.slope[path], slope_at(gibbs, state.anchor)[path])
 
 
 def test_over_all_data_the_kernel_is_the_one_inside():

@@ -184,7 +184,11 @@ class AbstractWeightDial(AbstractDial):
     ) -> dict[str, Array]:
         """The chosen weights of one model, degraded."""
 
-    def upon(self, bases, settings, *, key, count):
+    @typed
+    def upon(
+        self, bases: Sequence[Base], settings: Settings, *, key: Key, count: Count
+    ) -> tuple[Ensemble, ...]:
+        """Degrade each base at its setting; see `AbstractDial.upon`."""
         check_range(self.axes[0], settings, self.low, self.high)
         made = []
         for base, (setting,) in zip(bases, settings, strict=True):

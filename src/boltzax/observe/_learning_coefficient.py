@@ -202,8 +202,9 @@ def coefficient_curve(
     estimate = trace.vouched(shared.estimate(exact=not trace.gibbs.coordinates.priors))
     ess = np.asarray(estimate.ess) * fraction
     estimate = dataclasses.replace(estimate, ess=jnp.asarray(ess, estimate.ess.dtype))
-    values = estimate.scaled(np.where(ess >= FEWEST, 1.0, np.nan))
-    influence = shared if not bool(jnp.any(trace.stuck)) else None
+    enough = np.where(ess >= FEWEST, 1.0, np.nan)
+    values = estimate.scaled(enough)
+    influence = shared.scaled(enough) if not bool(jnp.any(trace.stuck)) else None
     return along(trace.gibbs.at(wanted), values, influence)
 
 
