@@ -1,5 +1,6 @@
 """Estimates compose: constructors, arithmetic, the delta method, bounds, words."""
 
+import math
 import operator
 
 import jax
@@ -298,3 +299,28 @@ def test_an_interval_of_a_function_that_turns_holds_the_value(fn):
     low, high = mapped.interval()
     assert low <= mapped.value <= high
     assert low < high
+
+
+QUANTITIES = {
+    "estimate": lambda: bx.Estimate.of_samples(np.random.default_rng(0).normal(size=(50, 3))),
+    "influence": lambda: bx.Influence.of(np.random.default_rng(0).normal(size=(3, 2, 50))),
+    "curve": lambda: bx.Curve(np.arange(3.0), QUANTITIES["estimate"](), axis="time"),
+}
+
+
+@pytest.mark.parametrize("kind", QUANTITIES)
+@pytest.mark.parametrize("fn", [np.exp, math.exp, lambda x: 1 // 0])
+def test_a_function_that_cannot_be_traced_is_named(kind, fn):
+    with pytest.raises(bx.DeclarationError, match="`fn`.*one that raises"):
+        QUANTITIES[kind]().map(fn)
+
+
+@pytest.mark.parametrize("kind", QUANTITIES)
+@pytest.mark.parametrize("act", [operator.add, operator.sub, operator.mul, operator.truediv])
+def test_operands_of_other_shapes_are_refused(kind, act):
+    quantity = QUANTITIES[kind]()
+    with pytest.raises(bx.DeclarationError, match="`other`.*shape"):
+        act(quantity, np.ones(2))
+    if kind != "curve":
+        with pytest.raises(bx.DeclarationError, match="`other`.*shape"):
+            act(quantity, quantity[:2])

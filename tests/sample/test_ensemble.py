@@ -175,6 +175,7 @@ def test_places_are_whole_numbers_of_any_kind():
     ensemble = bx.Ensemble.of_models(whole(), [NET, NET, NET])
     for place in (1, np.int64(1), jnp.asarray(1)):
         assert ensemble[place].shape == ()
-    for place in (True, 1.0, "a", None):
+    assert ensemble[np.int64(1) : jnp.asarray(3)].shape == ensemble[-2:].shape == (2,)
+    for place in (True, 1.0, "a", None, slice(1.5), slice("a", None), slice(None, None, 0)):
         with pytest.raises(bx.DeclarationError, match="`index`"):
             ensemble[place]

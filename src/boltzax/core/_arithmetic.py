@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike
 
 from ._autocorrelation import check_real
+from ._errors import DeclarationError
 from ._tracing import known
 
 
@@ -99,9 +100,21 @@ class AbstractQuantity(eqx.Module):
 
     def _with(self, other: Any, act: Callable, of_number: Callable) -> Any:
         own = self._own(other)
-        if own is not None:
-            return act(own)
-        return of_number(other) if is_number(other) else NotImplemented
+        if own is None and not is_number(other):
+            return NotImplemented
+        self._check_shape(np.shape(other) if own is None else own.shape)
+        return of_number(other) if own is None else act(own)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        try:
+            np.broadcast_shapes(self.shape, shape)
+        except ValueError:
+            raise DeclarationError(
+                "other",
+                got=f"an operand of shape {shape}",
+                expected=f"a shape that broadcasts with {self.shape}",
+                mend="take the entries that belong together first, e.g. quantity[:2]",
+            ) from None
 
 
 def held(number: ArrayLike) -> Array | np.ndarray:

@@ -8,12 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._errors import DeclarationError
+from ._errors import DeclarationError, errors_named
 from ._tracing import known, library
 
 Leaves = tuple
 """Value, standard error, ess, r_hat and bounds of an estimate, all of one shape."""
 
+FUNCTION = {
+    "expected": "a differentiable function of arrays, written with jax.numpy",
+    "mend": "use jax.numpy in place of numpy and math; try it on the values first",
+}
+"""What is said of a function that raises an error (`errors_named`)."""
 BLOCK = 2**22
 """Slopes that are computed at once."""
 
@@ -24,7 +29,8 @@ def slopes(fn: Callable, values: Sequence[Array]) -> tuple[Array, list[Array]]:
     Raises:
         DeclarationError: For a function that does not give one array of real floating numbers.
     """
-    out, back = jax.vjp(fn, *map(jnp.asarray, values))
+    with errors_named("fn", **FUNCTION):
+        out, back = jax.vjp(fn, *map(jnp.asarray, values))
     check_array(out)
     xp = library(out)
     units = np.eye(out.size, dtype=out.dtype).reshape(-1, *out.shape)

@@ -9,8 +9,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ._arithmetic import AbstractQuantity, held
 from ._autocorrelation import check_some
-from ._delta_method import check_array
-from ._errors import DeclarationError
+from ._delta_method import FUNCTION, check_array
+from ._errors import DeclarationError, errors_named
 from ._estimate import Estimate, estimate_of_parts
 from ._quantity_checks import check_matrix, check_stack
 from ._tracing import known, library
@@ -118,7 +118,8 @@ class Influence(AbstractQuantity):
                 rows of one source with different numbers of draws.
         """
         given = (self, *others)
-        value, push = jax.linearize(fn, *(jnp.asarray(quantity.value) for quantity in given))
+        with errors_named("fn", **FUNCTION):
+            value, push = jax.linearize(fn, *(jnp.asarray(quantity.value) for quantity in given))
         check_array(value)
         sources = _sources(given)
         xp, rows = library(value), {}

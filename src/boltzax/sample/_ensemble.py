@@ -150,7 +150,7 @@ class Ensemble(eqx.Module):
     def __getitem__(self, index: int | slice | tuple[int | slice, ...]) -> "Ensemble":
         """A part of the ensemble: whole numbers and slices, one an axis, as numpy takes them."""
         given = index if isinstance(index, tuple) else (index,)
-        places = tuple(i if isinstance(i, slice) else _place(i) for i in given)
+        places = tuple(_place(i) for i in given)
         if len(places) > len(self.shape) or None in places:
             raise DeclarationError(
                 "index",
@@ -288,8 +288,12 @@ class Ensemble(eqx.Module):
         return f"Ensemble({sizes}) of a {self.gibbs!r}"
 
 
-def _place(index: Any) -> int | None:
-    """A whole number, also one of numpy or jax; None for what is none."""
+def _place(index: Any) -> int | slice | None:
+    """A whole number, also one of numpy or jax, or a slice of such; None for what is none."""
+    if isinstance(index, slice):
+        ends = [end for end in (index.start, index.stop, index.step) if end is not None]
+        whole = all(isinstance(_place(end), int) for end in ends)
+        return index if whole and index.step != 0 else None
     try:
         return None if isinstance(index, bool | np.bool_) else operator.index(index)
     except TypeError:

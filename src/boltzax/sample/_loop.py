@@ -40,7 +40,7 @@ class Run(eqx.Module):
     status: Status
 
     def __repr__(self) -> str:
-        names = ", ".join(self.records) or "what is in the sink"
+        names = ", ".join(self.records) or "nothing here: the records are empty, or in a sink"
         return (
             f"Run of {type(self.dynamics).__name__}, {self.draws} draws of {names}\n"
             f"  {Status[self.status]}"
