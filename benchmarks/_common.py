@@ -1,12 +1,37 @@
-"""What every benchmark shares: a JSON file, and times of compiled functions taken in turns."""
+"""What every benchmark shares: flags, a JSON file, and times of compiled functions in turns."""
 
 import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import jax
+
+@dataclass
+class Flags:
+    """Flags of every benchmark; the docstring of a subclass says what `quick` cuts."""
+
+    quick: bool = False
+    """A small run, to see that it works."""
+    json: Path | None = None
+    """Where to write the results."""
+
+
+@dataclass
+class Seeded(Flags):
+    """Flags of a benchmark with one seed."""
+
+    seed: int = 0
+    """Seed of all randomness, or the first of several."""
+
+
+@dataclass
+class Drawn(Flags):
+    """Flags of a benchmark with a figure."""
+
+    figure: Path | None = None
+    """Where to draw the figure."""
 
 
 def save(results: dict | list, path: Path | None) -> None:
@@ -28,6 +53,8 @@ def seconds(calls: dict[str, Callable], rounds: int, least: float = 0.02) -> dic
 
     The first call of each is a warm-up; a call is repeated until a round takes `least` seconds.
     """
+    import jax  # here, so that a process can choose its cores first
+
     repeats = {}
     for name, call in calls.items():
         jax.block_until_ready(call())

@@ -20,7 +20,7 @@ jax.config.update("jax_enable_x64", True)
 
 import numpy as np
 import tyro
-from _common import save
+from _common import Drawn, Seeded, save
 from scipy import stats
 
 import boltzax as bx
@@ -28,8 +28,11 @@ from boltzax.interfaces import attack, certified, margin
 
 
 @dataclass
-class Options:
-    """The nets, and how finely to look."""
+class Options(Seeded, Drawn):
+    """The nets, and how finely to look.
+
+    Quick: fewer nets and points.
+    """
 
     nets: int = 20_000
     """Draws from the prior."""
@@ -43,14 +46,6 @@ class Options:
     """Sampled inputs of each box."""
     batch: int = 500
     """Nets at a time."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer nets and points."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the gap against the splits."""
 
 
 def main(options: Options) -> None:

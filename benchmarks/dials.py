@@ -10,7 +10,6 @@ architectures and several seeds.
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _common import save
+from _common import Flags, save
 
 import boltzax as bx
 from boltzax import cases
@@ -26,8 +25,11 @@ from boltzax import degrade as dg
 
 
 @dataclass
-class Options:
-    """What to run."""
+class Options(Flags):
+    """What to run.
+
+    Quick: one net, few models.
+    """
 
     seeds: int = 6
     """Nets of each task and architecture."""
@@ -45,10 +47,6 @@ class Options:
     """Models at each setting."""
     level: float = 0.7
     """Survival of the structure at which dials are compared."""
-    quick: bool = False
-    """One net, few models."""
-    json: Path | None = None
-    """Where to write the results."""
 
 
 def digits(seed: int, count: int = 96) -> tuple[np.ndarray, np.ndarray]:

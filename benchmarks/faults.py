@@ -24,7 +24,7 @@ import jax
 import numpy as np
 import orbax.checkpoint  # noqa: F401  (now, so that no process has to)
 import tyro
-from _common import save
+from _common import Seeded, save
 
 import boltzax as bx
 import boltzax.report
@@ -34,19 +34,16 @@ warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
 
 
 @dataclass
-class Options:
-    """How many kills."""
+class Options(Seeded):
+    """How many kills.
+
+    Quick: three kills.
+    """
 
     kills: int = 30
     """Processes that are killed."""
-    seed: int = 0
-    """Seed of the moments."""
     draws: int = 400
     """Draws a chain."""
-    quick: bool = False
-    """Three kills."""
-    json: Path | None = None
-    """Where to write the results."""
 
 
 @dataclass(frozen=True)

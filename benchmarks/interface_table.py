@@ -19,15 +19,18 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _common import save
+from _common import Drawn, Seeded, save
 
 import boltzax as bx
 from boltzax.interfaces import Family, chain_tables, entropy_table, max_plus
 
 
 @dataclass
-class Options:
-    """Sizes."""
+class Options(Seeded, Drawn):
+    """Sizes.
+
+    Quick: fewer levels, draws and components.
+    """
 
     levels: int = 40
     """Levels of the thresholds; L (L + 1) / 2 interfaces."""
@@ -37,14 +40,6 @@ class Options:
     """Length of the chain."""
     rounds: int = 3
     """Runs of which the fastest counts."""
-    seed: int = 0
-    """Seed of the draws."""
-    quick: bool = False
-    """Fewer levels, draws and components."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the table, and the thresholds along the chain."""
 
 
 def amplifier() -> bx.Component:

@@ -14,7 +14,6 @@ those of the whole process.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import jax
 
@@ -23,14 +22,17 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _common import save
+from _common import Seeded, save
 
 import boltzax as bx
 
 
 @dataclass
-class Options:
-    """The declaration, and how long to run."""
+class Options(Seeded):
+    """The declaration, and how long to run.
+
+    Quick: 16 units, fewer draws, log n up to 8.
+    """
 
     width: int = 128
     """Number of hidden units, H."""
@@ -48,12 +50,6 @@ class Options:
     """At most 2^depth - 1 gradients a step of plain NUTS."""
     chains: int = 4
     """Chains of either run."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """16 units, fewer draws, log n up to 8."""
-    json: Path | None = None
-    """Where to write the results."""
 
 
 def twice(run: Callable, seed: int) -> tuple[bx.Trace, dict[str, float]]:

@@ -9,7 +9,6 @@
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -18,14 +17,17 @@ jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp
 import tyro
-from _common import save, seconds
+from _common import Seeded, save, seconds
 
 import boltzax as bx
 
 
 @dataclass
-class Options:
-    """Sizes."""
+class Options(Seeded):
+    """Sizes.
+
+    Quick: fewer data and rounds.
+    """
 
     counts: tuple[int, ...] = (1_000, 10_000, 100_000)
     """Numbers of data, n."""
@@ -37,12 +39,6 @@ class Options:
     """Hidden units of the two-layer net."""
     rounds: int = 7
     """Rounds of which the fastest is taken."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer data and rounds."""
-    json: Path | None = None
-    """Where to write the results."""
 
 
 def measure(

@@ -28,7 +28,7 @@ jax.config.update("jax_enable_x64", True)
 import equinox as eqx
 import numpy as np
 import tyro
-from _common import save
+from _common import Drawn, Seeded, save
 from _melting_models import TARGETS, Target
 
 import boltzax as bx
@@ -57,25 +57,20 @@ Name = Literal["transformer", "convolutional", "mlp", "recurrent", "weak"]
 
 
 @dataclass
-class Options:
-    """Targets and temperatures."""
+class Options(Seeded, Drawn):
+    """Targets and temperatures.
+
+    Quick: two targets, three temperatures, 10,000 gradients.
+    """
 
     only: tuple[Name, ...] = ()
     """Targets; all if not given."""
     factors: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
     """Inverse temperatures in units of 1/log n."""
-    seed: int = 0
-    """Seed of data, training and chains."""
     tolerance: float = 0.05
     """Relative standard error at which a run ends."""
     max_gradients: int = 100_000
     """Gradient evaluations at which a run ends."""
-    quick: bool = False
-    """Two targets, three temperatures, 10,000 gradients."""
-    json: Path | None = None
-    """Where to write the cells."""
-    figure: Path | None = None
-    """Where to draw the cells."""
 
 
 def mean_score(result: bx.LocalLearningCoefficient, score) -> float:

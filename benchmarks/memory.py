@@ -6,13 +6,12 @@ the declared weights and what else does not grow with the chains cancel.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import tyro
-from _common import save
+from _common import Seeded, save
 
 import boltzax as bx
 from boltzax.sample import Chains
@@ -33,19 +32,16 @@ KERNELS = {
 
 
 @dataclass
-class Options:
-    """Sizes."""
+class Options(Seeded):
+    """Sizes.
+
+    Quick: A net of 90,000 weights, whose copies weigh less beside what is not weights.
+    """
 
     hidden: int = 993
     """Hidden units of a net 10-hidden-hidden-1."""
     data: int = 4
     """Number of data, small so that activations are."""
-    seed: int = 0
-    """Seed of the net."""
-    quick: bool = False
-    """A net of 90,000 weights, whose copies weigh less beside what is not weights."""
-    json: Path | None = None
-    """Where to write the results."""
 
 
 WARMUP = 100

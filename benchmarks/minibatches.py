@@ -21,7 +21,6 @@ import importlib.util
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import blackjax
 import equinox as eqx
@@ -29,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _common import save
+from _common import Flags, save
 from _problems import problem
 from _setting import Setting, draw
 from _text_net import loss, trained
@@ -46,8 +45,11 @@ ZOO = {
 
 
 @dataclass
-class Options:
-    """Problems and length of the runs."""
+class Options(Flags):
+    """Problems and length of the runs.
+
+    Quick: two problems, one step, short chains.
+    """
 
     problems: tuple[str, ...] = (*ZOO, "transformer")
     """Names of the zoo here, or `transformer`."""
@@ -61,10 +63,6 @@ class Options:
     """γ of the transformer."""
     training: int = 600
     """Steps of Adam for the transformer."""
-    quick: bool = False
-    """Two problems, one step, short chains."""
-    json: Path | None = None
-    """Where to write the rows."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ import _peers_devinterp as devinterp
 import _peers_jax as plain
 import numpy as np
 import tyro
-from _common import save
+from _common import Drawn, save
 from _problems import Problem, problem
 from _setting import Setting, draw
 
@@ -64,8 +64,11 @@ BEST = "the step with the least true error"
 
 
 @dataclass
-class Options:
-    """Problems, and how long each method may take."""
+class Options(Drawn):
+    """Problems, and how long each method may take.
+
+    Quick: two problems, one seed, 8 seconds.
+    """
 
     problems: tuple[str, ...] = tuple(PROBLEMS)
     """Names of `PROBLEMS`."""
@@ -77,12 +80,6 @@ class Options:
     """Size of devinterp's minibatches."""
     limit_seconds: float = 40.0
     """Seconds a method and cell; the steps of a grid share them."""
-    quick: bool = False
-    """Two problems, one seed, 8 seconds."""
-    json: Path | None = None
-    """Where to write the cells."""
-    figure: Path | None = None
-    """Where to draw the relative errors."""
 
 
 def ours(energy, seed: int, most: int) -> dict:

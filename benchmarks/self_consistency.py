@@ -8,7 +8,6 @@ covariance and a law for each trial step besides) and in seconds of compiled cod
 
 import functools
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import jax
 
@@ -18,15 +17,18 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _common import save, seconds
+from _common import Seeded, save, seconds
 
 import boltzax as bx
 from boltzax.numerics import convex_minimum
 
 
 @dataclass
-class Options:
-    """What to run."""
+class Options(Seeded):
+    """What to run.
+
+    Quick: two stiffnesses, one problem.
+    """
 
     stiffnesses: list[float] = field(default_factory=lambda: [0.7, 3.0, 10.0, 100.0, 1e3, 1e4, 1e5])
     """Stiffness of the problems at their solution, by choice of T."""
@@ -42,12 +44,6 @@ class Options:
     """Most steps of an iteration."""
     rounds: int = 3
     """Rounds of timing."""
-    seed: int = 0
-    """Seed of the data."""
-    quick: bool = False
-    """Two stiffnesses, one problem."""
-    json: Path | None = None
-    """Where to write the results."""
 
 
 def problem_of(key, data: int, temperature: float = 1.0) -> bx.meanfield.SelfConsistency:

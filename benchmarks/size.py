@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _common import save
+from _common import Drawn, Seeded, save
 from _problems import problem
 from _setting import balanced, product
 
@@ -26,8 +26,11 @@ import boltzax as bx
 
 
 @dataclass
-class Options:
-    """Sizes, and how long to run."""
+class Options(Seeded, Drawn):
+    """Sizes, and how long to run.
+
+    Quick: the two smallest sizes.
+    """
 
     widths: tuple[int, ...] = (36, 26, 26, 36)
     """Widths of the smallest net, input first."""
@@ -49,14 +52,6 @@ class Options:
     """Number of weights up to which the exact finite-n value is computed."""
     devices: int = 1
     """Host devices the chains are split over."""
-    seed: int = 0
-    """Seed of the chains."""
-    quick: bool = False
-    """The two smallest sizes."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw cost and error against size."""
 
 
 def net(widths: tuple[int, ...], rank: int, n: int) -> bx.SquaredError:

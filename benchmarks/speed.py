@@ -26,14 +26,17 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import tyro
+from _common import Seeded, save
 
 
 @dataclass
-class Options:
-    """Sizes."""
+class Options(Seeded):
+    """Sizes.
+
+    Quick: fewer steps, rounds and sizes.
+    """
 
     widths: tuple[int, ...] = (10, 64, 64, 1)
     """Widths of the net, input first."""
@@ -51,14 +54,8 @@ class Options:
     """Numbers of weights for `step_over_gradient`."""
     rounds: int = 7
     """Rounds of which the median is taken."""
-    seed: int = 0
-    """Seed of all randomness."""
     cores: tuple[int, int] = (0, 1)
     """The cores to run on; the first is the one core."""
-    quick: bool = False
-    """Fewer steps, rounds and sizes."""
-    json: Path | None = None
-    """Where to write the results."""
     serve: int | None = None
     """(for the benchmark itself) be the process that measures on so many cores (0: the second)."""
 
@@ -305,7 +302,6 @@ def main(options: Options) -> None:
                 print(f"{name + ' ' + size:36} {number:.4g}")
         else:
             print(f"{name:36} {value:.4g}")
-    from _common import save
 
     save(results, options.json)
 

@@ -17,15 +17,18 @@ jax.config.update("jax_enable_x64", True)
 import equinox as eqx
 import numpy as np
 import tyro
-from _common import save
+from _common import Drawn, Seeded, save
 
 import boltzax as bx
 from boltzax.cases import gain_component
 
 
 @dataclass
-class Options:
-    """What to run."""
+class Options(Seeded, Drawn):
+    """What to run.
+
+    Quick: few repetitions of small runs.
+    """
 
     entropies: list[float] = field(default_factory=lambda: [-5.0, -15.0, -25.0, -35.0])
     """Exact entropies of the chains, nats."""
@@ -41,14 +44,6 @@ class Options:
     """Replicates of an estimate."""
     width: int = 76
     """Units of the two hidden layers of the net that is timed."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Few repetitions of small runs."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the coverage."""
 
 
 WIDTH, TOP = 1.5, 50.0

@@ -11,11 +11,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tyro
-from _common import save
+from _common import Seeded, save
 
 BASE = "import jax, equinox, numpyro"
 OURS = "import boltzax"
@@ -32,17 +31,14 @@ print(bx.learning_coefficient(trace))
 
 
 @dataclass
-class Options:
-    """How often."""
+class Options(Seeded):
+    """How often.
+
+    Quick: fewer interpreters.
+    """
 
     repeats: int = 7
     """Interpreters a median."""
-    seed: int = 0
-    """Seed of the first estimate."""
-    quick: bool = False
-    """Fewer interpreters."""
-    json: Path | None = None
-    """Where to write the results."""
 
 
 def fresh(code: str) -> tuple[float, float, str]:

@@ -21,7 +21,7 @@ jax.config.update("jax_enable_x64", True)
 
 import numpy as np
 import tyro
-from _common import save
+from _common import Drawn, Seeded, save
 from _target import Case, Target, truth
 from _target_list import TARGETS
 from scipy import stats
@@ -30,23 +30,18 @@ import boltzax as bx
 
 
 @dataclass
-class Options:
-    """Which targets, and how often."""
+class Options(Seeded, Drawn):
+    """Which targets, and how often.
+
+    Quick: three targets, one seed.
+    """
 
     only: tuple[str, ...] = ()
     """Targets whose name holds one of these words; all if not given."""
-    seed: int = 0
-    """First seed, of data and chains."""
     seeds: int = 4
     """Number of seeds."""
     processes: int = 2
     """Processes; a target stays in one, so that its seeds share what is compiled."""
-    quick: bool = False
-    """Three targets, one seed."""
-    json: Path | None = None
-    """Where to write the runs."""
-    figure: Path | None = None
-    """Where to draw the z-scores."""
 
 
 def local(case: Case, key) -> tuple[bool, str, list[dict], dict]:

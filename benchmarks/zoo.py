@@ -23,7 +23,7 @@ jax.config.update("jax_enable_x64", True)
 import equinox as eqx
 import numpy as np
 import tyro
-from _common import save
+from _common import Drawn, save
 from _problems import ZOO, Problem, problem
 from scipy import stats
 
@@ -52,8 +52,11 @@ KERNELS = {
 
 
 @dataclass
-class Options:
-    """Problems, and how long to run."""
+class Options(Drawn):
+    """Problems, and how long to run.
+
+    Quick: four problems, one seed, 100,000 gradients.
+    """
 
     problem: Kind | None = None
     """One kind of problem; all of the zoo if not given."""
@@ -85,12 +88,6 @@ class Options:
     """Relative standard error at which a run ends."""
     max_gradients: int = 1_000_000
     """Gradient evaluations at which a run ends."""
-    quick: bool = False
-    """Four problems, one seed, 100,000 gradients."""
-    json: Path | None = None
-    """Where to write the cells."""
-    figure: Path | None = None
-    """Where to draw estimates over exact values."""
 
 
 def measured(energy: bx.SquaredError, batch: int | None):

@@ -2,9 +2,30 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+
+@dataclass
+class Flags:
+    """Flags of every example; the docstring of a subclass says what `quick` cuts."""
+
+    seed: int = 0
+    """Seed of all randomness, or the first of several."""
+    quick: bool = False
+    """A small run, for a first look."""
+    json: Path | None = None
+    """Where to write the results."""
+
+
+@dataclass
+class Drawn(Flags):
+    """Flags of an example with a figure."""
+
+    figure: Path | None = None
+    """Where to draw the figure."""
 
 
 def plain(value):

@@ -19,15 +19,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax import meanfield
 
 
 @dataclass
-class Options:
-    """The net, the run, and how many of them."""
+class Options(Drawn):
+    """The net, the run, and how many of them.
+
+    Quick: two narrow nets and short runs, which do not mix.
+    """
 
     width: int = 2048
     """Neurons of the net, and as many riders."""
@@ -44,15 +47,7 @@ class Options:
     frames: int = 10
     """Frames of a run, for mixing."""
     seeds: int = 10
-    """Number of runs."""
-    seed: int = 0
-    """The first seed."""
-    quick: bool = False
-    """Two narrow nets and short runs, which do not mix."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the clouds of the first seed."""
+    """Number of runs, of successive seeds."""
 
 
 def hard_tanh(x):

@@ -29,15 +29,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _cli import save
+from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax import meanfield as mf
 
 
 @dataclass
-class Options:
-    """The net, the temperature, and how long to run."""
+class Options(Drawn):
+    """The net, the temperature, and how long to run.
+
+    Quick: one small width and few steps.
+    """
 
     widths: tuple[int, ...] = (64, 256)
     """Neurons of layer 2."""
@@ -59,14 +62,6 @@ class Options:
     """Riders of each kind."""
     seeds: int = 2
     """Nets of each width."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """One small width and few steps."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the clouds of the widest net."""
 
 
 def xor(x):

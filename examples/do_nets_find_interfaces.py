@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _cli import save
+from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax.core import with_weights
@@ -41,8 +41,11 @@ VERDICTS = ("agrees", "order_only", "differs", "too_few")
 
 
 @dataclass
-class Options:
-    """The ensembles, and how long to train."""
+class Options(Drawn):
+    """The ensembles, and how long to train.
+
+    Quick: amplifiers only, fewer settings, systems and steps.
+    """
 
     components: tuple[Literal["amplifier", "mlp"], ...] = ("amplifier", "mlp")
     """Which systems."""
@@ -58,14 +61,6 @@ class Options:
     """Inverse temperature of the chains, per volt of violation."""
     draws: int = 100_000
     """Draws of the prior for H, and as many for the noise floor."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Amplifiers only, fewer settings, systems and steps."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw log P against H."""
 
 
 def interface(low: float, high: float, inverted: bool = False) -> bx.Interface:

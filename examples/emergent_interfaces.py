@@ -6,7 +6,6 @@ which one leaves the most parameters, and whether systems drawn from the prior o
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import jax
 
@@ -15,26 +14,23 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save
+from _cli import Flags, save
 
 import boltzax as bx
 from boltzax import interfaces as it
 
 
 @dataclass
-class Options:
-    """The candidates, and how many draws."""
+class Options(Flags):
+    """The candidates, and how many draws.
+
+    Quick: fewer candidates and draws.
+    """
 
     levels: int = 16
     """Thresholds from 0 to 5 V; every pair of them is a candidate."""
     draws: int = 20_000
     """Draws of the prior."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer candidates and draws."""
-    json: Path | None = None
-    """Where to write the results."""
 
 
 def main(options: Options) -> None:

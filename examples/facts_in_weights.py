@@ -23,15 +23,18 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax.core import weights_of
 
 
 @dataclass
-class Options:
-    """The data, the nets, and how long to run."""
+class Options(Drawn):
+    """The data, the nets, and how long to run.
+
+    Quick: fewer data and particles, larger tolerances.
+    """
 
     sizes: tuple[int, ...] = (2, 3, 4)
     """Number of data of each fact."""
@@ -49,14 +52,6 @@ class Options:
     """Moves at each level."""
     tolerance: float = 0.1
     """Size of an error in the overlaps."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer data and particles, larger tolerances."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the curves and the leverages."""
 
 
 class Library(eqx.Module):

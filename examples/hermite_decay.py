@@ -31,7 +31,7 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save
+from _cli import Drawn, save
 
 import boltzax as bx
 
@@ -67,8 +67,11 @@ ACTIVATIONS = {
 
 
 @dataclass
-class Options:
-    """The declaration, and how many modes."""
+class Options(Drawn):
+    """The declaration, and how many modes.
+
+    Quick: fewer modes, units and scales.
+    """
 
     activations: tuple[Name, ...] = ("tanh", "sigmoid", "arctan", "relu")
     """Activations of the units; each stands alone, and the analytic ones in random nets."""
@@ -82,14 +85,6 @@ class Options:
     """Number of Hermite and Fourier modes."""
     cube: tuple[int, ...] = (8, 10, 12)
     """Dimensions of the cubes, in rising order, two at least."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer modes, units and scales."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the spectra."""
 
 
 @dataclass(frozen=True)

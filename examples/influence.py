@@ -19,14 +19,17 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 
 
 @dataclass
-class Options:
-    """The declaration, and how long to run."""
+class Options(Drawn):
+    """The declaration, and how long to run.
+
+    Quick: fewer data, units and draws.
+    """
 
     data: int = 24
     """Number of data, evenly spaced on [-2, 2]."""
@@ -46,14 +49,6 @@ class Options:
     """Number of chains."""
     batch_size: int = 16
     """Data at a time in the matrix."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer data, units and draws."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the matrix and the response."""
 
 
 def main(options: Options) -> None:

@@ -7,7 +7,6 @@ phases that no chain crosses between: each is run by itself, and weighed by its 
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import jax
@@ -17,7 +16,7 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 from _phases import two_phases
 
 import boltzax as bx
@@ -26,8 +25,11 @@ ACTIVATIONS = {"tanh": jnp.tanh, "erf": jax.lax.erf, "sin": jnp.sin, "sigmoid": 
 
 
 @dataclass
-class Options:
-    """The declaration, and how long to run."""
+class Options(Drawn):
+    """The declaration, and how long to run.
+
+    Quick: fewer points and draws.
+    """
 
     width: int = 128
     """Number of hidden units, H."""
@@ -39,16 +41,8 @@ class Options:
     """The hidden units' activation."""
     log_n: tuple[float, ...] = field(default_factory=lambda: tuple(np.arange(0.0, 61.0, 2.0)))
     """Values of log n, in any order."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer points and draws."""
     full: bool = False
     """Log n up to 118; phase by phase if the prior is uniform and the activation odd."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the curve."""
     progress: bool = True
     """Show a progress bar."""
 

@@ -15,14 +15,17 @@ jax.config.update("jax_enable_x64", True)
 
 import optax
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 
 
 @dataclass
-class Options:
-    """The declaration, and how long to run."""
+class Options(Drawn):
+    """The declaration, and how long to run.
+
+    Quick: three moments, 200 data, fewer gradients.
+    """
 
     width: int = 8
     """Units of the student."""
@@ -44,14 +47,6 @@ class Options:
     """Relative standard error at which an estimate ends."""
     max_gradients: int = 400_000
     """Gradient evaluations at which it ends."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Three moments, 200 data, fewer gradients."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the coefficient over the loss."""
 
 
 def trained(options: Options, energy: bx.SquaredError) -> list:

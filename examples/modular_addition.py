@@ -25,15 +25,18 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax.core import mean_estimate
 
 
 @dataclass
-class Options:
-    """The net, the noises, and how long to run."""
+class Options(Drawn):
+    """The net, the noises, and how long to run.
+
+    Quick: one small net, two noises, one sweep, one fraction.
+    """
 
     modulus: int = 11
     """P, odd."""
@@ -65,14 +68,6 @@ class Options:
     """Steps of these runs."""
     part_width: int = 256
     """Neurons of these runs. Wider nets memorise where nets of 256 do not."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """One small net, two noises, one sweep, one fraction."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw."""
 
 
 FRAMES = 100

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _cli import save
+from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax.core import with_weights
@@ -34,9 +34,12 @@ PASS = 0.01
 """Bit error up to which a system without an API passes as working."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """The stages, and how long to train."""
+@dataclass
+class Options(Drawn):
+    """The stages, and how long to train.
+
+    Quick: amplifiers only, shorter chains and training.
+    """
 
     components: tuple[Literal["amplifier", "mlp"], ...] = ("amplifier", "mlp")
     """Which stages."""
@@ -60,14 +63,6 @@ class Options:
     """Its learning rate."""
     penalty: float = 1.0
     """Factor of the violation of the API, summed over the stages, in the loss."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Amplifiers only, shorter chains and training."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw bit errors and noise margins."""
 
 
 def shared_api(component: bx.Component, margin: float) -> bx.Contract:

@@ -20,14 +20,17 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save
+from _cli import Drawn, save
 
 import boltzax as bx
 
 
 @dataclass
-class Options:
-    """The declaration, and how long to run."""
+class Options(Drawn):
+    """The declaration, and how long to run.
+
+    Quick: fewer units and particles.
+    """
 
     width: int = 16
     """Hidden units of each net."""
@@ -37,14 +40,6 @@ class Options:
     """Particles of multilevel splitting."""
     replicates: int = 16
     """Independent runs of it."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer units and particles."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the interfaces and the nets."""
 
 
 def main(options: Options) -> None:

@@ -17,14 +17,17 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 
 
 @dataclass
-class Options:
-    """The net, and how long to run."""
+class Options(Drawn):
+    """The net, and how long to run.
+
+    Quick: narrow nets and short runs.
+    """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     """Neurons of the nets that are sampled."""
@@ -38,14 +41,6 @@ class Options:
     """Steps to tune and forget."""
     order: int = 64
     """Nodes a weight of the neuron's law (trapezoid rule: converged to 1e-8)."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Narrow nets and short runs."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw deviations against width."""
 
 
 X = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
