@@ -144,6 +144,7 @@ from .sample import anneal as anneal
 from .sample import free_energy_bounds as free_energy_bounds
 from .sample import run as run
 from .sample import sample as sample
+from .sample import trained as trained
 
 __all__ = _exported(globals(), *_NAMESPACES, *_LAZY)
 

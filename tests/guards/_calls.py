@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import boltzax as bx
 from boltzax import cases
@@ -23,7 +24,7 @@ from boltzax import degrade as dg
 from boltzax import interfaces as it
 from boltzax import meanfield as mf
 
-WALK = bx.RandomWalk()
+WALK, SGD = bx.RandomWalk(), optax.sgd(0.1)
 FEW = {"chains": 2, "warmup": 8, "draws": 12, "throw": False}
 SPLIT = {"particles": 16, "moves": 1, "replicates": 4, "max_levels": 3, "throw": False}
 
@@ -636,6 +637,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         bx.response_matrix({"whole": g.drawn}, outputs).components, key=g.key, permutations=4
     ),
     "classical_influence": lambda g: call(bx.classical_influence, g.gibbs, g.energy),
+    "trained": lambda g: call(bx.trained, g.energy, SGD, [2, 5]),
     "retrained": lambda g: call(bx.retrained, g.gibbs, g.energy, g.x[:, :1] * np.ones(12) > 0),
     "linear_datamodeling_score": lambda g: call(
         bx.linear_datamodeling_score,

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import equinox as eqx
 import jax
 import numpy as np
+import optax
 import pytest
 from jaxtyping import AbstractArray
 
@@ -252,6 +253,7 @@ def _arrays() -> Iterator[Any]:
     for dtype in (float, int, bool):
         yield from (np.ones((2,) * axes, dtype) for axes in range(7))
     yield bx.Normal()
+    yield optax.sgd(0.1)
 
 
 # --- planted breaches

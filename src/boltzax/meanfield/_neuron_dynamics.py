@@ -2,31 +2,17 @@
 
 import abc
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core import Arrays, Constraint, Key, Positive, Refused, typed
-from ..sample import baoa, decayed, kick
+from ..core import Arrays, Key, Positive, typed
+from ..sample import Optimiser, baoa, decayed, kick
 
 Forces = Callable[[PyTree], tuple[PyTree, PyTree]]
 """At weights: the drift `-N ∂loss` (of a neuron `∂⟨y - f, h⟩`), and the gradient of the prior."""
-
-
-def _optimiser(value: Any) -> Any:
-    if not all(callable(getattr(value, name, None)) for name in ("init", "update")):
-        raise Refused
-    return value
-
-
-Optimiser: TypeAlias = Annotated[
-    Any,
-    Constraint("an optimiser with `init` and `update`", "pass e.g. optax.adam(1e-2)", _optimiser),
-]
-"""An optimiser of optax."""
 
 
 class AbstractNeuronDynamics(eqx.Module):

@@ -43,6 +43,7 @@ from ._minima import golden as golden
 from ._minima import lbfgs as lbfgs
 from ._minima import newton_minimum as newton_minimum
 from ._minima import sign_descent as sign_descent
+from ._optimised import optimised as optimised
 from ._roots import bisect as bisect
 from ._roots import root as root
 from ._roots import root_beyond as root_beyond

@@ -76,6 +76,8 @@ from ._trace import Bridges as Bridges
 from ._trace import Trace as Trace
 from ._trace import along as along
 from ._trace import trace_of as trace_of
+from ._trained import Optimiser as Optimiser
+from ._trained import trained as trained
 from ._unadjusted import AbstractUnadjusted as AbstractUnadjusted
 from ._underdamped import SGNHT as SGNHT
 from ._underdamped import Underdamped as Underdamped
