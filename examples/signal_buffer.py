@@ -34,7 +34,7 @@ PASS = 0.01
 """Bit error up to which a system without an API passes as working."""
 
 
-@dataclass
+@dataclass(unsafe_hash=True)
 class Options(Drawn):
     """The stages, and how long to train.
 
