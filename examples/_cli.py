@@ -2,10 +2,16 @@
 
 import json
 import math
+import resource
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+import boltzax as bx
+
+BEGAN = time.time()
 
 
 @dataclass
@@ -29,7 +35,11 @@ class Drawn(Flags):
 
 
 def plain(value):
-    """Arrays and numbers as JSON; a number that is not finite becomes null."""
+    """Arrays, numbers and estimates as JSON; a number that is not finite becomes null."""
+    if isinstance(value, bx.Curve):
+        return {value.axis: plain(value.x)} | plain(value.values)
+    if isinstance(value, bx.Estimate | bx.Influence):
+        return {"value": plain(value.value), "standard_error": plain(value.standard_error)}
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -44,7 +54,10 @@ def plain(value):
 
 
 def save(results: dict, path: Path | None) -> None:
-    """Write results as JSON."""
+    """Write results as JSON, with the time taken and the peak memory."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    results = results | {"seconds": time.time() - BEGAN, "peak_MiB": peak}
+    print(f"{results['seconds']:.0f} s, peak memory {peak:.0f} MiB")
     if path is not None:
         path.write_text(json.dumps(plain(results), indent=1) + "\n")
 
