@@ -71,6 +71,36 @@ def test_parts_have_the_coefficients_of_their_own_weights():
     assert abs(float(one_by_one.null[1].estimate.z_score(exact([1, 2])))) < 4
 
 
+def of_data(model):
+    return 0.5 * (X @ model.w - Y) ** 2
+
+
+def exact_responses(inside):
+    """`-Cov(E, ℓ_i - ℓ̄)` of draws of the discrete sampler, whose law is Gaussian about w*."""
+    x = X[:, inside]
+    a = x.T @ x + GAMMA * np.eye(len(inside))
+    spread = np.linalg.inv(a - STEP * a @ a / 4)
+    found = -0.5 * np.einsum("id,de,ef,fg,ig->i", x, spread, x.T @ x, spread, x)
+    return found - found.mean()
+
+
+def test_parts_respond_to_data_as_their_gaussian_posteriors_do():
+    masks = {"first": [True, False, False], "rest": [False, True, True]}
+    parts = {name: bx.Mask({"w": np.array(mask)}) for name, mask in masks.items()}
+    arguments = {"key": key, "null": line().model}
+    found = bx.part_coefficients(line(), parts, LONG, tokens=of_data, **arguments)
+    assert found.responses.parts == found.null_responses.parts == ("first", "rest")
+    wanted = np.stack([exact_responses([0]), exact_responses([1, 2])])
+    for responses in (found.responses, found.null_responses):
+        z = np.asarray(responses.estimate.z_score(wanted))
+        # the 12 numbers of a row are functions of one or two weights: two sums of products in all
+        assert np.all(np.abs(z) < 4.5) and np.sqrt(np.mean(z**2)) < 2
+    assert np.max(np.abs(wanted / found.responses.estimate.standard_error)) > 5
+    without = bx.part_coefficients(line(), parts, LONG, **arguments)
+    assert without.responses is None
+    np.testing.assert_array_equal(without.coefficients.value, found.coefficients.value)
+
+
 def test_a_grid_has_the_coefficient_of_each_setting():
     at = {"step_sizes": (0.02, 0.1), "localisations": (1.0, 8.0), "betas": (0.5, 2.0)}
     found = bx.coefficient_grid(line(), LONG, key=key, **at)

@@ -97,9 +97,6 @@ class AbstractSumPotential(AbstractPotential):
     def estimate(self, weights, beta, key):
         return beta * self.energy_estimate(weights, beta, key)
 
-    def complete(self, weights, beta, key):
-        return weights
-
     def integrated(self):
         return {}
 
@@ -223,6 +220,9 @@ class EnergyPotential(AbstractSumPotential):
 
     def energy_at(self, weights):
         return sum((part.value(weights) for part in self.parts), jnp.zeros(()))
+
+    def complete(self, weights, beta, key):
+        return weights
 
     def energy_estimate(self, weights, beta, key):
         keys = jax.random.split(key, len(self.parts)) if len(self.parts) > 1 else (key,)

@@ -30,6 +30,9 @@ class RestrictedPotential(AbstractSumPotential):
     def energy_estimate(self, weights, beta, key):
         return self.inner.energy_estimate(self._seen(weights), beta, key)
 
+    def complete(self, weights, beta, key):
+        return self._seen(weights)
+
     def offset(self):
         return self.inner.offset()
 

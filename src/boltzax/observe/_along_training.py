@@ -105,7 +105,7 @@ def along_training(
         DeclarationError: For checkpoints of another structure, and steps of another number.
     """
     check_on_host("along_training", {"energy": energy, "key": key})
-    declared = _only_model(energy)
+    declared = only_model(energy)
     if isinstance(models, Path):
         found = stored_models(models, declared)
         readers = [read for _, read in found]
@@ -129,7 +129,7 @@ def along_training(
         results += measured(
             [gibbs], [settings.kernel], settings, jax.random.fold_in(key, number),
             progress=progress, checkpoints=own,
-        )  # fmt: skip
+        )[0]  # fmt: skip
     curves = [
         Estimate.stack([result.estimate for result in results]),
         Estimate.exact(jnp.asarray([result.loss for result in results])),
@@ -138,7 +138,7 @@ def along_training(
     return AlongTraining(*(Curve(places, each, axis="step") for each in curves), tuple(results))
 
 
-def _only_model(energy: AbstractEnergy) -> PyTree:
+def only_model(energy: AbstractEnergy) -> PyTree:
     """The model of an energy, the same in all its terms."""
     return energy.terms()[0][1].model
 

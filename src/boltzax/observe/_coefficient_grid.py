@@ -110,7 +110,7 @@ def coefficient_grid(
             expected="at least one step, localisation and beta",
             mend="pass e.g. step_sizes=(1e-4, 3e-4)",
         )
-    results = measured(measures, kernels, settings, key, memory=memory, progress=progress)
+    results, _ = measured(measures, kernels, settings, key, memory=memory, progress=progress)
     shape = (len(steps), len(gammas), len(temperatures))
     estimates = [
         jax.tree.map(lambda leaf: leaf.reshape(shape), Estimate.stack(list(map(get, results))))

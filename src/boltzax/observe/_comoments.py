@@ -5,14 +5,15 @@ function; the second sums the products of the centred functions. Memory holds on
 times two blocks of functions, and six matrices of block by block.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ..compile import Gibbs, Weights
 from ..core import Estimate, estimate_of_parts
 
 PIECES = 32
@@ -49,10 +50,17 @@ def plan(chains: int, draws: int, chunk: int) -> Plan:
 
 
 class Draws(eqx.Module):
-    """Draws at one beta, chains end to end; `keys` complete weights that were integrated out."""
+    """Draws at one beta, chains end to end.
 
-    gibbs: Gibbs
-    w: Weights
+    Attributes:
+        complete: From one entry of `w` and a key to the model.
+        w: The draws, with a leading axis.
+        keys: What completes weights that were integrated out.
+        plan: Which draws belong together.
+    """
+
+    complete: Callable[[PyTree, PRNGKeyArray], PyTree]
+    w: PyTree
     keys: PRNGKeyArray
     plan: Plan
 
@@ -61,7 +69,7 @@ class Draws(eqx.Module):
 
         def at_draw(i):
             w = jax.tree.map(lambda leaf: leaf[i], self.w)
-            model = self.gibbs.complete(w, self.keys[i])
+            model = self.complete(w, self.keys[i])
             return [function(model) for function in functions]
 
         return [jnp.where(real[:, None], values, 0.0) for values in jax.vmap(at_draw)(index)]

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import PRNGKeyArray, PyTree
 
 from ..compile import Gibbs
 from ..core import (
@@ -16,6 +16,7 @@ from ..core import (
     Count,
     Estimate,
     Key,
+    ModelFunction,
     NonNegative,
     Positive,
     Status,
@@ -166,7 +167,7 @@ def local_coefficient_at(
     gibbs = localised_at(energy, settings, chart)
     return measured(
         [gibbs], [settings.kernel], settings, key, progress=progress, checkpoints=checkpoints
-    )[0]
+    )[0][0]
 
 
 def localised_at(
@@ -189,10 +190,11 @@ def measured(
     key: PRNGKeyArray,
     *,
     weights: Sequence[int] | None = None,
+    values: ModelFunction | None = None,
     memory: int = MEMORY,
     progress: bool = False,
     checkpoints: AbstractCheckpoints | None = None,
-) -> list[FixedCoefficient]:
+) -> tuple[list[FixedCoefficient], dict[str, PyTree]]:
     """The coefficient of each of several localised measures, all in one compiled loop.
 
     Args:
@@ -201,16 +203,20 @@ def measured(
         settings: Lengths of the runs.
         key: Key of all randomness.
         weights: Weights that each energy depends on; the dimension if None.
+        values: A function of the model, recorded at each draw.
         memory: Bytes of intermediate values at once.
         progress: Show a bar.
         checkpoints: Where the run is saved.
+
+    Returns:
+        The coefficients, and the records `[draw, measure, chain, ...]` of the run.
     """
     first = measures[0]
     key_run, key_energy, key_prior = jax.random.split(key, 3)
     batches = _dear(first, settings.thin)
     energy_key = key_energy if batches else None
     each = [
-        Chains(gibbs, kernel, False, energy_key=energy_key)
+        Chains(gibbs, kernel, False, energy_key=energy_key, values=values)
         for gibbs, kernel in zip(measures, kernels, strict=True)
     ]
     shape = (len(measures), settings.chains)
@@ -222,14 +228,15 @@ def measured(
         several(each, memory), start, key_run, warmup=settings.warmup, draws=settings.draws,
         thin=settings.thin, progress=progress, checkpoints=checkpoints,
     )  # fmt: skip
+    records = {name: np.asarray(leaf) for name, leaf in made.records.items()}
     counts = [gibbs.dim for gibbs in measures] if weights is None else weights
     reference = float(first.energy_of(first.declared)) + float(first.reference_energy)
     results = []
     for i, (gibbs, count) in enumerate(zip(measures, counts, strict=True)):
-        records = {name: np.asarray(leaf[:, i]) for name, leaf in made.records.items()}
+        own = {name: leaf[:, i] for name, leaf in records.items()}
         of_prior = _prior_loss(gibbs, key_prior)
-        results.append(_judged(gibbs, reference, records, of_prior, count, made.status))
-    return results
+        results.append(_judged(gibbs, reference, own, of_prior, count, made.status))
+    return results, records
 
 
 def _prior_loss(gibbs: Gibbs, key: PRNGKeyArray) -> float:

@@ -15,13 +15,17 @@ from ..core import (
     Key,
     Memory,
     Model,
+    ModelFunction,
     check_on_host,
     model_errors,
     typed,
 )
 from ..declare import AbstractChart, AbstractEnergy
-from ._along_training import with_model
+from ._along_training import only_model, with_model
 from ._fixed_settings import FixedCoefficient, FixedSettings, in_row, localised_at, measured
+from ._response import response_of_values
+from ._response_functions import checked_function
+from ._response_matrix import Centred, ResponseMatrix
 
 WHOLE = "all weights"
 
@@ -36,12 +40,16 @@ class PartCoefficients(eqx.Module):
         whole: That of all weights together.
         null: The result of each part of another model, such as one of random weights; None without
             it.
+        responses: The response of each part to tokens; None without them.
+        null_responses: Those of the other model.
     """
 
     names: tuple[str, ...]
     parts: tuple[FixedCoefficient, ...]
     whole: FixedCoefficient
     null: tuple[FixedCoefficient, ...] | None
+    responses: ResponseMatrix | None = None
+    null_responses: ResponseMatrix | None = None
 
     @property
     def coefficients(self) -> Estimate:
@@ -84,6 +92,7 @@ def part_coefficients(
     *,
     key: Key,
     null: Model | None = None,
+    tokens: ModelFunction | None = None,
     memory: Memory = MEMORY,
     progress: bool = False,
 ) -> PartCoefficients:
@@ -100,6 +109,10 @@ def part_coefficients(
         key: Key of all randomness.
         null: Another model of the same structure, whose parts are measured too: e.g. one of random
             weights, to see what depends on the training.
+        tokens: The losses of tokens as a function of the model: one array of any shape, which is
+            flattened. With it the responses of the parts to the tokens are those of
+            `response_matrix`, from the same chains, whose weights are not kept: memory holds the
+            losses at each draw. They need more draws than coefficients do.
         memory: Bytes of intermediate values at once; parts beyond are stepped after the others.
         progress: Show a bar.
 
@@ -115,15 +128,20 @@ def part_coefficients(
             expected="charts by name",
             mend="write bx.parts(model, 'blocks[*].mlp')",
         )
+    if tokens is not None:
+        tokens = Centred(checked_function(only_model(energy), "tokens", tokens))
     keys = jax.random.split(key)
-    *each, whole = _of_parts(energy, parts, settings, keys[0], memory, progress)
-    others = None
+    (*each, whole), responses = _of_parts(
+        energy, parts, settings, keys[0], tokens, memory, progress
+    )
+    others, null_responses = None, None
     if null is not None:
         at_null = with_model(energy, null)
-        *others, _ = _of_parts(at_null, parts, settings, keys[1], memory, progress)
-    return PartCoefficients(
-        tuple(parts), tuple(each), whole, None if others is None else tuple(others)
-    )
+        (*others, _), null_responses = _of_parts(
+            at_null, parts, settings, keys[1], tokens, memory, progress
+        )
+    rest = None if others is None else tuple(others)
+    return PartCoefficients(tuple(parts), tuple(each), whole, rest, responses, null_responses)
 
 
 def _of_parts(
@@ -131,10 +149,11 @@ def _of_parts(
     parts: Mapping[str, AbstractChart],
     settings: FixedSettings,
     key: PRNGKeyArray,
+    tokens: ModelFunction | None,
     memory: int,
     progress: bool,
-) -> list[FixedCoefficient]:
-    """The results of the parts, and last of all weights."""
+) -> tuple[list[FixedCoefficient], ResponseMatrix | None]:
+    """The results of the parts, and last of all weights; the responses of the parts to tokens."""
     gibbs = localised_at(energy, settings)
     inside = [inside_of(chart, gibbs) for chart in parts.values()]
     inside.append(
@@ -143,6 +162,15 @@ def _of_parts(
     counts = [sum(int(mask.sum()) for mask in masks.values()) for masks in inside]
     measures = [restricted(gibbs, masks) for masks in inside]
     kernels = [settings.kernel] * len(measures)
-    return measured(
-        measures, kernels, settings, key, weights=counts, memory=memory, progress=progress
-    )
+    results, records = measured(
+        measures, kernels, settings, key,
+        weights=counts, values=tokens, memory=memory, progress=progress,
+    )  # fmt: skip
+    if tokens is None:
+        return results, None
+    rows = []
+    for i in range(len(parts)):
+        energies, losses = (records[name][:, i].swapaxes(0, 1) for name in ("energy", "values"))
+        row = response_of_values(energies, losses, float(gibbs.beta), memory)
+        rows.append(row.unknown("stuck" in results[i].wrong))
+    return results, ResponseMatrix(tuple(parts), Estimate.stack(rows))

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core import (
     MEMORY,
@@ -174,13 +174,13 @@ def influence(
     compare = correlation if normalised else covariance
     chunk = max(1, memory // (row_bytes + column_bytes)) if chunk is None else chunk
     matrices = []
-    for draws in _draws_by_beta(trace, chunk, key):
+    for beta, draws in _draws_by_beta(trace, chunk, key):
         row_spreads = [spread(draws, block) for block in rows]
         symmetric = columns is rows
         column_spreads = row_spreads if symmetric else [spread(draws, block) for block in columns]
         sides = list(zip(rows, row_spreads)), list(zip(columns, column_spreads))
         matrix = _matrix(compare, draws, *sides, symmetric)
-        matrices.append(matrix.scaled(-1.0 if normalised else -draws.gibbs.beta))
+        matrices.append(matrix.scaled(-1.0 if normalised else -beta))
     whole = jax.tree.map(lambda *each: jnp.stack(each), *matrices)
     whole = whole if trace.betas.ndim else whole[0]
     whole = trace.vouched(whole[..., 0] if total else whole)
@@ -205,9 +205,36 @@ def response_to(
             mend="return a scalar, such as a loss",
         )
     chunk = max(1, memory // (row_bytes + column_bytes))
-    (draws,) = _draws_by_beta(trace, chunk, None)
+    ((beta, draws),) = _draws_by_beta(trace, chunk, None)
     found = covariance(draws, rows, columns, spread(draws, rows), spread(draws, columns))
-    return trace.vouched(found[0].scaled(-draws.gibbs.beta))
+    return trace.vouched(found[0].scaled(-beta))
+
+
+def response_of_values(
+    energies: Float[Array, "chain draw"],
+    losses: Float[Array, "chain draw number"],
+    beta: float,
+    memory: int,
+) -> Estimate:
+    """`-β Cov(E, ℓ)` of values that were recorded, without the weights; `[number]`."""
+    chains, count, size = losses.shape
+    flat = {"energy": energies.reshape(-1, 1), "losses": losses.reshape(-1, size)}
+    chunk = max(1, memory // (losses.dtype.itemsize * (size + 1)))
+    draws = Draws(_recorded, flat, jnp.zeros(chains * count), plan(chains, count, chunk))
+    spreads = spread(draws, _recorded_energy), spread(draws, _recorded_losses)
+    return covariance(draws, _recorded_energy, _recorded_losses, *spreads)[0].scaled(-beta)
+
+
+def _recorded(values: dict[str, Array], key: Array) -> dict[str, Array]:
+    return values
+
+
+def _recorded_energy(values: dict[str, Array]) -> Array:
+    return values["energy"]
+
+
+def _recorded_losses(values: dict[str, Array]) -> Array:
+    return values["losses"]
 
 
 def _matrix(
@@ -288,8 +315,10 @@ def _blocks(
     return blocks, largest
 
 
-def _draws_by_beta(trace: Trace, chunk: int, key: PRNGKeyArray | None) -> Iterator[Draws]:
-    """The draws at each beta, completed with the keys that `trace.evaluate` uses."""
+def _draws_by_beta(
+    trace: Trace, chunk: int, key: PRNGKeyArray | None
+) -> Iterator[tuple[Array, Draws]]:
+    """Each beta and its draws, completed with the keys that `trace.evaluate` uses."""
     *_, chains, count = trace.energy.shape
     keys = jax.random.split(jax.random.key(0) if key is None else key, trace.energy.shape)
     axes = trace.energy.ndim
@@ -297,7 +326,8 @@ def _draws_by_beta(trace: Trace, chunk: int, key: PRNGKeyArray | None) -> Iterat
     for i, beta in enumerate(trace.betas.reshape(-1)):
         gibbs = eqx.tree_at(lambda g: g.beta, trace.gibbs, beta)
         w = jax.tree.map(lambda leaf, i=i: leaf[i], flat)
-        yield Draws(gibbs, w, keys.reshape(-1, chains * count)[i], plan(chains, count, chunk))
+        own = keys.reshape(-1, chains * count)[i]
+        yield beta, Draws(gibbs.complete, w, own, plan(chains, count, chunk))
 
 
 def _unflat(trace: Trace, function: Callable, whole: Estimate) -> PyTree[Estimate]:

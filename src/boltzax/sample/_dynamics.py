@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
+from ..core import ModelFunction
 from ._kernel import AbstractKernel, Move
-from ._reductions import AbstractReduction
+from ._reductions import AbstractReduction, whole_model
 
 
 class AbstractDynamics(eqx.Module):
@@ -76,6 +77,7 @@ class Chains(AbstractGibbsDynamics):
 
     With an `energy_key` the recorded energies are estimates (from minibatches, if the measure is
     `Subsampled`), each with a key of its own draw and chain; `energy_noise` is recorded with them.
+    `values` is a function of the model that is recorded at each draw.
     """
 
     pairs: ClassVar[tuple[str, ...]] = ()
@@ -85,6 +87,7 @@ class Chains(AbstractGibbsDynamics):
     keep: bool = eqx.field(static=True)
     reduce: dict[str, AbstractReduction] = eqx.field(default_factory=dict)
     energy_key: PRNGKeyArray | None = None
+    values: ModelFunction | None = None
 
     def init(self, start, key, warmup):
         def one(beta, w, key):
@@ -120,6 +123,8 @@ class Chains(AbstractGibbsDynamics):
                 kept = read(gibbs, w, self.keep)
             else:
                 kept = read_estimate(gibbs, w, self.keep, key)
+            if self.values is not None:
+                kept = kept | {"values": self.values(whole_model(gibbs, w, draw))}
             return sums, kept | {"log_prior": gibbs.log_prior(w)}
 
         states, moves, sums, moved = state

@@ -50,7 +50,7 @@ class Mean(AbstractReduction):
 
     def init(self, gibbs, w):
         with function_errors("fn"):
-            value = jax.eval_shape(lambda w: self.fn(_whole(gibbs, w, jnp.zeros((), int))), w)
+            value = jax.eval_shape(lambda w: self.fn(whole_model(gibbs, w, jnp.zeros((), int))), w)
         for leaf in jax.tree.leaves(value):
             kinds = (jnp.floating, jnp.integer, jnp.bool_)
             if not any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds):
@@ -74,7 +74,7 @@ class Mean(AbstractReduction):
         def move(mean, x):
             return mean.at[batch].add(rate * (x - mean[batch]))
 
-        return count, jax.tree.map(move, means, self.fn(_whole(gibbs, w, draw)))
+        return count, jax.tree.map(move, means, self.fn(whole_model(gibbs, w, draw)))
 
     def result(self, sums: tuple[Array, PyTree]):
         count, means = sums
@@ -90,7 +90,7 @@ class Mean(AbstractReduction):
         return jax.tree.map(estimate, means)
 
 
-def _whole(gibbs: Gibbs, w: Weights, draw: Array) -> PyTree:
+def whole_model(gibbs: Gibbs, w: Weights, draw: Array) -> PyTree:
     """The model at a draw, with a draw of the weights that were integrated out.
 
     Its key is made of the number of the draw and of the bits of `w`, so that chains differ and a
