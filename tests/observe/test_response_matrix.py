@@ -166,6 +166,39 @@ def test_p_values_of_noise_are_uniform():
     assert scipy.stats.kstest(first, "uniform").pvalue > 1e-3
 
 
+def noisy_matrix(rng, shared, parts=6, tokens=200, pieces=32):
+    """Rows of independent noise whose tokens are correlated: nearly all of it in three directions.
+
+    `shared` times one direction is added to every row.
+    """
+    ways = rng.normal(size=(3, tokens))
+    noise = rng.normal(size=(parts, pieces, 3)) @ ways
+    noise += 0.3 * rng.normal(size=noise.shape) + shared * rng.normal(size=tokens)
+    names = tuple(f"part {i}" for i in range(parts))
+    estimate = bx.Estimate.exact(jnp.asarray(noise.mean(axis=1)))
+    return bx.ResponseMatrix(names, estimate, tuple(jnp.asarray(each) for each in noise))
+
+
+def first_p_values(shared, matrices=200, without_pieces=False):
+    found = []
+    for seed in range(matrices):
+        matrix = noisy_matrix(np.random.default_rng(seed), shared)
+        if without_pieces:
+            matrix = bx.ResponseMatrix(matrix.parts, matrix.estimate)
+        some = matrix.components(key=jax.random.key(seed), permutations=99)
+        found.append(float(some.p_values[0]))
+    return np.array(found)
+
+
+@pytest.mark.slow
+def test_correlated_noise_of_the_draws_makes_no_component():
+    """At level 5% and 200 matrices, the number of rejections has mean 10 and sd 3.1."""
+    assert np.sum(first_p_values(0.0) <= 0.05) <= 10 + 3 * 3.1
+    # permutations alone find a component in noise: the reason for the second null
+    assert np.mean(first_p_values(0.0, without_pieces=True) <= 0.05) > 0.9
+    assert np.mean(first_p_values(2.0) <= 0.05) > 0.9
+
+
 def mode(weights):
     """The weights of the highest density, each datum counted `weights` times."""
     counts = jnp.repeat(weights, TOKENS)

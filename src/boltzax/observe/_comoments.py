@@ -118,6 +118,19 @@ def covariance(draws: Draws, rows, columns, row: Spread, column: Spread) -> Esti
     return _estimate(draws.plan, _sweep(draws, rows, columns, *unscaled, None), False)
 
 
+def covariance_of_pieces(draws: Draws, rows, columns) -> tuple[Estimate, Float[Array, "piece n m"]]:
+    """`covariance`, and its value in each piece of the chains, centred by the means of all draws.
+
+    The mean of the pieces differs from the covariance by the weights of their lengths, and by the
+    factor n/(n - 1).
+    """
+    unscaled = [
+        Spread(s.mean, jnp.ones_like(s.mean)) for s in (spread(draws, f) for f in (rows, columns))
+    ]
+    *sums, pieces = _sweep(draws, rows, columns, *unscaled, None, True)
+    return _estimate(draws.plan, sums, False), pieces.reshape(-1, *pieces.shape[-2:])
+
+
 def correlation(draws: Draws, rows, columns, row: Spread, column: Spread) -> Estimate:
     """`Corr(a_i, b_j)`; its error is that of `uv - ρ(u² + v²)/2`, u and v standardised."""
     count = int(draws.plan.real.sum())
@@ -128,11 +141,12 @@ def correlation(draws: Draws, rows, columns, row: Spread, column: Spread) -> Est
 
 
 @eqx.filter_jit
-def _sweep(draws, rows, columns, row, column, rho):
+def _sweep(draws, rows, columns, row, column, rho, each=False):
     """Mean of the products, sum of their squares, and spreads of the means of pieces and halves.
 
     Products are `a b` of the centred and scaled functions, minus `rho (a² + b²)/2` if rho is given.
-    The spreads are `Σ n (mean - whole mean)²`, by West's update (1979, Comm. ACM 22:532).
+    The spreads are `Σ n (mean - whole mean)²`, by West's update (1979, Comm. ACM 22:532). `each`:
+    also the mean of each piece.
     """
 
     def batch(carry, at):
@@ -154,18 +168,20 @@ def _sweep(draws, rows, columns, row, column, rho):
     def piece(carry, at):
         pieces, half = carry
         new, _ = jax.lax.scan(batch, empty, at)
-        return (_west(pieces, new[0], new[1]), jax.tree.map(jnp.add, half, new)), None
+        own = new[1] / new[0] if each else None
+        return (_west(pieces, new[0], new[1]), jax.tree.map(jnp.add, half, new)), own
 
     def half(carry, at):
         pieces, halves, squares = carry
-        (pieces, new), _ = jax.lax.scan(piece, (pieces, empty), at)
-        return (pieces, _west(halves, new[0], new[1]), squares + new[2]), None
+        (pieces, new), own = jax.lax.scan(piece, (pieces, empty), at)
+        return (pieces, _west(halves, new[0], new[1]), squares + new[2]), own
 
     zero = jnp.zeros((row.mean.size, column.mean.size), row.mean.dtype)
     empty = (jnp.zeros((), zero.dtype), zero, zero)
     at = (draws.plan.index, draws.plan.real)
-    (pieces, halves, squares), _ = jax.lax.scan(half, (empty, empty, zero), at)
-    return pieces[1], squares, pieces[2], halves[2], pieces[0]
+    (pieces, halves, squares), own = jax.lax.scan(half, (empty, empty, zero), at)
+    found = (pieces[1], squares, pieces[2], halves[2], pieces[0])
+    return (*found, own) if each else found
 
 
 def _estimate(plan: Plan, sums, standardised: bool) -> Estimate:

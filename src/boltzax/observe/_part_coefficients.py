@@ -25,7 +25,7 @@ from ._along_training import only_model, with_model
 from ._fixed_settings import FixedCoefficient, FixedSettings, in_row, localised_at, measured
 from ._response import response_of_values
 from ._response_functions import checked_function
-from ._response_matrix import Centred, ResponseMatrix
+from ._response_matrix import Centred, ResponseMatrix, matrix_of
 
 WHOLE = "all weights"
 
@@ -171,6 +171,6 @@ def _of_parts(
     rows = []
     for i in range(len(parts)):
         energies, losses = (records[name][:, i].swapaxes(0, 1) for name in ("energy", "values"))
-        row = response_of_values(energies, losses, float(gibbs.beta), memory)
-        rows.append(row.unknown("stuck" in results[i].wrong))
-    return results, ResponseMatrix(tuple(parts), Estimate.stack(rows))
+        row, pieces = response_of_values(energies, losses, float(gibbs.beta), memory)
+        rows.append((row.unknown("stuck" in results[i].wrong), pieces))
+    return results, matrix_of(tuple(parts), rows)

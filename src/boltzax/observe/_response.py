@@ -26,7 +26,7 @@ from ..core import (
 )
 from ..declare import AbstractDataTerm, AbstractEnergy
 from ..sample import AbstractDrawn, Trace, trace_of
-from ._comoments import Draws, correlation, covariance, plan, spread
+from ._comoments import Draws, correlation, covariance, covariance_of_pieces, plan, spread
 from ._response_functions import (
     Both,
     DatumLosses,
@@ -189,10 +189,12 @@ def influence(
     return whole if function is None else _unflat(trace, function, whole)
 
 
-def response_to(
-    trace: Trace, observable: Observable, losses: ModelFunction, memory: int
-) -> Estimate:
-    """`-β Cov(A, ℓ)` of one number A with all numbers of a function, at one beta; `[number]`."""
+Row: TypeAlias = tuple[Estimate, Float[Array, "piece number"]]
+"""Responses `[number]`, and those of each piece of the chains."""
+
+
+def response_to(trace: Trace, observable: Observable, losses: ModelFunction, memory: int) -> Row:
+    """`-β Cov(A, ℓ)` of one number A with all numbers of a function, at one beta."""
     _check_draws(trace)
     rows = Flat(checked_function(trace.gibbs.declared, "observable", observable))
     columns = Flat(checked_function(trace.gibbs.declared, "tokens", losses))
@@ -206,8 +208,8 @@ def response_to(
         )
     chunk = max(1, memory // (row_bytes + column_bytes))
     ((beta, draws),) = _draws_by_beta(trace, chunk, None)
-    found = covariance(draws, rows, columns, spread(draws, rows), spread(draws, columns))
-    return trace.vouched(found[0].scaled(-beta))
+    found, pieces = covariance_of_pieces(draws, rows, columns)
+    return trace.vouched(found[0].scaled(-beta)), -beta * pieces[:, 0]
 
 
 def response_of_values(
@@ -215,14 +217,14 @@ def response_of_values(
     losses: Float[Array, "chain draw number"],
     beta: float,
     memory: int,
-) -> Estimate:
-    """`-β Cov(E, ℓ)` of values that were recorded, without the weights; `[number]`."""
+) -> Row:
+    """`-β Cov(E, ℓ)` of values that were recorded, without the weights."""
     chains, count, size = losses.shape
     flat = {"energy": energies.reshape(-1, 1), "losses": losses.reshape(-1, size)}
     chunk = max(1, memory // (losses.dtype.itemsize * (size + 1)))
     draws = Draws(_recorded, flat, jnp.zeros(chains * count), plan(chains, count, chunk))
-    spreads = spread(draws, _recorded_energy), spread(draws, _recorded_losses)
-    return covariance(draws, _recorded_energy, _recorded_losses, *spreads)[0].scaled(-beta)
+    found, pieces = covariance_of_pieces(draws, _recorded_energy, _recorded_losses)
+    return found[0].scaled(-beta), -beta * pieces[:, 0]
 
 
 def _recorded(values: dict[str, Array], key: Array) -> dict[str, Array]:

@@ -1,6 +1,6 @@
 """The response of parts of a model to tokens: a matrix, its components and their null."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax
@@ -20,8 +20,10 @@ from ..core import (
     typed,
 )
 from ..sample import AbstractDrawn, Trace, trace_of
-from ._response import response_to
+from ._response import Row, response_to
 from ._response_functions import Observable
+
+TINY = np.finfo(float).tiny
 
 
 @typed
@@ -31,25 +33,30 @@ class ResponseMatrix(eqx.Module):
     Args:
         parts: Names of the rows.
         estimate: `-β Cov`, `[part, token]`.
+        pieces: Those of each piece of the chains, `[piece, token]` for each part; their spread is
+            the noise of the draws. None for responses that are known exactly.
     """
 
     parts: tuple[str, ...] = eqx.field(static=True)
     estimate: Estimate
+    pieces: tuple[Float[Array, "_ token"], ...] | None = None
 
     def components(self, *, key: Key, permutations: Count = 200) -> "ResponseComponents":
         """Principal components of the tokens' responses, and how large they are by chance.
 
-        The columns are centred and the rows scaled to mean square one. The null permutes the tokens
-        of each row separately: rows keep their values, and what they have in common is lost. The
-        p-value of component k compares its variance with that of the k-th component of the null.
-        That is conservative from the second one on, since the total variance is shared.
-
-        The noise of the draws is shared by the tokens of a row, not by the rows: runs of different
-        parts are independent. So it cannot make a component that the null does not have.
+        The mean of each row is subtracted, and rows are scaled to mean square one. There are two
+        nulls. One permutes the tokens of each row separately: rows keep their values, and what they
+        have in common is lost. The other is the noise of the draws: the deviations of the pieces
+        of the chains from their mean, with random signs. Rows have independent noise, but that of
+        different tokens is correlated, so that a few directions of it dominate, by chance in
+        several rows at once; a permutation does not see that. The p-value of component k compares
+        its share of the variance with that of the k-th component of a null; the larger one of the
+        two nulls counts. That is conservative from the second component on, since the total
+        variance is shared.
 
         Args:
-            key: For the permutations.
-            permutations: Their number.
+            key: For the permutations and signs.
+            permutations: Their number in each null.
         """
         return _components(self, key, permutations)
 
@@ -71,8 +78,9 @@ class ResponseComponents(eqx.Module):
         variances: Fraction of the variance of each component, in falling order.
         loadings: `[component, part]`, orthonormal; the largest entry of each is positive.
         scores: `[component, token]`.
-        null: 95% quantile of the fractions under the null.
-        p_values: `(1 + #{null >= observed})/(1 + permutations)`.
+        null: 95% quantile of the fractions under the null, the larger one of the two.
+        p_values: `(1 + #{null >= observed})/(1 + permutations)`, the larger one of the two.
+        noise: Share of the noise of the draws in the mean square of the matrix.
     """
 
     parts: tuple[str, ...] = eqx.field(static=True)
@@ -81,9 +89,10 @@ class ResponseComponents(eqx.Module):
     scores: Float[Array, "component token"]
     null: Float[Array, " component"]
     p_values: Float[Array, " component"]
+    noise: float
 
     def __repr__(self) -> str:
-        lines = []
+        lines = [f"noise of the draws: {100 * self.noise:.0f}% of the mean square"]
         for k in range(min(4, len(self.parts))):
             order = np.argsort(-np.abs(np.asarray(self.loadings[k])))[:3]
             named = ", ".join(f"{self.parts[i]} {float(self.loadings[k, i]):+.2f}" for i in order)
@@ -150,7 +159,13 @@ def response_matrix(
         phi = trace.gibbs.energy_of if observable is None else observable
         losses = Centred(tokens) if centred else tokens
         rows.append(response_to(trace, phi, losses, memory))
-    return ResponseMatrix(tuple(runs), Estimate.stack(rows))
+    return matrix_of(tuple(runs), rows)
+
+
+def matrix_of(parts: tuple[str, ...], rows: Sequence[Row]) -> ResponseMatrix:
+    """The matrix of rows, one for each part, and of their pieces."""
+    each, pieces = zip(*rows, strict=True)
+    return ResponseMatrix(parts, Estimate.stack(each), pieces)
 
 
 class Centred(eqx.Module):
@@ -166,7 +181,7 @@ class Centred(eqx.Module):
 def _components(matrix: ResponseMatrix, key: Key, permutations: int) -> ResponseComponents:
     values = np.asarray(matrix.estimate.value, float)
     values = values - values.mean(axis=1, keepdims=True)
-    size = np.sqrt(np.mean(values**2, axis=1, keepdims=True))
+    size = np.mean(values**2, axis=1, keepdims=True)
     if not np.all(np.isfinite(size)) or np.any(size == 0):
         raise DeclarationError(
             "matrix",
@@ -174,24 +189,38 @@ def _components(matrix: ResponseMatrix, key: Key, permutations: int) -> Response
             expected="parts that respond to some tokens more than to others",
             mend="leave the part out, or draw more",
         )
-    values = values / size
+    values = values / np.sqrt(size)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     axes, lengths, scores = np.linalg.svd(values, full_matrices=False)
     signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     observed = lengths**2 / np.sum(lengths**2)
-    chance = np.stack([_variances(rng.permuted(values, axis=1)) for _ in range(permutations)])
-    more = np.sum(chance >= observed * (1 - 1e-12), axis=0)
+    nulls = [[_shares(rng.permuted(values, axis=1)) for _ in range(permutations)]]
+    if matrix.pieces is not None:
+        apart = [np.asarray(pieces, float) for pieces in matrix.pieces]
+        apart = [pieces - pieces.mean(axis=0) for pieces in apart]
+        nulls.append([_shares(_signed(apart, rng)) for _ in range(permutations)])
+    chance = np.stack(nulls)  # [null, permutation, component]
+    more = np.sum(chance >= observed * (1 - 1e-12), axis=1)
+    noise = np.nan_to_num(np.asarray(matrix.estimate.standard_error, float)) ** 2
     return ResponseComponents(
         matrix.parts,
         jnp.asarray(observed),
         jnp.asarray((axes * signs).T),
         jnp.asarray(lengths[:, None] * scores * signs[:, None]),
-        jnp.asarray(np.quantile(chance, 0.95, axis=0)),
-        jnp.asarray((1 + more) / (1 + permutations)),
+        jnp.asarray(np.quantile(chance, 0.95, axis=1).max(axis=0)),
+        jnp.asarray((1 + more.max(axis=0)) / (1 + permutations)),
+        float(np.mean(noise / size)),
     )
 
 
-def _variances(values: np.ndarray) -> np.ndarray:
-    """Fraction of the variance of each component."""
+def _signed(apart: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Rows of noise: the sums of the deviations of pieces with random signs."""
+    return np.stack([rng.choice([-1.0, 1.0], len(pieces)) @ pieces for pieces in apart])
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    """Share of the variance of each component, of rows with mean 0 and mean square 1."""
+    values = values - values.mean(axis=1, keepdims=True)
+    values = values / np.sqrt(np.maximum(np.mean(values**2, axis=1, keepdims=True), TINY))
     squares = np.linalg.svd(values, compute_uv=False) ** 2
     return squares / squares.sum()
