@@ -13,7 +13,7 @@ from scipy import stats
 
 import boltzax as bx
 
-E = bx.Estimate
+E, J = bx.Estimate, bx.Influence
 RNG = np.random.default_rng(0)
 THREE = E.of_series(RNG.normal(size=(3, 4, 100)) + np.arange(3)[:, None, None])
 HITS = E.of_hits(np.array([0, 5, 10]), 10, log=True)
@@ -324,3 +324,28 @@ def test_operands_of_other_shapes_are_refused(kind, act):
     if kind != "curve":
         with pytest.raises(bx.DeclarationError, match="`other`.*shape"):
             act(quantity, quantity[:2])
+
+
+def test_a_limit_has_no_z_score_and_says_what_its_interval_says():
+    limit = E.of_hits(np.array([0, 3]), 200, log=True)
+    for truth, words in ((-5.0, "holds the truth, -5"), (-1.0, "does not hold the truth, -1")):
+        with pytest.warns(RuntimeWarning, match="at 1 of 2 entries.*" + words):
+            z = np.asarray(limit.z_score(truth))
+        assert np.isnan(z[0]) and np.isclose(z[1], limit[1].z_score(truth))
+    with pytest.warns(RuntimeWarning, match="at 1 of 1 entries"):
+        E.of_hits(0, 200).map(jnp.log).z_score(E.exact(-5.0))
+    assert "at least -inf" not in repr(limit - limit)
+
+
+@pytest.mark.parametrize("kind", ["estimate", "influence"])
+def test_a_truth_of_another_kind_is_named(kind):
+    """The words of an annotation `ArrayLike` are one, not those of each kind of number."""
+    values = J.of(RNG.normal(size=(3, 4, 100)))
+    curve = bx.Curve([1.0, 2, 3], values, axis="T")
+    one = values.estimate() if kind == "estimate" else values
+    for truth in (curve, "text"):
+        with pytest.raises(bx.DeclarationError, match="curve.values") as caught:
+            one.z_score(truth)
+        assert caught.value.argument == "truth" and "complex" not in str(caught.value)
+    np.testing.assert_allclose(curve.z_score(curve + 1), (curve - (curve + 1)).values.z_score(0.0))
+    np.testing.assert_allclose(one.z_score(curve.values), values.estimate().z_score(curve.values))

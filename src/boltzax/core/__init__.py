@@ -67,6 +67,7 @@ from ._status import text_of_values as text_of_values
 from ._tracing import as_argument as as_argument
 from ._tracing import at_hand as at_hand
 from ._tracing import at_once as at_once
+from ._tracing import check_known as check_known
 from ._tracing import check_on_host as check_on_host
 from ._tracing import eager as eager
 from ._tracing import finite as finite

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._errors import DeclarationError
-from ._tracing import known, library
+from ._tracing import check_known, known, library
 
 with warnings.catch_warnings():  # in a notebook numpyro asks for widgets, for bars never shown here
     warnings.filterwarnings("ignore", "IProgress not found")
@@ -45,6 +45,7 @@ def series_means(draws: "Array | np.ndarray", exact: bool) -> np.ndarray:
 
     A constant sequence has no error, or with `exact` the error 0; see `Estimate.of_series`.
     """
+    check_known("draws", draws, "the error of an autocorrelated mean")
     host = np.asarray(draws, dtype=np.float64)
     *batch, chains, length = host.shape
     flat = host.reshape(-1, chains, length)

@@ -6,6 +6,7 @@ from jaxtyping import Array
 from ._autocorrelation import check_some
 from ._errors import DeclarationError
 from ._estimate import Estimate
+from ._tracing import check_known
 from ._typing import typed
 
 
@@ -32,6 +33,7 @@ def mean_estimate(
         DeclarationError: For numbers that are not real, an array without two axes where `axes` is
             not given, axes that it does not have, and no draws.
     """
+    check_known("draws", draws, "mean_estimate")
     host = np.asarray(draws)
     if axes is None and host.ndim != 2:
         raise DeclarationError(

@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike as ArrayLikeOfNumpy
 
 from ._arguments import KEY, Constraint, Refused, Said, integer, real
 
+ALIKE = set(typing.get_args(ArrayLike))
+"""The parts of `ArrayLike`: arrays, and kinds of numbers that need no words of their own."""
 ANYTHING = Constraint("anything", "", lambda value: value)
 WORDS: dict[type, tuple[str, str]] = {}
 """Words and mend of classes, given where they are declared (`described(words, mend)`)."""
@@ -80,7 +82,7 @@ def _union(parts: tuple) -> Constraint:
     members = [constraint_of(part) for part in parts]
     if any(member is ANYTHING for member in members):
         return ANYTHING
-    named = [member for member, part in zip(members, parts, strict=True) if part is not type(None)]
+    named = [constraint_of(part) for part in parts if part is not type(None)]
     arrays_first = sorted(members, key=lambda member: not member.arrays)
 
     def take(value: Any) -> Any:
@@ -94,7 +96,8 @@ def _union(parts: tuple) -> Constraint:
         raise inside[0] if len(inside) == 1 else Refused
 
     if NUMBERS in named:  # a number is an array without axes
-        named = [member for member in named if member not in (SIMPLE[int], SIMPLE[float])]
+        plain = {int, float, *(ALIKE if set(parts) >= ALIKE else ())} - {Array, np.ndarray}
+        named = [constraint_of(part) for part in parts if part not in (*plain, type(None))]
     words = list(dict.fromkeys(m.expected for m in named))
     mends = list(dict.fromkeys(m.mend for m in named if m.mend))
     none = ", or None" if type(None) in parts else ""

@@ -20,7 +20,7 @@ from ._estimate import Estimate
 from ._estimate_text import MOST, shown
 from ._influence import Influence, apart
 from ._status import RunError
-from ._tracing import known
+from ._tracing import check_known, known, refuted
 from ._typing import typed
 
 Values: TypeAlias = Annotated[
@@ -107,8 +107,15 @@ class Curve(AbstractQuantity):
         """Interval of each point, as `Estimate.interval`."""
         return self.values.interval(level)
 
-    def z_score(self, truth: "Estimate | ArrayLike") -> Float[Array, "point *shape"]:
-        """(value - truth) / standard_error, as `Estimate.z_score`."""
+    def z_score(self, truth: "Curve | Estimate | ArrayLike") -> Float[Array, "point *shape"]:
+        """`(value - truth) / standard_error`, as `Estimate.z_score`.
+
+        Args:
+            truth: Numbers, an independent estimate, or a curve over the same places; then the
+                error is that of the difference, `self - truth`.
+        """
+        if isinstance(truth, Curve):
+            return (self - truth).values.z_score(0.0)
         return self.values.z_score(truth)
 
     def __getitem__(self, index) -> "Curve | Estimate":
@@ -119,7 +126,7 @@ class Curve(AbstractQuantity):
         if isinstance(first, Tracer) or first is None or first is ... or not places.ndim:
             return values
         influence = None if self.influence is None else self.influence[index]
-        x = jnp.asarray(np.asarray(self.x)[places])
+        x = jnp.asarray(np.asarray(self.x)[places]) if known(self.x) else self.x[places]
         return Curve(x, values, axis=self.axis, unit=self.unit, influence=influence)
 
     def over(self, x: ArrayLike, axis: str, unit: str = "") -> "Curve":
@@ -167,7 +174,7 @@ class Curve(AbstractQuantity):
     def _own(self, other: object) -> "Curve | None":
         if isinstance(other, Curve):
             same = (self.axis, self.unit) == (other.axis, other.unit)
-            if not same or self.x.shape != other.x.shape or not np.allclose(self.x, other.x):
+            if not same or self.x.shape != other.x.shape or refuted(np.isclose, self.x, other.x):
                 raise DeclarationError(
                     "other",
                     got=f"a curve over {other.axis} ({len(other)} points)",
@@ -198,6 +205,7 @@ class Curve(AbstractQuantity):
             DeclarationError: For places beyond the ends of the curve.
         """
         order, x = self._sorted()
+        check_known("places", places, "Curve.at")
         wanted = np.asarray(places, float)
         if not np.all((wanted >= x[0]) & (wanted <= x[-1])):
             raise DeclarationError(
@@ -281,6 +289,7 @@ class Curve(AbstractQuantity):
 
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
         """The points with finite places and values, in rising order, and their places."""
+        check_known("curve", (self.x, self._best), "a place between the points, slope or crossing")
         x, value = np.asarray(self.x, float), np.asarray(self.value)
         good = np.isfinite(x) & np.all(np.isfinite(value.reshape(len(x), -1)), axis=1)
         order = np.argsort(x, kind="stable")

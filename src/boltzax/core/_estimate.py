@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -16,9 +17,10 @@ from ._confidence_intervals import LEVEL, Coverage, added, normal_quantile, stud
 from ._delta_method import entrywise, multiplied, propagated
 from ._errors import DeclarationError
 from ._estimate_text import MOST, html_table, number_words, shown
-from ._quantity_checks import check_bounds, check_error, check_fits, check_matrix, check_stack
+from ._quantity_checks import check_bounds, check_error, check_level, check_matrix, check_stack
 from ._tracing import known, library
 from ._typing import typed
+from ._z_scores import TRUTH, in_errors, warn_limit
 
 
 @typed
@@ -269,8 +271,7 @@ class Estimate(AbstractQuantity):
 
     def widened(self, error: ArrayLike) -> "Estimate":
         """The same value with another, independent error added in squares."""
-        check_fits("error", error, self.shape)
-        check_error(error)
+        check_error(error, self.shape)
         error = held(error)
         zero = library(error).zeros_like(error)
         return self._plus(estimate_of_parts(zero, error, np.inf), 1)
@@ -288,21 +289,20 @@ class Estimate(AbstractQuantity):
         bounds = bounds and tuple(xp.where(where, np.nan, end) for end in bounds)
         return estimate_of_parts(value, *blank, bounds)
 
-    def z_score(self, truth: "Estimate | ArrayLike") -> Float[Array, "*shape"]:
+    def z_score(self, truth: "Annotated[Estimate | ArrayLike, TRUTH]") -> Float[Array, "*shape"]:
         """`(value - truth) / standard_error`: of order one if the error bar is right.
+
+        An error of 0 with an interval (a count without a hit) is replaced by the interval's. An
+        infinite value (the logarithm of such a count) is a limit: it has no error, its z-score is
+        NaN, and a `RuntimeWarning` says whether its interval holds the truth.
 
         Args:
             truth: A number, or an independent estimate; then the error is that of the difference.
-
-        An error of 0 with an interval (a count without a hit) is replaced by the interval's.
         """
-        apart = self - (truth if isinstance(truth, Estimate) else held(truth))
-        xp, (value, error, *_), bounds = _host(apart)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if bounds is not None:
-                side = xp.where(value < 0, bounds[1] - value, value - bounds[0])
-                error = xp.where(error == 0, side / normal_quantile(LEVEL), error)
-            return jnp.asarray(value / error)
+        own = isinstance(truth, Estimate)
+        warn_limit(self.value, self.interval(), truth.value if own else truth)
+        _, (value, error, *_), bounds = _host(self - (truth if own else held(truth)))
+        return jnp.asarray(in_errors(value, error, bounds))
 
     def interval(self, level: Coverage = LEVEL) -> tuple[Array, Array]:
         """Central interval (lower, upper) that covers the truth with probability `level`.
@@ -320,13 +320,7 @@ class Estimate(AbstractQuantity):
         if self.bounds is None:
             value, error, *_ = _leaves(self)
             return jnp.asarray(value - factor * error), jnp.asarray(value + factor * error)
-        if level != LEVEL:
-            raise DeclarationError(
-                "level",
-                got=repr(level),
-                expected=f"{LEVEL}, the level of the stored bounds of this estimate",
-                mend="take level=0.95, or normal errors by estimate.standard_error",
-            )
+        check_level(level)
         return self.bounds
 
     def __repr__(self) -> str:
@@ -334,8 +328,7 @@ class Estimate(AbstractQuantity):
             return f"Estimate(shape={getattr(self.value, 'shape', None)})"
         if self.value.ndim == 0:
             bounds = None if self.bounds is None else tuple(map(float, self.bounds))
-            leaves = (self.value, self.standard_error, self.ess, self.r_hat)
-            return number_words(*map(float, leaves), bounds)
+            return number_words(*map(float, _leaves(self)), bounds)
         if self.value.size <= MOST:
             return "Estimate[\n  " + ",\n  ".join(map(repr, self)) + "\n]"
         places = shown(self.value.size, False)

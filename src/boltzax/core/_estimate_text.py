@@ -13,7 +13,7 @@ def number_words(value: float, error: float, ess: float, r_hat: float, bounds: t
     if np.isinf(ess) and error == 0:
         return f"{value:.5g} (exact)"
     plain = np.isfinite(error) and (error > 0 or bounds == (value, value))
-    if bounds is not None and not plain and not np.all(np.isnan(bounds)):
+    if bounds is not None and not plain and np.any(np.isfinite(bounds)):
         low, high = map(float, bounds)
         known = f"{low:.5g} to {high:.5g}" if np.isfinite(low) else f"at most {high:.5g}"
         known = known if np.isfinite(high) else f"at least {low:.5g}"

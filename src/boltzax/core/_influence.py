@@ -1,6 +1,7 @@
 """Estimates that store the contribution of each draw, so that shared draws stay correlated."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ from ._delta_method import FUNCTION, check_array
 from ._errors import DeclarationError, errors_named
 from ._estimate import Estimate, estimate_of_parts
 from ._quantity_checks import check_matrix, check_stack
-from ._tracing import known, library
+from ._tracing import check_known, known, library
 from ._typing import typed
+from ._z_scores import TRUTH
 
 Rows = dict[str, Float[Array, "*shape _chain _draw"]]
 
@@ -89,9 +91,10 @@ class Influence(AbstractQuantity):
     def estimate(self, *, exact: bool = False) -> Estimate:
         """The value with the error of an autocorrelated mean; errors of sources add in squares.
 
-        Runs on the host. `exact` is as in `Estimate.of_series`. A source on which some entries
-        depend adds nothing to those on which others act alone.
+        Runs on the host, not under `jit`. `exact` is as in `Estimate.of_series`. A source on which
+        some entries depend adds nothing to those on which others act alone.
         """
+        check_known("influence", self, "Influence.estimate")
         each = [np.asarray(r) for r in self.rows.values()]
         act = [np.any(r != 0, axis=(-2, -1)) for r in each]
         parts = []
@@ -166,7 +169,9 @@ class Influence(AbstractQuantity):
             )
         return other if isinstance(other, Influence) else None
 
-    def z_score(self, truth: "Influence | Estimate | ArrayLike") -> Float[Array, "*shape"]:
+    def z_score(
+        self, truth: "Annotated[Influence | Estimate | ArrayLike, TRUTH]"
+    ) -> Float[Array, "*shape"]:
         """`(value - truth) / standard_error`, as `Estimate.z_score`.
 
         Args:

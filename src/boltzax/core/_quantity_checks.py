@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from ._arithmetic import AbstractQuantity
+from ._confidence_intervals import LEVEL
 from ._errors import DeclarationError
 from ._tracing import refuted
 
@@ -59,12 +60,24 @@ def check_bounds(lower: ArrayLike, upper: ArrayLike, shape: tuple[int, ...]) -> 
         )
 
 
-def check_error(error: ArrayLike) -> None:
-    """Raise `DeclarationError` for a negative error."""
+def check_error(error: ArrayLike, shape: tuple[int, ...]) -> None:
+    """Raise `DeclarationError` for an error that is negative, or of another shape."""
+    check_fits("error", error, shape)
     if refuted(lambda values: ~(values < 0), error):
         raise DeclarationError(
             "error",
             got=repr(error)[:60],
             expected="a standard error, which is not negative",
             mend="pass its size, abs(error)",
+        )
+
+
+def check_level(level: float) -> None:
+    """Raise `DeclarationError` for another level than that of stored bounds."""
+    if level != LEVEL:
+        raise DeclarationError(
+            "level",
+            got=repr(level),
+            expected=f"{LEVEL}, the level of the stored bounds of this estimate",
+            mend="take level=0.95, or normal errors by estimate.standard_error",
         )

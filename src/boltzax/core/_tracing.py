@@ -110,6 +110,27 @@ def as_argument(fn: Callable) -> Callable:
     return jax.tree.map(hashable, fn)
 
 
+def check_known(argument: str, value: PyTree, reader: str) -> None:
+    """Refuse a traced value for a function that reads values.
+
+    Args:
+        argument: Its name.
+        value: A pytree of arrays.
+        reader: The name of the function.
+
+    Raises:
+        DeclarationError: If an array is traced.
+    """
+    if not known(value):
+        raise DeclarationError(
+            argument,
+            got="values that are traced by jax.jit, jax.vmap or jax.grad",
+            expected=f"known values: {reader} reads them on the host",
+            mend="return the numbers from the transformed function, and make the estimate outside; "
+            "`of_samples`, `of_replicates`, `of_hits` and arithmetic work inside too",
+        )
+
+
 def check_on_host(verb: str, arguments: dict[str, PyTree]) -> None:
     """Refuse a call of `verb`, which is a loop of the host, inside a transformation of jax.
 

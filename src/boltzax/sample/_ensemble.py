@@ -20,6 +20,7 @@ from ..core import (
     Key,
     Model,
     as_argument,
+    check_known,
     check_real,
     function_errors,
     map_within,
@@ -218,6 +219,7 @@ class Ensemble(eqx.Module):
             DeclarationError: For other leading axes, or axes over which nothing is averaged.
         """
         check_real(values)
+        check_known("values", values, "the mean of an ensemble")
         numbers = np.asarray(values, float)
         if numbers.shape[: len(self.shape)] != self.shape:
             raise DeclarationError(
