@@ -137,6 +137,30 @@ def test_data_on_the_disk_are_read_by_the_batch(tmp_path):
     assert x.shape == (5, 8) and x.dtype == np.int32 and not isinstance(x, np.memmap)
 
 
+@pytest.mark.parametrize("most", [None, 3])
+def test_texts_of_an_iterator_are_written_and_read_by_the_batch(tmp_path, most):
+    texts = ["ab", "", "cabé" * 50, "b"]
+    tokens = bx.Tokens.characters("".join(texts), most)
+    for kind in (tokens, bx.Tokens.bytes()):
+        path = tmp_path / f"{len(kind)}"
+        ids = kind.encode_to(path, iter(texts))
+        assert isinstance(ids, np.memmap) and ids.dtype == kind.dtype == np.uint8
+        np.testing.assert_array_equal(ids, kind.encode("".join(texts)))
+        np.testing.assert_array_equal(np.memmap(path, kind.dtype, mode="r"), ids)
+        x, y = bx.Windows(ids, 8)[0]
+        assert kind.decode(np.append(x, y[-1])) == kind.decode(kind.encode("".join(texts))[:9])
+        with pytest.raises(bx.DeclarationError, match="exists"):
+            kind.encode_to(path, texts)
+    assert bx.Tokens("".join(map(chr, range(300)))).dtype == np.uint16
+
+
+def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path):
+    for wrong in (["ab", "z"], []):
+        with pytest.raises(bx.DeclarationError):
+            bx.Tokens("ab").encode_to(tmp_path / "ids", wrong)
+        assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "wrong", [(np.arange(3), np.arange(4)), np.arange(2), "text", iter([1, 2, 3]), np.ones(()), []]
 )

@@ -6,6 +6,7 @@ the call. All functions of the user are functions of this module: a fresh lambda
 
 import functools
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cached_property, partial
 from functools import partial as call
@@ -433,6 +434,12 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Tokens.characters": lambda g: call(bx.Tokens.characters, "text"),
     "Tokens.bytes": lambda g: bx.Tokens.bytes,
     "Tokens.encode": lambda g: call(bx.Tokens.bytes().encode, "text"),
+    "Tokens.encode_to": lambda g: call(
+        bx.Tokens.bytes().encode_to, g.folder / f"{time.time_ns()}", ["text"]
+    ),
+    "AlongTraining.free_energy": lambda g: call(
+        bx.along_training(g.energy, [g.energy.model], g.fixed, key=g.key).free_energy, 10.0
+    ),
     "Tokens.decode": lambda g: call(bx.Tokens.bytes().decode, np.arange(3)),
     "Batches.indices": lambda g: call(bx.Batches(np.arange(90), 4, key=g.key).indices, 23),
     "Batches.after": lambda g: lambda: next(bx.Batches(g.x, 4, key=g.key).after(2)),

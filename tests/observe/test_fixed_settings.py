@@ -200,6 +200,13 @@ def test_checkpoints_of_a_training_come_as_models_or_from_a_folder(tmp_path):
     for step, model in zip((0, 10, 200), models, strict=True):
         np.savez(tmp_path / f"model_{step}.npz", **weights_of(model))
     (tmp_path / "notes.txt").write_text("nothing")
+    free = found.free_energy(100.0)
+    np.testing.assert_allclose(
+        free.value, 100 * found.loss.value + np.log(100) * found.coefficient.value, rtol=1e-6
+    )
+    errors = np.log(100) * found.coefficient.standard_error
+    np.testing.assert_allclose(free.standard_error, errors, rtol=1e-6)
+    assert free.axis == "step"
     again = bx.along_training(energy, tmp_path, SHORT, key=key)
     np.testing.assert_array_equal(again.coefficient.x, found.coefficient.x)
     np.testing.assert_array_equal(again.coefficient.value, found.coefficient.value)

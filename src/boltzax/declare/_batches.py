@@ -36,7 +36,8 @@ Source: TypeAlias = Annotated[
     Constraint(
         "data with len(source) and source[index]: an array, a np.memmap, a tuple or dictionary of "
         "arrays, bx.Windows, or a sequence of data",
-        "pass e.g. bx.Windows(ids, 64), or (x, y); collect an iterator in a np.memmap first",
+        "pass e.g. bx.Windows(ids, 64), or (x, y); write the texts of an iterator to a file first: "
+        "tokens.encode_to(path, texts)",
         _source,
     ),
 ]

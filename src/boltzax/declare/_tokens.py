@@ -1,10 +1,13 @@
 """Text as token ids, and windows of a long sequence of ids as sequences to predict."""
 
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from ..core import Constraint, Count, DeclarationError, Refused, numbers, typed
 
@@ -100,6 +103,50 @@ class Tokens(eqx.Module):
             )
         return np.where(found, at, len(known)).astype(np.int32)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest unsigned dtype of these ids."""
+        return np.min_scalar_type(len(self) - 1)
+
+    def encode_to(self, path: str | Path, texts: Iterable[str]) -> Integer[np.ndarray, " token"]:
+        """Write the ids of texts, end to end, to a file: for text larger than memory.
+
+        Later, `np.memmap(path, tokens.dtype, mode="r")` opens it again. The file gets its name when
+        all is written.
+
+        Args:
+            path: A new file, of bare ids.
+            texts: An iterator over texts, such as an open file, of which one is held at a time.
+
+        Returns:
+            The ids, on the disk.
+
+        Raises:
+            DeclarationError: For a file that exists, no text, and a character that has no id.
+        """
+        path = Path(path)
+        if path.exists():
+            raise DeclarationError(
+                "path",
+                got=f"{path.name!r}, which exists",
+                expected="a new file",
+                mend="remove it, or read it: np.memmap(path, tokens.dtype, mode='r')",
+            )
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name) as folder:
+            written = Path(folder) / path.name
+            with written.open("wb") as file:
+                for text in texts:
+                    self.encode(text).astype(self.dtype).tofile(file)
+            if not written.stat().st_size:
+                raise DeclarationError(
+                    "texts",
+                    got="no characters",
+                    expected="texts",
+                    mend="pass an iterator that has not been read",
+                )
+            written.replace(path)
+        return np.memmap(path, self.dtype, mode="r")
+
     def decode(self, ids: Ids) -> str:
         """The text of ids; `�` for the unknown character and for bytes that are no UTF-8.
 
@@ -137,7 +184,7 @@ class Windows(eqx.Module):
         stride: Tokens between the starts of neighbouring windows; `length` if None.
     """
 
-    ids: Int[np.ndarray, " token"]
+    ids: Integer[np.ndarray, " token"]
     length: int = eqx.field(static=True)
     stride: int = eqx.field(static=True)
 

@@ -17,6 +17,7 @@ from ..core import (
     Estimate,
     Key,
     Model,
+    Positive,
     Refused,
     check_on_host,
     model_errors,
@@ -60,6 +61,20 @@ class AlongTraining(eqx.Module):
     loss: Curve
     loss_of_draws: Curve
     results: tuple[FixedCoefficient, ...]
+
+    @typed
+    def free_energy(self, n: Positive) -> Curve:
+        """`n L(w*) + λ̂ log n`, the local free energy of each checkpoint for n data, in nats.
+
+        The leading terms of Watanabe's asymptotic free energy, which weigh fit against complexity:
+        as n grows, the posterior moves between regions where this changes its order (Chen et al.
+        2023, arXiv:2310.06301). Terms of order `log log n` are left out, and λ̂ belongs to
+        the settings it was measured at.
+
+        Args:
+            n: Number of data, in the units that `loss` is a mean over.
+        """
+        return self.coefficient.scaled(np.log(n)) + self.loss.scaled(n)
 
     def __repr__(self) -> str:
         rows = [f"{'step':>9}  {'λ̂':>18}  {'loss':>8}  {'of draws':>8}"]
