@@ -192,7 +192,7 @@ def ours(task: Task, method: str, step: float, length: int) -> dict:
 
 def by_devinterp(task: Task, step: float, length: int) -> dict:
     """devinterp's sampler, with the loss at w* over all data."""
-    import _peers_devinterp as devinterp
+    import _devinterp as devinterp
 
     assert task.devinterp is not None
     setting, data = task.devinterp

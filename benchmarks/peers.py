@@ -36,7 +36,7 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import _peers_devinterp as devinterp
+import _devinterp as devinterp
 import _peers_jax as plain
 import numpy as np
 import tyro

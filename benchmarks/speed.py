@@ -125,10 +125,20 @@ def calls(options: Options, devices: int) -> dict:
         keys = jax.random.split(key, chains)
         found[name] = lambda run=run, keys=keys: run(params, keys, (x, y))
     if devices == 1 and importlib.util.find_spec("devinterp"):
-        from _speed_devinterp import runner as torch_runner
+        import _devinterp as devinterp
+        import numpy as np
 
-        found["devinterp"] = torch_runner(
-            x, y, options.widths, options.batch, chains, max(options.draws * options.thin // 20, 50)
+        loader = devinterp.Batches(np.array(x), np.array(y)[:, None], options.batch, False)
+        found["devinterp"] = functools.partial(
+            devinterp.run,
+            devinterp.Mlp(options.widths),
+            loader,
+            optimizer={"lr": 1e-9, "nbeta": 1.0, "localization": 1.0},
+            chains=chains,
+            draws=max(options.draws * options.thin // 20, 50),
+            burn_in=0,
+            init_loss=1.0,
+            seed=0,
         )
     return found
 

@@ -1,9 +1,10 @@
-"""Local learning coefficients by devinterp 1.3, on the problems of the zoo written in PyTorch."""
+"""devinterp 1.3 in PyTorch: on the problems of the zoo, and its SGLD of an MLP."""
 
 import functools
 import math
 import time
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -37,6 +38,18 @@ class Net(torch.nn.Module):
         for name in self.names:
             x = x @ named[name].T
         return x
+
+
+class Mlp(torch.nn.Sequential):
+    """Linear layers with tanh between them."""
+
+    kind = "mlp"
+
+    def __init__(self, widths: tuple[int, ...]):
+        layers: list[torch.nn.Module] = []
+        for i, o in pairwise(widths):
+            layers += [torch.nn.Linear(i, o), torch.nn.Tanh()]
+        super().__init__(*layers[:-1])
 
 
 def loss(kind: str, model: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]):
@@ -101,7 +114,7 @@ def estimate(
 
 
 def run(
-    model: Net,
+    model: Net | Mlp,
     loader: Batches,
     *,
     optimizer: dict[str, float],
