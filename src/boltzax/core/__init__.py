@@ -50,6 +50,9 @@ from ._memory import subprograms as subprograms
 from ._memory import working_bytes as working_bytes
 from ._names import exported as exported
 from ._names import renamed as renamed
+from ._permutation_tests import at_most_level as at_most_level
+from ._permutation_tests import check_permutations as check_permutations
+from ._permutation_tests import permutation_test as permutation_test
 from ._precision import FULL as FULL
 from ._precision import full_products as full_products
 from ._precision import shortened as shortened

@@ -16,6 +16,7 @@ from ..core import (
     Fraction,
     Influence,
     Outcome,
+    at_most_level,
     check_real,
     outcome_of,
     text_of_values,
@@ -55,7 +56,7 @@ class SizeCrossing(eqx.Module):
         for one pair, or where a pair does not cross significantly."""
         if not np.isfinite(float(self.p_value)):
             return Outcome.too_few
-        return outcome_of(float(self.p_value) <= self.threshold, True)
+        return outcome_of(at_most_level(self.p_value, self.threshold), True)
 
     @text_of_values
     def __repr__(self) -> str:

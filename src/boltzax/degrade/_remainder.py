@@ -18,6 +18,7 @@ from ..core import (
     Influence,
     Number,
     Outcome,
+    at_most_level,
     estimate_of_parts,
     outcome_of,
     text_of_values,
@@ -76,7 +77,7 @@ class Remainder(eqx.Module):
     def gaussian(self) -> Outcome:
         """`disagree` if the remainder is not Gaussian; `agree` if a change of any probability by
         `tolerance` would have been detected; else `too_few`."""
-        seen = float(self.p_value) <= self.level * (1 + 1e-9)
+        seen = at_most_level(self.p_value, self.level, nan=False)
         return outcome_of(seen, bool(self.detectable <= self.tolerance))
 
     def law(self, order: Order = 3, output: int = 0) -> Edgeworth:

@@ -14,7 +14,9 @@ from ..core import (
     Key,
     Outcome,
     at_hand,
+    at_most_level,
     outcome_of,
+    permutation_test,
     text_of_values,
     typed,
 )
@@ -52,7 +54,7 @@ class Coupling(eqx.Module):
     def outcome(self) -> Outcome:
         """`disagree` if the two are coupled; `agree` if a correlation of 0.1 would have been
         detected; else `too_few`."""
-        seen = not float(self.p_value) > self.level * (1 + 1e-9)
+        seen = at_most_level(self.p_value, self.level)
         return outcome_of(seen, bool(self.detectable <= CORRELATION))
 
     @text_of_values
@@ -115,10 +117,7 @@ def coupling(
         permuted = np.moveaxis(powers[order], 2, 1) @ moments
         largest.append(np.max(np.abs(permuted), axis=(1, 2)))
     null = np.concatenate(largest)
-    reached = np.sum(null >= np.abs(found)[..., None] - 1e-12, axis=-1)
-    p_values = (1 + reached) / (1 + permutations)
-    rank = int(np.floor(level * (1 + permutations) * (1 + 1e-9))) - 1
-    critical = np.sort(null)[permutations - 1 - rank] if rank >= 0 else np.inf
+    p_values, critical = permutation_test(np.abs(found), null, level, 1e-12)
     pairs = np.concatenate([a[:, None], r], axis=1)
     return Coupling(
         joint(pairs, 0, 2, float(len(a)))[0, 1:],

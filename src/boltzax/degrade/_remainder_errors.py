@@ -17,6 +17,7 @@ from ..core import (
     Influence,
     Number,
     Outcome,
+    at_most_level,
     outcome_of,
     text_of_values,
     typed,
@@ -63,7 +64,7 @@ class ErrorRates(eqx.Module):
 
     def outcome(self, order: Annotated[int, whole(0, 3)] = 0) -> Outcome:
         """Whether an order agrees with the held-out rates; `too_few` without power."""
-        seen = float(self.p_value[order]) <= self.level * (1 + 1e-9)
+        seen = at_most_level(self.p_value[order], self.level, nan=False)
         return outcome_of(seen, bool(self.detectable[order] <= self.tolerance))
 
     @text_of_values

@@ -8,7 +8,16 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Array, Float
 
-from ..core import POWER_QUANTILE, Fraction, Outcome, outcome_of, text_of_values, typed
+from ..core import (
+    POWER_QUANTILE,
+    Fraction,
+    Outcome,
+    at_most_level,
+    outcome_of,
+    permutation_test,
+    text_of_values,
+    typed,
+)
 from ._outcome_words import words
 
 SHARE = 0.25
@@ -31,7 +40,7 @@ class NullTest(eqx.Module):
         statistic: Largest distance between the share of power in the `k` slowest modes of the
             increments and `k/modes`, its value for white increments.
         p_value: `(1 + #{shuffled >= statistic})/(1 + shuffles)`.
-        critical: The statistic from which on the p-value is at most `level`.
+        critical: The statistic above which the p-value is at most `level`.
         detectable: The share of the increments' power in their slowest mode that is detected with
             probability 0.95; for a relaxation the least of a few shares that was detected in 20 of
             20 simulated paths, for another memory can explain a part of it. Infinite if
@@ -49,7 +58,7 @@ class NullTest(eqx.Module):
     def outcome(self) -> Outcome:
         """`disagree` if the p-value is at most `level`; `too_few` if a quarter of the power in one
         slow mode would not have been detected; else `agree`."""
-        seen = not float(self.p_value) > self.level * (1 + 1e-9)
+        seen = at_most_level(self.p_value, self.level)
         return outcome_of(seen, bool(self.detectable <= SHARE))
 
     @text_of_values
@@ -165,12 +174,8 @@ def _test(
     parts = [cumulated(shuffled(count)) for count in _blocks(shuffles, steps.size)]
     null = np.concatenate([_distance(part) for part in parts])
     first = np.concatenate([part[:, 0] for part in parts])
-    # a value that is equal up to rounding counts as reached
-    reached = int(np.sum(null >= value - 1e-12))
-    p_value = (1 + reached) / (1 + shuffles) if np.isfinite(value) else np.nan
-    rank = int(np.floor(level * (1 + shuffles) * (1 + 1e-9))) - 1
-    critical = float(np.sort(null)[shuffles - 1 - rank]) if rank >= 0 else np.inf
-    detectable = _detectable(critical, float(np.std(first)), parts[0].shape[-1])
+    p_value, critical = permutation_test(value, null, level, 1e-12)
+    detectable = _detectable(float(critical), float(np.std(first)), parts[0].shape[-1])
     return NullTest(*(np.asarray(x) for x in (value, p_value, critical, detectable)), level)
 
 

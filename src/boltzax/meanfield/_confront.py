@@ -1,6 +1,5 @@
 """Foreground against background: cloud, function, loss and mixing."""
 
-import math
 from collections.abc import Iterator
 
 import equinox as eqx
@@ -14,6 +13,8 @@ from ..core import (
     Fraction,
     Key,
     Outcome,
+    at_most_level,
+    check_permutations,
     outcome_of,
     text_of_values,
     typed,
@@ -114,8 +115,7 @@ class Confrontation(eqx.Module):
         return found
 
     def _low(self, p_value: Array) -> bool:
-        # not a number is low; the floor of a p-value may be rounded up in float32
-        return not float(p_value) > self.level * (1 + 1e-5)
+        return at_most_level(p_value, self.level)
 
     @property
     def outcome(self) -> Outcome:
@@ -206,13 +206,7 @@ def confront(
             that `permutations` cannot reach, or clouds of different coordinates.
         RunError: If tempered draws failed.
     """
-    if (1 + permutations) * level < 1 - 1e-9:
-        raise DeclarationError(
-            "level",
-            got=f"{level} with {permutations} permutations",
-            expected="a number that a p-value can reach, 1/(1 + permutations) or more",
-            mend=f"pass permutations={math.ceil(1 / level) - 1}",
-        )
+    check_permutations(level, permutations)
     problem = alike("background", background.problem)
     keys = jax.random.split(key, 6)
     riders, moved, flows = _riders(background, foreground)

@@ -1,7 +1,5 @@
 """Distances between two clouds, from samples `[n, d]` and `[m, d]`."""
 
-import math
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,7 +15,9 @@ from ..core import (
     Key,
     Outcome,
     Positive,
+    at_most_level,
     outcome_of,
+    permutation_test,
     text_of_values,
     typed,
 )
@@ -61,8 +61,7 @@ class TwoSample(eqx.Module):
     def outcome(self) -> Outcome:
         """`disagree` if the p-value is at most `level` (or NaN); `too_few` if the test could not
         have detected a distance of a tenth of `scale`; else `agree`."""
-        # the floor of a p-value may be rounded up in float32
-        seen = not float(self.p_value) > self.level * (1 + 1e-5)
+        seen = at_most_level(self.p_value, self.level)
         return outcome_of(seen, bool(self.detectable <= APART * self.scale))
 
     @text_of_values
@@ -185,15 +184,11 @@ def _test(x, y, width, key, permutations: int, level: float, gaussian: bool):
     value, null = values[0], values[1:]
     # a value that is equal up to rounding counts as reached
     slack = 64 * jnp.finfo(x.dtype).eps * jnp.abs(everything) / (total * (total - 1))
-    reached = jnp.sum(null >= value - slack)
+    p_value, critical = permutation_test(value, null, level, slack)
     mean = gaussian + everything / (total * (total - 1))
-    # the number of permuted values that may be as large
-    rank = math.floor(level * (1 + permutations) * (1 + 1e-9)) - 1
-    critical = jnp.sort(null)[permutations - 1 - rank] if rank >= 0 else jnp.inf
     half = 0.5 * POWER_QUANTILE * (2 * mean * (1 / n + 1 / m)) ** 0.5
     detectable = (half + (half**2 + jnp.maximum(critical, 0)) ** 0.5) ** 2
-    p_value = (1 + reached).astype(x.dtype) / (1 + permutations)
-    return value, p_value, jnp.std(null), detectable.astype(x.dtype), 2 * mean
+    return value, p_value.astype(x.dtype), jnp.std(null), detectable.astype(x.dtype), 2 * mean
 
 
 def _sums(pooled: Array, labels: Array, width: Array, gaussian: bool) -> tuple:
