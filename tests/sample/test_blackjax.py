@@ -50,7 +50,7 @@ ALGORITHMS = [
     ("adjusted_mclmc_dynamic", {}),
     ("dhmc", {}),
     ("mhmc", {"num_integration_steps": 5}),
-    ("ghmc", {"momentum_inverse_scale": jnp.ones(3), "alpha": 0.7, "delta": 0.3}),
+    ("ghmc", {"momentum_inverse_scale": jnp.ones(4), "alpha": 0.7, "delta": 0.3}),
     ("slice_sampling", {}),
     ("gist_step_size", {"initial_step_size": 0.5}),
     ("mclmc", {"L": 1.0, "step_size": 0.2}),
