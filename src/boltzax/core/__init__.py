@@ -15,6 +15,7 @@ from ._arguments import Probability as Probability
 from ._arguments import Refused as Refused
 from ._arguments import Said as Said
 from ._arguments import Whole as Whole
+from ._arguments import given_numbers as given_numbers
 from ._arguments import got as got
 from ._arguments import integer as integer
 from ._arguments import real as real
@@ -70,6 +71,7 @@ from ._status import text_of_values as text_of_values
 from ._tracing import as_argument as as_argument
 from ._tracing import at_hand as at_hand
 from ._tracing import at_once as at_once
+from ._tracing import check_finite as check_finite
 from ._tracing import check_known as check_known
 from ._tracing import check_on_host as check_on_host
 from ._tracing import eager as eager

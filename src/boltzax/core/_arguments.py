@@ -261,6 +261,29 @@ def _of_text(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OUSMm"
 
 
+def given_numbers(argument: str, out: PyTree) -> PyTree:
+    """What a function of the user returned, if it is an array or a pytree of arrays.
+
+    Args:
+        argument: The name of the function among the arguments.
+        out: What it returned.
+
+    Raises:
+        DeclarationError: For None, and for leaves that are no numbers.
+    """
+    kinds = (int, float, complex, np.ndarray, np.generic, Array, jax.ShapeDtypeStruct)
+    leaves = jax.tree.leaves(out)
+    wrong = [leaf for leaf in leaves if not isinstance(leaf, kinds) or _of_text(leaf)]
+    if wrong or out is None:
+        raise DeclarationError(
+            argument,
+            got=f"a function that returns {got(wrong[0] if wrong else out)}",
+            expected="a function that returns an array, or a pytree of arrays",
+            mend="return the numbers that it computes, with jax.numpy",
+        )
+    return out
+
+
 Whole: TypeAlias = Annotated[int, whole(0)]
 """An integer that is not negative."""
 Count: TypeAlias = Annotated[int, whole(1)]

@@ -131,6 +131,28 @@ def check_known(argument: str, value: PyTree, reader: str) -> None:
         )
 
 
+def check_finite(argument: str, values: PyTree, mend: str) -> None:
+    """Refuse numbers that are known not to be finite.
+
+    Args:
+        argument: Their name.
+        values: A pytree of arrays.
+        mend: What to do about it.
+
+    Raises:
+        DeclarationError: For NaN and infinity; not for traced values.
+    """
+    for leaf in jax.tree.leaves(values):
+        if refuted(finite, leaf):
+            wrong = int(np.sum(~np.asarray(finite(at_hand(leaf)))))
+            raise DeclarationError(
+                argument,
+                got=f"{wrong} of {np.size(leaf)} numbers that are not finite",
+                expected="finite numbers",
+                mend=mend,
+            )
+
+
 def check_on_host(verb: str, arguments: dict[str, PyTree]) -> None:
     """Refuse a call of `verb`, which is a loop of the host, inside a transformation of jax.
 

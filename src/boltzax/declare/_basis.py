@@ -17,6 +17,7 @@ from ..core import (
     Count,
     DeclarationError,
     Refused,
+    given_numbers,
     known,
     numbers,
     share,
@@ -151,7 +152,11 @@ def integrate_nodes(
     pieces, and a gradient recomputes each piece. Memory then does not grow with the number of
     points. The points of a piece are taken at equal strides, so every piece is sharded over devices
     as the points are.
+
+    Raises:
+        DeclarationError: For a function that returns no arrays.
     """
+    given, fn = fn, lambda point: given_numbers("fn", given(point))
     n = weights.shape[-1]
     pieces = 1
     if n > 16:

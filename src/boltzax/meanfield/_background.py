@@ -7,9 +7,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..core import Arrays, Count, DeclarationError, Whole, as_argument, typed
+from ..core import (
+    Arrays,
+    Count,
+    DeclarationError,
+    Whole,
+    as_argument,
+    check_finite,
+    given_numbers,
+    typed,
+)
 from ._cumulant import Rule, lower
 from ._self_consistency import AbstractEnsemble, SelfConsistency
+
+DIVERGED = "look at the status of the run that gave it: a run that failed has no output"
+"""What to do about outputs of a net that are not finite."""
 
 
 @typed
@@ -45,12 +57,19 @@ class Background(eqx.Module):
                 expected=f"shape {expected}: a value for each node of the measure",
                 mend="evaluate at `problem.inputs()`",
             )
+        check_finite("values", values, DIVERGED)
         return Background(values)
 
     @staticmethod
     def from_net(net: Callable, problem: AbstractEnsemble) -> "Background":
-        """The output of any model, `net(x)` at one datum."""
-        return Background(_at_inputs(as_argument(net), problem), net)
+        """The output of any model, `net(x)` at one datum.
+
+        Raises:
+            DeclarationError: For outputs that are not finite at the nodes of the measure.
+        """
+        values = _at_inputs(as_argument(net), problem)
+        check_finite("net", values, DIVERGED)
+        return Background(values, net)
 
     @staticmethod
     def from_ensemble(net: Arrays, problem: AbstractEnsemble) -> "Background":
@@ -66,7 +85,12 @@ class Background(eqx.Module):
         """
         weights = problem.measure.nodes()[1]
         x, y = problem.inputs(), problem.targets()
-        gram = jax.vmap(lambda a: jax.vmap(lambda b: kernel(a, b))(x))(x)
+
+        def at(a, b):
+            return given_numbers("kernel", kernel(a, b))
+
+        gram = jax.vmap(lambda a: jax.vmap(lambda b: at(a, b))(x))(x)
+        check_finite("kernel", gram, "look where kernel(x, x') divides, or takes a root")
         root = jnp.sqrt(weights)
         matrix = root[:, None] * gram * root + problem.temperature * jnp.eye(len(weights))
         flat = root[:, None] * y.reshape(len(weights), -1)
@@ -100,7 +124,7 @@ class Background(eqx.Module):
 
 @eqx.filter_jit
 def _at_inputs(net: Callable, problem: AbstractEnsemble) -> Array:
-    return jax.vmap(net)(problem.inputs())
+    return jax.vmap(lambda x: given_numbers("net", net(x)))(problem.inputs())
 
 
 class NetFunction(eqx.Module):

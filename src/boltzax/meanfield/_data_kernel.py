@@ -11,6 +11,7 @@ from ..core import (
     Count,
     DeclarationError,
     Estimate,
+    check_finite,
     estimate_of_parts,
     known,
     map_within,
@@ -83,6 +84,8 @@ def neuron_functions(
         DeclarationError: A layer of a net that has none.
     """
     points = problem.inputs() if points is None else points
+    check_finite("points", points, "leave out data with missing values")
+    check_finite("net", net, "look at the status of the run that gave it")
     if layer is not None:
         depth = problem.depth if isinstance(problem, Layered) else 0
         if layer > depth:
@@ -129,6 +132,8 @@ def data_kernel(
             expected=f"{data}, one a datum",
             mend="pass `problem.measure.nodes()[1]`",
         )
+    check_finite("functions", functions, "look at the status of the run that gave the neurons")
+    check_finite("weights", weights, "pass `problem.measure.nodes()[1]`")
     return _kernel(functions, jnp.asarray(weights, functions.dtype))
 
 

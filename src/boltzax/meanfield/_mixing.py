@@ -17,6 +17,7 @@ from ..core import (
     Key,
     Outcome,
     Positive,
+    check_finite,
     outcome_of,
     text_of_values,
     typed,
@@ -101,6 +102,7 @@ def mixing(frames: Particles, interval: Positive = 1.0) -> Mixing:
                 expected="at least two frames of at least two neurons",
                 mend="keep more, e.g. train(..., frames=10)",
             )
+    check_finite("frames", frames, "look at the status of the run that gave them")
     points = jax.vmap(points_of)(frames)
     return _mixing(points, jnp.asarray(interval, points.dtype))
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, compile
-from ..core import Count, Key, Whole, full_products, typed
+from ..core import Count, Key, Whole, check_finite, full_products, typed
 from ..declare import Empirical, PerDatum
 from ..sample import Ensemble
 from ._adaptive_nodes import refined
-from ._background import Background
+from ._background import DIVERGED, Background
 from ._cumulant import NodeCumulant, Rule, lower
 from ._self_consistency import Particles, SelfConsistency
 
@@ -59,6 +59,7 @@ class Probe(eqx.Module):
 
     def response(self, change: Float[Array, "node *out"]) -> Float[Array, "node *out"]:
         """`Cov_ρ(h) δg`: the response of `E_ρ[h]` to a change of the field, at the nodes."""
+        check_finite("change", change, "pass a change of the field at the nodes")
         covariance = self.nodes.covariance(self.vector)
         return self.problem.from_vector(covariance @ self.problem.to_vector(change))
 
@@ -73,9 +74,11 @@ class Probe(eqx.Module):
     def ensemble(self, key: Key, count: Count) -> Ensemble:
         """The same draws as an ensemble of `gibbs`, axis `subset`.
 
-        They are draws of the nodes, so that their spread does not show the error of the nodes, and
-        `Ensemble.mean` gives none: take averages of `map(fn)`, and compare two seeds; or sample
-        `gibbs`.
+        Draws of one set of nodes are independent of each other, but share the error of the nodes:
+        at many draws their `sd/sqrt(n)` is too small. `Ensemble.mean` therefore refuses them. Its
+        mean with an error is over probes on other nodes, `probe(..., seed=i)`, each with
+        `jnp.mean(ensemble.map(fn))`, by `Estimate.of_replicates`; a bias that all sets of nodes
+        share does not show there: compare with draws of `gibbs`.
         """
         return Ensemble.of(self.gibbs, self.draw(key, count), ("subset",))
 
@@ -99,6 +102,7 @@ def probe(
     `rule`, `order`, `seed`, `refinements`: nodes over its weights, as of `solve`. `Probe.ess` says
     how many carry the law.
     """
+    check_finite("background", background.values, DIVERGED)
     field = (problem.targets() - background.values) / problem.temperature
     nodes = lower(problem, rule, order, seed)
     rounds = refinements if rule == "sobol" else 0

@@ -5,9 +5,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..core import MEMORY, Count, DeclarationError, Key, Status, Whole, text_of_values, typed
+from ..core import (
+    MEMORY,
+    Count,
+    DeclarationError,
+    Key,
+    Status,
+    Whole,
+    check_finite,
+    text_of_values,
+    typed,
+)
 from ..sample import Ensemble, raise_for_run
-from ._background import Background
+from ._background import DIVERGED, Background
 from ._neuron_dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import Neurons, Replayed, State, Static
 from ._self_consistency import Particles, SelfConsistency, alike
@@ -123,6 +133,7 @@ def foreground(
     Raises:
         DeclarationError: A batch and a background known at the nodes alone.
     """
+    check_finite("background", background.values, DIVERGED)
     if batch is not None and background.function is None:
         raise DeclarationError(
             "batch",

@@ -9,7 +9,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..compile import Coordinates, Gibbs, compile, prior
-from ..core import Arrays, Count, DeclarationError, Key, Positive, typed, with_weights
+from ..core import (
+    Arrays,
+    Count,
+    DeclarationError,
+    Key,
+    Positive,
+    check_finite,
+    typed,
+    with_weights,
+)
 from ..declare import AbstractMeasure, Independent, SquaredError
 from ..sample import Ensemble
 from ._neuron import Neuron, population
@@ -68,8 +77,12 @@ class AbstractEnsemble(eqx.Module):
         return jax.vmap(lambda z: self.split(z)[0])(self.measure.nodes()[0])
 
     def targets(self) -> Float[Array, "node *out"]:
-        """`y` at the nodes of the measure."""
-        return jax.vmap(lambda z: self.split(z)[1])(self.measure.nodes()[0])
+        """`y` at the nodes of the measure.
+
+        Raises:
+            DeclarationError: For targets that are not finite there.
+        """
+        return targets_at(self, self.measure.nodes()[0])
 
     def to_vector(self, values: Float[Array, "node *out"]) -> Float[Array, " n"]:
         """A function at the nodes as a vector: `⟨u, v⟩` is the dot product of two such.
@@ -189,6 +202,17 @@ class EnsembleMean(eqx.Module):
         weights, rest = eqx.partition(self.neurons, eqx.is_inexact_array)
         each = jax.vmap(lambda one: eqx.combine(one, rest)(x))(weights)
         return jnp.mean(each, axis=0)
+
+
+def targets_at(problem: AbstractEnsemble, data: PyTree) -> Float[Array, "datum *out"]:
+    """`y` at data with a leading axis.
+
+    Raises:
+        DeclarationError: For targets that are not finite there.
+    """
+    values = jax.vmap(lambda z: problem.split(z)[1])(data)
+    check_finite("target", values, "give a target that is finite at all data")
+    return values
 
 
 def alike(argument: str, problem: AbstractEnsemble) -> SelfConsistency:

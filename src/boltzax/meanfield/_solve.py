@@ -11,6 +11,7 @@ from ..core import (
     Positive,
     Status,
     Whole,
+    check_finite,
     raise_if_failed,
     refuted,
     text_of_values,
@@ -154,7 +155,8 @@ def solve(
         throw: Raise `RunError` if the run failed; else look at `status`.
 
     Raises:
-        DeclarationError: A measure with negative weights.
+        DeclarationError: A measure with negative weights; a target, or a field to start from, that
+            is not finite.
     """
     if refuted(lambda w: w >= 0, problem.measure.nodes()[1]):
         raise DeclarationError(
@@ -164,6 +166,8 @@ def solve(
             mend="choose another rule than 'sparse'",
         )
     target = problem.to_vector(problem.targets())
+    if start is not None:
+        check_finite("start", start.field, "start from a fixed point whose status is successful")
     nodes = lower(problem, rule, order, seed) if cumulant is None else cumulant
     if tolerance is None:
         tolerance = 1e-9 if target.dtype == jnp.float64 else 1e-5

@@ -23,7 +23,7 @@ from ..core import (
 from ..sample import AbstractCheckpoints, AbstractSink, Ensemble, Run, raise_for_run, run
 from ._neuron_dynamics import AbstractNeuronDynamics, Langevin
 from ._neurons import History, Neurons, State
-from ._self_consistency import AbstractEnsemble, alike
+from ._self_consistency import AbstractEnsemble, alike, targets_at
 
 PIECES = 40
 """Records of a run of few frames, at most: it is saved, shown and cut between them."""
@@ -126,7 +126,8 @@ def train(
         throw: Raise `RunError` if weights became non-finite; else look at `status`.
 
     Raises:
-        DeclarationError: Frames that do not divide the steps, or a history that goes to a sink.
+        DeclarationError: Frames that do not divide the steps, a history that goes to a sink, or a
+            target that is not finite.
         RunError: If weights became non-finite.
         Interrupted: By Ctrl-C, with the training so far in `result`.
     """
@@ -138,6 +139,8 @@ def train(
             expected="a history in memory",
             mend="leave out sink",
         )
+    nodes = batch is None
+    targets_at(problem, problem.measure.nodes()[0] if nodes else problem.measure.sample(key, batch))
     neurons = Neurons(problem, dynamics or Langevin(), None, batch, 1, history, memory)
     start = neurons.start(width, riders, key=key) if resume is None else resume.state
     made, frames_kept = travel(

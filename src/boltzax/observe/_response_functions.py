@@ -12,6 +12,7 @@ from ..core import (
     DeclarationError,
     ModelFunction,
     function_errors,
+    given_numbers,
     shapes_of,
     weights_of,
     with_weights,
@@ -70,9 +71,11 @@ class Floating(eqx.Module):
     """A function of the model, with floating values."""
 
     function: Callable
+    argument: str = eqx.field(static=True, default="observable")
 
     def __call__(self, model: PyTree) -> PyTree[Array]:
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), self.function(model))
+        values = given_numbers(self.argument, self.function(model))
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), values)
 
 
 class Flat(eqx.Module):
@@ -90,7 +93,7 @@ def checked_function(declared: PyTree, argument: str, observable: Observable) ->
     if isinstance(observable, AbstractEnergy):
         check_energy(declared, argument, observable)
         return Values(observable)
-    function = Floating(observable)
+    function = Floating(observable, argument)
     with function_errors(argument):
         values = eqx.filter_eval_shape(function, declared)
     if not jax.tree.leaves(values):

@@ -23,6 +23,7 @@ from ..core import (
     check_known,
     check_real,
     function_errors,
+    given_numbers,
     map_within,
     model_errors,
     typed,
@@ -183,7 +184,7 @@ class Ensemble(eqx.Module):
             What `fn` gives, with the axes of the ensemble in front: `[*axes, *shape]`.
 
         Raises:
-            DeclarationError: For a function that raises an error.
+            DeclarationError: For a function that raises an error, or returns no arrays.
         """
         key = jax.random.key(0) if key is None else key
         changed = (self.change, self.keys)
@@ -237,6 +238,15 @@ class Ensemble(eqx.Module):
             return Estimate.of_series(rows, exact=known)
         if len(samples) == 1 and not series:
             return Estimate.of_samples(np.moveaxis(numbers, samples, (0,)), exact=known)
+        if "subset" in self.axes:
+            raise DeclarationError(
+                "axes",
+                got="draws along `subset`, which share what they were chosen from: the nodes of a "
+                "rule, the draws of a chain, particles with common ancestors",
+                expected="draws whose spread shows the error of their mean",
+                mend="average map(fn), and take the error over repetitions with other seeds or "
+                "keys, Estimate.of_replicates; or sample ensemble.gibbs",
+            )
         raise DeclarationError(
             "axes",
             got=str(self.axes),
@@ -354,7 +364,7 @@ def _mapped(
         model = at.complete(w, key)
         model = model if change is None else change(model, key_change)
         with function_errors("fn"):
-            return fn(model)
+            return given_numbers("fn", fn(model))
 
     beta = gibbs.beta.reshape(gibbs.beta.shape + (1,) * (len(shape) - gibbs.beta.ndim))
     each = (w, jax.random.split(key, shape), jnp.broadcast_to(beta, shape), keys)

@@ -11,7 +11,16 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import Count, DeclarationError, Estimate, described, function_errors, typed, whole
+from ..core import (
+    Count,
+    DeclarationError,
+    Estimate,
+    described,
+    function_errors,
+    given_numbers,
+    typed,
+    whole,
+)
 
 
 @described("a reduction", "pass e.g. bx.Mean(fn, length=draws // 32)")
@@ -50,7 +59,9 @@ class Mean(AbstractReduction):
 
     def init(self, gibbs, w):
         with function_errors("fn"):
-            value = jax.eval_shape(lambda w: self.fn(whole_model(gibbs, w, jnp.zeros((), int))), w)
+            model = jax.eval_shape(lambda w: whole_model(gibbs, w, jnp.zeros((), int)), w)
+            value = eqx.filter_eval_shape(self.fn, model)
+        given_numbers("fn", value)
         for leaf in jax.tree.leaves(value):
             kinds = (jnp.floating, jnp.integer, jnp.bool_)
             if not any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds):
