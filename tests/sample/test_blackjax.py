@@ -60,7 +60,7 @@ ALGORITHMS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name, options", ALGORITHMS)
 def test_an_algorithm_conforms(name, options):
-    check_kernel(kernel(name, **options), key=KEY, draws=1000)
+    check_kernel(kernel(name, **options), key=KEY, draws=2000)
 
 
 @pytest.mark.slow

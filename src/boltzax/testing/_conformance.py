@@ -164,8 +164,7 @@ def _check_steps(kernel: AbstractKernel, gibbs: Gibbs, key: PRNGKeyArray) -> Non
         state, move = step(state, jax.random.fold_in(key_step, number), gain)
         assert _shape(state) == shape, "a step changed the structure of the state"
         assert move.acceptance.shape == () and move.divergent.shape == (), "what a step reports"
-    places = jax.tree.leaves(kernel.position(state))
-    assert all(np.all(np.isfinite(leaf)) for leaf in places), "steps to a place that is not finite"
+    _check_finite(kernel, state)
     again = [step(state, key_other, jnp.zeros(())) for _ in range(2)]
     assert _equal(*again), "a step is not a function of its arguments"
     moved = _moved(kernel, gibbs, state, w, key_other)
@@ -188,6 +187,7 @@ def _check_tuning(kernel, gibbs, state, step, walk, key, w) -> None:
     while number < 20 or (_stays(kernel, state, walked) and number < MOST_STEPS):
         walked, _ = walk(walked, jax.random.fold_in(key, number), jnp.zeros(()))
         number += 1
+    _check_finite(kernel, walked)
     assert not _stays(kernel, state, walked), f"a weight has not moved in {MOST_STEPS} steps"
     fresh, after = (_moved(kernel, gibbs, s, w, key) for s in (state, walked))
     _check_moved(functools.partial(_still, step), state, walked, fresh, after, key)
@@ -199,6 +199,11 @@ def _check_tuning(kernel, gibbs, state, step, walk, key, w) -> None:
             lambda a, b: np.allclose(a, b, rtol=1e-9), *map(kernel.position, (fresh, after))
         )
         assert all(jax.tree.leaves(near)), "a step at gain 0 changed the tuning"
+
+
+def _check_finite(kernel, state) -> None:
+    places = jax.tree.leaves(kernel.position(state))
+    assert all(np.all(np.isfinite(leaf)) for leaf in places), "steps to a place that is not finite"
 
 
 def _stays(kernel, before, after) -> bool:
