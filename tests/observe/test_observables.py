@@ -1,5 +1,7 @@
 """Observables against closed forms, from draws made by hand or of exact systems."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,6 +98,30 @@ def test_local_coefficient_subtracts_the_energy_at_the_reference():
     world = bx.learning_coefficient(trace)
     expected = world.value - jnp.array([0.0, 4.0]) * 0.5 * MU * 0.3**2
     np.testing.assert_allclose(local.value, expected, rtol=1e-10)
+
+
+def test_a_relative_measure_without_a_reference_is_told():
+    """The value is absolute, `β E(w*)` included, though the measure has a `w*`."""
+    x = np.linspace(-1, 1, 20)[:, None]
+    line = bx.models.Function(lambda w, x: w * x[0], jnp.asarray(0.3))
+    data = bx.Empirical((x, 0.3 * x[:, 0] + 2.0))
+    plain = bx.compile(bx.SquaredError(line, data), bx.Normal(), beta=4.0, marginalise=False)
+    run = {"key": KEY, "warmup": 20, "draws": 50, "throw": False}
+    relative = bx.sample(plain.relative_to(), bx.RandomWalk(), **run)
+    level = float(relative.gibbs.reference_energy)
+    assert 4 * level > 100
+    with pytest.warns(RuntimeWarning, match="reference=w_star") as told:
+        absolute = bx.learning_coefficient(relative)
+    assert told[0].filename == __file__
+    with pytest.warns(RuntimeWarning, match="no reference"):
+        bx.coefficient_curve(relative, [4.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        local = bx.learning_coefficient(relative, reference=line)
+        meant = bx.learning_coefficient(relative, reference=0.0)
+        bx.learning_coefficient(bx.sample(plain, bx.RandomWalk(), **run))
+    np.testing.assert_allclose(absolute.value - local.value, 4 * level, rtol=1e-9)
+    np.testing.assert_allclose(absolute.value, meant.value)
 
 
 def net(width=6) -> bx.Gibbs:

@@ -1,5 +1,6 @@
 """The reference energy, from which excess energies are measured."""
 
+import warnings
 from typing import Annotated, Any, TypeAlias
 
 import jax
@@ -7,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..core import Constraint, DeclarationError, Estimate, Model, Number, constraint_of, shapes_of
+from ..core import (
+    Constraint,
+    DeclarationError,
+    Estimate,
+    Model,
+    Number,
+    constraint_of,
+    refuted,
+    shapes_of,
+)
 from ..sample import AbstractDrawn, Trace, trace_of
 
 
@@ -49,9 +59,23 @@ def reference_energy(trace: Trace, reference: PyTree | float) -> Float[Array, ""
 def default_reference(
     trace: Trace | AbstractDrawn, reference: PyTree | float | None
 ) -> Float[Array, ""]:
-    """`E_ref`; if None, that of the result, or 0 for a plain trace."""
+    """`E_ref`; if None, that of the result, or 0 for a plain trace.
+
+    A measure that is relative to a model `w*` was given a reference, which 0 is not: a
+    `RuntimeWarning` says so where `β E(w*)` is more than a nat.
+    """
     if reference is None and isinstance(trace, AbstractDrawn):
         return trace.reference
+    level, betas = trace_of(trace).gibbs.reference_energy, trace_of(trace).betas
+    if reference is None and refuted(lambda e, beta: abs(beta * e) <= 1, level, betas):
+        warnings.warn(
+            "no reference was given, so that no energy is subtracted, though the measure is "
+            f"relative to a model of energy {float(level):.6g}, which the value includes: pass "
+            "reference=w_star for the local coefficient, or reference=0.0 if the absolute value "
+            "is meant.",
+            RuntimeWarning,
+            stacklevel=4,  # past the verb and the check of its arguments
+        )
     return reference_energy(trace_of(trace), 0.0 if reference is None else reference)
 
 
