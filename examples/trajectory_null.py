@@ -3,31 +3,28 @@
 A tanh net learns a smaller one by minibatches of SGD. Principal components of its weights over time
 are compared with those of a random walk and of a noisy relaxation to one point, for the whole
 training, for its first part and for its last part, where the gradients are mostly noise. As a
-check a random walk with as many weights goes through the same test.
+check, random walks with as many weights go through the same test.
 """
 
-import resource
-import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import jax.flatten_util
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import tyro
-from _cli import save
+from _cli import Drawn, save
 
 import boltzax as bx
 
 
 @dataclass
-class Options:
-    """What is trained, and how often it is looked at."""
+class Options(Drawn):
+    """What is trained, and how often it is looked at; `quick`: 2 trainings, 120 short intervals."""
 
     width: int = 64
     """Units of the student."""
@@ -45,90 +42,71 @@ class Options:
     """Number of checkpoints."""
     every: int = 100
     """Steps between two checkpoints."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """120 checkpoints, 40 steps apart."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw components over time and against each other."""
+    trainings: int = 4
+    """Trainings, each with a teacher, data and a start of its own."""
 
 
-def trained(options: Options, x: jax.Array, y: jax.Array, key: jax.Array) -> tuple:
-    """Weights `[checkpoint, weight]` and losses of the student along its training."""
-    key_start, key_batches = jax.random.split(key)
-    student = bx.models.TwoLayer(options.width, dim=options.dim, key=key_start)
-    optimiser = optax.sgd(options.learning_rate)
-
-    def loss(model, x, y):
-        return 0.5 * jnp.mean((jax.vmap(model)(x) - y) ** 2)
-
-    def step(carry, key):
-        model, state = carry
-        rows = jax.random.choice(key, options.n, (options.batch,))
-        gradient = jax.grad(loss)(model, x[rows], y[rows])
-        updates, state = optimiser.update(gradient, state)
-        return (optax.apply_updates(model, updates), state), None
-
-    def checkpoint(carry, key):
-        carry, _ = jax.lax.scan(step, carry, jax.random.split(key, options.every))
-        return carry, (jax.flatten_util.ravel_pytree(carry[0])[0], loss(carry[0], x, y))
-
-    keys = jax.random.split(key_batches, options.checkpoints)
-    _, (weights, losses) = jax.lax.scan(checkpoint, (student, optimiser.init(student)), keys)
-    return np.asarray(weights), np.asarray(losses)
+def paths(options: Options, key: jax.Array) -> dict:
+    """The weights of one student along its training, and a random walk."""
+    keys = jax.random.split(key, 6)
+    x = jax.random.normal(keys[0], (options.n, options.dim))
+    teacher = bx.models.TwoLayer(4, dim=options.dim, key=keys[1])
+    y = jax.vmap(teacher)(x) + options.noise * jax.random.normal(keys[2], (options.n,))
+    student = bx.models.TwoLayer(options.width, dim=options.dim, key=keys[3])
+    data = bx.Subsampled(bx.Empirical((x, y)), options.batch)
+    energy = bx.SquaredError(student, data)
+    steps = options.every * np.arange(1, options.checkpoints + 1)
+    models = bx.trained(energy, optax.sgd(options.learning_rate), steps, key=keys[4])
+    gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
+    whole = bx.Ensemble.of_models(gibbs, models, axes=("checkpoint",))
+    part, shape = options.checkpoints // 3, (options.checkpoints, gibbs.dim)
+    walk = jnp.cumsum(jax.random.normal(keys[5], shape), axis=0)
+    parts = {"whole training": whole, "first third": whole[:part], "last third": whole[-part:]}
+    return parts | {"random walk": walk}
 
 
 def main(options: Options) -> None:
     """Train, test, print, write what was asked for."""
-    began = time.time()
     if options.quick:
-        options = replace(options, checkpoints=120, every=40)
-    keys = jax.random.split(jax.random.key(options.seed), 6)
-    x = jax.random.normal(keys[0], (options.n, options.dim))
-    teacher = bx.models.TwoLayer(4, dim=options.dim, key=keys[1])
-    y = jax.vmap(teacher)(x) + options.noise * jax.random.normal(keys[2], (options.n,))
-    weights, losses = trained(options, x, y, keys[3])
-    part = options.checkpoints // 3
-    noise = np.random.default_rng(options.seed).normal(size=weights.shape)
-    paths = {
-        "whole training": weights,
-        "first third": weights[:part],
-        "last third": weights[-part:],
-        "random walk": np.cumsum(noise, axis=0),
+        options = replace(options, checkpoints=120, every=40, trainings=2)
+    spectra = {}
+    for number in range(options.trainings):
+        key = jax.random.fold_in(jax.random.key(options.seed), number)
+        for name, path in paths(options, key).items():
+            spectrum = bx.degrade.trajectory_spectrum(path, key=key)
+            spectra[name] = [*spectra.get(name, []), spectrum]
+    results = {
+        name: {
+            "fractions": bx.Estimate.of_replicates(np.stack([s.fractions for s in several])),
+            "cosines": bx.Estimate.of_replicates(np.stack([s.cosines for s in several])),
+            "p_walk": [s.walk.p_value for s in several],
+            "p_relaxation": [s.relaxation.p_value for s in several],
+        }
+        for name, several in spectra.items()
     }
-    rows = {name: bx.degrade.trajectory_spectrum(p, key=keys[4]) for name, p in paths.items()}
-    results = {}
-    for name, found in rows.items():
-        print(f"{name}: {found!r}\n")
-        results[name] = {
-            "fractions": found.fractions, "expected": found.expected, "cosines": found.cosines,
-            "p_walk": found.walk.p_value, "p_relaxation": found.relaxation.p_value,
-            "memory": found.memory,
-        }  # fmt: skip
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rest = {"losses": losses, "seconds": time.time() - began, "peak_MiB": peak}
-    print(f"loss {losses[0]:.4f} to {losses[-1]:.4f}; {rest['seconds']:.0f} s, {peak:.0f} MiB")
-    save(results | rest, options.json)
+    for name, several in spectra.items():
+        print(f"{name}, first of {options.trainings}: {several[0]!r}")
+        print("  p-values, walk:", *(f"{p:.3f}" for p in results[name]["p_walk"]), end="; ")
+        print("relaxation:", *(f"{p:.3f}" for p in results[name]["p_relaxation"]))
+        print(f"  share of component 1: {results[name]['fractions'][0]!r}\n")
+    save(results, options.json)
     if options.figure is not None:
-        draw(rows, options.figure)
+        draw(spectra).savefig(options.figure, dpi=150)
 
 
-def draw(rows: dict, path: Path) -> None:
-    """The first two components against each other, and the shares of variance."""
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(2, len(rows), figsize=(3.0 * len(rows), 5.4), layout="constrained")
-    for (above, below), (name, found) in zip(axes.T, rows.items(), strict=True):
-        above.plot(*np.asarray(found.components).T[:2], lw=0.8, color="#2a6f97")
+def draw(spectra: dict) -> plt.Figure:
+    """Two components against each other and shares of variance, of the first training."""
+    figure, axes = plt.subplots(2, len(spectra), figsize=(12, 5.4), layout="constrained")
+    for (above, below), (name, (first, *_)) in zip(axes.T, spectra.items(), strict=True):
+        above.plot(*np.asarray(first.components).T[:2], lw=0.8)
         above.set(title=name, xlabel="component 1", ylabel="component 2", xticks=[], yticks=[])
-        k = np.arange(1, len(found.fractions) + 1)
-        below.fill_between(k, *found.walk_band, color="0.85", label="random walk")
-        below.plot(k, found.relaxation_band.T, color="#c1121f", lw=0.8, ls=":")
-        below.plot(k, found.fractions, "o-", ms=3, color="#2a6f97")
+        k = np.arange(1, len(first.fractions) + 1)
+        below.fill_between(k, *first.walk_band, color="0.85", label="walk, 95%")
+        below.fill_between(k, *first.relaxation_band, color="C3", alpha=0.3, label="relaxation, 95%")
+        below.plot(k, first.fractions, "o-", ms=3, label="path")
         below.set(yscale="log", xlabel="component", ylabel="share of variance")
-    fig.savefig(path, dpi=150)
+    axes[1, 0].legend(frameon=False, fontsize="small")
+    return figure
 
 
 if __name__ == "__main__":

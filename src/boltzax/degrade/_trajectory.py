@@ -206,6 +206,6 @@ def _band(shuffled, count: int) -> np.ndarray:
     """2.5% and 97.5% quantiles of the shares of shuffled trajectories."""
     paths = [shuffled() for _ in range(BANDS)]
     centred = [path - path.mean(axis=0) for path in paths]
-    values = np.stack([np.linalg.svd(x, compute_uv=False)[:count] ** 2 for x in centred])
+    values = np.stack([np.linalg.eigvalsh(x.T @ x)[: -count - 1 : -1] for x in centred])
     totals = np.array([np.sum(x**2) for x in centred])
     return np.quantile(values / totals[:, None], [0.025, 0.975], axis=0)
