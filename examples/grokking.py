@@ -9,26 +9,24 @@ minima, and a part of the rise of the coefficient there is the fall of the loss:
 draws is printed beside it.
 """
 
-import resource
-import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax import degrade
 
 
 @dataclass
-class Options:
-    """The task, the training, and how long to run."""
+class Options(Drawn):
+    """Task, training, and how long to run; `quick`: a smaller modulus, fewer checkpoints."""
 
     modulus: int = 53
     """Numbers are added modulo this one."""
@@ -56,14 +54,6 @@ class Options:
     """Settings of the noise."""
     level: float = 0.5
     """Accuracy at which what is learned counts as dead."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """A smaller modulus, fewer checkpoints and draws."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the transition."""
 
 
 class Adder(eqx.Module):
@@ -73,122 +63,76 @@ class Adder(eqx.Module):
     second: jax.Array
     readout: jax.Array
 
-    def __init__(self, modulus: int, width: int, *, key: jax.Array):
-        keys = jax.random.split(key, 3)
-        self.first, self.second = (0.2 * jax.random.normal(k, (width, modulus)) for k in keys[:2])
-        self.readout = 0.2 * jax.random.normal(keys[2], (modulus, width))
-
     def __call__(self, pair):
         return self.readout @ (self.first[:, pair[0]] + self.second[:, pair[1]]) ** 2
 
 
-class Accuracy(eqx.Module):
-    """The share of pairs whose sum has the greatest output."""
-
-    pairs: jax.Array
-    sums: jax.Array
-
-    def __call__(self, model):
-        return jnp.mean(jnp.argmax(jax.vmap(model)(self.pairs), axis=-1) == self.sums)
-
-
-def trained(options: Options, energy: bx.SquaredError) -> list:
-    """The net at the checkpoints."""
-    optimiser = optax.adamw(options.learning_rate, weight_decay=options.weight_decay)
-
-    def step(carry, _):
-        model, state = carry
-        updates, state = optimiser.update(jax.grad(energy.value)(model), state, model)
-        return (optax.apply_updates(model, updates), state), None
-
-    carry, models = (energy.model, optimiser.init(energy.model)), []
-    for count in np.diff(options.checkpoints, prepend=0):
-        carry, _ = jax.lax.scan(step, carry, None, length=int(count))
-        models.append(carry[0])
-    return models
-
-
 def main(options: Options) -> None:
     """Train, estimate, degrade, print, write what was asked for."""
-    began = time.time()
     if options.quick:
-        options = replace(options, modulus=23, share=0.5, width=64, warmup=100, draws=150)
-        options = replace(options, checkpoints=(50, 100, 200, 400, 600, 800, 1200, 2000))
-    rng = np.random.default_rng(options.seed)
-    keys = jax.random.split(jax.random.key(options.seed), 3)
-    pairs = rng.permutation(np.argwhere(np.ones((options.modulus, options.modulus), bool)))
-    sums = pairs.sum(axis=1) % options.modulus
-    n = int(options.share * len(pairs))
-    known, held_out = (Accuracy(pairs[part], sums[part]) for part in (slice(n), slice(n, None)))
-    targets = np.eye(options.modulus, dtype=np.float32)[sums]
-    net = Adder(options.modulus, options.width, key=keys[0])
+        options = replace(options, modulus=23, share=0.5, width=64, warmup=100, points=8)
+        options = replace(options, checkpoints=(50, 100, 200, 400, 800, 2000))
+    p, width = options.modulus, options.width
+    rng, key = np.random.default_rng(options.seed), jax.random.key(options.seed)
+    pairs = rng.permutation(np.argwhere(np.ones((p, p), bool)))
+    sums, n = pairs.sum(axis=1) % p, int(options.share * len(pairs))
+    targets = np.eye(p, dtype=np.float32)[sums]
+    shapes = ((width, p), (width, p), (p, width))
+    net = Adder(*(0.2 * rng.normal(size=shape).astype(np.float32) for shape in shapes))
     energy = bx.SquaredError(net, bx.Empirical((pairs[:n], targets[:n])))
-    models = trained(options, energy)
-    test = bx.SquaredError(net, bx.Empirical((pairs[n:], targets[n:])))
+    held_out = bx.SquaredError(net, bx.Empirical((pairs[n:], targets[n:])))
+    adamw = optax.adamw(options.learning_rate, weight_decay=options.weight_decay)
+    models = bx.trained(energy, adamw, options.checkpoints)
 
     settings = bx.FixedSettings(
-        options.beta,
-        options.localisation,
-        bx.HMC(),
-        chains=options.chains,
-        warmup=options.warmup,
-        draws=options.draws,
-        thin=1,
-    )
-    along = bx.along_training(energy, models, settings, key=keys[1], steps=options.checkpoints)
+        options.beta, options.localisation, bx.HMC(), chains=options.chains, warmup=options.warmup,
+        draws=options.draws, thin=1,
+    )  # fmt: skip
+    along = bx.along_training(energy, models, settings, key=key, steps=options.checkpoints)
     print(along)
-    noises = np.geomspace(0.05, 3, options.points)
-    deaths = {"train_dies": (known, []), "test_dies": (held_out, [])}
+
+    def accuracies(model):
+        right = jnp.argmax(jax.vmap(model)(pairs), axis=-1) == sums
+        return jnp.stack([jnp.mean(right[:n]), jnp.mean(right[n:])])
+
+    noises, deaths = np.geomspace(0.05, 3, options.points), ([], [])
     for model in models:
-        here = bx.compile(bx.SquaredError(model, energy.measure), bx.Normal())
-        for accuracy, found in deaths.values():
-            curve = degrade.along_dial(
-                degrade.WeightNoise(), noises, accuracy, gibbs=here, key=keys[2]
-            )
-            found.append(degrade.characteristic_temperature(curve, options.level))
-    estimates = {"coefficient": along.coefficient.values, "draws_loss": along.loss_of_draws.values}
-    estimates |= {name: bx.Estimate.stack(found) for name, (_, found) in deaths.items()}
+        gibbs = bx.compile(bx.SquaredError(model, energy.measure), bx.Normal())
+        curve = degrade.along_dial(degrade.WeightNoise(), noises, accuracies, gibbs=gibbs, key=key)
+        for i, places in enumerate(deaths):
+            places.append(degrade.characteristic_temperature(curve[:, i], options.level))
+    train_dies, test_dies = (bx.Estimate.stack(places) for places in deaths)
+    accuracy = np.array([accuracies(model) for model in models]).T
     columns = {
         "step": options.checkpoints,
         "train_loss": along.loss.value,
-        "test_loss": [test.value(model) / (len(pairs) - n) for model in models],
-        "train_accuracy": [known(model) for model in models],
-        "test_accuracy": [held_out(model) for model in models],
+        "test_loss": [held_out.value(model) / (len(pairs) - n) for model in models],
+        "train_accuracy": accuracy[0],
+        "test_accuracy": accuracy[1],
     }
-    print(table(columns | {name: estimates[name].value for name in deaths}))
-    print(table({f"± {name}": estimates[name].standard_error for name in deaths}))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    results = {
-        name: {"value": each.value, "standard_error": each.standard_error}
-        for name, each in estimates.items()
-    }
-    rest = {"seconds": time.time() - began, "peak_MiB": peak}
-    save(columns | results | rest, options.json)
+    dies = {"train_dies": train_dies, "test_dies": test_dies}
+    errors = {f"± {name}": found.standard_error for name, found in dies.items()}
+    print(table(columns | {name: found.value for name, found in dies.items()} | errors))
+    estimates = {"coefficient": along.coefficient.values, "draws_loss": along.loss_of_draws.values}
+    save(columns | estimates | dies, options.json)
     if options.figure is not None:
-        draw(options, columns, estimates)
+        draw(along, columns, dies, options.level).savefig(options.figure, dpi=150)
 
 
-def draw(options: Options, columns: dict, estimates: dict) -> None:
-    """Losses, coefficient, and the noise at which accuracy dies."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.5, 3.6), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    for name, marker in (("train_loss", "o"), ("test_loss", "s")):
-        left.plot(columns["step"], columns[name], marker=marker, ms=4, label=name.replace("_", " "))
-    left.set(ylabel="mean loss", yscale="log")
-    panels = {"coefficient": (middle, "o"), "train_dies": (right, "o"), "test_dies": (right, "s")}
-    for name, (ax, marker) in panels.items():
-        each = estimates[name]
-        bar, label = 1.96 * each.standard_error, name.split("_")[0] + " pairs"
-        ax.errorbar(columns["step"], each.value, bar, marker=marker, ms=4, capsize=2, label=label)
-    middle.set(ylabel="local learning coefficient, 95%")
-    right.set(ylabel=f"relative weight noise at accuracy {options.level:g}, 95%")
+def draw(along: bx.AlongTraining, columns: dict, dies: dict, level: float) -> plt.Figure:
+    """Coefficient and losses; accuracies; the noise at which they die."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    bx.plot.along_training(along, ax=left)
+    for color, name in zip(("C0", "C1"), ("train", "test"), strict=True):
+        middle.plot(columns["step"], columns[f"{name}_accuracy"], "o-", color=color, label=name)
+        bx.plot.estimate(columns["step"], dies[f"{name}_dies"], ax=right, color=color, label=name)
+    middle.set(ylabel="accuracy", ylim=(-0.02, 1.02))
+    right.set(ylabel=f"relative weight noise at accuracy {level:g}; bands 95%")
     for ax in (left, middle, right):
-        ax.set(xlabel="steps of AdamW", xscale="log")
-    left.legend(frameon=False)
-    right.legend(frameon=False)
-    figure.savefig(options.figure, dpi=150)
+        ax.set(xlabel="step of AdamW", xscale="log")
+    for ax in (middle, right):
+        ax.legend(frameon=False)
+    return figure
 
 
 if __name__ == "__main__":

@@ -7,10 +7,7 @@ example descends to them, estimates their local learning coefficients, and compa
 which training reaches them with the order in which the posterior prefers them as n grows.
 """
 
-import resource
-import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import jax
 
@@ -18,10 +15,11 @@ jax.config.update("jax_enable_x64", True)
 
 import equinox as eqx
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 
@@ -29,8 +27,8 @@ PHASES = ("other", "4-gon", "5-gon", "5-gon, b > 0", "6-gon")
 
 
 @dataclass
-class Options:
-    """The declaration, and how long to run."""
+class Options(Drawn):
+    """The declaration, and how long to run; `quick`: fewer draws, trainings and steps."""
 
     features: int = 6
     """Number of features."""
@@ -42,20 +40,12 @@ class Options:
     """Draws of each chain of the posterior."""
     thin: int = 100
     """Steps of the random walk for each draw."""
-    seeds: int = 64
+    trainings: int = 64
     """Training runs."""
     steps: int = 20_000
     """Steps of each training run."""
     learning_rate: float = 0.02
     """Of gradient descent."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer draws, seeds and steps."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw the phases."""
 
 
 class Toy(eqx.Module):
@@ -75,125 +65,87 @@ def polygon(corners: int, features: int, bias: float) -> Toy:
     return Toy(1.1 * columns, jnp.where(own, -0.3, bias))
 
 
-def phase(model: Toy):
-    """Index into PHASES: by the columns longer than 1/2, and a positive bias of another."""
+def phase(model: Toy) -> jax.Array:
+    """One-hot over PHASES, by the columns longer than 1/2 and a positive bias of another."""
     long = jnp.linalg.norm(model.embedding, axis=0) > 0.5
     corners, positive = jnp.sum(long), jnp.any(~long & (model.bias > 0.02))
-    five = jnp.where(positive, 3, 2)
-    return jnp.select([corners == 4, corners == 5, corners == 6], [1, five, 4], 0)
-
-
-def trained(loss, model: Toy, optimiser, steps: int):
-    """The model after training, and its phase and loss on the way (at 200 moments)."""
-    optimiser = optax.with_extra_args_support(optimiser)
-
-    def block(carry, _):
-        def one(carry, _):
-            model, state = carry
-            value, grad = jax.value_and_grad(loss)(model)
-            extra = {"value": value, "grad": grad, "value_fn": loss}
-            updates, state = optimiser.update(grad, state, model, **extra)
-            return (optax.apply_updates(model, updates), state), value
-
-        carry, values = jax.lax.scan(one, carry, None, length=steps // 200)
-        return carry, (phase(carry[0]), values[-1])
-
-    (model, _), way = jax.lax.scan(block, (model, optimiser.init(model)), None, length=200)
-    return model, way
+    number = jnp.select(
+        [corners == 4, corners == 5, corners == 6], [1, jnp.where(positive, 3, 2), 4], 0
+    )
+    return jax.nn.one_hot(number, len(PHASES))
 
 
 def main(options: Options) -> None:
     """Descend, estimate, train, sample, print, write what was asked for."""
-    began, features = time.time(), options.features
     if options.quick:
-        options = replace(options, draws=200, thin=20, seeds=16, steps=4000, log_n=(2.0, 4.0, 6.0))
+        options = replace(options, draws=200, thin=20, trainings=16, steps=4000)
+        options = replace(options, log_n=(2.0, 4.0, 6.0))
+    features, keys = options.features, jax.random.split(jax.random.key(options.seed), 3)
     nodes, weights = np.polynomial.legendre.leggauss(60)
     x = np.concatenate([np.outer((nodes + 1) / 2, row) for row in np.eye(features)])
     data = bx.Empirical((x, x), weights=np.tile(weights / 2, features) / features)
-    keys = jax.random.split(jax.random.key(options.seed), 3)
 
     def energy(model):
         return 2 * bx.SquaredError(model, data)
 
-    def loss(model):
-        return energy(model).value(model)
-
-    descend = eqx.filter_jit(lambda model: trained(loss, model, optax.lbfgs(), 1000)[0])
-    columns = {"phase": [], "loss": [], "coefficient": [], "standard_error": []}
+    points = {"loss": [], "coefficient": []}
     for corners, bias in ((5, -0.5), (5, 0.1), (6, -0.3)):
-        model = descend(polygon(corners, features, bias))
-        result = bx.local_learning_coefficient(
-            energy(model),
-            key=keys[0],
-            temperature=bx.temperature.bayes(options.n),
+        (model,) = bx.trained(energy(polygon(corners, features, bias)), optax.lbfgs(), [1000])
+        found = bx.local_learning_coefficient(
+            energy(model), key=keys[0], temperature=bx.temperature.bayes(options.n),
             tolerance=0.1 if options.quick else 0.02,
-        )
-        print(f"{PHASES[int(phase(model))]}: loss {loss(model):.5f}, {result}")
-        row = (phase(model), loss(model), result.estimate.value, result.estimate.standard_error)
-        for column, value in zip(columns.values(), row, strict=True):
-            column.append(float(value))
-    print(table(columns))
+        )  # fmt: skip
+        name, loss = PHASES[int(jnp.argmax(phase(model)))], float(energy(model).value(model))
+        print(f"{name}: loss {loss:.5f}, {found}")
+        points["loss"].append(loss)
+        points["coefficient"].append(found.estimate)
 
-    def start(key):
-        return Toy(0.1 * jax.random.normal(key, (2, features)), jnp.zeros(features))
+    moments = np.unique(np.geomspace(10, options.steps, 60).astype(int))
 
-    optimiser = optax.sgd(options.learning_rate)
-    runs = jax.vmap(lambda key: trained(loss, start(key), optimiser, options.steps)[1])
-    reached, losses = eqx.filter_jit(runs)(jax.random.split(keys[1], options.seeds))
-    dynamical = bx.Estimate.of_samples(jax.nn.one_hot(reached, len(PHASES)))
-    gibbs = bx.compile(energy(start(keys[1])), bx.Normal(), marginalise=False)
+    @jax.jit
+    def training(key):
+        """Phases and losses of one training at the moments."""
+        start = Toy(0.1 * jax.random.normal(key, (2, features)), jnp.zeros(features))
+        models = bx.trained(energy(start), optax.sgd(options.learning_rate), moments)
+        models = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+        return jax.vmap(phase)(models), jax.vmap(energy(start).value)(models)
+
+    reached, losses = jax.vmap(training)(jax.random.split(keys[1], options.trainings))
+    dynamical = bx.Estimate.of_hits(np.sum(reached, axis=0), options.trainings)
+    start = polygon(features, features, -0.3)
+    gibbs = bx.compile(energy(start), bx.Normal(), marginalise=False)
     trace = bx.anneal(
-        gibbs,
-        np.exp(options.log_n),
-        bx.RandomWalk(),
-        key=keys[2],
-        draws=options.draws,
-        warmup=options.draws,
-        thin=options.thin,
-        keep=True,
-        throw=False,
-    )
-    bayesian = trace.mean(lambda model: jax.nn.one_hot(phase(model), len(PHASES)))
+        gibbs, np.exp(options.log_n), bx.RandomWalk(), key=keys[2], draws=options.draws,
+        warmup=options.draws, thin=options.thin, keep=True, throw=False,
+    )  # fmt: skip
+    bayesian = trace.mean(phase)
     print(f"posterior: {bx.Status[trace.status]}")
     print(table({"log n": options.log_n} | dict(zip(PHASES, bayesian.value.T, strict=True))))
-    print(table({"trained": np.arange(len(PHASES)), "fraction": dynamical.value[-1]}))
-    shares = {"bayesian": bayesian, "dynamical": dynamical}
-    results = {
-        name: {"value": each.value, "standard_error": each.standard_error}
-        for name, each in shares.items()
-    }
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rest = {"critical_points": columns, "log_n": options.log_n, "loss": losses.mean(0)}
-    rest |= {"seconds": time.time() - began, "peak_MiB": peak, "status": bx.Status[trace.status]}
-    save(results | rest, options.json)
+    print(table({"step": moments[::6]} | dict(zip(PHASES, dynamical.value[::6].T, strict=True))))
+    results = points | {"log_n": options.log_n, "bayesian": bayesian, "steps": moments}
+    results |= {"dynamical": dynamical, "status": bx.Status[trace.status]}
+    save(results, options.json)
     if options.figure is not None:
-        draw(options, bayesian, dynamical, losses, columns)
+        bayesian, dynamical = (options.log_n, bayesian), (moments, dynamical)
+        draw(bayesian, dynamical, losses, points["loss"]).savefig(options.figure, dpi=150)
 
 
-def draw(options: Options, bayesian, dynamical, losses, columns) -> None:
+def draw(bayesian: tuple, dynamical: tuple, losses: jax.Array, critical: list) -> plt.Figure:
     """The shares of the phases in the posterior and along training, and the losses of training."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.5, 3.8), layout="constrained")
-    axes = figure.subplots(1, 3)
-    moments = options.steps / 200 * np.arange(1, 201)
-    for ax, x, shares in ((axes[0], options.log_n, bayesian), (axes[1], moments, dynamical)):
-        for i, (name, marker) in enumerate(zip(PHASES, "osd^v", strict=True)):
-            every = 1 if ax is axes[0] else 20
-            place = np.asarray(x) + 0.03 * i * (ax is axes[0])
-            bar = 1.96 * np.nan_to_num(shares.standard_error[:, i])
-            ax.errorbar(
-                place, shares.value[:, i], bar, marker=marker, ms=4, label=name, errorevery=every,
-                markevery=every,
-            )  # fmt: skip
-    axes[0].set(xlabel="log n", ylabel="posterior probability, 95%")
-    axes[1].set(xlabel="steps of gradient descent", ylabel="fraction of runs, 95%")
-    axes[1].legend(frameon=False, fontsize="small")
-    axes[2].plot(moments, np.asarray(losses).T, color="0.5", lw=0.6, alpha=0.6)
-    for loss in columns["loss"]:
-        axes[2].axhline(loss, color="#d9661f", lw=1, ls="--")
-    axes[2].set(xlabel="steps of gradient descent", ylabel="loss; dashed: critical points")
-    figure.savefig(options.figure, dpi=150)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11.5, 3.8), layout="constrained")
+    for ax, (places, shares) in ((left, bayesian), (middle, dynamical)):
+        for i, name in enumerate(PHASES):
+            bx.plot.estimate(places, shares[:, i], ax=ax, color=f"C{i}", label=name)
+    left.set(xlabel="log n", ylabel="posterior probability, 95% bands")
+    middle.set(xlabel="step of gradient descent", ylabel="share of trainings, 95%", xscale="log")
+    middle.legend(frameon=False, fontsize="small")
+    right.plot(dynamical[0], losses.T, color="0.5", lw=0.6, alpha=0.6)
+    for loss in critical:
+        right.axhline(loss, color="C1", lw=1, ls="--")
+    right.set(
+        xlabel="step of gradient descent", ylabel="loss; dashed: critical points", xscale="log"
+    )
+    return figure
 
 
 if __name__ == "__main__":

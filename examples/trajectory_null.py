@@ -102,7 +102,9 @@ def draw(spectra: dict) -> plt.Figure:
         above.set(title=name, xlabel="component 1", ylabel="component 2", xticks=[], yticks=[])
         k = np.arange(1, len(first.fractions) + 1)
         below.fill_between(k, *first.walk_band, color="0.85", label="walk, 95%")
-        below.fill_between(k, *first.relaxation_band, color="C3", alpha=0.3, label="relaxation, 95%")
+        below.fill_between(
+            k, *first.relaxation_band, color="C3", alpha=0.3, label="relaxation, 95%"
+        )
         below.plot(k, first.fractions, "o-", ms=3, label="path")
         below.set(yscale="log", xlabel="component", ylabel="share of variance")
     axes[1, 0].legend(frameon=False, fontsize="small")
