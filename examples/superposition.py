@@ -100,7 +100,7 @@ def main(options: Options) -> None:
         points["loss"].append(loss)
         points["coefficient"].append(found.estimate)
 
-    moments = np.unique(np.geomspace(10, options.steps, 60).astype(int))
+    moments = np.unique(np.geomspace(200, options.steps, 40).astype(int))
 
     @jax.jit
     def training(key):
@@ -121,7 +121,7 @@ def main(options: Options) -> None:
     bayesian = trace.mean(phase)
     print(f"posterior: {bx.Status[trace.status]}")
     print(table({"log n": options.log_n} | dict(zip(PHASES, bayesian.value.T, strict=True))))
-    print(table({"step": moments[::6]} | dict(zip(PHASES, dynamical.value[::6].T, strict=True))))
+    print(table({"step": moments[::4]} | dict(zip(PHASES, dynamical.value[::4].T, strict=True))))
     results = points | {"log_n": options.log_n, "bayesian": bayesian, "steps": moments}
     results |= {"dynamical": dynamical, "status": bx.Status[trace.status]}
     save(results, options.json)

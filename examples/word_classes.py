@@ -29,21 +29,21 @@ class Options(Drawn):
     """Words of the dictionary that the classes are taken from, at random."""
     per_class: int = 128
     """Words of each class; a class with fewer is left out."""
-    nbeta: float = 100.0
+    nbeta: float = 30.0
     """Inverse temperature of the mean loss of a word."""
-    localisation: float = 300.0
+    localisation: float = 1000.0
     """Strength γ of the localisation."""
     step_size: float = 5e-5
     """Of SGLD."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Words of a minibatch."""
     chains: int = 2
     """Number of chains."""
-    draws: int = 200
+    draws: int = 150
     """Draws of each chain."""
     thin: int = 10
     """Steps between draws."""
-    warmup: int = 500
+    warmup: int = 300
     """Steps of warm-up."""
 
 
