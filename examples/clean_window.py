@@ -10,25 +10,22 @@ An ablation takes the noise of its units away as well, which hides harm in the l
 models: the losses of the mean output show it.
 """
 
-import resource
-import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from _cli import save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax import cases, degrade
 
 
 @dataclass
-class Options:
-    """The net, and how long to run."""
+class Options(Drawn):
+    """The net, and how long to run; `quick`: fewer models and temperatures."""
 
     hidden: int = 24
     """Units of the hidden layer."""
@@ -40,140 +37,88 @@ class Options:
     """Chains at each temperature."""
     count: int = 3200
     """Models at each temperature."""
+    points: int = 16
+    """Temperatures."""
     tolerance: float | None = None
     """Damage to the mean loss of a head that counts as none; a tenth of the greatest if None."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """Fewer models."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw effect and damage."""
-
-
-class AblateCircuit(eqx.Module):
-    """Set the units that are most correlated with a target to zero.
-
-    They are chosen without a look at the readout. Units chosen by what they add to the overlap
-    would have an effect in a dead net too, by the choice alone.
-    """
-
-    x: jax.Array
-    target: jax.Array
-    count: int = eqx.field(static=True)
-
-    def __call__(self, model):
-        def units(x):
-            return bx.activations(model, x, "units")["units"]
-
-        correlation = jnp.abs(self.target @ jax.vmap(units)(self.x))
-        chosen = jnp.argsort(jnp.argsort(-correlation)) < self.count
-        return bx.patched(model, {"units": bx.Ablate(chosen)})
-
-
-class Overlap(eqx.Module):
-    """`f·y/|y|²` of one head."""
-
-    target: jax.Array
-    head: int = eqx.field(static=True)
-
-    def __call__(self, outputs):
-        return outputs[:, self.head] @ self.target / (self.target @ self.target)
-
-
-class OtherLosses(eqx.Module):
-    """The mean loss of each other head."""
-
-    y: jax.Array
-    head: int = eqx.field(static=True)
-
-    def __call__(self, outputs):
-        losses = 0.5 * jnp.mean((outputs - self.y) ** 2, axis=0)
-        return jnp.delete(losses, self.head, assume_unique_indices=True)
 
 
 def main(options: Options) -> None:
     """Cool a net, heat it, measure the window, print, write what was asked for."""
-    began = time.time()
     if options.quick:
-        options = replace(options, chains=4, count=200)
+        options = replace(options, chains=4, count=200, points=6)
     net = cases.planted_net(options.hidden, key=jax.random.key(options.seed))
-    gibbs = net.gibbs(marginalise=False)
-    kernel = bx.HMC(max_steps=24)
+    kernel, x, y = bx.HMC(max_steps=24), jnp.asarray(net.x), jnp.asarray(net.y)
+    target = y[:, options.head]
+    others = [i for i in range(len(cases.PLANTED_HEADS)) if i != options.head]
+
+    def ablated(model):
+        """Without the units that are most correlated with the target.
+
+        They are chosen without a look at the readout. Units chosen by what they add to the overlap
+        would have an effect in a dead net too, by the choice alone.
+        """
+        units = jax.vmap(lambda x: bx.activations(model, x, "units")["units"])(x)
+        least = jnp.sort(jnp.abs(target @ units))[-options.units]
+        return bx.patched(model, {"units": bx.Ablate(jnp.abs(target @ units) >= least)})
+
+    def overlap(outputs):
+        return outputs[:, options.head] @ target / (target @ target)
+
+    def other_losses(outputs):
+        return 0.5 * jnp.mean((outputs - y)[:, np.array(others)] ** 2, axis=0)
+
     cold = bx.sample(
-        gibbs.at(20.0), kernel, key=jax.random.key(1), chains=2, draws=4, throw=False,
-        warmup=400 if options.quick else 2000,
+        net.gibbs(marginalise=False).at(20.0), kernel, key=jax.random.key(1), chains=2, draws=4,
+        warmup=400 if options.quick else 2000, throw=False,
     )  # fmt: skip
-    model = gibbs.model({path: leaf[0, -1] for path, leaf in cold.w.items()})
-    net = replace(net, model=model)
-    target = jnp.asarray(net.y[:, options.head])
-    dial = degrade.Tempered(kernel, chains=options.chains, warmup=300, throw=not options.quick)
+    net = replace(net, model=cold.ensemble[0, -1].models())
     found = degrade.clean_window(
-        AblateCircuit(jnp.asarray(net.x), target, options.units),
-        Overlap(target, options.head),
-        OtherLosses(jnp.asarray(net.y), options.head),
-        dial,
-        np.geomspace(0.1, 40.0, 6 if options.quick else 16),
-        outputs=net.outputs,
-        gibbs=net.gibbs(marginalise=False),
-        key=jax.random.key(2),
-        count=options.count,
-        tolerance=options.tolerance,
-    )
-    print(f"{cases.PLANTED_HEADS[options.head]} removed; others {others(options)}")
+        ablated, overlap, other_losses,
+        degrade.Tempered(kernel, chains=options.chains, warmup=300, throw=not options.quick),
+        np.geomspace(0.1, 40.0, options.points),
+        outputs=net.outputs, gibbs=net.gibbs(marginalise=False), key=jax.random.key(2),
+        count=options.count, tolerance=options.tolerance,
+    )  # fmt: skip
+    names = [cases.PLANTED_HEADS[i] for i in others]
+    print(f"{cases.PLANTED_HEADS[options.head]} removed; damage to {', '.join(names)}")
     print(f"clean net: effect {found.clean_effect:.3f}, damage {found.clean_damage.round(3)}")
     print(found)
     columns = {"temperature": found.effect.x, "effect": found.effect.value}
-    for i, name in enumerate(others(options)):
-        columns[name] = found.damage.value[:, i]
-        columns[f"{name}, mean output"] = found.damage_of_mean.value[:, i]
+    for i, name in enumerate(names):
+        columns |= {
+            name: found.damage.value[:, i],
+            f"{name}, mean": found.damage_of_mean.value[:, i],
+        }
     print(table(columns))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{time.time() - began:.1f} s, {peak:.0f} MiB")
-    save(
-        {
-            **columns,
-            "verdicts": list(found.verdicts),
-            "windows": [list(window) for window in found.windows],
-            "clean_damage": found.clean_damage,
-            "denoising": found.denoising.value,
-            "denoising_error": found.denoising.standard_error,
-            "seconds": time.time() - began,
-            "peak_MiB": peak,
-        },
-        options.json,
-    )
+    results = {
+        "heads": names, "verdicts": found.verdicts, "windows": found.windows,
+        "effect": found.effect, "damage": found.damage, "damage_of_mean": found.damage_of_mean,
+        "denoising": found.denoising, "clean_damage": found.clean_damage,
+    }  # fmt: skip
+    save(results, options.json)
     if options.figure is not None:
-        draw(found, others(options), options.figure)
+        draw(found, names).savefig(options.figure, dpi=160)
 
 
-def others(options: Options) -> list[str]:
-    """The heads that are to be left alone."""
-    return [name for i, name in enumerate(cases.PLANTED_HEADS) if i != options.head]
-
-
-def draw(found: degrade.CleanWindow, names: list[str], path: Path) -> None:
+def draw(found: degrade.CleanWindow, names: list[str]) -> plt.Figure:
     """The share of the effect above; the damages below, of single models and of the mean output."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.8, 5.4), layout="constrained")
-    upper, lower = figure.subplots(2, sharex=True)
-    share = found.effect.scaled(1 / float(found.clean_effect))
-    bx.plot.curve(share, ax=upper)
-    upper.axhline(found.persists, color="0.7")
+    figure, (upper, lower) = plt.subplots(2, figsize=(6.8, 5.4), sharex=True, layout="constrained")
+    bx.plot.curve(found.effect.scaled(1 / found.clean_effect), ax=upper)
+    upper.axhline(found.persists, color="0.7", label="persists above")
     upper.set(ylabel="share of the clean effect", xlabel="")
     for i, name in enumerate(names):
-        bx.plot.curve(found.damage[:, i], ax=lower, color=f"C{i}", label=name)
-        style = {"color": f"C{i}", "ls": "--", "lw": 1}
-        lower.plot(found.damage_of_mean.x, found.damage_of_mean.value[:, i], **style)
-    lower.axhline(found.tolerance, color="0.7")
+        bx.plot.curve(found.damage[:, i], ax=lower, color=f"C{i}", label=f"{name}, 95% band")
+        mean = found.damage_of_mean
+        lower.plot(mean.x, mean.value[:, i], "--", color=f"C{i}", lw=1)
+    lower.axhline(found.tolerance, color="0.7", label="counts as none below")
     lower.set(xscale="log", xlabel="temperature", ylabel="damage (dashed: mean output)")
     for low, high in found.windows:
         for axes in (upper, lower):
-            axes.axvspan(low, high, color="C2", alpha=0.12, lw=0)
-    lower.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=160)
+            axes.axvspan(low, high, color="C2", alpha=0.2, lw=2, label="clean window")
+    for axes in (upper, lower):
+        axes.legend(frameon=False, fontsize="small")
+    return figure
 
 
 if __name__ == "__main__":
