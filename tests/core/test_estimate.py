@@ -349,3 +349,12 @@ def test_a_truth_of_another_kind_is_named(kind):
         assert caught.value.argument == "truth" and "complex" not in str(caught.value)
     np.testing.assert_allclose(curve.z_score(curve + 1), (curve - (curve + 1)).values.z_score(0.0))
     np.testing.assert_allclose(one.z_score(curve.values), values.estimate().z_score(curve.values))
+
+
+@given(st.integers(1, 60), st.integers(0, 60))
+def test_the_exact_interval_has_its_tails(n, hits):
+    """At each end, as many hits or more (or fewer) have the probability 0.025."""
+    hits = min(hits, n)
+    low, high = bx.core.clopper_pearson(hits, n)
+    assert low == 0 if hits == 0 else np.isclose(stats.binom.sf(hits - 1, n, low), 0.025)
+    assert high == 1 if hits == n else np.isclose(stats.binom.cdf(hits, n, high), 0.025)

@@ -49,6 +49,18 @@ def wilson(hits: ArrayLike, samples: ArrayLike, level: Coverage = LEVEL) -> Side
     return low, xp.where(miss == 0, 1.0, middle + half)
 
 
+def clopper_pearson(hits: int, samples: int, level: float = LEVEL) -> tuple[float, float]:
+    """The exact interval of a probability by a count, which covers with `level` at least.
+
+    Clopper & Pearson (1934), Biometrika 26:404. Wilson's is shorter, and covers by 0.95 on average;
+    at an expected number of hits or misses near 0.2 it covers by 0.84.
+    """
+    tail, misses = (1 - level) / 2, samples - hits
+    low = special.betaincinv(hits, misses + 1, tail) if hits else 0.0
+    high = special.betaincinv(hits + 1, misses, 1 - tail) if misses else 1.0
+    return float(low), float(high)
+
+
 def added(values: tuple, bounds: tuple, signs: tuple[int, ...]) -> tuple[Array, Array]:
     """Bounds of a signed sum of independent numbers, from values and bounds of each.
 

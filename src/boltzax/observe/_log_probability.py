@@ -61,7 +61,8 @@ def log_probability(
 ) -> LogProbability:
     """`log P[level(model) >= t]` in nats, for weights drawn from the prior of a Gibbs measure.
 
-    - `"direct"`: the fraction of `samples` independent draws, with Wilson's interval (Wilson 1927).
+    - `"direct"`: the fraction of `samples` independent draws, with Wilson's interval (Wilson 1927),
+      of fewer than 10 hits or misses at least the exact one (Clopper & Pearson 1934).
       With the default 20,000 samples, for probabilities above 5e-4: fewer than 10 hits are the
       status `few_hits`.
     - `"levels"`: rising levels (multilevel splitting): `replicates` independent populations of

@@ -22,6 +22,7 @@ from ..core import (
     Memory,
     RunError,
     Status,
+    clopper_pearson,
     map_within,
     text_of_values,
     typed,
@@ -47,9 +48,10 @@ class LogProbability(eqx.Module):
 
     Args:
         at: The levels `t`, `[*level]`.
-        estimate: Of the logarithms. Its 95% interval is Wilson's for direct draws and Student's t
-            over replicates for rising levels; without a hit the value is -inf with an upper bound.
-            The errors of several levels of one run are correlated.
+        estimate: Of the logarithms. Its 95% interval is Wilson's for direct draws (of fewer than 10
+            hits or misses at least the exact one) and Student's t over replicates for rising
+            levels; without a hit the value is -inf with an upper bound. The errors of several
+            levels of one run are correlated.
         naive_error: The error if particles were independent.
         status: The `Status` of each level.
         evaluations: Number of evaluations of the level function, with those of direct draws that
@@ -269,14 +271,26 @@ def raised(result: LogProbability, throw: bool) -> LogProbability:
 
 
 def of_hits(hits: int, samples: int) -> Reading:
-    """`log(hits/samples)` of independent draws."""
+    """`log(hits/samples)` of independent draws.
+
+    Of few hits or misses the interval is also at least the exact one: Wilson's covers too rarely.
+    """
     estimate = Estimate.of_hits(hits, samples, log=True)
+    if min(hits, samples - hits) < FEW:
+        low, high = map(_log, clopper_pearson(hits, samples))
+        estimate = estimate.bounded(
+            min(low, float(estimate.lower)), max(high, float(estimate.upper))
+        )
     if samples - hits < FEW:  # few misses tell little of their own spread: Wilson's interval
         error = (estimate.upper - estimate.lower) / (2 * 1.96)
         estimate = dataclasses.replace(estimate, standard_error=error)
     status = Status.no_hits if hits == 0 else Status.successful
     status = Status.few_hits if 0 < hits < min(FEW, samples) else status
     return Reading(estimate, float(estimate.standard_error), status)
+
+
+def _log(number: float) -> float:
+    return math.log(number) if number > 0 else -math.inf
 
 
 def of_rise(run: Rise, target: float) -> Reading:
