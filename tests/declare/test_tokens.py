@@ -1,6 +1,7 @@
 """Text as ids, windows of ids, and batches of what lies on the host."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 
 import jax
@@ -10,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
+from boltzax.declare._empirical import permuted
 
 key = jax.random.key(0)
 few = settings(max_examples=20, deadline=None)
@@ -26,6 +28,19 @@ def test_decoded_ids_are_the_text(text):
         assert tokens.decode(ids) == text
     assert len(bx.Tokens.characters(text)) == len(set(text))
     assert len(bx.Tokens.bytes().encode(text)) == len(text.encode())
+
+
+@few
+@given(st.text(st.characters(), min_size=1, max_size=40))
+@example("a\ud800\udc00")
+def test_halves_of_surrogate_pairs_are_characters_but_no_bytes(text):
+    tokens = bx.Tokens.characters(text)
+    assert tokens.decode(tokens.encode(text)) == text
+    halves = [symbol for symbol in text if "\ud800" <= symbol <= "\udfff"]
+    if halves:
+        with pytest.raises(bx.DeclarationError, match="surrogate") as caught:
+            bx.Tokens.bytes().encode(text)
+        assert caught.value.argument == "text" and repr(halves[0]) in str(caught.value)
 
 
 @few
@@ -76,6 +91,58 @@ def test_windows_are_pieces_and_the_same_one_token_later(size, length, stride):
     np.testing.assert_array_equal(windows[[-1, 0]][1], y[[-1, 0]])
 
 
+INDICES = [
+    -1, np.int32(3), slice(None, None, -2), slice(2, 900), np.array([[0, -1], [2, 1]]), [], ...,
+    np.arange(9) % 2 == 0, None, (slice(1, 4),), (None, 2), 9, -10, [0, 9], np.ones(8, bool), 0.5,
+    "a", (0, 0), np.array([1.0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", INDICES, ids=repr)
+def test_windows_are_indexed_as_arrays_are(index):
+    ids = np.arange(21, dtype=np.int32)
+    windows = bx.Windows(ids, 4, 2)
+    starts = np.arange(len(windows)) * 2
+    assert len(windows) == 9
+    try:
+        places = starts[index]
+    except IndexError:
+        with pytest.raises(IndexError):
+            windows[index]
+        return
+    x, y = windows[index]
+    np.testing.assert_array_equal(x, places[..., None] + np.arange(4))
+    np.testing.assert_array_equal(y, x + 1)
+    x[...] = -1
+    np.testing.assert_array_equal(ids, np.arange(21))
+
+
+def test_only_what_is_indexed_is_allocated(tmp_path):
+    path = tmp_path / "ids"
+    with path.open("wb") as file:
+        file.truncate(50_000_000)
+    windows = bx.Windows(np.memmap(path, np.uint8, mode="r"), 8, 1)
+    for index in (5, -1, slice(0, None, 10_000_000), np.array([3, 40_000_000])):
+        tracemalloc.start()
+        windows[index]
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100_000
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64])
+def test_ids_that_int32_does_not_hold_are_refused_where_they_are_read(dtype):
+    ids = np.arange(12, dtype=dtype)
+    ids[-1] = 2**31
+    windows = bx.Windows(ids, 3)
+    np.testing.assert_array_equal(windows[0][0], [0, 1, 2])
+    with pytest.raises(bx.DeclarationError, match="2147483648") as caught:
+        bx.Windows(ids, 3, 1)[:]
+    assert caught.value.argument == "ids"
+    ids[-1] -= 1
+    assert bx.Windows(ids, 3, 1)[-1][1][-1] == 2**31 - 1
+
+
 SOURCES = {
     "array": lambda n: np.arange(n),
     "pair": lambda n: (np.arange(n), np.arange(n)[:, None] % 3),
@@ -99,6 +166,51 @@ def test_every_datum_comes_at_most_once_in_an_epoch(name, n):
     assert orders[0] != orders[1] != orders[2]
     other = bx.Batches(SOURCES[name](n), 3, key=jax.random.key(1))
     assert not np.array_equal(other.indices(0), batches.indices(0))
+
+
+class Far:
+    """A source of n data, each its own index."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        return np.int64(index)
+
+
+# the sum of two indices passes 2^31 for the last three, and the table has more than 2^31 cells
+@pytest.mark.parametrize("n", [2**30 - 5, 1_200_000_000, 1_800_000_000, 2**31 - 1])
+def test_indices_of_the_largest_sources_are_inside_and_distinct(n):
+    batches = bx.Batches(Far(n), 4096, key=key)
+    for epoch in range(8):
+        chosen = batches.indices(epoch * batches.per_epoch)
+        assert chosen.min() >= 0 and chosen.max() < n and len(set(chosen.tolist())) == 4096
+        assert abs(chosen.mean() / n - 0.5) < 5 / np.sqrt(12 * 4096)
+    places = np.linspace(0, n - 1, 50_000).astype(np.int32)
+    for seed in range(4):
+        found = np.asarray(permuted(jax.random.key(seed), n, places))
+        assert found.min() >= 0 and found.max() < n and len(np.unique(found)) == len(places)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 100))
+@example(64, 0)
+@example(65, 0)
+@example(65_537, 1)
+def test_all_indices_of_an_epoch_are_a_permutation(n, seed):
+    found = np.asarray(permuted(jax.random.key(seed), n, np.arange(n, dtype=np.int32)))
+    np.testing.assert_array_equal(np.sort(found), np.arange(n))
+
+
+def test_steps_past_the_last_epoch_are_refused():
+    batches = bx.Batches(np.arange(7), 3, key=key)
+    assert batches[2**33 - 1].shape == (3,)
+    with pytest.raises(bx.DeclarationError, match="2\\^32 epochs") as caught:
+        batches[2**33]
+    assert caught.value.argument == "step"
 
 
 def test_each_datum_is_left_out_as_often():

@@ -14,6 +14,8 @@ from ._tokens import Windows
 
 MOST = 2**31 - 1
 """Most data of a source."""
+EPOCHS = 2**32
+"""Epochs with an order of their own."""
 
 
 def _source(value: Any) -> Any:
@@ -54,7 +56,8 @@ class Batches(eqx.Module):
 
     Each epoch has an order of its own. Data that do not fill a batch are left out of that epoch.
     Only the data of a batch are read, and no permutation is stored: a source can be larger than
-    memory.
+    memory. The texts of an iterator become a source by `tokens.encode_to(path, texts)`, which
+    writes their ids to a file, and `bx.Windows` of it.
 
     Args:
         source: An array, a `np.memmap`, a tuple or a dictionary of arrays (the first axis is over
@@ -90,8 +93,19 @@ class Batches(eqx.Module):
         return self.size // self.batch_size
 
     def indices(self, step: Whole) -> np.ndarray:
-        """The indices of the data of a step, `[batch]`."""
+        """The indices of the data of a step, `[batch]`.
+
+        Raises:
+            DeclarationError: For a step after 2^32 epochs.
+        """
         epoch, position = divmod(step, self.per_epoch)
+        if epoch >= EPOCHS:
+            raise DeclarationError(
+                "step",
+                got=f"{step}, of epoch {epoch}",
+                expected=f"a step below {EPOCHS * self.per_epoch}, of the first 2^32 epochs",
+                mend="start again with another key",
+            )
         places = position * self.batch_size + np.arange(self.batch_size, dtype=np.int32)
         if not self.shuffle:
             return places

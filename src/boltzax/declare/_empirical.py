@@ -236,10 +236,11 @@ def permuted(key: PRNGKeyArray, n: int, places: Int[Array, " count"]) -> Int[Arr
     times (a Feistel network; Luby & Rackoff 1988, SIAM J. Comput. 17:373). A place outside 0..n-1
     is permuted again until it is inside. A common random shift makes each index equally likely, to
     n/2^32. Pairs are only approximately equally likely; the tests compare the variance of a sum
-    with its exact value.
+    with its exact value. For n < 2^31, since sums of two indices are held in 32 bits.
     """
     if n <= 64:
         return jax.random.permutation(key, n)[places]
+    kind, places = places.dtype, places.astype(jnp.uint32)
     rows, columns = _table(n)
     bits = jax.random.bits(key, (3 * (columns + rows) + 1,), jnp.uint32)
     turns = bits[1:].reshape(3, columns + rows)
@@ -261,7 +262,7 @@ def permuted(key: PRNGKeyArray, n: int, places: Int[Array, " count"]) -> Int[Arr
     places = shuffled(places // columns, places % columns)
     if rows * columns > n:
         places = jax.lax.while_loop(lambda place: jnp.any(place >= n), again, places)
-    return _wrapped(places + (bits[0] % np.uint32(n)).astype(places.dtype), n)
+    return _wrapped(places + bits[0] % np.uint32(n), n).astype(kind)
 
 
 def _table(n: int) -> tuple[int, int]:
@@ -274,11 +275,11 @@ def _table(n: int) -> tuple[int, int]:
 def _below(bits: Array, bound: int) -> Array:
     """Integers below `bound` < 2^16, equally likely to bound^2/2^32."""
     half = bound.bit_length()
-    return ((bits >> half) * np.uint32(bound) >> (32 - half)).astype(jnp.int32)
+    return (bits >> half) * np.uint32(bound) >> (32 - half)
 
 
 def _wrapped(value: Array, bound: int) -> Array:
-    """`value % bound` for values below 2 bound."""
+    """`value % bound` for unsigned values below 2 bound."""
     return jnp.where(value >= bound, value - bound, value)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 import equinox as eqx
 import numpy as np
 from jaxtyping import Int, Integer
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ..core import Constraint, Count, DeclarationError, Refused, numbers, typed
 
@@ -87,10 +88,11 @@ class Tokens(eqx.Module):
         """The ids of a text.
 
         Raises:
-            DeclarationError: For a character that has no id.
+            DeclarationError: For a character that has no id, and for half of a surrogate pair where
+                the symbols are bytes of UTF-8.
         """
         if self.utf8:
-            return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
+            return np.frombuffer(_utf8(text), np.uint8).astype(np.int32)
         codes, known = _codes(text), _codes(self.symbols)
         at = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         found = known[at] == codes
@@ -179,7 +181,8 @@ class Windows(eqx.Module):
     indexed is read: `ids` can be a `np.memmap` larger than memory.
 
     Args:
-        ids: Token ids `[token]`, more than `length`.
+        ids: Token ids `[token]`, more than `length`. They are given as int32: larger ones are
+            refused when they are read.
         length: Tokens of a window.
         stride: Tokens between the starts of neighbouring windows; `length` if None.
     """
@@ -204,9 +207,11 @@ class Windows(eqx.Module):
         return (len(self.ids) - 1 - self.length) // self.stride + 1
 
     def __getitem__(self, index: Indices) -> tuple[np.ndarray, np.ndarray]:
-        places = np.arange(len(self))[index]
-        both = self.ids[places[..., None] * self.stride + np.arange(self.length + 1)]
-        both = np.asarray(both, np.int32)
+        # a view of all windows, of which numpy reads what is indexed
+        views = sliding_window_view(self.ids, self.length + 1)[:: self.stride]
+        read = views[(*index, slice(None)) if isinstance(index, tuple) else (index, slice(None))]
+        _refuse_large(read)
+        both = np.array(read, np.int32)
         return both[..., :-1], both[..., 1:]
 
     def __repr__(self) -> str:
@@ -214,4 +219,29 @@ class Windows(eqx.Module):
 
 
 def _codes(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DeclarationError(
+            "text",
+            got=f"{text[error.start]!r} at position {error.start}, half of a surrogate pair",
+            expected="text that UTF-8 can encode",
+            mend="read the file as UTF-8, or drop those: text.encode('utf-8', 'ignore').decode()",
+        ) from error
+
+
+def _refuse_large(ids: np.ndarray) -> None:
+    least, most = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+    if np.can_cast(ids.dtype, np.int32) or not ids.size:
+        return
+    if not least <= ids.min() <= ids.max() <= most:
+        raise DeclarationError(
+            "ids",
+            got=f"ids from {ids.min()} to {ids.max()}, held as {ids.dtype}",
+            expected=f"ids up to {most}",
+            mend="number the ids from 0, and read a file with the dtype it was written with",
+        )
