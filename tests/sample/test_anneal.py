@@ -1,5 +1,6 @@
 """Ladders: right on exact cases, honest about lagging, and compiled once."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import boltzax as bx
 from boltzax.sample import AbstractKernel, Move
+from boltzax.sample._replica_exchange import ReplicaExchange
 from boltzax.sample._temperature_ladder import first_ladder
 
 KEY = jax.random.key(11)
@@ -225,3 +227,29 @@ def _line(w, x):
 
 def _signed(model, x):
     return 50 * model(x)
+
+
+@pytest.mark.parametrize("kernel", [bx.HMC(max_steps=4), bx.MALA(), bx.RandomWalk()])
+def test_replicas_keep_the_density_of_the_beta_at_which_they_run(kernel):
+    """Also those that start at the coldest level: a kernel that keeps another one never moves."""
+    gibbs, warmup = quadratic().at(jnp.array([0.0, 1.0, 50.0])), 40
+    dynamics = ReplicaExchange(gibbs, kernel, False)
+    start = {"params['w']": jax.random.normal(KEY, (3, 4, 3))}
+    state = dynamics.init(start, KEY, warmup)
+    step = eqx.filter_jit(dynamics.step)
+    for time in range(7):
+        state = step(state, jax.random.fold_in(KEY, time), jnp.zeros(()), jnp.asarray(time), warmup)
+        for level, chain in np.ndindex(3, 4):
+            quenched = time < 4 and chain % 2
+            w = {"params['w']": kernel.position(state.kernel)["params['w']"][level, chain]}
+            there = gibbs.at(gibbs.beta[-1 if quenched else level]).log_prob(w)
+            assert np.isclose(state.kernel.log_prob[level, chain], there, rtol=1e-9)
+
+
+def test_hmc_moves_in_every_replica():
+    trace = bx.anneal(
+        quadratic(), [100.0], bx.HMC(max_steps=8), key=KEY, chains=4, bound=False, throw=False
+    )
+    assert trace.status == bx.Status.successful
+    exact = bx.theory.quadratic_exact(EIGENVALUES, np.log([100.0]))
+    assert abs(float(bx.learning_coefficient(trace).z_score(exact.learning_coefficient)[0])) < 4

@@ -42,7 +42,8 @@ class ReplicaExchange(AbstractGibbsDynamics):
         def one(beta, w, key):
             return self.kernel.init(set_beta(self.gibbs, beta), w, key, warmup)
 
-        states = over_chains(one, self.gibbs.beta, start, key)
+        betas = self._betas(jnp.asarray(0), warmup, chains)
+        states = jax.vmap(jax.vmap(one))(betas, start, jax.random.split(key, (levels, chains)))
         who = jnp.broadcast_to(jnp.arange(levels)[:, None], (levels, chains))
         zero = jnp.zeros((levels, chains))
         flow = {
@@ -58,8 +59,13 @@ class ReplicaExchange(AbstractGibbsDynamics):
         states, last, flow = state
         key_move, key_swap = jax.random.split(key)
         levels, chains = flow["who"].shape
-        quench = (time < warmup // 10) & (jnp.arange(chains) % 2 == 1)
-        betas = jnp.where(quench[None, :], self.gibbs.beta[-1], self.gibbs.beta[:, None])
+        betas = self._betas(time, warmup, chains)
+        # kernels keep the density at the place, which is another one when the quench ends
+        states = jax.lax.cond(
+            (time > 0) & (time == warmup // 10),
+            lambda: self._moved(betas, states, self._places(states), jax.random.fold_in(key, 1)),
+            lambda: states,
+        )
 
         def one(beta, state, key):
             gibbs = set_beta(self.gibbs, beta)
@@ -71,7 +77,7 @@ class ReplicaExchange(AbstractGibbsDynamics):
         move = move._replace(gradients=last.gradients + move.gradients)
         # a swap brings no new place: only the kernel's own moves count
         moved |= flow["moved"] & (time != warmup)
-        states, flow = self._swap(states, flow, key_swap, time)
+        states, flow = self._swap(betas, states, flow, key_swap, time)
         return ReplicaStates(states, move, flow | {"moved": moved})
 
     def record(self, state, draw):
@@ -85,9 +91,18 @@ class ReplicaExchange(AbstractGibbsDynamics):
         again = flow | {"moved": jnp.zeros_like(flow["moved"])}
         return ReplicaStates(states, move, again), kept | move._asdict() | flow
 
-    def _swap(self, states, flow, key, time):
+    def _betas(self, time, warmup, chains) -> Float[Array, "level chain"]:
+        """The beta of every chain at a step: in the quench, of every second chain the coldest."""
+        quench = (time < warmup // 10) & (jnp.arange(chains) % 2 == 1)
+        return jnp.where(quench[None, :], self.gibbs.beta[-1], self.gibbs.beta[:, None])
+
+    def _places(self, states):
+        return jax.vmap(jax.vmap(self.kernel.position))(states)
+
+    def _swap(self, now, states, flow, key, time):
+        """Neighbours change places by the law of their levels; `now` are the betas of the step."""
         betas = self.gibbs.beta
-        w = jax.vmap(jax.vmap(self.kernel.position))(states)
+        w = self._places(states)
         # one program for the three potentials: here, one level colder, one level hotter
         places = jax.tree.map(lambda x: jnp.concatenate([x, x[:-1], x[1:]]), w)
         value = self._potential(places, jnp.concatenate([betas, betas[1:], betas[:-1]]))
@@ -106,7 +121,7 @@ class ReplicaExchange(AbstractGibbsDynamics):
         exchanged = jax.tree.map(
             lambda leaf: jnp.take_along_axis(leaf, _expand(source, leaf), axis=0), w
         )
-        moved = self._moved(states, exchanged, jax.random.fold_in(key, 1))
+        moved = self._moved(now, states, exchanged, jax.random.fold_in(key, 1))
         swapped = source != index
         states = jax.vmap(jax.vmap(choose))(swapped, moved, states)
         who = jnp.take_along_axis(flow["who"], source, axis=0)
@@ -118,11 +133,11 @@ class ReplicaExchange(AbstractGibbsDynamics):
 
         return over_chains(one, betas, w, None)
 
-    def _moved(self, states, w, key):
-        def one(beta, pair, key):
-            return self.kernel.moved(set_beta(self.gibbs, beta), *pair, key)
+    def _moved(self, betas, states, w, key):
+        def one(beta, state, w, key):
+            return self.kernel.moved(set_beta(self.gibbs, beta), state, w, key)
 
-        return over_chains(one, self.gibbs.beta, (states, w), key)
+        return jax.vmap(jax.vmap(one))(betas, states, w, jax.random.split(key, betas.shape))
 
 
 def _expand(index: Array, leaf: Array) -> Array:
