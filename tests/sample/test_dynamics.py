@@ -1,5 +1,6 @@
 """What every dynamics of the loop must pass; a dynamics of your own is one line more in `CASES`."""
 
+import traceback
 from typing import NamedTuple
 
 import jax
@@ -158,6 +159,38 @@ class Broken(bx.AbstractDynamics):
 
     def record(self, state, draw):
         return state, {"draw" if self.flaw == "name" else "place": state}
+
+
+class Raising(bx.AbstractDynamics):
+    """Raises an error in one of its methods."""
+
+    method: str
+
+    def init(self, start, key, warmup):
+        return self._raised("init", start)
+
+    def step(self, state, key, gain, time, warmup):
+        return self._raised("step", state)
+
+    def record(self, state, draw):
+        return state, {"place": self._raised("record", state)}
+
+    def _raised(self, method, state):
+        if method == self.method:
+            raise KeyError("mass")
+        return state
+
+
+@pytest.mark.parametrize("warmup", [0, 3])
+@pytest.mark.parametrize("method", ["init", "step", "record"])
+def test_the_method_that_raises_is_named(method, warmup):
+    said = f"`dynamics.{method}`.*raises KeyError: 'mass'"
+    with pytest.raises(bx.DeclarationError, match=said) as caught:
+        bx.run(Raising(method), jnp.zeros(2), key=KEY, draws=4, warmup=warmup)
+    assert isinstance(caught.value.__cause__, KeyError)
+    frames = traceback.extract_tb(caught.value.__cause__.__traceback__)
+    assert frames[-1].name == "_raised"
+    assert f"{method}(" in caught.value.expected and "Raising" in caught.value.expected
 
 
 def test_a_nan_fails_the_run():

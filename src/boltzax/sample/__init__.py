@@ -14,6 +14,9 @@ from ._checkpoints import Checkpoints as Checkpoints
 from ._dynamics import AbstractDynamics as AbstractDynamics
 from ._dynamics import AbstractGibbsDynamics as AbstractGibbsDynamics
 from ._dynamics import Chains as Chains
+from ._dynamics_errors import recorded as recorded
+from ._dynamics_errors import started as started
+from ._dynamics_errors import stepped as stepped
 from ._ensemble import SAMPLES as SAMPLES
 from ._ensemble import SERIES as SERIES
 from ._ensemble import Ensemble as Ensemble

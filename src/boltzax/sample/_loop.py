@@ -1,6 +1,7 @@
 """The one loop: warm up, draw, record. Every dynamics runs in it."""
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from ..core import Status, model_errors, to_host, typed
 from ._dynamics import AbstractDynamics
+from ._dynamics_errors import recorded, started, stepped
 from ._interrupt import listening
 from ._run_plan import AbstractCheckpoints, AbstractSink, Plan
 
@@ -49,7 +51,7 @@ class Run(eqx.Module):
 
 @eqx.filter_jit
 def _start(dynamics: AbstractDynamics, start: PyTree, key: PRNGKeyArray, warmup: int, split):
-    state = _laid(dynamics.init(start, key, warmup), split)
+    state = _laid(started(dynamics, start, key, warmup), split)
     # the loop's own results are never weakly typed: an initial state that is would compile it twice
     return jax.tree.map(_strong, state)
 
@@ -98,10 +100,10 @@ def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int, sp
         progress = time.astype(float) / max(warmup, 1)
         rate = (1 + time.astype(float)) ** -0.6
         gain = jnp.where(progress < 0.9, rate, 0.0) if warmup else jnp.zeros(())
-        return dynamics.step(state, jax.random.fold_in(key, time), gain, time, warmup)
+        return stepped(dynamics, state, jax.random.fold_in(key, time), gain, time, warmup)
 
     def unread(state, draw):
-        shapes = jax.eval_shape(lambda *args: dynamics.record(*args), state, draw)[1]
+        shapes = jax.eval_shape(functools.partial(recorded, dynamics), state, draw)[1]
         return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     def row(state, number):
@@ -111,9 +113,9 @@ def _advance(fixed, state, rows: int, thin: int, warmup: int, warm_rows: int, sp
         least = jnp.clip(-first, 0, thin)
         state = jax.lax.fori_loop(least, thin, lambda i, state: step(state, first + i), state)
         if warm_rows == 0:
-            return dynamics.record(state, draw)
+            return recorded(dynamics, state, draw)
         # a record may cost as much as many steps (an energy over all data): none in warm-up
-        return jax.lax.cond(draw < 0, unread, lambda *args: dynamics.record(*args), state, draw)
+        return jax.lax.cond(draw < 0, unread, functools.partial(recorded, dynamics), state, draw)
 
     state, records = jax.lax.scan(row, state, begin + jnp.arange(rows))
     return _laid(state, split), records
@@ -221,7 +223,9 @@ def _nothing() -> KeyboardInterrupt:
 
 
 def _row_bytes(dynamics: AbstractDynamics, state: PyTree) -> int:
-    record = eqx.filter_eval_shape(lambda d, s: d.record(s, jnp.zeros((), int))[1], dynamics, state)
+    record = eqx.filter_eval_shape(
+        lambda d, s: recorded(d, s, jnp.zeros((), int))[1], dynamics, state
+    )
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(record))
 
 

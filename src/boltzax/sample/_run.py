@@ -72,7 +72,8 @@ def run(
         A `Run`: the last state, the records with a leading axis over draws, and a status.
 
     Raises:
-        DeclarationError: Wrong arguments; or an error that the dynamics raises at some state.
+        DeclarationError: Wrong arguments; an error that `init`, `step` or `record` raises, with
+            the name of the method; or one that the dynamics raises at some state.
         RunError: If the last state or the records hold a NaN (`Status.non_finite`).
         Interrupted: By Ctrl-C, with the `Run` so far in `result`. Before the first record it is a
             plain `KeyboardInterrupt`.
