@@ -257,6 +257,63 @@ def test_a_dynamics_that_breaks_the_rules_is_caught():
         check_dynamics(Fickle(), jnp.zeros(2), key=KEY)
 
 
+class Flawed(bx.AbstractDynamics):
+    """A walk with a running sum and a count of steps since the last record, or with a flaw."""
+
+    flaw: str = "none"
+
+    def init(self, start, key, warmup):
+        if self.flaw == "init raises":
+            raise KeyError("mass")
+        return {"x": start, "sum": jnp.zeros(start.shape), "count": jnp.zeros((), int)}
+
+    def step(self, state, key, gain, time, warmup):
+        x = state["x"] + jax.random.normal(key, state["x"].shape)
+        if self.flaw == "step changes a shape":
+            x = jnp.ones(7)
+        if self.flaw == "step changes a dtype":
+            x = x.astype(jnp.float16)
+        if self.flaw == "sum pulls":
+            x = x - 0.1 * state["sum"]
+        if self.flaw == "step loses a name":
+            return {"x": x}
+        return state | {"x": x, "count": state["count"] + 1}
+
+    def record(self, state, draw):
+        x = state["x"]
+        after = state | {"sum": state["sum"] + x, "count": jnp.zeros((), int)}
+        if self.flaw == "record moves":
+            after = after | {"x": x + 1}
+        if self.flaw == "record changes a shape":
+            after = after | {"x": x[:1]}
+        if self.flaw == "record is no pair":
+            return after
+        return after, {"x": x * (jnp.nan if self.flaw == "nan" else 1), "count": state["count"]}
+
+
+FLAWS = {
+    "none": None,
+    "init raises": "`dynamics.init`.*KeyError: 'mass'",
+    "step changes a shape": "`step` changes",
+    "step changes a dtype": "`step` changes",
+    "step loses a name": "`step` changes",
+    "record changes a shape": "`record` changes",
+    "record is no pair": "`record` gives",
+    "record moves": r"`record` moves \['x'\]",
+    "sum pulls": r"after a `record` move \['x'\]",
+    "nan": "NaN",
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_flaw_of_a_state_or_a_record_is_found(flaw):
+    if flaw == "none":
+        check_dynamics(Flawed(), jnp.zeros(2), key=KEY)
+        return
+    with pytest.raises(AssertionError, match=FLAWS[flaw]):
+        check_dynamics(Flawed(flaw), jnp.zeros(2), key=KEY)
+
+
 class Deaf(bx.AbstractDynamics):
     """Steps that ignore their key, though the start uses its own."""
 
