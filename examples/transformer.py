@@ -7,25 +7,23 @@ a net of random weights, and the influence of sequences on each other. With `--a
 settings are chosen by `bx.local_learning_coefficient`, which says whether its value can be used.
 """
 
-import resource
-import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from pydoc_data.topics import topics
 
 import equinox as eqx
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import tyro
-from _cli import save
+from _cli import Drawn, save
 
 import boltzax as bx
 
 
 @dataclass
-class Options:
-    """The net, its training, and the settings of the coefficients."""
+class Options(Drawn):
+    """Net, training, settings of the coefficients; `quick`: a smaller net, fewer steps."""
 
     width: int = 64
     """Length of the vector of a position."""
@@ -47,73 +45,9 @@ class Options:
     """Step of SGLD."""
     adaptive: bool = False
     """Also estimate without settings, at the last step: some ten minutes of two cores."""
-    seed: int = 0
-    """Seed of all randomness."""
-    quick: bool = False
-    """A smaller net, and fewer steps."""
-    json: Path | None = None
-    """Where to write the results."""
-    figure: Path | None = None
-    """Where to draw them."""
 
 
-def main(options: Options) -> None:
-    """Train, measure, print, write what was asked for."""
-    began = time.time()
-    if options.quick:
-        options = replace(options, width=16, layers=1, context=16, steps=(0, 50, 200), sequences=64)
-    key, key_net, key_null, key_run = jax.random.split(jax.random.key(options.seed), 4)
-    text = "".join(topics[name] for name in sorted(topics))
-    tokens = bx.Tokens.characters(text, most=96)
-    ids = tokens.encode(text)
-
-    def net(key):
-        return bx.models.Transformer(
-            len(tokens), options.width, options.layers, 4, options.context, key=key
-        )
-
-    batches = bx.Batches(bx.Windows(ids, options.context, stride=1), 32, key=key)
-    models = train(net(key_net), batches, options)
-    windows = bx.Windows(ids, options.context)
-    some = np.linspace(0, len(windows) - 1, options.sequences).astype(int)
-    data = bx.Subsampled(bx.Empirical(windows[some]), 16)
-    energy = bx.CrossEntropy(models[-1], data, count="tokens")
-    settings = bx.FixedSettings(
-        bx.temperature.Temperature(options.per_mean),
-        options.localisation,
-        bx.SGLD(options.step_size),
-    )
-    along = bx.along_training(energy, models, settings, key=key_run, steps=options.steps)
-    parts = bx.parts(models[-1], "blocks[*].attention", heads=4)
-    parts |= bx.parts(models[-1], "blocks[*].mlp")
-    of_parts = bx.part_coefficients(energy, parts, settings, key=key_run, null=net(key_null))
-    print(f"{along}\n\n{of_parts}\n")
-    results = {
-        "steps": options.steps,
-        "coefficient": numbers(along.coefficient.values),
-        "loss": along.loss.value,
-        "loss_of_draws": numbers(along.loss_of_draws.values),
-        "verdicts": [result.short for result in along.results],
-        "parts": {n: numbers(p.estimate) for n, p in zip(parts, of_parts.parts, strict=True)},
-        "null": {n: numbers(p.estimate) for n, p in zip(parts, of_parts.null or (), strict=True)},
-        "sum_of_parts": numbers(of_parts.sum),
-        "whole": numbers(of_parts.whole.estimate),
-        "influence": numbers(influence(energy, windows[some[:8]], settings, key_run)),
-    }
-    if options.adaptive:
-        own = bx.CrossEntropy(models[-1], data.empirical, count="tokens")
-        found = bx.local_learning_coefficient(own, key=key_run)
-        print(found)
-        results["adaptive"] = numbers(found.estimate) | {"reason": found.reason}
-    results["seconds"] = time.time() - began
-    results["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{results['seconds']:.0f} s, peak memory {results['peak_memory_gib']:.2f} GiB")
-    save(results, options.json)
-    if options.figure is not None:
-        draw(along, of_parts, options.figure)
-
-
-def train(model, batches: bx.Batches, options: Options) -> list:
+def train(model: bx.models.Transformer, batches: bx.Batches, options: Options) -> list:
     """The models at the steps of the checkpoints."""
     adam = optax.adam(options.learning_rate)
 
@@ -121,46 +55,79 @@ def train(model, batches: bx.Batches, options: Options) -> list:
         logits = jax.vmap(model)(x)
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
-    def step(carry, batch):
-        model, state = carry
+    @jax.jit
+    def step(model, state, batch):
         updates, state = adam.update(eqx.filter_grad(loss)(model, *batch), state)
-        return (optax.apply_updates(model, updates), state), None
+        return optax.apply_updates(model, updates), state
 
-    advance = jax.jit(lambda carry, batches: jax.lax.scan(step, carry, batches)[0])
-    carry, models, done = (model, adam.init(model)), [], 0
-    for goal in options.steps:
-        while done < goal:
-            until = min(done + 50, goal)
-            some = [batches[number] for number in range(done, until)]
-            carry = advance(carry, jax.tree.map(lambda *each: np.stack(each), *some))
-            done = until
-        models.append(carry[0])
-    return models
+    models, state = {0: model}, adam.init(model)
+    for number in range(max(options.steps)):
+        model, state = step(model, state, batches[number])
+        models[number + 1] = model if number + 1 in options.steps else None
+    return [models[number] for number in options.steps]
 
 
-def influence(energy, data, settings: bx.FixedSettings, key) -> bx.Estimate:
-    """`-Cov(ℓ_i, ℓ_j) β` of the losses of some sequences, under the localised posterior."""
-    near = energy + bx.Localisation(energy.model, settings.localisation)
-    gibbs = bx.compile(near, bx.Normal(0.0, 1e3), beta=settings.temperature)
-    run = {"chains": settings.chains, "warmup": settings.warmup, "draws": 20, "thin": settings.thin}
-    trace = bx.sample(gibbs, settings.kernel, key=key, start=gibbs.position(), throw=False, **run)
-    return bx.influence(trace, bx.CrossEntropy(energy.model, bx.Empirical(data), count="tokens"))
+def main(options: Options) -> None:
+    """Train, measure, print, write what was asked for."""
+    if options.quick:
+        options = replace(options, width=16, layers=1, context=16, steps=(0, 50, 200), sequences=64)
+    key, key_net, key_null, key_run = jax.random.split(jax.random.key(options.seed), 4)
+    text = "".join(topics[name] for name in sorted(topics))
+    tokens = bx.Tokens.characters(text, most=96)
+    ids = tokens.encode(text)
+    net, null = (
+        bx.models.Transformer(len(tokens), options.width, options.layers, 4, options.context, key=k)
+        for k in (key_net, key_null)
+    )
+    batches = bx.Batches(bx.Windows(ids, options.context, stride=1), 32, key=key)
+    models = train(net, batches, options)
+    windows = bx.Windows(ids, options.context)
+    some = windows[np.linspace(0, len(windows) - 1, options.sequences).astype(int)]
+    data = bx.Empirical(some)
+    energy = bx.CrossEntropy(models[-1], bx.Subsampled(data, 16), count="tokens")
+    nbeta = bx.temperature.Temperature(options.per_mean)
+    settings = bx.FixedSettings(nbeta, options.localisation, bx.SGLD(options.step_size))
+    along = bx.along_training(energy, models, settings, key=key_run, steps=options.steps)
+    parts = bx.parts(models[-1], "blocks[*].attention", heads=4)
+    parts |= bx.parts(models[-1], "blocks[*].mlp")
+    of_parts = bx.part_coefficients(energy, parts, settings, key=key_run, null=null)
+    print(f"{along}\n\n{of_parts}\n")
 
-
-def numbers(estimate: bx.Estimate) -> dict:
-    """Value and standard error."""
-    return {"value": estimate.value, "standard_error": estimate.standard_error}
-
-
-def draw(along: bx.AlongTraining, of_parts: bx.PartCoefficients, path: Path) -> None:
-    """Coefficient and losses over the steps; the coefficients of the parts."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    bx.plot.along_training(along, ax=left)
-    bx.plot.part_coefficients(of_parts, ax=right)
-    figure.savefig(path, dpi=160)
+    near = energy + bx.Localisation(energy.model, options.localisation)
+    gibbs = bx.compile(near, bx.Normal(0.0, 1e3), beta=nbeta)
+    trace = bx.sample(
+        gibbs, settings.kernel, key=key_run, start=gibbs.position(), chains=2, warmup=100,
+        draws=40, thin=10, throw=False,
+    )  # fmt: skip
+    first = bx.Empirical(jax.tree.map(lambda array: array[:8], some))
+    influence = bx.influence(trace, bx.CrossEntropy(energy.model, first, count="tokens"))
+    clear = np.mean(np.abs(influence.z_score(0.0)) > 2)
+    print(f"influence of 8 sequences on each other: {100 * clear:.0f}% beyond two standard errors")
+    results = {
+        "steps": options.steps,
+        "coefficient": along.coefficient.values,
+        "loss": along.loss.value,
+        "loss_of_draws": along.loss_of_draws.values,
+        "verdicts": [result.short for result in along.results],
+        "parts": dict(zip(parts, (part.estimate for part in of_parts.parts), strict=True)),
+        "null": dict(zip(parts, (part.estimate for part in of_parts.null or ()), strict=True)),
+        "sum_of_parts": of_parts.sum,
+        "whole": of_parts.whole.estimate,
+        "influence": influence,
+    }
+    if options.adaptive:
+        own = bx.CrossEntropy(models[-1], data, count="tokens")
+        found = bx.local_learning_coefficient(own, key=key_run)
+        print(found)
+        results["adaptive"] = {"coefficient": found.estimate, "reason": found.reason}
+    save(results, options.json)
+    if options.figure is not None:
+        figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+        bx.plot.along_training(along, ax=axes[0])
+        bx.plot.part_coefficients(of_parts, ax=axes[1])
+        bx.plot.influence(influence, ax=axes[2])
+        axes[2].set(xlabel="sequence", ylabel="asked about (hatched: within two errors of 0)")
+        figure.savefig(options.figure, dpi=160)
 
 
 if __name__ == "__main__":
