@@ -315,12 +315,12 @@ def test_contract_is_drawn_with_its_logic():
 def test_coefficients_are_drawn_where_they_are():
     trained, parts, grid = _trained(), _parts(), _grid()
     ax = bx.plot.along_training(trained)
-    np.testing.assert_allclose(_line(ax, "coefficient")[1], [5, 6, 8])
-    assert _labels(ax) == ["coefficient", "loss at w*", "loss of the draws"]
+    np.testing.assert_allclose(_line(ax, "coefficient, 95% band")[1], [5, 6, 8])
+    assert _labels(ax) == ["coefficient, 95% band", "loss at w*", "loss of the draws"]
     ax = bx.plot.part_coefficients(parts)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["head", "mlp"]
     assert list(ax.containers[0][0].get_xdata()) == [3, 4]
     assert list(ax.containers[1][0].get_xdata()) == [1, 2]
     ax = bx.plot.coefficient_grid(grid)
     assert [list(each[0].get_ydata()) for each in ax.containers] == [[1, 2], [3, 4]]
-    assert _labels(ax) == ["ε 0.1", "ε 0.2"]
+    assert _labels(ax) == ["ε 0.1, 95%", "ε 0.2, 95%"]

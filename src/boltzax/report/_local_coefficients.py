@@ -16,7 +16,7 @@ def along_training(result: AlongTraining, *, ax: Axes | None = None) -> Axes:
         result: What `bx.along_training` gives.
         ax: Axes to draw into; new ones if None.
     """
-    ax = curve(result.coefficient, ax=ax, label="coefficient")
+    ax = curve(result.coefficient, ax=ax, label="coefficient, 95% band")
     steps = np.asarray(result.coefficient.x)
     if steps.min() >= 0 and steps.max() > 20 * max(np.diff(np.sort(steps)).min(initial=1.0), 1.0):
         ax.set_xscale("symlog", linthresh=max(float(steps[steps > 0].min()), 1.0))
@@ -46,9 +46,9 @@ def part_coefficients(result: PartCoefficients, *, ax: Axes | None = None) -> Ax
     """
     ax = axes_of(ax, size=(6.4, 1.2 + 0.28 * len(result.names)))
     places = np.arange(len(result.names))[::-1]
-    series = [(result.parts, BLUE, "declared weights", 0.12)]
+    series = [(result.parts, BLUE, "declared weights, 95%", 0.12)]
     if result.null is not None:
-        series.append((result.null, GREY, "null model", -0.12))
+        series.append((result.null, GREY, "null model, 95%", -0.12))
     for parts, color, name, shift in series:
         values = np.array([float(part.estimate) for part in parts])
         ends = np.array([[float(end) for end in part.estimate.interval()] for part in parts]).T
@@ -79,7 +79,13 @@ def coefficient_grid(result: CoefficientGrid, *, ax: Axes | None = None) -> Axes
         )
         color = CYCLE[number % len(CYCLE)]
         ax.errorbar(
-            result.localisations, values, 2 * error, color=color, label=name, lw=1, **POINTS
+            result.localisations,
+            values,
+            1.96 * error,
+            color=color,
+            label=f"{name}, 95%",
+            lw=1,
+            **POINTS,
         )
     ax.set(xscale="log", xlabel=r"$\gamma$", ylabel=r"$\hat\lambda$")
     legend(ax)
