@@ -141,6 +141,26 @@ def test_wrong_sequences_are_refused(x):
         small()(x)
 
 
+@pytest.mark.parametrize("wrong", [5, -1])
+@pytest.mark.parametrize("subsampled", [False, True])
+@pytest.mark.parametrize("target", [None, lambda x: 0 * x])
+def test_ids_without_an_embedding_are_refused_by_compile(wrong, subsampled, target):
+    ids = np.random.default_rng(0).integers(0, 5, (4, 6))
+
+    def compiled(x):
+        data = bx.Empirical((x, ids) if target is None else x)
+        data = bx.Subsampled(data, 2) if subsampled else data
+        energy = bx.CrossEntropy(small(), data, target, count="tokens")
+        return bx.compile(energy, bx.Normal())
+
+    compiled(ids)
+    changed = ids.copy()
+    changed[2, 3] = wrong
+    with pytest.raises(bx.DeclarationError, match="vocabulary of 5") as caught:
+        compiled(changed)
+    assert caught.value.argument == "x"
+
+
 def test_heads_divide_the_width():
     with pytest.raises(bx.DeclarationError, match="heads"):
         bx.models.Transformer(5, 8, heads=3)

@@ -124,6 +124,12 @@ def test_centred_rows_have_mean_zero_and_one_observable_serves_all():
     np.testing.assert_allclose(found.estimate.value, moved, atol=1e-12)
 
 
+def test_one_token_has_a_response_that_is_not_centred():
+    found = bx.response_matrix(FEW, lambda m: jnp.ravel(all_tokens(m))[:1], centred=False)
+    whole = bx.response_matrix(FEW, all_tokens, centred=False)
+    np.testing.assert_allclose(found.estimate.value, whole.estimate.value[:, :1], rtol=1e-9)
+
+
 def test_tokens_sum_to_their_datum():
     whole = bx.influence(FEW["whole"], ENERGY)
     parts = bx.influence(FEW["whole"], ENERGY, tokens=token_losses)
@@ -135,6 +141,26 @@ def test_tokens_sum_to_their_datum():
     assert tree["w"].shape == (DIM, DATA, TOKENS)
     datum = bx.influence(FEW["whole"], ENERGY, lambda m: m.params)
     np.testing.assert_allclose(tree["w"].value.sum(axis=-1), datum.value, rtol=1e-8, atol=1e-10)
+
+
+def test_terms_with_other_numbers_of_tokens_are_refused_and_padded_ones_pass():
+    """Columns `[datum, token]` of two terms are those of each term, padded to the longer."""
+    run = FEW["whole"]
+    short = bx.PerDatum(NET, bx.Empirical((X[:3, :1], Y[:3, :1])), squares) * 2.0
+    both = ENERGY + short
+    with pytest.raises(bx.DeclarationError, match=r"\[1, 2\] tokens") as caught:
+        bx.influence(run, both, tokens=token_losses)
+    assert caught.value.argument == "tokens"
+
+    def padded(model, datum):
+        losses = token_losses(model, datum)
+        return jnp.pad(losses, (0, TOKENS - len(losses)))
+
+    found = bx.influence(run, both, lambda m: m.params, tokens=padded)
+    whole = bx.influence(run, both, lambda m: m.params)
+    assert found.shape == (DIM, DATA + 3, TOKENS)
+    np.testing.assert_allclose(found.value.sum(axis=-1), whole.value, rtol=1e-8, atol=1e-10)
+    np.testing.assert_array_equal(found.value[:, DATA:, 1], 0)
 
 
 def matrix_of(values) -> bx.ResponseMatrix:
@@ -285,6 +311,7 @@ def test_intervals_of_the_score_cover_the_correlation_of_normal_pairs():
     [
         ("runs", lambda: bx.response_matrix({}, all_tokens)),
         ("observable", lambda: bx.response_matrix(FEW, all_tokens, all_tokens)),
+        ("tokens", lambda: bx.response_matrix(FEW, lambda m: m.params[0])),
         ("tokens", lambda: bx.influence(FEW["whole"], ENERGY, tokens=token_losses, total=True)),
         ("subsets", lambda: bx.retrained(GIBBS, ENERGY, SUBSETS[:, 1:])),
         (

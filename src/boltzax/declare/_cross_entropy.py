@@ -14,6 +14,7 @@ from ._check_loss import AbstractSupervised
 from ._energy import AbstractCountedTerm, Target, split_datum
 from ._measure import AbstractMeasure
 from ._models import Predictor
+from ._transformer import Transformer
 
 Counts: TypeAlias = Annotated[
     Literal["data", "tokens"] | None,
@@ -49,7 +50,8 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
         ignore: The integer label of positions that do not count, e.g. -100.
 
     Raises:
-        DeclarationError: By `compile`, if labels, mask or `count` do not match the logits.
+        DeclarationError: By `compile`, if labels, mask or `count` do not match the logits, or a
+            `Transformer` has no embedding of a token id.
     """
 
     model: Predictor
@@ -93,12 +95,14 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
 
     @eager
     def _check_values(self, logits_ndim: int, classes: int) -> None:
-        """Check the labels and masks of all data, where they are known."""
+        """Check the labels and masks of all data, and ids of a transformer, where known."""
         points, _ = self.measure.nodes()
         if self.target is None:
-            labels, mask = points[1], points[2] if len(points) == 3 else None
+            x, labels, mask = points[0], points[1], points[2] if len(points) == 3 else None
         else:
-            labels, mask = jax.vmap(self.target)(points), None
+            x, labels, mask = points, jax.vmap(self.target)(points), None
+        if isinstance(self.model, Transformer):
+            self.model.check_ids(x)
         if not known(labels, mask):
             return
         labels = np.asarray(labels)

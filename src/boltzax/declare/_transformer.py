@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..core import Count, DeclarationError, Key, typed
+from ..core import Count, DeclarationError, Key, eager, known, typed
 from ._models import applicable, normal_or_zero, split_or_none
 from ._taps import tap
 
@@ -217,6 +218,26 @@ class Transformer(eqx.Module):
             x = block(x)
         out = self.embedding if self.unembedding is None else self.unembedding
         return self.final(x) @ out.T
+
+    @eager
+    def check_ids(self, ids: Int[Array, "..."]) -> None:
+        """Refuse ids of data that have no embedding, where they are known.
+
+        Args:
+            ids: Token ids, an array of any shape.
+        """
+        if not known(ids):
+            return
+        least, most = np.min(np.asarray(ids)), np.max(np.asarray(ids))
+        if not 0 <= least <= most < len(self.embedding):
+            raise DeclarationError(
+                "x",
+                got=f"token ids from {least} to {most}",
+                expected=f"ids from 0 to {len(self.embedding) - 1}, of a vocabulary of "
+                f"{len(self.embedding)}",
+                mend="make the model as large as the tokens, vocabulary=len(tokens), and give "
+                "padding an id of its own",
+            )
 
     def _check(self, x: Array) -> None:
         most = self.positions.shape[0]

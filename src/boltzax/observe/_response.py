@@ -1,5 +1,6 @@
 """Linear response: what a perturbation of the energy does to a mean, in all or datum by datum."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Annotated, TypeAlias
 
@@ -143,7 +144,7 @@ def influence(
         normalised: `-Corr` instead, in [-1, 1] for β > 0; NaN for a loss that does not vary.
         tokens: `(model, datum) -> [token]`, the terms of the loss of one datum: columns for each
             token of each datum, `[*beta, query, datum, token]`. Their sum over the tokens is the
-            influence of the datum. Rows stay those of `query`.
+            influence of the datum. Rows stay those of `query`. All data have as many tokens.
         batch_size: Data at a time, for rows and for columns. Losses are computed anew for each pair
             of blocks.
         chunk: Draws at a time.
@@ -153,7 +154,8 @@ def influence(
 
     Raises:
         DeclarationError: For a trace without draws or with fewer than 4 a chain, an energy without
-            data or of another model, and a loss that is not a scalar.
+            data or of another model, a loss that is not a scalar, and terms whose data have
+            different numbers of tokens.
     """
     trace = trace_of(trace)
     _check_draws(trace)
@@ -281,7 +283,7 @@ def _blocks(
     Without a size, a block is as large as leaves room for 4 draws.
     """
     check_energy(trace.gibbs.declared, argument, energy)
-    blocks, largest = [], 1
+    blocks, largest, lengths = [], 1, set()
     for factor, term in energy.terms():
         if not isinstance(term, AbstractDataTerm):
             continue
@@ -300,6 +302,7 @@ def _blocks(
                 expected="a scalar loss",
                 mend="sum over the outputs of one datum",
             )
+        lengths.add(math.prod(shape))
         count = weights.shape[0]
         step = size or share(count, memory // (4 * datum_bytes))
         largest = max(largest, min(step, count) * datum_bytes)
@@ -313,6 +316,13 @@ def _blocks(
             got="an energy without data",
             expected="at least one integral over a measure",
             mend="pass the declared SquaredError, CrossEntropy or PerDatum",
+        )
+    if len(lengths) > 1:
+        raise DeclarationError(
+            argument,
+            got=f"data of {sorted(lengths)} tokens in the terms of the energy",
+            expected="as many tokens for each datum, which are the last axis of the result",
+            mend="pad the losses with zeros, or pass the energy of each term on its own",
         )
     return blocks, largest
 

@@ -175,6 +175,14 @@ class Centred(eqx.Module):
 
     def __call__(self, model) -> Float[Array, " token"]:
         values = jnp.ravel(self.function(model))
+        if values.size < 2:
+            raise DeclarationError(
+                "tokens",
+                got=f"{values.size} losses",
+                expected="at least two, whose mean is subtracted",
+                mend="return the losses of more tokens; response_matrix(..., centred=False) takes "
+                "one as it is",
+            )
         return values - jnp.mean(values)
 
 
