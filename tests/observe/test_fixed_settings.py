@@ -71,6 +71,42 @@ def test_parts_have_the_coefficients_of_their_own_weights():
     assert abs(float(one_by_one.null[1].estimate.z_score(exact([1, 2])))) < 4
 
 
+def test_parts_are_measured_with_control_variates_on_minibatches():
+    """At this step the noise of minibatches would add .07 to the coefficient of the whole."""
+    data = bx.Subsampled(bx.Empirical((X, Y)), 4)
+    energy = bx.SquaredError(line().model, data)
+    parts = {"rest": bx.Mask({"w": np.array([False, True, True])})}
+    kernel = bx.SVRG(bx.SGLD(STEP / 5), 0.4)
+    settings = bx.FixedSettings(1.0, GAMMA, kernel, chains=4, warmup=400, draws=400, thin=20)
+    found = bx.part_coefficients(energy, parts, settings, key=key)
+    for part, inside in ((found["rest"], [1, 2]), (found.whole, [0, 1, 2])):
+        assert abs(float(part.estimate.z_score(exact(inside, step=STEP / 5)))) < 4
+
+
+def test_terms_over_data_of_different_number_are_one_energy():
+    few, many = ((X[:4], Y[:4]), (X[4:], Y[4:]))
+    energy = sum_of_terms(few, many)
+    found = bx.local_coefficient_at(energy, LONG, key=key)
+    assert abs(float(found.estimate.z_score(exact([0, 1, 2])))) < 4
+    assert found.loss == pytest.approx(0.5 * np.sum((X @ BEST - Y) ** 2) / 12, rel=1e-5)
+    per_mean = bx.FixedSettings(Temperature(12.0), GAMMA, bx.SGLD(STEP))
+    with pytest.raises(bx.DeclarationError, match="different mass"):
+        bx.local_coefficient_at(energy, per_mean, key=key)
+
+
+def sum_of_terms(first, second):
+    model = line().model
+    return bx.SquaredError(model, bx.Empirical(first)) + bx.SquaredError(
+        model, bx.Empirical(second)
+    )
+
+
+def test_a_null_of_another_structure_is_refused_before_anything_runs():
+    parts = {"first": bx.Mask({"w": np.array([True, False, False])})}
+    with pytest.raises(bx.DeclarationError, match="null"):
+        bx.part_coefficients(line(), parts, LONG, key=key, null=Line(jnp.ones(4)))
+
+
 def of_data(model):
     return 0.5 * (X @ model.w - Y) ** 2
 

@@ -251,7 +251,31 @@ def test_a_solver_that_was_cut_short_says_so():
     exact = jax.jacobian(mode)(jnp.ones(DATA))
     found = bx.classical_influence(GIBBS, ENERGY, lambda m: m.params, model=AT_MODE, max_steps=1)
     assert np.max(np.abs(found.value - exact)) > 1e-4
-    assert np.max(found.standard_error) > 0.1 * np.max(np.abs(found.value - exact))
+    assert np.all(np.isnan(found.standard_error))
+
+
+def saddle(size):
+    """A quadratic with one negative eigenvalue, -3."""
+    signs = jnp.ones(size).at[0].set(-4.0)
+    net = bx.models.Function(dot, jnp.zeros(size))
+    data = bx.Empirical(jnp.arange(4.0))
+
+    def bent(model, datum):
+        return 0.125 * jnp.vdot(signs, model.params**2) + datum * jnp.sum(model.params)
+
+    energy = bx.PerDatum(net, data, bent) * 2.0
+    return bx.compile(energy, bx.Normal(), marginalise=False), energy
+
+
+@pytest.mark.parametrize("size", [5, 100])
+def test_a_hessian_that_is_not_positive_is_refused(size):
+    """With 100 weights the eigenvalue is found by a few products with the Hessian."""
+    gibbs, energy = saddle(size)
+    query = {"query": lambda m: m.params[:1]}
+    with pytest.raises(bx.DeclarationError, match="damping"):
+        bx.classical_influence(gibbs, energy, damping=2.9, **query)
+    damped = bx.classical_influence(gibbs, energy, damping=3.1, **query)
+    np.testing.assert_allclose(damped.value[0], -2 * np.arange(4) / 0.1, rtol=1e-5)
 
 
 @settings(max_examples=5)
@@ -270,6 +294,23 @@ def test_damping_shrinks_towards_gradients(damping):
 SUBSETS = np.random.default_rng(2).random((12, DATA)) < 0.6
 
 
+def test_models_that_are_not_trained_to_their_end_say_so():
+    with pytest.raises(bx.RunError, match=f"{len(SUBSETS)} of {len(SUBSETS)} models") as raised:
+        bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=0.01)
+    kept = bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=0.01, throw=False)
+    np.testing.assert_array_equal(raised.value.result.w["params"], kept.w["params"])
+    bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=0.01, tolerance=100.0)
+
+
+def test_a_measure_without_all_weights_is_not_retrained():
+    net = bx.models.TwoLayer(2, jnp.tanh, key=jax.random.key(0))
+    energy = bx.SquaredError(net, bx.Empirical((X[:, 0, :1], Y[:, 0])))
+    for gibbs in (bx.compile(energy, bx.Normal()), GIBBS.at(jnp.ones(2))):
+        own = energy if gibbs is not GIBBS and gibbs.beta.ndim == 0 else ENERGY
+        with pytest.raises(bx.DeclarationError, match="gibbs"):
+            bx.retrained(gibbs, own, SUBSETS)
+
+
 def test_models_trained_on_subsets_come_to_their_modes():
     found = bx.retrained(GIBBS, ENERGY, SUBSETS, steps=800, rate=0.05)
     exact = jax.vmap(mode)(jnp.asarray(SUBSETS, float))
@@ -286,6 +327,9 @@ def test_a_prediction_of_the_order_has_score_one():
     assert float(found) == pytest.approx(1.0)
     opposite = bx.linear_datamodeling_score(-predicted, SUBSETS, outcomes, key=jax.random.key(0))
     assert float(opposite) == pytest.approx(-1.0)
+    few = bx.linear_datamodeling_score(predicted, SUBSETS[:4], outcomes[:4], key=jax.random.key(0))
+    # some resamples of four subsets hold one subset only, which has no ranks
+    assert np.all(np.isfinite([few.standard_error, *few.interval()]))
 
 
 @pytest.mark.slow
@@ -324,6 +368,18 @@ def test_intervals_of_the_score_cover_the_correlation_of_normal_pairs():
             "outcomes",
             lambda: bx.linear_datamodeling_score(
                 np.ones((2, DATA)), SUBSETS, np.ones((2, 12)), key=jax.random.key(0)
+            ),
+        ),
+        (
+            "outcomes",
+            lambda: bx.linear_datamodeling_score(
+                RNG.normal(size=(2, DATA)), SUBSETS, np.ones((12, 2)), key=jax.random.key(0)
+            ),
+        ),
+        (
+            "predicted",
+            lambda: bx.linear_datamodeling_score(
+                np.full((2, DATA), np.nan), SUBSETS, np.ones((12, 2)), key=jax.random.key(0)
             ),
         ),
         ("gibbs", lambda: bx.classical_influence(GIBBS.at([1.0, 2.0]), ENERGY)),

@@ -228,6 +228,29 @@ def test_flax_modules(layer):
     np.testing.assert_allclose(gibbs.energy_of(net), truth, rtol=1e-6)
 
 
+def test_a_variable_of_flax_at_two_places_moves_as_one_or_is_refused():
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.a = nnx.Linear(4, 4, rngs=rngs, use_bias=False, param_dtype=jnp.float64)
+            self.b = nnx.Linear(4, 4, rngs=rngs, use_bias=False, param_dtype=jnp.float64)
+            self.b.kernel = self.a.kernel
+
+        def __call__(self, x):
+            return jnp.sum(self.b(jnp.tanh(self.a(x))))
+
+    energy = bx.SquaredError(Net(nnx.Rngs(0)), DATA) * 2.0
+    first, second = "a.kernel.value", "b.kernel.value"
+    for chart in (None, bx.Select(second), bx.Freeze(second)):
+        with pytest.raises(bx.DeclarationError, match="nnx.Param at two places"):
+            bx.compile(energy, bx.Normal(), chart=chart, marginalise=False)
+    gibbs = bx.compile(energy, bx.Normal(), chart=bx.Tie({second: first}), marginalise=False)
+    drawn = bx.core.weights_of(gibbs.model(gibbs.sample_prior(jax.random.key(0))))
+    assert gibbs.dim == 16
+    np.testing.assert_array_equal(drawn[first], drawn[second])
+
+
 def _double(leaf):
     floating = eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
     return jnp.asarray(leaf, jnp.float64) if floating else leaf

@@ -18,6 +18,7 @@ from ..core import (
     known,
     refuted,
     settings_of,
+    shared_weights,
     weights_of,
 )
 from ..declare import (
@@ -31,6 +32,7 @@ from ..declare import (
     check_loss,
     check_model,
 )
+from ._coordinates import Coordinates
 
 FLOAT32_BETA = 1e6
 """Above this beta times mass, a loss of order one has an error of more than 0.1 nats in float32."""
@@ -148,6 +150,32 @@ def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
     for path, leaf in weights.items():
         _check_leaf(path, leaf, kind)
     return model, {path: jnp.asarray(leaf, kind) for path, leaf in weights.items()}
+
+
+def check_shared(energy: AbstractEnergy, coordinates: Coordinates) -> None:
+    """Check that one variable of flax nnx at several places is tied, or does not move.
+
+    Raises:
+        DeclarationError: Naming `model`, for places that would move apart.
+    """
+    shared = {}
+    for _, term in energy.terms():
+        shared |= shared_weights(term.model)
+    moving = {*coordinates.priors, *coordinates.ties}
+    apart = {
+        path: first
+        for path, first in shared.items()
+        if {path, first} & moving
+        and coordinates.ties.get(path, path) != coordinates.ties.get(first, first)
+    }
+    if apart:
+        path, first = next(iter(apart.items()))
+        raise DeclarationError(
+            "model",
+            got=f"one nnx.Param at two places, {first!r} and {path!r}, which would move apart",
+            expected="weights that are independent, or tied by a chart",
+            mend=f"pass chart=bx.Tie({apart})",
+        )
 
 
 def check_settings(declared: PyTree, model: PyTree) -> None:

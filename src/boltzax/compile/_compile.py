@@ -33,7 +33,7 @@ from ..declare import (
     in_support,
     subsamplings,
 )
-from ._check import check_beta, check_terms, check_weights, masses_of
+from ._check import check_beta, check_shared, check_terms, check_weights, masses_of
 from ._coordinates import Coordinates, coordinates
 from ._gibbs import Gibbs
 from ._marginal import BUDGET, marginal_potential
@@ -93,6 +93,7 @@ def compile(
     value = check_beta(beta, terms)
     priors = automatic(as_independent(prior))
     free_coordinates = coordinates(base, chart, priors.resolve)
+    check_shared(energy, free_coordinates)
     data = tuple((f, t) for f, t in terms if not isinstance(t, Localisation))
     localisations = tuple((f, t) for f, t in terms if isinstance(t, Localisation))
     free = tuple(free_coordinates.priors) + tuple(free_coordinates.ties)

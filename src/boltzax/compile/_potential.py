@@ -13,7 +13,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..core import known, map_within, with_weights
 from ..declare import (
@@ -237,3 +237,42 @@ class EnergyPotential(AbstractSumPotential):
 
     def notes(self):
         return tuple(part.note() for part in self.parts)
+
+
+class RestrictedPotential(AbstractSumPotential):
+    """`U(w, β) = β E(w')`, with `w'` equal to w inside a part and to fixed weights outside.
+
+    Attributes:
+        inner: The potential of the whole.
+        centre: The fixed weights by path.
+        inside: True at the entries of the part.
+    """
+
+    inner: AbstractPotential
+    centre: dict[str, Array]
+    inside: dict[str, Bool[Array, "..."]]
+
+    def energy_at(self, weights):
+        return self.inner.energy_at(self.seen(weights))
+
+    def energy_estimate(self, weights, beta, key):
+        return self.inner.energy_estimate(self.seen(weights), beta, key)
+
+    def complete(self, weights, beta, key):
+        return self.seen(weights)
+
+    def offset(self):
+        return self.inner.offset()
+
+    def rounding(self, energy):
+        return self.inner.rounding(energy)
+
+    def notes(self):
+        return (*self.inner.notes(), "the energy depends on a part of the weights only")
+
+    def seen(self, weights: dict[str, Array]) -> dict[str, Array]:
+        """The weights that reach the model."""
+        return {
+            path: jnp.where(self.inside[path], leaf, self.centre[path])
+            for path, leaf in weights.items()
+        }

@@ -22,7 +22,13 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..core import DeclarationError, at_once, full_products, known
-from ._potential import AbstractLowered, AbstractPotential, AbstractSumPotential, EnergyPotential
+from ._potential import (
+    AbstractLowered,
+    AbstractPotential,
+    AbstractSumPotential,
+    EnergyPotential,
+    RestrictedPotential,
+)
 
 
 class RelativePotential(AbstractSumPotential):
@@ -76,7 +82,7 @@ class ControlledPotential(AbstractSumPotential):
         slope: `∇E` there over all data, by the weights that move.
     """
 
-    relative: RelativePotential
+    relative: AbstractPotential
     reference: dict[str, Array]
     slope: dict[str, Array]
 
@@ -120,8 +126,11 @@ def energy_slope(
     return jax.grad(energy)({path: weights[path] for path in moving})
 
 
-def paired(potential: AbstractPotential, reference: dict[str, Array]) -> RelativePotential:
+def paired(potential: AbstractPotential, reference: dict[str, Array]) -> AbstractPotential:
     """Differences from a reference that may be traced, without its energy and its rounding."""
+    if isinstance(potential, RestrictedPotential):
+        inner = paired(potential.inner, potential.seen(reference))
+        return RestrictedPotential(inner, potential.centre, potential.inside)
     parts = _parts(potential)
     anchors = tuple(part.anchor(reference) for part in parts)
     return RelativePotential(parts, anchors, jnp.zeros(2), jnp.zeros(()))
@@ -150,7 +159,7 @@ def relative_potential(
 def _parts(potential: AbstractPotential) -> tuple[AbstractLowered, ...]:
     """The terms of an energy over all weights."""
     if isinstance(potential, ControlledPotential):
-        return potential.relative.parts
+        return _parts(potential.relative)
     if not isinstance(potential, EnergyPotential | RelativePotential):
         raise DeclarationError(
             "gibbs",

@@ -3,50 +3,12 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
 from ..core import DeclarationError
 from ..declare import AbstractChart, Slots
 from ._gibbs import Gibbs
-from ._potential import AbstractPotential, AbstractSumPotential
-
-
-class RestrictedPotential(AbstractSumPotential):
-    """`U(w, β) = β E(w')`, with `w'` equal to w inside a part and to fixed weights outside.
-
-    Attributes:
-        inner: The potential of the whole.
-        centre: The fixed weights by path.
-        inside: True at the entries of the part.
-    """
-
-    inner: AbstractPotential
-    centre: dict[str, Array]
-    inside: dict[str, Bool[Array, "..."]]
-
-    def energy_at(self, weights):
-        return self.inner.energy_at(self._seen(weights))
-
-    def energy_estimate(self, weights, beta, key):
-        return self.inner.energy_estimate(self._seen(weights), beta, key)
-
-    def complete(self, weights, beta, key):
-        return self._seen(weights)
-
-    def offset(self):
-        return self.inner.offset()
-
-    def rounding(self, energy):
-        return self.inner.rounding(energy)
-
-    def notes(self):
-        return (*self.inner.notes(), "the energy depends on a part of the weights only")
-
-    def _seen(self, weights: dict[str, Array]) -> dict[str, Array]:
-        return {
-            path: jnp.where(self.inside[path], leaf, self.centre[path])
-            for path, leaf in weights.items()
-        }
+from ._potential import RestrictedPotential
 
 
 def restricted(gibbs: Gibbs, inside: dict[str, Bool[np.ndarray, "..."]]) -> Gibbs:

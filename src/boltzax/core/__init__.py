@@ -86,6 +86,7 @@ from ._trees import named as named
 from ._trees import path_name as path_name
 from ._trees import settings_of as settings_of
 from ._trees import shapes_of as shapes_of
+from ._trees import shared_weights as shared_weights
 from ._trees import state_of as state_of
 from ._trees import weights_of as weights_of
 from ._trees import with_weights as with_weights

@@ -44,6 +44,28 @@ def weights_of(model: PyTree) -> dict[str, Any]:
     return {path_name(path): leaf for path, leaf in leaves if is_weight(leaf)}
 
 
+def shared_weights(model: PyTree) -> dict[str, str]:
+    """Weights that are one variable of flax nnx at several places: from each place to the first.
+
+    As a pytree the model has such a weight several times, and the places are independent.
+    """
+    nnx = sys.modules.get("flax.nnx")  # a model can hold its variables only if it was imported
+    if nnx is None:
+        return {}
+    nodes = jax.tree_util.tree_leaves_with_path(
+        model, is_leaf=lambda node: isinstance(node, nnx.Variable)
+    )
+    first, shared = {}, {}
+    for path, node in nodes:
+        if isinstance(node, nnx.Param):
+            leaves = jax.tree_util.tree_leaves_with_path(node)
+            paths = [path_name((*path, *rest)) for rest, _ in leaves]
+            places = first.setdefault(id(node), paths)
+            if places is not paths:
+                shared |= dict(zip(paths, places, strict=True))
+    return shared
+
+
 def shapes_of(model: PyTree) -> dict[str, tuple[int, ...]]:
     """The shapes of the weights of a model by path."""
     return {path: jnp.shape(leaf) for path, leaf in weights_of(model).items()}

@@ -1,12 +1,14 @@
 """Influence by the implicit function theorem: the curvature at one minimum, never formed."""
 
+from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.experimental.sparse.linalg import lobpcg_standard
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..compile import Gibbs
 from ..core import (
@@ -26,6 +28,9 @@ from ..core import (
 from ..declare import AbstractDataTerm, AbstractEnergy
 from ._response_functions import DatumLosses, Flat, Observable, check_energy, checked_function
 
+FEW = 64
+"""Coordinates below which all eigenvalues of the Hessian are computed."""
+
 
 @typed
 @model_errors("in bx.classical_influence")
@@ -44,8 +49,9 @@ def classical_influence(
 
     How the minimum moves with the weight `μ_j` of a datum, to first order: what `influence` becomes
     at low temperature if the minimum is regular. Each query takes a run of conjugate gradients
-    with products of the Hessian and a vector, and its error is the last correction by a second run.
-    Where the Hessian has negative eigenvalues, `δ` must be larger than they are.
+    with products of the Hessian and a vector, and its error is the last correction by a second run;
+    it is NaN for a query whose residual stays above `tolerance`. At a model that is not a minimum
+    the value is the response of the next (damped) Newton step, not that of the minimum.
 
     Koh & Liang 2017, ICML, arXiv:1703.04730 (eq. 2); the Hessian is that of the log-density, with
     the prior, and is not replaced by a factored approximation.
@@ -56,7 +62,8 @@ def classical_influence(
         query: What responds, as in `influence`: the losses of the same data if None, those of an
             energy, or the numbers that a function of the model returns, flattened.
         model: The minimum `ŵ`; the declared model by default.
-        damping: `δ`, added to the Hessian in the coordinates of the measure.
+        damping: `δ`, added to the Hessian in the coordinates of the measure: larger than its
+            negative eigenvalues, if it has some.
         tolerance: Residual at which conjugate gradients end, relative to `∇q`.
         max_steps: Most steps of conjugate gradients.
         memory: Bytes of intermediate values at once.
@@ -66,16 +73,9 @@ def classical_influence(
 
     Raises:
         DeclarationError: For a measure with several betas or with weights integrated out, an energy
-            without data or of another model.
+            without data or of another model, and a damped Hessian with a negative eigenvalue.
     """
-    lost = gibbs.potential.integrated()
-    if lost or gibbs.beta.ndim:
-        raise DeclarationError(
-            "gibbs",
-            got=f"a measure with {', '.join(lost)} integrated out" if lost else "several betas",
-            expected="a measure of all weights at one beta",
-            mend="compile with marginalise=False" if lost else "take one beta: gibbs.at(beta)",
-        )
+    check_all_weights(gibbs)
     data = losses_of_data(gibbs, "energy", energy)
     if query is None:
         rows = data
@@ -84,17 +84,44 @@ def classical_influence(
     else:
         rows = (Flat(checked_function(gibbs.declared, "query", query)),)
     settings = jnp.asarray(damping, float), jnp.asarray(tolerance, float)
-    found, correction = _solved(
+    found, correction, solved, curvature = _solved(
         gibbs, gibbs.position(model), rows, data, *settings, max_steps, memory
     )
-    return Estimate.exact(found).widened(jnp.abs(correction))
+    if float(curvature) < 0:
+        raise DeclarationError(
+            "damping",
+            got=f"{damping:g} for a Hessian with a curvature of {float(curvature) - damping:.3g}",
+            expected="a Hessian that is positive with the damping: that of a minimum",
+            mend="pass a model nearer to a minimum, or a larger damping",
+        )
+    return Estimate.exact(found).widened(jnp.abs(correction)).unknown(~solved[:, None])
+
+
+def check_all_weights(gibbs: Gibbs) -> None:
+    """Raise `DeclarationError` for weights integrated out, and for several betas."""
+    lost = gibbs.potential.integrated()
+    if lost or gibbs.beta.ndim:
+        raise DeclarationError(
+            "gibbs",
+            got=f"a measure with {', '.join(lost)} integrated out" if lost else "several betas",
+            expected="a measure of all weights at one beta",
+            mend="compile with marginalise=False" if lost else "take one beta: gibbs.at(beta)",
+        )
 
 
 @eqx.filter_jit
 def _solved(
     gibbs: Gibbs, w, rows, data, damping: Array, tolerance: Array, steps: int, memory: int
-) -> tuple[Float[Array, "query datum"], Float[Array, "query datum"]]:
-    """The responses after a second run of conjugate gradients, and what the second run added."""
+) -> tuple[
+    Float[Array, "query datum"],
+    Float[Array, "query datum"],
+    Bool[Array, " query"],
+    Float[Array, ""],
+]:
+    """The responses after a second run of conjugate gradients, and what the second run added.
+
+    Also which queries were solved to the tolerance, and the least curvature that was found.
+    """
     place, unravel = ravel_pytree(w)
     slope = jax.grad(lambda x: -gibbs.log_prob(unravel(x)))
 
@@ -111,10 +138,14 @@ def _solved(
         (target,) = back(unit)
         first, _ = solve(target)
         second, _ = solve(target - curved(first))
-        return first, second
+        left = jnp.linalg.norm(target - curved(first + second))
+        return first, second, left <= close * jnp.linalg.norm(target)
 
+    # the true residual has rounding errors that the one of the recursion has not
+    close = jnp.maximum(10 * tolerance, 1e3 * jnp.finfo(place.dtype).eps)
     units = jnp.eye(values.size, dtype=values.dtype)
-    vectors = jnp.stack(map_within(solved, units, memory))  # [run, query, coordinate]
+    *both, done = map_within(solved, units, memory)
+    vectors = jnp.stack(both)  # [run, query, coordinate]
 
     def along(part: DatumLosses):
         def one(datum):
@@ -128,7 +159,16 @@ def _solved(
         return map_within(one, part.points, memory)
 
     first, second = -gibbs.beta * jnp.moveaxis(jnp.concatenate([along(d) for d in data]), 0, -1)
-    return first + second, second
+    return first + second, second, done, _least_curvature(curved, place)
+
+
+def _least_curvature(curved: Callable[[Array], Array], place: Array) -> Float[Array, ""]:
+    """The least eigenvalue of a Hessian; in many dimensions a bound from above, by 20 products."""
+    if place.size < FEW:
+        return jnp.min(jnp.linalg.eigvalsh(jax.vmap(curved)(jnp.eye(place.size))))
+    start = jax.random.normal(jax.random.key(0), (place.size, 1), place.dtype)
+    lowered = jax.vmap(lambda v: -curved(v), in_axes=1, out_axes=1)
+    return -lobpcg_standard(lowered, start, m=20)[0][0]
 
 
 def losses_of_data(gibbs: Gibbs, argument: str, energy: AbstractEnergy) -> tuple[DatumLosses, ...]:

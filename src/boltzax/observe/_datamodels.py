@@ -17,6 +17,7 @@ from ..core import (
     Key,
     Memory,
     Positive,
+    RunError,
     Said,
     estimate_of_parts,
     map_within,
@@ -26,7 +27,7 @@ from ..core import (
 from ..declare import AbstractEnergy
 from ..numerics import adam
 from ..sample import Ensemble
-from ._classical_influence import losses_of_data
+from ._classical_influence import check_all_weights, losses_of_data
 
 Subsets: TypeAlias = Annotated[
     Bool[Array, "subset datum"] | Bool[np.ndarray, "subset datum"],
@@ -48,6 +49,8 @@ def retrained(
     rate: Positive = 0.01,
     key: Key | None = None,
     memory: Memory = MEMORY,
+    tolerance: Positive = 0.1,
+    throw: bool = True,
 ) -> Ensemble:
     """Models trained on parts of the data, all in one compiled loop.
 
@@ -62,13 +65,19 @@ def retrained(
         rate: The length of the first step.
         key: Each model starts at a draw of the prior; without it, all start at the declared model.
         memory: Bytes of intermediate values at once: how many models are trained together.
+        tolerance: In nats. A model is not trained to its end if a tenth more steps, of a tenth of
+            the rate, lower what it minimises by more.
+        throw: Whether to raise for models that are not trained to their end.
 
     Returns:
         An `Ensemble` with the axis `subset`.
 
     Raises:
-        DeclarationError: As `classical_influence`; and for subsets of another number of data.
+        DeclarationError: For a measure with several betas or with weights integrated out, an energy
+            without data or of another model, and subsets of another number of data.
+        RunError: For models that are not trained to their end; it has the ensemble as `result`.
     """
+    check_all_weights(gibbs)
     data = losses_of_data(gibbs, "energy", energy)
     count = sum(part.count for part in data)
     if subsets.shape[1] != count:
@@ -81,8 +90,17 @@ def retrained(
     weights = jnp.concatenate([part.term.measure.nodes()[1] for part in data])
     masked = jnp.asarray(subsets, weights.dtype) * weights
     keys = None if key is None else jax.random.split(key, len(masked))
-    w = _trained(gibbs, data, masked, keys, jnp.asarray(rate, float), steps, memory)
-    return Ensemble.of(gibbs, w, ("subset",))
+    w, gains = _trained(gibbs, data, masked, keys, jnp.asarray(rate, float), steps, memory)
+    found = Ensemble.of(gibbs, w, ("subset",))
+    unfinished = ~(np.asarray(gains) <= tolerance)  # NaN too
+    if throw and np.any(unfinished):
+        raise RunError(
+            f"{np.sum(unfinished)} of {len(masked)} models are not trained to their end: more "
+            f"steps lower what they minimise by up to {np.max(gains):.3g} nats. Pass more steps, "
+            "another rate, or throw=False.",
+            found,
+        )
+    return found
 
 
 @eqx.filter_jit
@@ -101,7 +119,12 @@ def _trained(gibbs: Gibbs, data, masked: Array, keys, rate: Array, steps: int, m
         def falling(i):
             return 0.5 * rate * (1 + jnp.cos(jnp.pi * i / steps))
 
-        return adam(lambda w, _: jax.grad(loss)(w), start, steps, falling, lambda w: w)
+        def descend(start, steps, rate):
+            return adam(lambda w, _: jax.grad(loss)(w), start, steps, rate, lambda w: w)
+
+        end = descend(start, steps, falling)
+        further = descend(end, -(-steps // 10), lambda i: 0.1 * rate)
+        return end, loss(end) - loss(further)
 
     return map_within(one, (masked, keys), memory)
 
@@ -132,7 +155,8 @@ def linear_datamodeling_score(
         resamples: Of the bootstrap.
 
     Raises:
-        DeclarationError: For shapes that do not fit, and fewer than 4 subsets.
+        DeclarationError: For shapes that do not fit, fewer than 4 subsets, and a query whose
+            predictions or outcomes are the same for all subsets.
     """
     values = np.asarray(predicted.value if isinstance(predicted, Estimate) else predicted, float)
     chosen, found = np.asarray(subsets, float), np.asarray(outcomes, float)
@@ -151,13 +175,27 @@ def linear_datamodeling_score(
             mend="train on more subsets, e.g. 64",
         )
     sums = chosen @ values.T
+    for name, each in (("predicted", sums), ("outcomes", found)):
+        spread = np.ptp(each, axis=0)
+        wrong = np.flatnonzero(~(np.isfinite(spread) & (spread > 0)))
+        if len(wrong):
+            same = spread[wrong[0]] == 0
+            raise DeclarationError(
+                name,
+                got=f"{'the same number' if same else 'NaN or inf'} in query {wrong[0]}",
+                expected="finite numbers that depend on the subset, which can be ranked",
+                mend="leave the query out",
+            )
     score = np.mean(_spearman(sums, found))
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     again = np.empty(resamples)
     for i in range(resamples):
         rows = rng.integers(len(found), size=len(found))
         columns = rng.integers(found.shape[1], size=found.shape[1])
-        again[i] = np.mean(_spearman(sums[rows][:, columns], found[rows][:, columns]))
+        each = _spearman(sums[rows][:, columns], found[rows][:, columns])
+        each = each[np.isfinite(each)]  # resampled subsets can be all alike
+        again[i] = np.mean(each) if len(each) else np.nan
+    again = again[np.isfinite(again)]
     bounds = np.quantile(again, 0.025), np.quantile(again, 0.975)
     return estimate_of_parts(score, again.std(ddof=1), len(found), bounds=bounds)
 

@@ -26,7 +26,9 @@ def localised(
     Raises:
         DeclarationError: For a mass that gives no temperature.
     """
-    probe = compile(energy, Normal(), beta=Temperature(1.0), chart=chart, marginalise=False)
+    # a temperature needs one mass; without one it is chosen here
+    beta = Temperature(1.0) if temperature is None else 1.0
+    probe = compile(energy, Normal(), beta=beta, chart=chart, marginalise=False)
     mass = float(probe.masses[0])
     if temperature is None:
         if mass <= math.e:

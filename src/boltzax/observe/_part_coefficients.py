@@ -18,6 +18,7 @@ from ..core import (
     ModelFunction,
     check_on_host,
     model_errors,
+    shapes_of,
     typed,
 )
 from ..declare import AbstractChart, AbstractEnergy
@@ -130,6 +131,13 @@ def part_coefficients(
         )
     if tokens is not None:
         tokens = Centred(checked_function(only_model(energy), "tokens", tokens))
+    if null is not None and shapes_of(null) != shapes_of(only_model(energy)):
+        raise DeclarationError(
+            "null",
+            got="a model with other weights",
+            expected="the structure of the declared model",
+            mend="make it like that one, e.g. with another key",
+        )
     keys = jax.random.split(key)
     (*each, whole), responses = _of_parts(
         energy, parts, settings, keys[0], tokens, memory, progress

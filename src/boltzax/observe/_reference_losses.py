@@ -50,8 +50,15 @@ def losses(
 
 
 def data_mass(gibbs: Gibbs) -> float:
-    """The mass of the first measure; 1 if it has none to divide by (a signed measure)."""
-    mass = float(gibbs.masses[0]) if gibbs.masses else 1.0
+    """What divides the energy to a mean loss: the mass of the data.
+
+    Terms of one mass are losses of the same data; terms of different masses are of different data,
+    whose masses add up. 1 if there is none to divide by (a signed measure).
+    """
+    masses = np.asarray(gibbs.masses, float)
+    if not masses.size:
+        return 1.0
+    mass = float(masses[0] if np.allclose(masses, masses[0]) else masses.sum())
     return mass if mass > 0 else 1.0
 
 
