@@ -263,7 +263,7 @@ def saddle(size):
     def bent(model, datum):
         return 0.125 * jnp.vdot(signs, model.params**2) + datum * jnp.sum(model.params)
 
-    energy = bx.PerDatum(net, data, bent) * 2.0
+    energy = bx.PerDatum(net, data, bent)
     return bx.compile(energy, bx.Normal(), marginalise=False), energy
 
 
@@ -275,7 +275,7 @@ def test_a_hessian_that_is_not_positive_is_refused(size):
     with pytest.raises(bx.DeclarationError, match="damping"):
         bx.classical_influence(gibbs, energy, damping=2.9, **query)
     damped = bx.classical_influence(gibbs, energy, damping=3.1, **query)
-    np.testing.assert_allclose(damped.value[0], -2 * np.arange(4) / 0.1, rtol=1e-5)
+    np.testing.assert_allclose(damped.value[0], -np.arange(4) / 0.1, rtol=1e-5)
 
 
 @settings(max_examples=5)
@@ -294,12 +294,13 @@ def test_damping_shrinks_towards_gradients(damping):
 SUBSETS = np.random.default_rng(2).random((12, DATA)) < 0.6
 
 
-def test_models_that_are_not_trained_to_their_end_say_so():
-    with pytest.raises(bx.RunError, match=f"{len(SUBSETS)} of {len(SUBSETS)} models") as raised:
-        bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=0.01)
-    kept = bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=0.01, throw=False)
+@pytest.mark.parametrize("rate", [0.01, 1e-4])
+def test_models_that_are_not_trained_to_their_end_say_so(rate):
+    with pytest.raises(bx.RunError, match=r"\d+ of 12 models are not trained") as raised:
+        bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=rate)
+    kept = bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=rate, throw=False)
     np.testing.assert_array_equal(raised.value.result.w["params"], kept.w["params"])
-    bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=0.01, tolerance=100.0)
+    bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=rate, tolerance=100.0)
 
 
 def test_a_measure_without_all_weights_is_not_retrained():
