@@ -51,4 +51,4 @@ def test_a_statistic_that_is_not_finite_has_no_p_value():
     p_values, critical = permutation_test([1.0, np.nan, np.inf], np.arange(19.0), 0.05, 0.0)
     np.testing.assert_allclose(p_values, [0.95, np.nan, np.nan])
     assert critical == 18.0
-    assert at_most_level(np.nan, 0.05) and not at_most_level(np.nan, 0.05, nan=False)
+    assert not at_most_level(np.nan, 0.05) and at_most_level(np.nan, 0.05, nan=True)

@@ -1,5 +1,7 @@
 """Predicted error rates against held-out ones, and coupling of remainder and amplitude."""
 
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
@@ -159,6 +161,30 @@ def test_units_do_not_matter(seed, scale, shift):
     np.testing.assert_allclose(first.covariance.value, second.covariance.value, atol=1e-9)
 
 
+@given(st.integers(1, 9), st.integers(1, 40_000), st.integers(0, 100))
+def test_memory_does_not_matter(outputs, memory, seed):
+    rng = np.random.default_rng(seed)
+    a, r = rng.normal(size=30), rng.normal(size=(30, outputs))
+    first = coupling(a, r, key=KEY, permutations=39)
+    second = coupling(a, r, key=KEY, permutations=39, memory=memory)
+    np.testing.assert_allclose(first.correlation, second.correlation, atol=1e-12)
+    np.testing.assert_array_equal(first.p_values, second.p_values)
+    np.testing.assert_allclose(first.detectable, second.detectable, rtol=1e-12)
+
+
+def test_memory_is_bounded():
+    """All products together would take 2000 · 5050 · 8 bytes = 81 MB."""
+    rng = np.random.default_rng(9)
+    a, r = rng.normal(size=2000), rng.normal(size=(2000, 100))
+    tracemalloc.start()
+    coupling(a, r, key=KEY, permutations=19, memory=2**24)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24 + 8 * r.size * 4
+
+
 def test_a_constant_amplitude_is_refused():
     with pytest.raises(bx.DeclarationError, match="amplitude"):
         coupling(np.ones(10), np.arange(10.0), key=KEY)
+    with pytest.raises(bx.DeclarationError, match="remainder"):
+        coupling(np.arange(10.0), np.zeros((10, 0)), key=KEY)

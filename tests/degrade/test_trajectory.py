@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax.core import Outcome
-from boltzax.degrade import random_walk_spectrum, trajectory_spectrum
+from boltzax.degrade import _trajectory_null, random_walk_spectrum, trajectory_spectrum
 from boltzax.degrade._trajectory import _band, _components, _reduced, _walked
-from boltzax.degrade._trajectory_null import relaxation_test, walk_test
+from boltzax.degrade._trajectory_null import NullTest, relaxation_test, walk_test
 
 KEY = jax.random.key(0)
 
@@ -80,6 +80,27 @@ def test_a_straight_line_with_noise_is_a_relaxation_and_no_walk():
     assert found.relaxation.outcome == Outcome.agree
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_path_without_noise_is_a_relaxation(dtype):
+    """Straight lines and exponential decays: all but rounding is explained."""
+    rng, t = np.random.default_rng(12), np.arange(40)[:, None]
+    for memory, course in ((1.0, t), (0.93, 0.93**t)):
+        for dim in (2, 100):
+            path = course * rng.normal(size=dim) + rng.normal(size=dim)
+            found = trajectory_spectrum(path.astype(dtype), key=KEY, shuffles=19)
+            assert found.relaxation.outcome == Outcome.agree
+            assert float(found.relaxation.p_value) == 1.0
+            assert abs(float(found.memory) - memory) < 1e-4
+    bent = trajectory_spectrum((t**2 * np.ones(2)).astype(dtype), key=KEY)
+    assert bent.relaxation.outcome == Outcome.disagree
+
+
+@pytest.mark.parametrize("level", [1e-9, 1.0])
+def test_a_p_value_that_is_not_a_number_refuses_nothing(level):
+    null = NullTest(*(np.asarray(x) for x in (np.nan, np.nan, 0.5, 0.1)), level)
+    assert null.outcome == Outcome.agree
+
+
 def test_stages_are_neither():
     """A trajectory that turns half-way: the drift changes its direction."""
     rng = np.random.default_rng(3)
@@ -112,6 +133,19 @@ def test_false_alarms_are_as_told(times, dim):
         relaxations += float(relaxation_test(path, rng, 199, 0.05)[0].p_value) <= 0.05
     assert 6 <= walks <= 34
     assert relaxations <= 34
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phi", [0.5, 0.9, 0.95, 0.99, 0.995])
+@pytest.mark.parametrize("start", [0.0, 10.0, 300.0, 1000.0])
+def test_a_relaxation_from_afar_is_no_false_alarm(phi, start, monkeypatch):
+    """200 relaxations at a level of 5%: at most 10 + 4 · 3.1 = 22 alarms."""
+    monkeypatch.setattr(_trajectory_null, "_detectable_beside", lambda *_: 0.0)
+    rng = np.random.default_rng(13)
+    begin = np.append(start, np.zeros(4))
+    paths = [_reduced(relaxation(rng, 150, 5, phi, begin)) for _ in range(200)]
+    p_values = np.array([float(relaxation_test(x, rng, 199, 0.05)[0].p_value) for x in paths])
+    assert np.sum(p_values <= 0.05) <= 22
 
 
 @pytest.mark.slow

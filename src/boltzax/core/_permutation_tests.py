@@ -13,7 +13,7 @@ ROUNDING = 2.0**-22
 """Relative size below which a p-value above its level is rounding: four roundings of float32."""
 
 
-def at_most_level(p_value: ArrayLike, level: float, nan: bool = True) -> bool:
+def at_most_level(p_value: ArrayLike, level: float, nan: bool = False) -> bool:
     """Whether a p-value is at most its level, to rounding of float32.
 
     The p-values of `N` permutations are multiples of `1/(1 + N)`, and a level is often one of them:

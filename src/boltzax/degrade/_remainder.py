@@ -77,7 +77,7 @@ class Remainder(eqx.Module):
     def gaussian(self) -> Outcome:
         """`disagree` if the remainder is not Gaussian; `agree` if a change of any probability by
         `tolerance` would have been detected; else `too_few`."""
-        seen = at_most_level(self.p_value, self.level, nan=False)
+        seen = at_most_level(self.p_value, self.level)
         return outcome_of(seen, bool(self.detectable <= self.tolerance))
 
     def law(self, order: Order = 3, output: int = 0) -> Edgeworth:

@@ -1,17 +1,21 @@
 """Whether a remainder depends on the amplitude of a circuit."""
 
+from collections.abc import Iterator
+
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..core import (
+    PIECE_MEMORY,
     POWER_QUANTILE,
     Count,
     DeclarationError,
     Estimate,
     Fraction,
     Key,
+    Memory,
     Outcome,
     at_hand,
     at_most_level,
@@ -21,12 +25,12 @@ from ..core import (
     typed,
 )
 from ._outcome_words import words
-from ._remainder_cumulants import joint
+from ._remainder_cumulants import joint_at
 
 CORRELATION = 0.1
 """The smallest correlation that matters."""
-ROWS = 2**22
-"""Numbers in the permuted amplitudes at once."""
+SHARE = 8
+"""Arrays that are held at once, at most: each has its share of the memory."""
 
 
 @typed
@@ -75,6 +79,7 @@ def coupling(
     key: Key,
     permutations: Count = 999,
     level: Fraction = 0.05,
+    memory: Memory = PIECE_MEMORY,
 ) -> Coupling:
     """Whether a remainder is independent of the amplitude of a circuit.
 
@@ -90,43 +95,77 @@ def coupling(
         key: For the permutations.
         permutations: Number of random permutations.
         level: p-value at or below which the two are coupled.
+        memory: Bytes of products of outputs and of permuted amplitudes at once. With less, the
+            products are computed several times.
 
     Raises:
-        DeclarationError: For fewer than 8 rows, numbers that are not finite, a constant.
+        DeclarationError: For fewer than 8 rows, no output, numbers that are not finite, a constant.
     """
-    a = np.asarray(at_hand(amplitude), float)
-    r = np.asarray(at_hand(remainder), float).reshape(len(a), -1)
-    if len(a) < 8 or not np.all(np.isfinite(a)) or not np.all(np.isfinite(r)) or not np.ptp(a):
-        raise DeclarationError(
-            "amplitude",
-            got=f"{len(a)} rows",
-            expected="at least 8 finite rows, and an amplitude that varies",
-            mend="pass amplitudes [row] and remainders [row, output] at many inputs",
-        )
-    a, r = a - a.mean(), r - r.mean(axis=0)
-    first, second = np.triu_indices(r.shape[1])
-    moments = _scores(np.concatenate([r, r[:, first] * r[:, second]], axis=1))
+    a, r = _read(amplitude, remainder)
     powers = _scores(np.stack([a, a**2], axis=1))
-    found = powers.T @ moments
+    numbers = memory // (8 * SHARE)
+    found = np.concatenate([powers.T @ part for part in _moments(r, numbers)], axis=1)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    largest = []
-    step = max(1, ROWS // len(a))
-    for start in range(0, permutations, step):
-        count = min(step, permutations - start)
-        order = rng.permuted(np.tile(np.arange(len(a)), (count, 1)), axis=1)
-        permuted = np.moveaxis(powers[order], 2, 1) @ moments
-        largest.append(np.max(np.abs(permuted), axis=(1, 2)))
-    null = np.concatenate(largest)
+    null = np.concatenate(
+        [
+            _largest(powers, r, order, numbers)
+            for order in _orders(rng, len(a), permutations, numbers)
+        ]
+    )
     p_values, critical = permutation_test(np.abs(found), null, level, 1e-12)
-    pairs = np.concatenate([a[:, None], r], axis=1)
+    with_each = np.stack([np.zeros(r.shape[1], int), np.arange(1, r.shape[1] + 1)], axis=1)
     return Coupling(
-        joint(pairs, 0, 2, float(len(a)))[0, 1:],
+        joint_at(np.concatenate([a[:, None], r], axis=1), 0, with_each, float(len(a))),
         found,
         p_values,
         np.min(p_values),
         np.asarray(critical + POWER_QUANTILE / np.sqrt(len(a))),
         level,
     )
+
+
+def _read(amplitude: Array, remainder: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Amplitude `[row]` and remainder `[row, output]`, less their means."""
+    a, given = (np.asarray(at_hand(x), float) for x in (amplitude, remainder))
+    finite = np.all(np.isfinite(a)) and np.all(np.isfinite(given))
+    if len(a) < 8 or not given.size or not finite or not np.ptp(a):
+        raise DeclarationError(
+            "amplitude" if given.size else "remainder",
+            got=f"amplitudes of shape {a.shape} and a remainder of shape {given.shape}",
+            expected="at least 8 finite rows, an amplitude that varies, and at least one output",
+            mend="pass amplitudes [row] and remainders [row, output] at many inputs",
+        )
+    r = given.reshape(len(a), -1)
+    return a - a.mean(), r - r.mean(axis=0)
+
+
+def _moments(r: np.ndarray, numbers: int) -> Iterator[np.ndarray]:
+    """Scores of the outputs `[row, output]` and of their products, so many numbers at once."""
+    first, second = np.triu_indices(r.shape[1])
+    step = max(1, numbers // len(r))
+    yield from (_scores(r[:, i : i + step]) for i in range(0, r.shape[1], step))
+    for i in range(0, len(first), step):
+        yield _scores(r[:, first[i : i + step]] * r[:, second[i : i + step]])
+
+
+def _orders(
+    rng: np.random.Generator, rows: int, permutations: int, numbers: int
+) -> Iterator[np.ndarray]:
+    """Random orders of the rows, `[permutation, row]`, so many numbers at once."""
+    step = max(1, numbers // (2 * rows))
+    for start in range(0, permutations, step):
+        count = min(step, permutations - start)
+        yield rng.permuted(np.tile(np.arange(rows), (count, 1)), axis=1)
+
+
+def _largest(powers: np.ndarray, r: np.ndarray, order: np.ndarray, numbers: int) -> np.ndarray:
+    """The largest correlation of permuted powers of the amplitude with any moment."""
+    permuted = np.moveaxis(powers[order], 2, 1).reshape(-1, len(r))
+    largest = np.zeros(len(permuted))
+    together = max(1, numbers // len(permuted))
+    for part in _moments(r, min(numbers, together * len(r))):
+        np.maximum(largest, np.max(np.abs(permuted @ part), axis=1), out=largest)
+    return largest.reshape(-1, 2).max(axis=1)
 
 
 def _scores(columns: np.ndarray) -> np.ndarray:

@@ -113,18 +113,28 @@ def joint(centred: np.ndarray, chain_axes: int, degree: int, count: float) -> Es
     """
     outputs = centred.shape[-1]
     places = np.array(list(itertools.combinations_with_replacement(range(outputs), degree)))
-    step = max(1, PIECE // (centred.size // outputs))
+    rank = {tuple(place): i for i, place in enumerate(places)}
+    grid = itertools.product(range(outputs), repeat=degree)
+    where = np.array([rank[tuple(sorted(place))] for place in grid]).reshape((outputs,) * degree)
+    return joint_at(centred, chain_axes, places, count)[where]
+
+
+def joint_at(centred: np.ndarray, chain_axes: int, places: np.ndarray, count: float) -> Estimate:
+    """The joint cumulants of some outputs, `[place]`.
+
+    Args:
+        centred: Values less their mean, `[*draws, input, output]`.
+        chain_axes: Number of axes of draws.
+        places: Outputs of each cumulant, `[place, degree]`.
+        count: Number of independent samples.
+    """
+    step = max(1, PIECE // (centred.size // centred.shape[-1]))
     parts = [
         _joint_of(centred, chain_axes, places[i : i + step], count)
         for i in range(0, len(places), step)
     ]
-    rank = {tuple(place): i for i, place in enumerate(places)}
-    grid = itertools.product(range(outputs), repeat=degree)
-    where = np.array([rank[tuple(sorted(place))] for place in grid]).reshape((outputs,) * degree)
     leaves = zip(*(jax.tree.leaves(part) for part in parts), strict=True)
-    return estimate_of_parts(
-        *(np.concatenate(list(map(np.asarray, leaf)))[where] for leaf in leaves)
-    )
+    return estimate_of_parts(*(np.concatenate(list(map(np.asarray, leaf))) for leaf in leaves))
 
 
 def _joint_of(centred: np.ndarray, chain_axes: int, places: np.ndarray, count: float) -> Estimate:

@@ -64,7 +64,7 @@ class ErrorRates(eqx.Module):
 
     def outcome(self, order: Annotated[int, whole(0, 3)] = 0) -> Outcome:
         """Whether an order agrees with the held-out rates; `too_few` without power."""
-        seen = at_most_level(self.p_value[order], self.level, nan=False)
+        seen = at_most_level(self.p_value[order], self.level)
         return outcome_of(seen, bool(self.detectable[order] <= self.tolerance))
 
     @text_of_values

@@ -18,12 +18,15 @@ from ..core import (
     text_of_values,
     typed,
 )
+from ..numerics import minimum
 from ._outcome_words import words
 
 SHARE = 0.25
 """The smallest share of the power of the increments in one slow mode that matters."""
 RATES = np.linspace(0.0, 1.0, 51)
 """Memories φ of a relaxation that are tried."""
+ERRORS = np.array([0.5, 1.0, 2.0, 4.0, 8.0])
+"""Distances from the memory of least squares that are tried too, in its standard errors."""
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5)
 """Shares of power whose detection beside a fitted memory is tried."""
 TRIALS = 20
@@ -91,16 +94,29 @@ def walk_test(steps: np.ndarray, rng: np.random.Generator, shuffles: int, level:
 
 
 def relaxation_test(
-    path: np.ndarray, rng: np.random.Generator, shuffles: int, level: float
+    path: np.ndarray,
+    rng: np.random.Generator,
+    shuffles: int,
+    level: float,
+    rounding: float = 0.0,
 ) -> tuple[NullTest, float]:
     """Whether `x_t = c + φ x_(t-1) + e_t` with exchangeable `e_t`, for some φ: by permutations.
 
     The memory φ is the one at which the statistic is least, so that the p-value is at least that
-    of the true φ. The modes are cosines, `DCT-II`, without the mean.
+    of the true φ. The modes are cosines, `DCT-II`, without the mean. A path whose innovations are
+    rounding alone is a relaxation: its p-value is 1.
+
+    Args:
+        path: Points `[time, dim]`.
+        rng: For the permutations.
+        shuffles: Their number.
+        level: p-value at or below which the null law is refused.
+        rounding: Norm of innovations that rounding explains.
     """
-    values = [_distance(_free_of_mean(innovations(path, phi)))[()] for phi in RATES]
-    phi = float(RATES[int(np.argmin(values))])
+    phi, _ = fitted_memory(path)
     noise = innovations(path, phi)
+    if np.linalg.norm(noise) <= rounding:
+        return NullTest(*(np.asarray(x) for x in (0.0, 1.0, 0.0, 0.0)), level), phi
 
     def shuffled(count: int) -> np.ndarray:
         order = rng.permuted(np.tile(np.arange(len(noise)), (count, 1)), axis=1)
@@ -109,6 +125,36 @@ def relaxation_test(
     found = _test(noise, _free_of_mean, shuffled, shuffles, level)
     detectable = _detectable_beside(path, phi, noise, float(found.critical), rng)
     return dataclasses.replace(found, detectable=np.asarray(detectable)), phi
+
+
+def fitted_memory(path: np.ndarray) -> tuple[float, float]:
+    """The memory φ in `[0, 1]` at which the statistic is least, and the statistic there.
+
+    Far from the centre a path determines φ to a small part of the step of a grid. So places about
+    the φ of least squares, in units of its error, are tried too, and the best is refined.
+    """
+    before, after = (x - x.mean(axis=0) for x in (path[:-1], path[1:]))
+    square = max(float(np.sum(before**2)), 1e-300)
+    middle = float(np.clip(np.sum(before * after) / square, 0.0, 1.0))
+    modes, slopes = (_modes(x) for x in (after - middle * before, before))
+    # power of each mode as a polynomial in φ - middle
+    constant, mixed, curved = (
+        np.sum(x * y, axis=-1) for x, y in ((modes, modes), (modes, slopes), (slopes, slopes))
+    )
+
+    def distance(phi: float | np.ndarray) -> np.ndarray:
+        moved = np.asarray(phi)[..., None] - middle
+        power = np.maximum(constant - 2 * moved * mixed + moved**2 * curved, 0.0)
+        return _distance(_of_power(power))
+
+    error = np.sqrt(np.sum(constant) / len(before) / square)
+    near = middle + error * np.append(-ERRORS, [0.0, *ERRORS])
+    places = np.unique(np.clip(np.concatenate([RATES, near]), 0.0, 1.0))
+    values = distance(places)
+    best = int(np.argmin(values))
+    refined = minimum(distance, places[max(best - 1, 0)], places[min(best + 1, len(places) - 1)])
+    phi = min(float(places[best]), refined, key=lambda x: float(distance(x)))
+    return phi, float(distance(phi))
 
 
 def relaxed(path: np.ndarray, phi: float, noise: np.ndarray) -> np.ndarray:
@@ -133,12 +179,11 @@ def _detectable_beside(
     def seen(share: float) -> bool:
         ratio = np.sqrt(share / (1 - share))
         for _ in range(TRIALS):
-            direction = rng.choice([-1.0, 1.0], count) @ noise
+            direction = rng.normal(size=count) @ noise
             size = ratio * np.linalg.norm(noise) / np.linalg.norm(direction)
             moved = rng.permutation(noise) + size * np.outer(slow, direction)
             new = relaxed(path, phi, moved)
-            rates = (_distance(_free_of_mean(innovations(new, rate))) for rate in RATES[::2])
-            if min(float(each) for each in rates) < critical:
+            if fitted_memory(new)[1] < critical:
                 return False
         return True
 
@@ -151,16 +196,25 @@ def innovations(path: np.ndarray, phi: float) -> np.ndarray:
     return noise - noise.mean(axis=0)
 
 
+def _modes(x: np.ndarray) -> np.ndarray:
+    return scipy.fft.dct(x, type=2, axis=-2, norm="ortho")[..., 1:, :]
+
+
 def _free_of_mean(x: np.ndarray) -> np.ndarray:
-    return _cumulated(scipy.fft.dct(x, type=2, axis=-2, norm="ortho")[..., 1:, :])
+    return _cumulated(_modes(x))
 
 
 def _cumulated(modes: np.ndarray) -> np.ndarray:
     """The share of power in the slowest modes, `[..., mode]`, less that of white noise."""
-    power = np.cumsum(np.sum(modes**2, axis=-1), axis=-1)
-    count = power.shape[-1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return power / power[..., -1:] - np.arange(1, count + 1) / count
+    return _of_power(np.sum(modes**2, axis=-1))
+
+
+def _of_power(power: np.ndarray) -> np.ndarray:
+    """The same of the power of each mode; without any power that of white noise, 0."""
+    power, count = np.cumsum(power, axis=-1), power.shape[-1]
+    white = np.arange(1, count + 1) / count
+    total = power[..., -1:]
+    return np.where(total > 0, power / np.where(total > 0, total, 1.0) - white, 0.0)
 
 
 def _distance(cumulated: np.ndarray) -> np.ndarray:

@@ -115,7 +115,7 @@ class Confrontation(eqx.Module):
         return found
 
     def _low(self, p_value: Array) -> bool:
-        return at_most_level(p_value, self.level)
+        return at_most_level(p_value, self.level, nan=True)
 
     @property
     def outcome(self) -> Outcome:

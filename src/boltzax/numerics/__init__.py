@@ -41,6 +41,7 @@ from ._minima import adam as adam
 from ._minima import convex_minimum as convex_minimum
 from ._minima import golden as golden
 from ._minima import lbfgs as lbfgs
+from ._minima import minimum as minimum
 from ._minima import newton_minimum as newton_minimum
 from ._minima import sign_descent as sign_descent
 from ._optimised import optimised as optimised

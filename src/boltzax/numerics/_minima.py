@@ -126,6 +126,27 @@ def sign_descent(
     return jnp.where(last < best, x, best_x), jnp.minimum(last, best)
 
 
+def minimum(fn: Callable[[float], Any], low: float, high: float, xtol: float = 1e-9) -> float:
+    """Where a function of one number is least between two ends, by Brent's method (scipy).
+
+    Of several minima it finds one. Runs on the host.
+
+    Args:
+        fn: The function.
+        low, high: The ends.
+        xtol: Tolerance, relative to their distance.
+    """
+    from scipy.optimize import minimize_scalar  # slow to import
+
+    found: Any = minimize_scalar(
+        lambda x: float(fn(x)),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": xtol * (high - low), "maxiter": 60},
+    )
+    return float(found.x)
+
+
 def golden(fn: Callable, low: Array, high: Array, steps: int) -> tuple[Array, Array]:
     """Where a convex function is least, and its value there; not a number counts as infinite.
 

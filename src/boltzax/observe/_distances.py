@@ -61,7 +61,7 @@ class TwoSample(eqx.Module):
     def outcome(self) -> Outcome:
         """`disagree` if the p-value is at most `level` (or NaN); `too_few` if the test could not
         have detected a distance of a tenth of `scale`; else `agree`."""
-        seen = at_most_level(self.p_value, self.level)
+        seen = at_most_level(self.p_value, self.level, nan=True)
         return outcome_of(seen, bool(self.detectable <= APART * self.scale))
 
     @text_of_values
