@@ -46,10 +46,12 @@ class Options(Drawn):
     """Strength γ that holds the posterior at the checkpoint."""
     chains: int = 4
     """Chains at each checkpoint."""
-    warmup: int = 200
+    warmup: int = 300
     """Steps of HMC before the first draw."""
     draws: int = 150
     """Draws of each chain."""
+    thin: int = 3
+    """Steps of HMC between draws."""
     points: int = 10
     """Settings of the noise."""
     level: float = 0.5
@@ -86,7 +88,7 @@ def main(options: Options) -> None:
 
     settings = bx.FixedSettings(
         options.beta, options.localisation, bx.HMC(), chains=options.chains, warmup=options.warmup,
-        draws=options.draws, thin=1,
+        draws=options.draws, thin=options.thin,
     )  # fmt: skip
     along = bx.along_training(energy, models, settings, key=key, steps=options.checkpoints)
     print(along)
@@ -125,9 +127,10 @@ def draw(along: bx.AlongTraining, columns: dict, dies: dict, level: float) -> pl
     bx.plot.along_training(along, ax=left)
     for color, name in zip(("C0", "C1"), ("train", "test"), strict=True):
         middle.plot(columns["step"], columns[f"{name}_accuracy"], "o-", color=color, label=name)
-        bx.plot.estimate(columns["step"], dies[f"{name}_dies"], ax=right, color=color, label=name)
+        band = {"color": color, "label": f"{name}, 95% band"}
+        bx.plot.estimate(columns["step"], dies[f"{name}_dies"], ax=right, **band)
     middle.set(ylabel="accuracy", ylim=(-0.02, 1.02))
-    right.set(ylabel=f"relative weight noise at accuracy {level:g}; bands 95%")
+    right.set(ylabel=f"weight noise at accuracy {level:g}")
     for ax in (left, middle, right):
         ax.set(xlabel="step of AdamW", xscale="log")
     for ax in (middle, right):
