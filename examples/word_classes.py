@@ -29,7 +29,7 @@ class Options(Drawn):
     """Words of the dictionary that the classes are taken from, at random."""
     per_class: int = 128
     """Words of each class; a class with fewer is left out."""
-    nbeta: float = 30.0
+    nbeta: float = 100.0
     """Inverse temperature of the mean loss of a word."""
     localisation: float = 1000.0
     """Strength γ of the localisation."""
@@ -39,11 +39,11 @@ class Options(Drawn):
     """Words of a minibatch."""
     chains: int = 2
     """Number of chains."""
-    draws: int = 150
+    draws: int = 250
     """Draws of each chain."""
     thin: int = 10
     """Steps between draws."""
-    warmup: int = 300
+    warmup: int = 500
     """Steps of warm-up."""
 
 
