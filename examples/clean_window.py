@@ -27,18 +27,12 @@ from boltzax import cases, degrade
 class Options(Drawn):
     """The net, and how long to run; `quick`: fewer models and temperatures."""
 
-    hidden: int = 24
-    """Units of the hidden layer."""
-    head: int = 0
-    """The head whose task is removed."""
-    units: int = 6
-    """How many units are ablated."""
-    chains: int = 8
-    """Chains at each temperature."""
-    count: int = 3200
-    """Models at each temperature."""
-    points: int = 16
-    """Temperatures."""
+    hidden: int = 24  # Units of the hidden layer
+    head: int = 0  # The head whose task is removed
+    units: int = 6  # How many units are ablated
+    chains: int = 8  # Chains at each temperature
+    count: int = 3200  # Models at each temperature
+    points: int = 16  # Temperatures
     tolerance: float | None = None
     """Damage to the mean loss of a head that counts as none; a tenth of the greatest if None."""
 

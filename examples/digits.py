@@ -29,30 +29,19 @@ from boltzax import degrade
 class Options(Drawn):
     """The declaration, and how long to run; `quick`: fewer data, units, nets and draws."""
 
-    data: int = 1000
-    """Number of training data; the rest of the 1797 are held out."""
-    wrong: float = 0.1
-    """Share of the training data that get another label at random."""
-    width: int = 64
-    """Hidden units."""
-    nets: int = 6
-    """Nets, each with its own data, wrong labels and start."""
-    steps: int = 2000
-    """Steps of Adam."""
-    learning_rate: float = 0.01
-    """Of Adam."""
-    localisation: float = 1.0
-    """Strength γ that holds the tempered posterior at the trained net."""
-    temperature: float = 1.0
-    """Of the posterior from which influences are taken."""
+    data: int = 1000  # Number of training data; the rest of the 1797 are held out
+    wrong: float = 0.1  # Share of the training data that get another label at random
+    width: int = 64  # Hidden units
+    nets: int = 6  # Nets, each with its own data, wrong labels and start
+    steps: int = 2000  # Steps of Adam
+    learning_rate: float = 0.01  # Of Adam
+    localisation: float = 1.0  # Strength γ that holds the tempered posterior at the trained net
+    temperature: float = 1.0  # Of the posterior from which influences are taken
     count: int = 128
     """Degraded models at each setting of a dial, and draws of each chain for influences."""
-    warmup: int = 200
-    """Steps of each chain that are left out."""
-    points: int = 8
-    """Settings of each dial."""
-    level: float = 0.9
-    """Survival of the right labels at which dials are compared."""
+    warmup: int = 200  # Steps of each chain that are left out
+    points: int = 8  # Settings of each dial
+    level: float = 0.9  # Survival of the right labels at which dials are compared
 
 
 def dials(options: Options, checkpoints: list, steps: np.ndarray) -> dict:

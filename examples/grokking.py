@@ -28,34 +28,22 @@ from boltzax import degrade
 class Options(Drawn):
     """Task, training, and how long to run; `quick`: a smaller modulus, fewer checkpoints."""
 
-    modulus: int = 53
-    """Numbers are added modulo this one."""
-    share: float = 0.35
-    """Share of the pairs that are trained on."""
-    width: int = 128
-    """Square units."""
-    learning_rate: float = 0.003
-    """Of AdamW."""
-    weight_decay: float = 1.0
-    """Of AdamW."""
+    modulus: int = 53  # Numbers are added modulo this one
+    share: float = 0.35  # Share of the pairs that are trained on
+    width: int = 128  # Square units
+    learning_rate: float = 0.003  # Of AdamW
+    weight_decay: float = 1.0  # Of AdamW
     checkpoints: tuple[int, ...] = (100, 200, 300, 400, 600, 800, 1200, 2000, 4000)
     """Steps of AdamW after which the net is measured."""
     beta: float = 10.0
     """Factor of the summed energy: the labels have Gaussian noise of variance 1/β."""
-    localisation: float = 100.0
-    """Strength γ that holds the posterior at the checkpoint."""
-    chains: int = 4
-    """Chains at each checkpoint."""
-    warmup: int = 300
-    """Steps of HMC before the first draw."""
-    draws: int = 150
-    """Draws of each chain."""
-    thin: int = 3
-    """Steps of HMC between draws."""
-    points: int = 10
-    """Settings of the noise."""
-    level: float = 0.5
-    """Accuracy at which what is learned counts as dead."""
+    localisation: float = 100.0  # Strength γ that holds the posterior at the checkpoint
+    chains: int = 4  # Chains at each checkpoint
+    warmup: int = 300  # Steps of HMC before the first draw
+    draws: int = 150  # Draws of each chain
+    thin: int = 3  # Steps of HMC between draws
+    points: int = 10  # Settings of the noise
+    level: float = 0.5  # Accuracy at which what is learned counts as dead
 
 
 class Adder(eqx.Module):

@@ -27,14 +27,10 @@ KERNEL = bx.HMC(max_steps=24)
 class Options(Drawn):
     """The nets, and how long to run; `quick`: two nets, fewer draws."""
 
-    nets: int = 8
-    """Nets, each with labels and chains of its own."""
-    hidden: int = 24
-    """Units of the hidden layer."""
-    chains: int = 8
-    """Chains at each temperature."""
-    count: int = 1600
-    """Draws at each temperature."""
+    nets: int = 8  # Nets, each with labels and chains of its own
+    hidden: int = 24  # Units of the hidden layer
+    chains: int = 8  # Chains at each temperature
+    count: int = 1600  # Draws at each temperature
     warmup: int = 250
     """Steps of each chain that are left out; six times as many cool the net that is heated."""
 

@@ -30,18 +30,13 @@ import boltzax as bx
 class Options(Drawn):
     """Words, parts, and how long to run; `quick`: fewer words and draws, two parts."""
 
-    words: int = 256
-    """Words of the dictionary, drawn at random."""
-    queries: int = 4
-    """How many of them are asked about."""
+    words: int = 256  # Words of the dictionary, drawn at random
+    queries: int = 4  # How many of them are asked about
     parts: tuple[str, ...] = ("letters", "encoder", "phonemes", "decoder", "readout")
     """Fields of the net; the readout is among them."""
-    localisation: float = 1e4
-    """γ of the posterior about the given weights."""
-    chains: int = 2
-    """Chains of each part."""
-    draws: int = 200
-    """Draws of each chain, four steps apart."""
+    localisation: float = 1e4  # γ of the posterior about the given weights
+    chains: int = 2  # Chains of each part
+    draws: int = 200  # Draws of each chain, four steps apart
 
 
 def main(options: Options) -> None:

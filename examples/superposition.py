@@ -30,22 +30,15 @@ PHASES = ("other", "4-gon", "5-gon", "5-gon, b > 0", "6-gon")
 class Options(Drawn):
     """The declaration, and how long to run; `quick`: fewer draws, trainings and steps."""
 
-    features: int = 6
-    """Number of features."""
-    n: float = 300_000.0
-    """Inverse temperature of the mean loss at which coefficients are estimated."""
+    features: int = 6  # Number of features
+    n: float = 300_000.0  # Inverse temperature of the mean loss at which coefficients are estimated
     log_n: tuple[float, ...] = tuple(np.arange(1.0, 8.1, 0.5))
     """Logarithms of the inverse temperatures of the posterior."""
-    draws: int = 1000
-    """Draws of each chain of the posterior."""
-    thin: int = 100
-    """Steps of the random walk for each draw."""
-    trainings: int = 64
-    """Training runs."""
-    steps: int = 20_000
-    """Steps of each training run."""
-    learning_rate: float = 0.02
-    """Of gradient descent."""
+    draws: int = 1000  # Draws of each chain of the posterior
+    thin: int = 100  # Steps of the random walk for each draw
+    trainings: int = 64  # Training runs
+    steps: int = 20_000  # Steps of each training run
+    learning_rate: float = 0.02  # Of gradient descent
 
 
 class Toy(eqx.Module):

@@ -26,24 +26,15 @@ import boltzax as bx
 class Options(Drawn):
     """What is trained, and how often it is looked at; `quick`: 2 trainings, 120 short intervals."""
 
-    width: int = 64
-    """Units of the student."""
-    dim: int = 10
-    """Dimension of the inputs, N(0, 1) each."""
-    n: int = 2000
-    """Number of data."""
-    noise: float = 0.3
-    """Standard deviation of the label noise."""
-    learning_rate: float = 0.05
-    """Of SGD."""
-    batch: int = 20
-    """Data in a minibatch."""
-    checkpoints: int = 400
-    """Number of checkpoints."""
-    every: int = 100
-    """Steps between two checkpoints."""
-    trainings: int = 4
-    """Trainings, each with a teacher, data and a start of its own."""
+    width: int = 64  # Units of the student
+    dim: int = 10  # Dimension of the inputs, N(0, 1) each
+    n: int = 2000  # Number of data
+    noise: float = 0.3  # Standard deviation of the label noise
+    learning_rate: float = 0.05  # Of SGD
+    batch: int = 20  # Data in a minibatch
+    checkpoints: int = 400  # Number of checkpoints
+    every: int = 100  # Steps between two checkpoints
+    trainings: int = 4  # Trainings, each with a teacher, data and a start of its own
 
 
 def paths(options: Options, key: jax.Array) -> dict:

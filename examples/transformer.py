@@ -25,24 +25,15 @@ import boltzax as bx
 class Options(Drawn):
     """Net, training, settings of the coefficients; `quick`: a smaller net, fewer steps."""
 
-    width: int = 64
-    """Length of the vector of a position."""
-    layers: int = 2
-    """Number of blocks."""
-    context: int = 64
-    """Characters of a sequence."""
-    steps: tuple[int, ...] = (0, 50, 200, 600, 1800, 5400)
-    """Steps of the checkpoints, in order."""
-    learning_rate: float = 3e-3
-    """Of Adam."""
-    sequences: int = 128
-    """Sequences that the coefficients are of."""
-    per_mean: float = 30.0
-    """nβ, the factor of the mean loss."""
-    localisation: float = 300.0
-    """γ of the localising Gaussian."""
-    step_size: float = 3e-4
-    """Step of SGLD."""
+    width: int = 64  # Length of the vector of a position
+    layers: int = 2  # Number of blocks
+    context: int = 64  # Characters of a sequence
+    steps: tuple[int, ...] = (0, 50, 200, 600, 1800, 5400)  # Steps of the checkpoints, in order
+    learning_rate: float = 3e-3  # Of Adam
+    sequences: int = 128  # Sequences that the coefficients are of
+    per_mean: float = 30.0  # nβ, the factor of the mean loss
+    localisation: float = 300.0  # γ of the localising Gaussian
+    step_size: float = 3e-4  # Step of SGLD
     adaptive: bool = False
     """Also estimate without settings, at the last step: some ten minutes of two cores."""
 

@@ -25,26 +25,16 @@ class Options(Drawn):
 
     endings: tuple[str, ...] = ("ing", "er", "ton", "")
     """Classes of words, by their ending; the empty one holds all words."""
-    words: int = 30_000
-    """Words of the dictionary that the classes are taken from, at random."""
-    per_class: int = 128
-    """Words of each class; a class with fewer is left out."""
-    nbeta: float = 100.0
-    """Inverse temperature of the mean loss of a word."""
-    localisation: float = 1000.0
-    """Strength γ of the localisation."""
-    step_size: float = 5e-5
-    """Of SGLD."""
-    batch_size: int = 16
-    """Words of a minibatch."""
-    chains: int = 2
-    """Number of chains."""
-    draws: int = 250
-    """Draws of each chain."""
-    thin: int = 10
-    """Steps between draws."""
-    warmup: int = 500
-    """Steps of warm-up."""
+    words: int = 30_000  # Words of the dictionary that the classes are taken from, at random
+    per_class: int = 128  # Words of each class; a class with fewer is left out
+    nbeta: float = 100.0  # Inverse temperature of the mean loss of a word
+    localisation: float = 1000.0  # Strength γ of the localisation
+    step_size: float = 5e-5  # Of SGLD
+    batch_size: int = 16  # Words of a minibatch
+    chains: int = 2  # Number of chains
+    draws: int = 250  # Draws of each chain
+    thin: int = 10  # Steps between draws
+    warmup: int = 500  # Steps of warm-up
 
 
 def main(options: Options) -> None:
