@@ -8,6 +8,7 @@ import pytest
 
 import boltzax as bx
 from boltzax.core import weights_of, with_weights
+from boltzax.sample import stored_models
 from boltzax.temperature import Temperature
 
 key = jax.random.key(0)
@@ -250,8 +251,6 @@ def test_checkpoints_of_a_training_come_as_models_or_from_a_folder(tmp_path):
 
 def test_checkpoints_of_equinox_and_orbax_are_read(tmp_path):
     orbax = pytest.importorskip("orbax.checkpoint")
-    from boltzax.sample import stored_models
-
     model = net(3)
     eqx.tree_serialise_leaves(tmp_path / "step_5.eqx", model)
     with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as writer:
@@ -271,13 +270,104 @@ def test_checkpoints_that_are_done_are_not_run_again(tmp_path):
     saved = bx.Checkpoints(tmp_path)
     models = [net(0), net(1)]
     few = bx.along_training(of_text(net(0)), models[:1], SHORT, key=key, checkpoints=saved)
-    before = sorted(tmp_path.glob("checkpoint_0/records/*"))
+    before = sorted(tmp_path.glob("step_0/records/*"))
     all_of_them = bx.along_training(of_text(net(0)), models, SHORT, key=key, checkpoints=saved)
-    assert sorted(tmp_path.glob("checkpoint_0/records/*")) == before
-    assert list(tmp_path.glob("checkpoint_1/records/*"))
+    assert sorted(tmp_path.glob("step_0/records/*")) == before
+    assert list(tmp_path.glob("step_1/records/*"))
     assert float(all_of_them.coefficient[0]) == float(few.coefficient[0])
     with pytest.raises(bx.DeclarationError, match="another declaration"):
         bx.along_training(of_text(net(0)), models[1:], SHORT, key=key, checkpoints=saved)
+
+
+def named(folder, *names):
+    for path in folder.iterdir():
+        path.unlink()
+    for name in names:
+        np.savez(folder / name, w=np.zeros(3))
+    return stored_models(folder, line().model)
+
+
+def test_the_step_is_read_from_the_name(tmp_path):
+    for name, step in {
+        "model_00200.npz": 200,
+        "step100_loss0.100.npz": 100,
+        "loss0.100_Steps-7.npz": 7,
+        "epoch=3-step=1000.npz": 1000,
+        "gpt2_epoch_4.npz": 4,
+        "iteration12_of_90.npz": 12,
+        "m_3_loss0.5.npz": 3,
+    }.items():
+        assert [step for step, _ in named(tmp_path, name)] == [step]
+    ordered = named(tmp_path, "step2_loss0.9.npz", "step10_loss0.8.npz", "step100_loss0.1.npz")
+    assert [step for step, _ in ordered] == [2, 10, 100]
+    for unclear in ("gpt2_100.npz", "loss0.5.npz", "step1_step2.npz", "step1.5.npz"):
+        with pytest.raises(bx.DeclarationError, match=unclear) as caught:
+            named(tmp_path, unclear)
+        assert caught.value.argument == "models"
+
+
+def test_two_checkpoints_of_one_step_are_refused(tmp_path):
+    named(tmp_path, "m_2.npz", "m_10.npz")
+    eqx.tree_serialise_leaves(tmp_path / "m_2.eqx", line().model)
+    with pytest.raises(bx.DeclarationError, match=r"m_2.eqx and m_2.npz.*step 2"):
+        bx.along_training(line(), tmp_path, LONG, key=key)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.float64, np.int64])
+def test_weights_of_other_dtypes_are_read(tmp_path, dtype):
+    np.savez(tmp_path / "m_1.npz", w=np.array([1, -2, 3]).astype(dtype))
+    ((_, read),) = stored_models(tmp_path, line().model)
+    np.testing.assert_array_equal(read().w, [1, -2, 3])
+    assert read().w.dtype == line().model.w.dtype
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    path = tmp_path / "m_1.npz"
+
+    def refused(match):
+        ((_, read),) = stored_models(tmp_path, line().model)
+        with pytest.raises(bx.DeclarationError, match=match) as caught:
+            read()
+        assert caught.value.argument == "models" and "m_1.npz" in str(caught.value)
+
+    path.write_bytes(b"no archive")
+    refused("not a zip file")
+    np.save(tmp_path / "bare.npy", np.zeros(3))
+    (tmp_path / "bare.npy").rename(path)
+    refused("not a zip file")
+    for wrong in (np.array([{"a": 1}]), np.array(["a"]), np.zeros(3, "V1")):
+        np.savez(path, w=wrong)
+        refused("the array 'w'")
+    np.savez(path, w=np.zeros(3))
+    path.write_bytes(path.read_bytes()[:60])
+    refused("cannot be read")
+
+
+def test_a_checkpoint_between_others_leaves_their_runs_as_they_are(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    few = bx.FixedSettings(1.0, GAMMA, bx.SGLD(STEP), warmup=10, draws=8, thin=2)
+    models = [line(BEST + shift).model for shift in (0.0, 0.1, 0.2, 0.3)]
+    arguments = {"key": key, "checkpoints": bx.Checkpoints(tmp_path)}
+
+    def run(places, steps):
+        some = [models[i] for i in places]
+        return bx.along_training(line(), some, few, steps=steps, **arguments).coefficient.value
+
+    first = run([0, 3], [0, 10])
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
+    more = run([0, 1, 2, 3], [0.0, 0.5, 2, 10])
+    np.testing.assert_array_equal(more[np.array([0, 3])], first)
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
+    assert before.items() < after.items()
+    assert {path.name for path in tmp_path.iterdir()} == {"step_0", "step_0.5", "step_2", "step_10"}
+    assert len({float(value) for value in more}) == 4
+
+
+@pytest.mark.parametrize("steps", [[5, 5], [5, 1], [1, np.nan], [1, np.inf]])
+def test_steps_that_do_not_rise_are_refused(steps):
+    with pytest.raises(bx.DeclarationError, match="larger than the one before") as caught:
+        bx.along_training(line(), [line().model] * 2, LONG, key=key, steps=steps)
+    assert caught.value.argument == "steps"
 
 
 def test_wrong_arguments_are_refused():

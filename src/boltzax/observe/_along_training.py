@@ -1,5 +1,6 @@
 """Local learning coefficients over the checkpoints of a training."""
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -106,18 +107,20 @@ def along_training(
     Args:
         energy: As declared; its model gives the structure, its weights are not used.
         models: The checkpoints: models, or a folder of `.eqx` files, of `.npz` files (arrays named
-            by the paths of the weights) or of checkpoints of orbax, with the step in each name.
+            by the paths of the weights) or of checkpoints of orbax, with the step in each name:
+            the number after "step" (or else "iter" or "epoch"), or its only whole number.
         settings: Temperature, localisation, sampler, and lengths of the runs.
-        key: Key of all randomness.
-        steps: The steps of the checkpoints; their numbers 0, 1, ... if None, and those in the names
-            for a folder.
+        key: Key of all randomness. That of a checkpoint follows from it and the step.
+        steps: The steps of the checkpoints, rising; their numbers 0, 1, ... if None, and those in
+            the names for a folder.
         chart: Which weights move; all if None.
         progress: Show a bar.
-        checkpoints: Where the runs are saved (`bx.Checkpoints`), one folder for each: those that
-            are done are not run again.
+        checkpoints: Where the runs are saved (`bx.Checkpoints`), one folder for each step: those
+            that are done are not run again, also where checkpoints were added between.
 
     Raises:
-        DeclarationError: For checkpoints of another structure, and steps of another number.
+        DeclarationError: For checkpoints of another structure, steps of another number or that do
+            not rise, and a folder with two checkpoints of one step or a name whose step is unclear.
     """
     check_on_host("along_training", {"energy": energy, "key": key})
     declared = only_model(energy)
@@ -136,13 +139,20 @@ def along_training(
             expected="one step for each checkpoint",
             mend="pass as many, or leave them out",
         )
+    if not np.all(np.isfinite(places)) or not np.all(np.diff(places) > 0):
+        raise DeclarationError(
+            "steps",
+            got=f"{places}",
+            expected="finite steps, each larger than the one before",
+            mend="sort the checkpoints by their steps, and take each once",
+        )
     results = []
-    for number, read in enumerate(readers):
+    for step, read in zip(map(_plain, places), readers, strict=True):
         at = with_model(energy, read())
         gibbs = localised_at(at, settings, chart)
-        own = None if checkpoints is None else checkpoints.part(f"checkpoint_{number}")
+        own = None if checkpoints is None else checkpoints.part(f"step_{step}")
         results += measured(
-            [gibbs], [settings.kernel], settings, jax.random.fold_in(key, number),
+            [gibbs], [settings.kernel], settings, jax.random.fold_in(key, _number(step)),
             progress=progress, checkpoints=own,
         )[0]  # fmt: skip
     curves = [
@@ -151,6 +161,17 @@ def along_training(
         Estimate.stack([result.loss_of_draws for result in results]),
     ]
     return AlongTraining(*(Curve(places, each, axis="step") for each in curves), tuple(results))
+
+
+def _plain(step: float) -> int | float:
+    """A step as a Python number, whole if it is."""
+    return int(step) if float(step).is_integer() else float(step)
+
+
+def _number(step: int | float) -> int:
+    """A number of 32 bits for a step: the step itself where that is one."""
+    whole = isinstance(step, int) and 0 <= step < 2**32
+    return int(step) if whole else zlib.crc32(repr(step).encode())
 
 
 def only_model(energy: AbstractEnergy) -> PyTree:
