@@ -64,7 +64,19 @@ class Exponential(bx.AbstractMeasure):
 
     def sample(self, key, count):
         kind = np.float32 if self.mistake == "another dtype" else float
-        return (self.scale * jax.random.exponential(key, (count, 1))).astype(kind)
+        if self.mistake == "key ignored":
+            key = jax.random.key(3)
+        uniform = jax.random.uniform(key, (count, 1))
+        if self.mistake == "antithetic":
+            half = uniform[: (count + 1) // 2]
+            uniform = jnp.concatenate([half, 1 - half])[:count]
+        if self.mistake == "neighbours antithetic":
+            uniform = jnp.stack([uniform, 1 - uniform], 1).reshape(-1, 1)[:count]
+        if self.mistake == "copies":
+            uniform = jnp.repeat(uniform, 4, axis=0)[:count]
+        if self.mistake == "strata":
+            uniform = (jnp.arange(count)[:, None] + uniform) / count
+        return (-self.scale * jnp.log1p(-uniform)).astype(kind)
 
     @property
     def mass(self):
@@ -90,6 +102,11 @@ MISTAKES = {
     "signed": "signed",
     "basis": "NotImplementedError: no basis yet",
     "negative weight": "`signed` is False",
+    "key ignored": "not independent",
+    "antithetic": "not independent",
+    "neighbours antithetic": "not independent",
+    "strata": "not independent",
+    "copies": "not independent|`sample`",
 }
 
 
@@ -165,6 +182,14 @@ def shifted(trace):
     return found + 0.8 * found.standard_error
 
 
+def unsteady(trace):
+    """Errors that are half, or 1.32 times, the right ones: right in the mean square."""
+    found = mean(trace)
+    odd = np.asarray(trace.energy[:, 0, 0] * 1e6).astype(int) % 2
+    factor = np.where(odd == 0, 0.5, 1.75**0.5)[:, None]
+    return factor * found + (1 - factor) * found.value
+
+
 def pooled(trace):
     """One number for all betas."""
     w = trace.evaluate(weights)
@@ -186,6 +211,7 @@ def test_observables_that_are_right_pass():
         (naive, "too small"),
         (shifted, "biased"),
         (pooled, "part"),
+        (unsteady, "run to run"),
         (lambda trace: mean(trace).value, "no Estimate"),
         (lambda trace: mean(trace)[:, 0], "shape"),
     ],
