@@ -94,7 +94,7 @@ def run(folder: Path, draws: int, pipe: int) -> None:
     """The whole program of a process that may be killed."""
     jax.config.update("jax_enable_x64", True)
     gibbs = measure()
-    telling = Telling(bx.Checkpoints(folder / "saved"), pipe)
+    telling = Telling(bx.Checkpoints(folder / "saved", every=1), pipe)
     trace = bx.sample(
         gibbs,
         bx.RandomWalk(),

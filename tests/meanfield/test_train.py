@@ -142,7 +142,8 @@ def test_the_history_is_what_the_neurons_saw(problem):
 def test_a_training_is_a_run_like_any_other(problem, tmp_path):
     """Saved and streamed; gone on with from its checkpoint, it is what it was."""
     whole = run(problem)
-    saved = {"checkpoints": bx.Checkpoints(tmp_path / "c"), "sink": bx.ZarrSink(tmp_path / "s")}
+    checkpoints = bx.Checkpoints(tmp_path / "c", every=1)
+    saved = {"checkpoints": checkpoints, "sink": bx.ZarrSink(tmp_path / "s")}
     for _ in range(2):
         kept = run(problem, **saved)
         assert same(kept.state, whole.state) and same(kept.loss, whole.loss)

@@ -25,6 +25,7 @@ from boltzax.sample import (
     AbstractSaver,
     Chains,
     Plan,
+    _checkpoints,
     differences,
     fingerprint,
     loop,
@@ -83,6 +84,10 @@ def run(checkpoints=None, *, dynamics=WALK, draws=10, rows: int | None = 3, star
     options = {"draws": draws, "rows": rows, "checkpoints": checkpoints} | settings
     made = loop(dynamics, start, key, **options)
     return made.state, made.records
+
+
+def each_chunk(folder, **more):
+    return bx.Checkpoints(folder, every=1, **more)
 
 
 class Cut(Exception):
@@ -175,7 +180,7 @@ def test_a_run_cut_at_every_chunk_is_the_same_to_the_last_bit(tmp_path, name):
         start = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), START)
     options = {"dynamics": DYNAMICS[name], "start": start, "warmup": 8, "rows": 3}
     whole, lives = run(**options), 0
-    cutting = Hooked(bx.Checkpoints(tmp_path), after=cut)
+    cutting = Hooked(each_chunk(tmp_path), after=cut)
     while True:
         try:
             run(cutting, **options)
@@ -184,7 +189,7 @@ def test_a_run_cut_at_every_chunk_is_the_same_to_the_last_bit(tmp_path, name):
         else:
             break
     assert lives == 6
-    assert same(run(bx.Checkpoints(tmp_path), **options), whole)
+    assert same(run(each_chunk(tmp_path), **options), whole)
 
 
 @pytest.mark.slow
@@ -204,19 +209,42 @@ def test_with_a_sink_and_rarer_saves(tmp_path, when):
     assert same(bx.load_trace(tmp_path / "s", measure).w, whole.w)
 
 
+@pytest.mark.parametrize("cost", [0.0, 2.0, 1000.0])
+def test_saving_takes_a_tenth_of_the_time(tmp_path, monkeypatch, cost):
+    """Chunks of one second on a clock of its own; the first and the last are always saved."""
+    clock, saved = [0.0], []
+    monkeypatch.setattr(_checkpoints, "monotonic", lambda: clock[0])
+    write = _checkpoints.Saver._state
+
+    def dear(self, rows, state):
+        write(self, rows, state)
+        clock[0] += cost
+        saved.append(rows // 3)
+
+    def one_second(rows):
+        clock[0] += 1
+
+    monkeypatch.setattr(_checkpoints.Saver, "_state", dear)
+    options = {"draws": 60, "warmup": 0}
+    assert same(run(Hooked(bx.Checkpoints(tmp_path), before=one_second), **options), run(**options))
+    assert saved == {0.0: [*range(1, 21)], 2.0: [1, 18, 20], 1000.0: [1, 20]}[cost]
+    again = run(bx.Checkpoints(tmp_path), draws=63, warmup=0)
+    assert same(again, run(draws=63, warmup=0))
+
+
 def test_more_draws_extend_a_run(tmp_path):
     """Ten draws in chunks of three end inside a chunk; 23 would by themselves take chunks of 2."""
-    ten = run(bx.Checkpoints(tmp_path), draws=10)
+    ten = run(each_chunk(tmp_path), draws=10)
     assert same(run(draws=10), ten)
-    assert same(run(bx.Checkpoints(tmp_path), draws=23, rows=None), run(draws=23))
+    assert same(run(each_chunk(tmp_path), draws=23, rows=None), run(draws=23))
     with pytest.raises(bx.DeclarationError, match="reached 24"):
-        run(bx.Checkpoints(tmp_path), draws=10)
+        run(each_chunk(tmp_path), draws=10)
 
 
 @pytest.mark.slow
 def test_more_draws_extend_a_sample(tmp_path):
     measure, options = gibbs(), {"key": KEY, "warmup": 6, "throw": False}
-    saved = {"checkpoints": bx.Checkpoints(tmp_path)}
+    saved = {"checkpoints": each_chunk(tmp_path)}
     bx.sample(measure, bx.RandomWalk(), draws=20, **options, **saved)
     longer = bx.sample(measure, bx.RandomWalk(), draws=40, **options, **saved)
     assert same(longer, bx.sample(measure, bx.RandomWalk(), draws=40, **options))
@@ -310,28 +338,28 @@ def test_functions_are_known_by_what_they_do(monkeypatch):
 
 
 def test_another_declaration_is_refused_and_leaves_the_folder_alone(tmp_path):
-    whole = run(bx.Checkpoints(tmp_path))
+    whole = run(each_chunk(tmp_path))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "lock"}
     with pytest.raises(bx.DeclarationError, match=r"warmup: 4 -> 40\."):
-        run(bx.Checkpoints(tmp_path), warmup=40)
+        run(each_chunk(tmp_path), warmup=40)
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "lock"}
     assert before == after
-    assert same(run(bx.Checkpoints(tmp_path)), whole)
+    assert same(run(each_chunk(tmp_path)), whole)
 
 
 def test_another_version_is_a_warning(tmp_path, monkeypatch):
     from boltzax.sample import _fingerprint
 
-    whole = run(bx.Checkpoints(tmp_path))
+    whole = run(each_chunk(tmp_path))
     monkeypatch.setattr(_fingerprint, "_version", lambda name: "99.0")
     with pytest.warns(UserWarning, match=r"jax: .* -> 99\.0"):
-        assert same(run(bx.Checkpoints(tmp_path)), whole)
+        assert same(run(each_chunk(tmp_path)), whole)
     moved = Chains(gibbs(x=X * (1 + 1e-13)), bx.RandomWalk(), True, REDUCE)
     with pytest.warns(UserWarning, match="rounding"):
-        run(bx.Checkpoints(tmp_path), dynamics=moved)
+        run(each_chunk(tmp_path), dynamics=moved)
     moved = Chains(gibbs(x=X * (1 + 1e-4)), bx.RandomWalk(), True, REDUCE)
     with pytest.raises(bx.DeclarationError, match="data changed"):
-        run(bx.Checkpoints(tmp_path), dynamics=moved)
+        run(each_chunk(tmp_path), dynamics=moved)
 
 
 def flip(path):
@@ -350,7 +378,7 @@ DAMAGES = (flip, truncate, Path.unlink)
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    return folder, run(bx.Checkpoints(folder))
+    return folder, run(each_chunk(folder))
 
 
 def damaged(folder: Path, finished: Path, path: Path, damage) -> str:
@@ -397,12 +425,12 @@ def test_fallback_goes_on_from_the_last_good_one(tmp_path, finished, what):
     damaged(tmp_path / "copy", folder, choice[what], flip)
     good = "No other one is good" if what == "first records" else "of row 12 is good"
     with pytest.raises(bx.RunError, match=rf"(?s)row 15 .*damaged.*{good}.*fallback=True"):
-        run(bx.Checkpoints(tmp_path / "copy"))
+        run(each_chunk(tmp_path / "copy"))
     started = []
-    watching = Hooked(bx.Checkpoints(tmp_path / "copy", fallback=True), before=started.append)
+    watching = Hooked(each_chunk(tmp_path / "copy", fallback=True), before=started.append)
     assert same(run(watching), whole)
     assert started[0] == (3 if what == "first records" else 15)
-    assert same(run(bx.Checkpoints(tmp_path / "copy")), whole)
+    assert same(run(each_chunk(tmp_path / "copy")), whole)
 
 
 def test_states_that_were_deleted_are_missed(tmp_path, finished):
@@ -411,8 +439,8 @@ def test_states_that_were_deleted_are_missed(tmp_path, finished):
     for path in (tmp_path / "copy" / "states").iterdir():
         shutil.rmtree(path)
     with pytest.raises(bx.RunError, match="records/ has rows up to 15, states/ has none past 0"):
-        run(bx.Checkpoints(tmp_path / "copy"))
-    assert same(run(bx.Checkpoints(tmp_path / "copy", fallback=True)), whole)
+        run(each_chunk(tmp_path / "copy"))
+    assert same(run(each_chunk(tmp_path / "copy", fallback=True)), whole)
 
 
 def test_what_was_half_written_is_swept_away(tmp_path, finished):
@@ -422,7 +450,7 @@ def test_what_was_half_written_is_swept_away(tmp_path, finished):
     (last / "manifest.json").unlink()
     last.rename(last.with_name(f"unfinished-{last.name}"))
     (tmp_path / "copy" / "records" / "unfinished-000000015-000000018.npz").write_bytes(b"PK")
-    assert same(run(bx.Checkpoints(tmp_path / "copy")), whole)
+    assert same(run(each_chunk(tmp_path / "copy")), whole)
     assert not list((tmp_path / "copy").rglob("unfinished-*"))
 
 
@@ -436,22 +464,27 @@ def test_records_without_their_state_come_again(tmp_path, monkeypatch):
             run(bx.Checkpoints(tmp_path, every=4))
     assert [path.name[:20] for path in (tmp_path / "records").iterdir()] == ["000000003-000000012-"]
     with pytest.raises(Cut):
-        run(Hooked(bx.Checkpoints(tmp_path), after=lambda rows: cut(rows) if rows == 6 else None))
+        run(
+            Hooked(
+                each_chunk(tmp_path),
+                after=lambda rows: cut(rows) if rows == 6 else None,
+            )
+        )
     for _ in range(2):
-        assert same(run(bx.Checkpoints(tmp_path)), run())
+        assert same(run(each_chunk(tmp_path)), run())
 
 
 def full(fill, empty, folder):
     """A run whose disk is full after three saves, and then is not."""
     whole = run()
-    hook = Hooked(bx.Checkpoints(folder), after=lambda rows: fill() if rows == 9 else None)
+    hook = Hooked(each_chunk(folder), after=lambda rows: fill() if rows == 9 else None)
     try:
         with pytest.raises(bx.RunError, match=r"(?s)row 12 .*disk is full.*row 9 is good"):
             run(hook)
     finally:
         empty()
     started = []
-    assert same(run(Hooked(bx.Checkpoints(folder), before=started.append)), whole)
+    assert same(run(Hooked(each_chunk(folder), before=started.append)), whole)
     assert started[0] == 12
 
 
@@ -489,7 +522,7 @@ HOLD = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); f.writ
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):
-    nested = Hooked(bx.Checkpoints(tmp_path), after=lambda rows: run(bx.Checkpoints(tmp_path)))
+    nested = Hooked(each_chunk(tmp_path), after=lambda rows: run(each_chunk(tmp_path)))
     with pytest.raises(bx.DeclarationError, match=f"process {os.getpid()} on .*is running"):
         run(nested)
     code = f"{HOLD}; f.flush(); print('held', flush=True); sys.stdin.read()"
@@ -500,10 +533,10 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
     )
     assert other.stdout is not None and other.stdout.readline() == b"held\n"
     with pytest.raises(bx.DeclarationError, match="is running"):
-        run(bx.Checkpoints(tmp_path))
+        run(each_chunk(tmp_path))
     other.kill()
     other.communicate()
-    assert same(run(bx.Checkpoints(tmp_path)), run())
+    assert same(run(each_chunk(tmp_path)), run())
 
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"keep": 0}, {"every": True}, {"keep": 1.5}])
@@ -515,7 +548,7 @@ def test_wrong_arguments(wrong):
 def test_without_orbax_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     with pytest.raises(bx.DeclarationError, match=r"boltzax\[storage\]"):
-        run(bx.Checkpoints(tmp_path))
+        run(each_chunk(tmp_path))
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import equinox as eqx
@@ -42,6 +43,9 @@ from ._safe_files import (
     write_tree,
 )
 
+SHARE = 0.1
+"""Most of a run's time that checkpoints take, where their number is not given."""
+
 
 @typed
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Checkpoints(AbstractCheckpoints):
 
     Args:
         folder: One folder for each run. Several processes of one run share it.
-        every: Chunks (twentieths of a run) from one checkpoint to the next.
+        every: Chunks (twentieths of a run) from one checkpoint to the next. If None, the first, the
+            last, and each at which saving has taken at most a tenth of the time so far.
         keep: States that are kept. Records are written once and all kept.
         fallback: If the last checkpoint is damaged, resume from the last intact one.
 
@@ -65,7 +70,7 @@ class Checkpoints(AbstractCheckpoints):
     """
 
     folder: str | Path
-    every: Count = 1
+    every: Count | None = None
     keep: Count = 2
     fallback: bool = False
 
@@ -176,20 +181,29 @@ class Saver(AbstractSaver):
         self.link = archive.chain(self.last)
         self.pending: list[PyTree] = []
         self.latest: tuple[int, PyTree] | None = None
+        self.opened, self.spent = monotonic(), 0.0
 
     def save(self, rows: int, state: PyTree, record: PyTree | None) -> None:
         if record is not None:
             self.pending.append(record)
         self.latest = rows, state
-        if (rows // self.plan.rows) % self.given.every == 0:
+        if self._due(rows):
             self.finish()
+
+    def _due(self, rows: int) -> bool:
+        if self.given.every is not None:
+            return (rows // self.plan.rows) % self.given.every == 0
+        due = self.spent <= SHARE * (monotonic() - self.opened)
+        # all processes save, or none
+        together = jax.process_count() > 1
+        return bool(multihost_utils.broadcast_one_to_all(np.asarray(due))) if together else due
 
     def finish(self) -> None:
         """Write the records and the state that are still in memory."""
         if self.latest is None:
             return
         rows, state = self.latest
-        problem = None
+        problem, begun = None, monotonic()
         try:
             _on_first(lambda: self._records(rows))
             self._state(rows, state)
@@ -198,6 +212,7 @@ class Saver(AbstractSaver):
         if problem is not None:
             raise self._failed(rows, problem) from problem
         self.last, self.pending, self.latest = rows, [], None
+        self.spent += monotonic() - begun
 
     def _records(self, rows: int) -> None:
         if not self.pending:

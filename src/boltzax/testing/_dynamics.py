@@ -172,7 +172,9 @@ def _check_cut(dynamics, start, whole: Run, options: dict, folder: Path) -> None
     chunks = -(-whole.draws // 2)
     for _ in range(chunks + -(-options["warmup"] // options["thin"]) + 2):
         with contextlib.suppress(Cut):
-            found = run(dynamics, start, checkpoints=Cutting(Checkpoints(folder)), **options)
+            found = run(
+                dynamics, start, checkpoints=Cutting(Checkpoints(folder, every=1)), **options
+            )
             break
     else:
         raise AssertionError("a run that is cut and resumed does not end")
