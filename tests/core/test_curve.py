@@ -95,6 +95,56 @@ def test_no_crossing_several_and_unresolved_ones():
     assert float(late.upper) == np.inf and 4 < float(late.lower) < float(late)
 
 
+def test_a_parabola_is_crossed_exactly_by_many_points():
+    x = np.linspace(0, 2, 41)
+    found = line(x, x**2 - 1, 0.2).crossing(0.5)
+    np.testing.assert_allclose(found.value, 1.5**0.5, rtol=1e-6)
+    assert 0 < float(found.standard_error) < 0.05
+    assert float(line(x, 1 - x, 0.2).crossing(0.5, near=0.3).value) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "place", "points", "error"),
+    [
+        (lambda x: 0.113 - x, 0.113, 41, 0.2),
+        (lambda x: 0.113 - x, 0.113, 161, 0.2),
+        (lambda x: -np.tanh(3 * (x - 0.113)), 0.113, 33, 0.1),
+        (lambda x: 0.3 * (0.113 - x), 0.113, 21, 0.1),
+        (lambda x: 0.5 - (x + 0.5) ** 2, 0.5**0.5 - 0.5, 41, 0.1),
+        (lambda x: -np.tanh(x - 0.113), 0.113, 7, 0.01),
+    ],
+    ids=["line", "many points", "steep", "shallow", "not monotone", "sparse"],
+)
+def test_error_bars_of_crossings_are_right(shape, place, points, error):
+    """Dense points cross the level many times by noise; two of them alone would know too little."""
+    rng = np.random.default_rng(0)
+    x, runs = np.linspace(-1, 1, points), 150
+    z, inside = [], 0
+    for _ in range(runs):
+        try:
+            found = line(x, shape(x) + error * rng.normal(size=points), error).crossing()
+        except bx.RunError:  # several crossings by chance, and said so
+            continue
+        low, high = found.interval()
+        inside += bool(low <= place <= high)
+        z.append(float(found.z_score(place)))
+    assert len(z) > 0.95 * runs
+    # four standard errors of a share, and of a variance, about 95% and 1
+    assert inside > (0.95 - 4 * (0.95 * 0.05 / runs) ** 0.5) * len(z)
+    assert 0.75 < np.mean(np.square(z)) ** 0.5 < 1.25
+
+
+def test_a_jump_between_two_points_has_the_error_of_the_step():
+    x = np.linspace(-1, 1, 21)
+    for place in np.linspace(0.02, 0.18, 9):
+        curve = line(x, 0.5 - 1 / (1 + np.exp(-80 * (x - place))), 1e-3)
+        for near in (None, 0.3):
+            found = curve.crossing(0.0, near=near)
+            low, high = found.interval()
+            assert low <= place <= high, (place, found)
+            assert float(found.standard_error) < 0.05
+
+
 def test_of_shared_draws_the_slope_is_exact_and_the_crossing_covers():
     curve = shared()
     assert float(np.max(curve.slope().standard_error)) < 1e-3

@@ -11,10 +11,11 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
-from ._arguments import Said
+from ._arguments import Positive, Said
 from ._arithmetic import AbstractQuantity
 from ._confidence_intervals import LEVEL, Coverage
 from ._curve_crossing import crossings, resolved
+from ._curve_place import Sampled, chosen_crossing, fitted_place, line_error
 from ._errors import DeclarationError
 from ._estimate import Estimate
 from ._estimate_text import MOST, shown
@@ -240,16 +241,34 @@ class Curve(AbstractQuantity):
         """
         return self._crossing_at(crossings(*self._with_band(), float(level)), level)
 
-    def crossing(self, level: float = 0.0) -> Estimate:
-        """The place where the curve crosses a level, as one of `crossings`.
+    def crossing(self, level: float = 0.0, *, near: Positive | None = None) -> Estimate:
+        """The place where the curve crosses a level.
 
-        Of several crossings in one region the middle one is taken, since noise can make several of
-        one. The value is NaN ± NaN where the curve does not significantly cross the level.
+        Where at least four points lie within six errors of the level, or next to one that does, a
+        parabola is fitted to them: the line through two of many noisy points would have an error
+        far too small. Else it is that line, as of `crossings`. The interval holds the places at
+        which the level lies inside the 95% band, of the fit or of the line. Errors also hold what a
+        cubic changes in the fit, or a bend of the curve in the line, beyond the noise.
+
+        The value is NaN ± NaN where the curve does not significantly cross the level.
+
+        Args:
+            level: The level.
+            near: Fit a cubic, to the points that differ by less from the level: for a curve known
+                to be smooth there. Its errors hold what a parabola changes.
 
         Raises:
             RunError: For several crossings that the errors distinguish; its `result` holds them.
         """
-        found = resolved(crossings(*self._with_band(), float(level)))
+        changes = crossings(*self._with_band(), float(level))
+        found = resolved(changes)
+        order, x = self._sorted()
+        y, error = (np.asarray(each, float)[order] for each in (self.value, self.standard_error))
+        points = Sampled(x, y - level, error, lambda matrix: _estimate(self._times(matrix, order)))
+        one = chosen_crossing(points, changes, found)
+        place = None if one is None else fitted_place(points, one, near)
+        if place is not None:
+            return place
         if len(found) > 1:
             places = self._crossing_at(found, level)
             raise RunError(
@@ -258,7 +277,9 @@ class Curve(AbstractQuantity):
                 "of them, curve.crossings(level).",
                 places,
             )
-        return self._crossing_at(found, level)[0] if found else Estimate.exact(np.nan).unknown(True)
+        if not found:
+            return Estimate.exact(np.nan).unknown(True)
+        return self._crossing_at(found, level)[0].widened(line_error(points, changes, found[0]))
 
     def _crossing_at(self, found: list, level: float) -> Estimate:
         order, x = self._sorted()

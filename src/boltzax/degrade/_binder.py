@@ -118,7 +118,6 @@ def size_crossing(curves: Mapping[float, Curve], *, threshold: Fraction = 0.05) 
         one, other = curves[small], curves[large]
         apart = other.minus(one)
         at = apart.crossing()
-        at = at.widened(_between_points(apart, float(at.value)))
         pairs.append(at)
         place = float(at.value)
         known = np.isfinite(place)
@@ -139,19 +138,6 @@ def size_crossing(curves: Mapping[float, Curve], *, threshold: Fraction = 0.05) 
         tuple(map(float, sizes)),
         threshold,
     )
-
-
-def _between_points(curve: Curve, place: float) -> float:
-    """Error of a crossing by a line between two points: `|second difference| / (8 |slope|)`."""
-    order = np.argsort(np.asarray(curve.x))
-    x, y = np.asarray(curve.x, float)[order], np.asarray(curve.value, float)[order]
-    if len(x) < 3 or not np.isfinite(place):
-        return 0.0
-    bent = np.diff(np.diff(y) / np.diff(x)) / (x[2:] - x[:-2])
-    left = int(np.clip(np.searchsorted(x, place) - 1, 0, len(x) - 2))
-    near = bent[max(left - 1, 0) : left + 1]
-    step = x[left + 1] - x[left]
-    return float(np.max(np.abs(near)) * step**3 / (4 * abs(y[left + 1] - y[left])))
 
 
 def _drift(places: Estimate) -> float:
