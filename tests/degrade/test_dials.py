@@ -74,6 +74,15 @@ def exact(head, temperatures=TEMPERATURES):
     return linear_survival(VALUES, (VECTORS.T @ Y[:, head]) ** 2, 1 / temperatures).survival
 
 
+@pytest.fixture(scope="module")
+def integrated():
+    energy = bx.SquaredError(bx.models.Function(line, TRAINED), bx.Empirical((X, Y)))
+    return bx.compile(energy, bx.Normal())
+
+
+FALLING = bx.Curve(TEMPERATURES, bx.Estimate.exact(1 / (1 + TEMPERATURES / 2)), axis="temperature")
+
+
 class Exactly(AbstractDial):
     """Independent draws of the Gaussian posterior at a temperature."""
 
@@ -470,6 +479,157 @@ def test_a_window_without_power_is_undecided(gibbs):
     assert "clean" not in found.verdicts and "undecided" in found.verdicts
 
 
+def test_weights_that_are_integrated_out_are_drawn_by_the_key(integrated):
+    """Of a linear model all of them are, and no coordinate is left that could differ."""
+    dial, grid = Tempered(chains=4), np.array([0.5, 8.0])
+
+    def curve_of(seed):
+        key = jax.random.key(seed)
+        return along_dial(dial, grid, overlaps, gibbs=integrated, key=key, count=400)[:, 2]
+
+    found, again = curve_of(0), curve_of(1)
+    for curve in (found, again):
+        assert np.all(np.asarray(curve.standard_error) > 0)
+        assert np.all(np.abs(curve.z_score(exact(2, grid))) < 4)
+    assert not np.any(np.asarray(found.value) == np.asarray(again.value))
+    # the same random numbers at both settings: a step has a smaller error than independent ends
+    step = found.influence[1] - found.influence[0]
+    ends = np.sqrt(np.sum(np.asarray(found.standard_error) ** 2))
+    assert float(step.estimate().standard_error) < ends
+
+    def window(seed):
+        return clean_window(
+            erase_last, first_overlap, other_losses, dial, grid,
+            outputs=outputs, gibbs=integrated, key=jax.random.key(seed), count=40,
+        )  # fmt: skip
+
+    assert not np.any(window(0).effect.value == window(1).effect.value)
+
+
+@pytest.mark.parametrize(("count", "frozen"), [(1, False), (2, False), (2, True)])
+def test_one_model_has_no_error_and_no_verdict(gibbs, count, frozen):
+    """Only the clean setting of a dial is exact; nor have models of which none differs."""
+    dial, key = Still() if frozen else WeightNoise(), jax.random.key(0)
+    curve = along_dial(dial, [0.0, 0.4], overlaps, gibbs=gibbs, key=key, count=count)
+    assert np.all(np.asarray(curve.standard_error[0]) == 0)
+    known = np.isfinite(np.asarray(curve.standard_error[1]))
+    assert np.all(known == (count > 1 and not frozen))
+    found = clean_window(
+        erase_last, first_overlap, other_losses, dial, [0.0, 0.4],
+        outputs=outputs, gibbs=gibbs, key=key, count=count,
+    )  # fmt: skip
+    assert found.verdicts == ("harmful", "undecided")
+
+
+class Still(AbstractDial):
+    """Chains that never move, but for the clean setting."""
+
+    axes: ClassVar[tuple[str, ...]] = ("still",)
+    clean: ClassVar[tuple[float, ...]] = (0.0,)
+    random: ClassVar[bool] = True
+
+    def upon(self, bases, settings, *, key, count):
+        starts = jnp.arange(2.0)[:, None, None, None]
+        leaves = [TRAINED * (1 + s * starts) for s in settings[:, 0]]
+        each = [{"params": jnp.broadcast_to(leaf, (2, 8, 3, 3))} for leaf in leaves]
+        pairs = zip(bases, each, strict=True)
+        return tuple(bx.Ensemble.of(gibbs, w, ("chain", "draw")) for gibbs, w in pairs)
+
+
+def test_a_constant_over_models_that_differ_has_no_error(gibbs):
+    def seven(model):
+        return {"constant": 0 * model.params[0, 0] + 7, "sum": model.params.sum()}
+
+    key = jax.random.key(0)
+    curves = along_dial(WeightNoise(), [0.0, 0.4], seven, gibbs=gibbs, key=key, count=20)
+    assert np.array_equal(np.isnan(curves["constant"].standard_error), [False, True])
+    assert np.all(np.isfinite(curves["sum"].standard_error))
+
+
+def test_activation_noise_of_none_is_exact(named):
+    key = jax.random.key(0)
+    curve = along_dial(ActivationNoise("out"), [0.0, 0.3], overlaps, gibbs=named, key=key, count=9)
+    assert np.all(np.asarray(curve.standard_error)[0] == 0)
+    assert np.all(np.asarray(curve.standard_error)[1] > 0)
+    both = ActivationNoise("out") @ WeightNoise()
+    rows = [[0.0, 0.0], [0.0, 0.3], [0.3, 0.0]]
+    errors = along_dial(both, rows, overlaps, gibbs=named, key=key, count=9).standard_error
+    assert np.array_equal(np.all(np.asarray(errors) > 0, axis=1), [False, True, True])
+
+
+def pair(w, x):
+    return x @ w["a"] + x @ w["b"]
+
+
+@pytest.mark.parametrize("dial", [WeightNoise(), Pruning(), Quantisation()])
+def test_frozen_weights_stay(dial):
+    """Leaves and entries that a chart freezes; a tied leaf follows."""
+    model = bx.models.Function(pair, {"a": TRAINED, "b": TRAINED})
+    energy = bx.SquaredError(model, bx.Empirical((X, Y)))
+    setting = 3.0 if isinstance(dial, Quantisation) else 0.5
+    mask = np.ones((3, 3), bool)
+    mask[0] = False
+    charts = (
+        bx.Freeze("params['b']"),
+        bx.Mask({"params['b']": mask}),
+        bx.Tie({"params['b']": "params['a']"}),
+    )
+    for chart in charts:
+        gibbs = bx.compile(energy, bx.Normal(), chart=chart, marginalise=False)
+        found = dial.ensemble(gibbs, setting, key=jax.random.key(0), count=2)
+        a, b = found.map(lambda model: (model.params["a"], model.params["b"]))
+        assert not np.allclose(a, TRAINED)
+        assert np.allclose(b[:, 0], a[:, 0] if isinstance(chart, bx.Tie) else TRAINED[0])
+        assert np.allclose(b, TRAINED) == isinstance(chart, bx.Freeze)
+    frozen = bx.compile(energy, bx.Normal(), chart=charts[0], marginalise=False)
+    for paths in ("params['b']", "params['c']", "layer"):
+        with pytest.raises(bx.DeclarationError, match="names no free weights") as caught:
+            type(dial)(paths=paths).ensembles(frozen, [setting], key=jax.random.key(0))
+        assert caught.value.argument == "paths"
+
+
+@pytest.mark.parametrize(
+    ("argument", "fn"),
+    [
+        ("effect", lambda out: out[:, 0]),
+        ("effect", lambda out: "a"),
+        ("damage", lambda out: out),
+        ("damage", lambda out: out["a"]),
+        ("outputs", lambda model: {"a": outputs(model)}),
+        ("outputs", lambda model: model.weights),
+        ("intervention", lambda model: 3),
+    ],
+)
+def test_functions_of_a_window_give_what_they_must(gibbs, argument, fn):
+    fns = {"effect": first_overlap, "damage": other_losses, "outputs": outputs}
+    fns = {"intervention": erase_last} | fns | {argument: fn}
+    with pytest.raises(bx.DeclarationError) as caught:
+        clean_window(
+            dial=WeightNoise(), settings=[0.1], gibbs=gibbs, key=jax.random.key(0), count=4, **fns
+        )
+    assert caught.value.argument == argument
+
+
+@pytest.mark.slow
+def test_intervals_of_windows_of_few_models_cover(gibbs):
+    """Of level 95%: by normal quantiles they would cover 85% of the time."""
+    place, hits = np.array([12.0]), []
+    s = VALUES / (VALUES + 12)
+    powers = (VECTORS.T @ Y[:, 2]) ** 2
+    harm = 0.5 * np.sum(powers * ((0.5 * s - 1) ** 2 - (s - 1) ** 2))
+    for seed in range(100):
+        found = clean_window(
+            erase_last, first_overlap, other_losses, Exactly(), place,
+            outputs=outputs, gibbs=gibbs, key=jax.random.key(seed), count=8,
+        )  # fmt: skip
+        truths = (
+            (found.effect.values, -exact(0, place)[0]),
+            (found.damage_of_mean[:, 1].values, harm),
+        )
+        hits.append([float(e.lower[0]) <= t <= float(e.upper[0]) for e, t in truths])
+    assert np.all(np.mean(hits, axis=0) > 0.9)
+
+
 @pytest.mark.parametrize(
     ("call", "argument"),
     [
@@ -478,6 +638,9 @@ def test_a_window_without_power_is_undecided(gibbs):
         (lambda g: Quantisation().ensembles(g, [0.0], key=jax.random.key(0)), "settings"),
         (lambda g: Tempered().ensembles(g, [0.0], key=jax.random.key(0)), "settings"),
         (lambda g: Snapshots([g.declared], [1.0, 2.0]), "steps"),
+        (lambda g: Snapshots([g.declared] * 2, [1.0, np.nan]), "steps"),
+        (lambda g: survival(FALLING, clean=bx.Estimate.exact(np.ones(9))), "clean"),
+        (lambda g: survival(FALLING, dead=bx.Estimate.exact(np.zeros(1))), "dead"),
         (
             lambda g: Snapshots([g.declared], [1.0]).ensembles(g, [2.0], key=jax.random.key(0)),
             "settings",

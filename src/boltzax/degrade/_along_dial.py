@@ -3,14 +3,26 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
 from ..compile import Gibbs
-from ..core import MEMORY, Count, Curve, Influence, Key, Memory, ModelFunction, typed
+from ..core import (
+    MEMORY,
+    Count,
+    Curve,
+    Estimate,
+    Influence,
+    Key,
+    Memory,
+    ModelFunction,
+    typed,
+)
 from ..sample import SERIES, Ensemble
-from ._dial import AbstractDial, Settings
+from ._dial import AbstractDial, Settings, equal_models
+
+CONDITIONAL = 57
+"""Folded into the key for the weights that were integrated out."""
 
 
 @typed
@@ -34,28 +46,28 @@ def along_dial(
         settings: `[point]`, or `[point, dial]` for combined dials.
         observable: A function of the model that gives an array or a pytree of arrays.
         gibbs: The measure whose declared model is degraded.
-        key: The key of all randomness.
+        key: The key of all randomness. Weights that were integrated out are drawn with the same
+            random numbers at all settings, so that differences along the dial have small errors.
         count: Models at each setting.
         memory: Bytes of intermediate values at once.
 
     Returns:
-        A `Curve` `[point, *shape]` for each array that the function gives. A dial that is not
-        random gives exact values.
+        A `Curve` `[point, *shape]` for each array that the function gives. Values are exact where
+        the dial is not random, or at its clean setting. Elsewhere one model, models of which none
+        differs from the others (chains that are stuck) and constant values have no error: NaN.
 
     Raises:
         DeclarationError: For wrong settings, or a function that raises an error.
         RunError: If sampling failed (`Tempered`).
     """
     ensembles = dial.ensembles(gibbs, settings, key=key, count=count)
-    values = [ensemble.map(observable, memory=memory) for ensemble in ensembles]
-    source = source_of(key)
+    equal, source = equal_models(dial, dial.rows(settings)), source_of(key)
+    inner = conditional(key)
+    values = [ensemble.map(observable, key=inner, memory=memory) for ensemble in ensembles]
 
     def curve(*leaves: Array) -> Curve:
-        each = [
-            influence_of(ensemble, leaf, dial.random, source)
-            for ensemble, leaf in zip(ensembles, leaves, strict=True)
-        ]
-        return curve_of(dial, settings, each)
+        parts = zip(ensembles, leaves, equal, strict=True)
+        return curve_of(dial, settings, [influence_of(*part, source) for part in parts])
 
     return jax.tree.map(curve, *values)
 
@@ -65,35 +77,62 @@ def source_of(key: Key) -> str:
     return f"draws of key {np.asarray(jax.random.key_data(key)).tolist()}"
 
 
-def influence_of(ensemble: Ensemble, values: Array, random: bool, source: str) -> Influence:
-    """The mean over an ensemble of values `[*axes, *shape]`, with the contribution of each."""
+def conditional(key: Key) -> Key:
+    """The key of the weights that were integrated out, the same at all settings."""
+    return jax.random.fold_in(key, CONDITIONAL)
+
+
+def influence_of(ensemble: Ensemble, values: Array, equal: bool, source: str) -> Influence:
+    """The mean over an ensemble of values `[*axes, *shape]`, with the contribution of each.
+
+    `equal`: the dial gives one model. Of models that are random but do not differ, the
+    contributions are NaN.
+    """
     numbers = np.asarray(values, float)
-    if not random or _one_model(ensemble):
+    if equal:
         return Influence(numbers[(0,) * len(ensemble.axes)], {})
     place = f"{source}, {dict(zip(ensemble.axes, ensemble.shape, strict=True))}"
     if ensemble.axes == SERIES:
-        return Influence.of(np.moveaxis(numbers, (0, 1), (-2, -1)), source=place)
-    return Influence.of_samples(numbers, source=place)
+        found = Influence.of(np.moveaxis(numbers, (0, 1), (-2, -1)), source=place)
+    else:
+        found = Influence.of_samples(numbers, source=place)
+    if not _stuck(ensemble):
+        return found
+    unknown = {name: np.full_like(rows, np.nan) for name, rows in found.rows.items()}
+    return Influence(found.value, unknown)
 
 
-def _one_model(ensemble: Ensemble) -> bool:
-    """Whether all models of an ensemble are the same, as at the clean end of a dial."""
-    if ensemble.change is not None:  # noise beside equal weights
-        return False
+def _stuck(ensemble: Ensemble) -> bool:
+    """Whether nothing shows how much models differ: there is one, or no chain ever moved."""
+    if np.prod(ensemble.shape) < 2:
+        return True
+    series = ensemble.axes == SERIES
+    if not ensemble.w or (ensemble.change is not None and not series):
+        return False  # exact draws of weights that were integrated out; noise beside equal weights
+    skipped = 1 if series else 0
     for leaf in ensemble.w.values():
-        rows = leaf.reshape(-1, *leaf.shape[len(ensemble.axes) :])
-        # most ensembles differ in the first two
-        if np.any(np.asarray(rows[:2] != rows[0])) or bool(jnp.any(rows != rows[0])):
+        rows = np.moveaxis(np.asarray(leaf), skipped, 0)
+        if np.any(rows[1:2] != rows[:1]) or np.any(rows != rows[:1]):
             return False
     return True
 
 
 def curve_of(
-    dial: AbstractDial, settings: Settings, each: Sequence[Influence], *, exact: bool = False
+    dial: AbstractDial, settings: Settings, each: Sequence[Influence], *, zero: bool = False
 ) -> Curve:
     """Influences at the settings as a curve over the axis of the dial.
 
-    `exact`: take constants for numbers that are known exactly.
+    `zero`: a value that is 0 for every model is known exactly.
     """
-    (places, axis), values = dial.along(settings), Influence.stack(each)
-    return Curve(places, values.estimate(exact=exact), axis=axis, influence=values)
+    places, axis = dial.along(settings)
+    values = Estimate.stack([_estimate(influence, zero) for influence in each])
+    return Curve(places, values, axis=axis, influence=Influence.stack(each))
+
+
+def _estimate(influence: Influence, zero: bool) -> Estimate:
+    """The estimate, without an error for what is constant over models that differ."""
+    known = [np.any(rows != 0, axis=(-2, -1)) for rows in influence.rows.values()]
+    constant = ~np.any(known, axis=0) if known else np.zeros(influence.shape, bool)
+    if zero:
+        constant &= np.asarray(influence.value) != 0
+    return influence.estimate(exact=True).unknown(constant)

@@ -1,5 +1,6 @@
 """Settings of a dial at which an intervention keeps its effect and does no other harm."""
 
+import math
 from typing import Annotated, Literal, TypeAlias, final
 
 import equinox as eqx
@@ -25,13 +26,18 @@ from ..core import (
     Positive,
     Refused,
     errors_named,
+    function_errors,
+    student_factor,
     text_of_values,
     typed,
 )
 from ..sample import Ensemble
-from ._along_dial import curve_of, influence_of, source_of
-from ._dial import AbstractDial, Settings
+from ._along_dial import conditional, curve_of, influence_of, source_of
+from ._dial import AbstractDial, Settings, equal_models
 
+LEAST = 8
+"""Effective draws below which nothing is decided."""
+TO_MODEL = "a function from a model to a model of the same outputs"
 OF_OUTPUTS = "an effect and a damage that take the outputs of a model"
 Said = Literal["clean", "effect gone", "harmful", "denoised", "undecided"]
 
@@ -135,7 +141,8 @@ def clean_window(
     Every model of an ensemble is compared with itself under the intervention. A setting is clean
     if the lower end of the interval of the effect lies above `persists` times the clean effect, and
     the upper ends of all damages lie below `tolerance`: those in the mean over models, and those of
-    the mean output. Intervals are of level 95% for each setting by itself.
+    the mean output. Intervals are of level 95% for each setting by itself, of Student's t by the
+    effective draws. Fewer than 8 of them decide nothing, nor do models of which none differs.
 
     Args:
         intervention: From a model to the changed model: ablate, patch or project.
@@ -161,8 +168,8 @@ def clean_window(
     """
     pair = _Pair(intervention, outputs)
     parts = _Parts(effect, damage)
-    with errors_named("damage", expected=OF_OUTPUTS, mend="try it on outputs(model) first"):
-        clean = jax.tree.map(np.asarray, _changes(parts, pair, gibbs.declared))
+    _check_functions(parts, pair, gibbs.declared)
+    clean = jax.tree.map(np.asarray, _changes(parts, pair, gibbs.declared))
     if not abs(clean[0]) > 0:
         raise DeclarationError(
             "intervention",
@@ -172,11 +179,14 @@ def clean_window(
         )
     bound = float(0.1 * np.max(np.abs(clean[1])) if tolerance is None else tolerance)
     ensembles = dial.ensembles(gibbs, settings, key=key, count=count)
-    source = source_of(key)
-    rows = [_measured(e, pair, parts, dial.random, source, memory) for e in ensembles]
+    equal, source = equal_models(dial, dial.rows(settings)), source_of(key)
+    rows = [
+        _measured(ensemble, pair, parts, same, source, conditional(key), memory)
+        for ensemble, same in zip(ensembles, equal, strict=True)
+    ]
     # outputs on which an intervention does not act do not change, whatever the model
     effects, damages, of_means = (
-        curve_of(dial, settings, each, exact=True) for each in zip(*rows, strict=True)
+        _student(curve_of(dial, settings, each, zero=True)) for each in zip(*rows, strict=True)
     )
     verdicts = _verdicts(effects.values / float(clean[0]), damages, of_means, persists, bound)
     return CleanWindow(effects, damages, of_means, *clean, persists, bound, verdicts)
@@ -217,22 +227,67 @@ def _of_each(parts: _Parts, pairs: Array, axes: int) -> Array:
     return one(pairs)
 
 
+def _check_functions(parts: _Parts, pair: _Pair, model: Model) -> None:
+    """Raise `DeclarationError` for functions that give no arrays, or arrays of other shapes."""
+    with function_errors("outputs"):
+        plain = eqx.filter_eval_shape(pair.outputs, model)
+    if not isinstance(plain, jax.ShapeDtypeStruct):
+        raise DeclarationError(
+            "outputs",
+            got=f"a function that returns {type(plain).__name__}",
+            expected="a function from a model to one array",
+            mend="return one array, e.g. jax.vmap(model)(x)",
+        )
+    with errors_named("intervention", expected=TO_MODEL, mend="try it on the declared model"):
+        pairs = eqx.filter_eval_shape(pair, model)
+    out = jax.ShapeDtypeStruct(pairs.shape[1:], pairs.dtype)
+    for name, fn in (("effect", parts.effect), ("damage", parts.damage)):
+        with errors_named(name, expected=OF_OUTPUTS, mend="try it on outputs(model) first"):
+            found = eqx.filter_eval_shape(fn, out)
+            shape = found.shape if isinstance(found, jax.ShapeDtypeStruct) else None
+            if shape is None or len(shape) > 1 or (name == "effect" and math.prod(shape) != 1):
+                raise DeclarationError(
+                    name,
+                    got=f"a function that gives {found!r:.80}",
+                    expected="one number" if name == "effect" else "losses [damage]",
+                    mend="sum or average over the outputs that it is about",
+                )
+
+
 def _measured(
-    ensemble: Ensemble, pair: _Pair, parts: _Parts, random: bool, source: str, memory: int
+    ensemble: Ensemble,
+    pair: _Pair,
+    parts: _Parts,
+    equal: bool,
+    source: str,
+    key: Key,
+    memory: int,
 ) -> tuple[Influence, Influence, Influence]:
     """The effect, the damages, and the damages of the mean output."""
-    pairs = ensemble.map(pair, memory=memory)
-    each = influence_of(ensemble, _of_each(parts, pairs, len(ensemble.shape)), random, source)
-    mean = influence_of(ensemble, pairs, random, source)
+    pairs = ensemble.map(pair, key=key, memory=memory)
+    each = influence_of(ensemble, _of_each(parts, pairs, len(ensemble.shape)), equal, source)
+    mean = influence_of(ensemble, pairs, equal, source)
     of_mean = mean.map(parts)
-    if random:
+    axis = len(ensemble.shape) - 1
+    half = pairs.shape[axis] // 2
+    if not equal and half:
         # a mean of N outputs has noise of order 1/N, which halves show at twice its size
-        half = pairs.shape[len(ensemble.shape) - 1] // 2
-        axis = len(ensemble.shape) - 1
         ends = (jnp.take(pairs, i, axis) for i in (np.arange(half), np.arange(half, 2 * half)))
         halves = [parts(jnp.mean(h, axis=tuple(range(axis + 1)))) for h in ends]
         of_mean = of_mean.shifted(np.asarray(of_mean.value - 0.5 * (halves[0] + halves[1])))
     return each[0], each[1:], of_mean[1:]
+
+
+def _student(curve: Curve) -> Curve:
+    """The curve with intervals of Student's t by its effective draws; unknown for too few."""
+    values = curve.values
+    ess = np.asarray(values.ess)
+    values = values.unknown(ess < LEAST)
+    factor = np.vectorize(student_factor, [float])(ess)
+    half = factor * np.asarray(values.standard_error)
+    value = np.asarray(values.value)
+    values = values.bounded(value - half, value + half)
+    return Curve(curve.x, values, axis=curve.axis, influence=curve.influence)
 
 
 def _verdicts(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..compile import Gibbs
+from ..compile import Coordinates, Gibbs
 from ..core import (
     Constraint,
     Count,
@@ -56,8 +56,8 @@ class AbstractDial(eqx.Module):
     that works on draws of a posterior. `outer @ inner` applies both.
 
     A dial of your own has the method `upon` and three attributes: `axes`, the names of the settings
-    (one for each dial of a combination); `clean`, the settings at which the model is not degraded;
-    `random`, whether the models at one setting differ.
+    (one for each dial of a combination); `clean`, the settings at which the model is not degraded,
+    so that all models are the same; `random`, whether the models at other settings differ.
     """
 
     axes: eqx.AbstractVar[tuple[str, ...]]
@@ -170,8 +170,9 @@ class Combined(AbstractDial):
 class AbstractWeightDial(AbstractDial):
     """A dial that changes the weights of one model at a time, by its method `changed`.
 
-    `paths` names the leaves that are changed (a path, prefix or glob; frozen weights stay), `low`
-    and `high` are the least and the greatest setting.
+    `paths` names the leaves that are changed (a path, prefix or glob), `low` and `high` are the
+    least and the greatest setting. What the chart of the measure freezes stays, leaves and entries
+    of leaves; tied weights follow those to which they are tied.
     """
 
     paths: eqx.AbstractVar[str]
@@ -188,14 +189,19 @@ class AbstractWeightDial(AbstractDial):
     def upon(
         self, bases: Sequence[Base], settings: Settings, *, key: Key, count: Count
     ) -> tuple[Ensemble, ...]:
-        """Degrade each base at its setting; see `AbstractDial.upon`."""
+        """Degrade each base at its setting; see `AbstractDial.upon`.
+
+        Raises:
+            DeclarationError: For settings out of range, and `paths` that name no free weights.
+        """
         check_range(self.axes[0], settings, self.low, self.high)
         made = []
         for base, (setting,) in zip(bases, settings, strict=True):
             gibbs = base if isinstance(base, Gibbs) else base.gibbs
             weights, axes, shape = weights_and_axes(base, count if self.random else 1)
             keys = jax.random.split(key, shape)
-            new = _changed(self, weights, jnp.asarray(setting), keys, len(shape))
+            chosen = _chosen(gibbs, self.paths)
+            new = _changed(self, gibbs.coordinates, chosen, weights, jnp.asarray(setting), keys)
             ensemble = Ensemble.of_models(gibbs, with_weights(gibbs.declared, new), axes)
             if isinstance(base, Ensemble) and base.keys is not None:
                 kept = {"change": base.change, "keys": jnp.broadcast_to(base.keys, shape)}
@@ -204,17 +210,50 @@ class AbstractWeightDial(AbstractDial):
         return tuple(made)
 
 
+def _chosen(gibbs: Gibbs, pattern: str) -> tuple[str, ...]:
+    """The free leaves that a pattern names."""
+    free = (*gibbs.coordinates.priors, *gibbs.potential.integrated())
+    chosen = tuple(path for path in free if matches(pattern, path))
+    if not chosen:
+        raise DeclarationError(
+            "paths",
+            got=f"{pattern!r}, which names no free weights",
+            expected=f"a path, prefix or glob of {sorted(free)}",
+            mend="correct the path; frozen and tied weights are not changed",
+        )
+    return chosen
+
+
 @eqx.filter_jit
 def _changed(
-    dial: AbstractWeightDial, weights: dict[str, Array], setting: Array, keys: Array, axes: int
+    dial: AbstractWeightDial,
+    coordinates: Coordinates,
+    chosen: tuple[str, ...],
+    weights: dict[str, Array],
+    setting: Array,
+    keys: Array,
 ) -> dict[str, Array]:
     def one(weights, key):
-        chosen = {path: leaf for path, leaf in weights.items() if matches(dial.paths, path)}
-        return weights | dial.changed(chosen, setting, key)
+        new = dial.changed({path: weights[path] for path in chosen}, setting, key)
+        return _with_fixed(coordinates, weights, new)
 
-    for _ in range(axes):
+    for _ in range(keys.ndim):
         one = jax.vmap(one)
     return one(weights, keys)
+
+
+def _with_fixed(
+    coordinates: Coordinates, weights: dict[str, Array], new: dict[str, Array]
+) -> dict[str, Array]:
+    """All weights with new ones, but for entries that are fixed; tied leaves follow."""
+    full = dict(weights)
+    for path, leaf in new.items():
+        if path in coordinates.indices:
+            places = coordinates.indices[path]
+            old = weights[path].reshape(-1)
+            leaf = old.at[places].set(leaf.reshape(-1)[places]).reshape(leaf.shape)
+        full[path] = leaf
+    return full | {leaf: full[source] for leaf, source in coordinates.ties.items()}
 
 
 def weights_and_axes(
@@ -253,6 +292,17 @@ def only_model(base: Base, dial: str):
             mend=f"write the other one outside: other @ {dial}(...)",
         )
     return with_weights(base.gibbs.declared, _only(base))
+
+
+def equal_models(dial: AbstractDial, rows: Float[np.ndarray, "point dial"]) -> np.ndarray:
+    """At which settings all models of an ensemble are the same, `[point]`.
+
+    They are where the dial is not random, or clean; of a combination, where both are.
+    """
+    if isinstance(dial, Combined):
+        cut = len(dial.outer.axes)
+        return equal_models(dial.outer, rows[:, :cut]) & equal_models(dial.inner, rows[:, cut:])
+    return (not dial.random) | np.all(rows == np.asarray(dial.clean), axis=1)
 
 
 def check_range(axis: str, settings: np.ndarray, low: float, high: float) -> None:

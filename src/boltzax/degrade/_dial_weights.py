@@ -20,7 +20,7 @@ class WeightNoise(AbstractWeightDial):
     """Independent Gaussian noise on every weight. The setting is its standard deviation.
 
     Args:
-        paths: Which leaves: a path, prefix or glob; all by default.
+        paths: Which free leaves: a path, prefix or glob; all by default.
         relative: Whether the setting is in units of the root mean square of each leaf; else in
             units of the weights.
     """
@@ -47,7 +47,7 @@ class Pruning(AbstractWeightDial):
     """The weights of least magnitude set to zero. The setting is their share of all weights.
 
     Args:
-        paths: Which leaves: a path, prefix or glob; all by default.
+        paths: Which free leaves: a path, prefix or glob; all by default.
         each: Whether the share is that of each leaf; else magnitudes are compared across leaves.
     """
 
@@ -80,7 +80,7 @@ class Quantisation(AbstractWeightDial):
     bit only the signs remain. Bits need not be whole; the number of values is.
 
     Args:
-        paths: Which leaves: a path, prefix or glob; all by default.
+        paths: Which free leaves: a path, prefix or glob; all by default.
     """
 
     paths: str = eqx.field(default="*", static=True)
@@ -117,11 +117,12 @@ class Snapshots(AbstractDial):
 
     def __init__(self, models: Sequence[Model], steps: Sequence[float]):
         self.models, self.steps = tuple(models), np.asarray(steps, float)
-        if len(models) != len(steps) or np.any(np.diff(self.steps) <= 0) or not len(models):
+        rising = np.all(np.diff(self.steps) > 0) and np.all(np.isfinite(self.steps))
+        if len(models) != len(steps) or not len(models) or not rising:
             raise DeclarationError(
                 "steps",
                 got=f"{list(steps)!r:.80} for {len(models)} models",
-                expected="one step for each model, in rising order",
+                expected="one finite step for each model, in rising order",
                 mend="pass the step at which each model was saved",
             )
 

@@ -35,8 +35,16 @@ def survival(curve: Curve, *, clean: Baseline = 1.0, dead: Baseline = 0.0) -> Cu
             different points count as independent.
 
     Raises:
-        DeclarationError: For equal values of clean and dead.
+        DeclarationError: For equal values of clean and dead, and for an `Estimate` of several.
     """
+    for name, given in (("clean", clean), ("dead", dead)):
+        if isinstance(given, Estimate) and given.shape:
+            raise DeclarationError(
+                name,
+                got=f"an Estimate of shape {given.shape}",
+                expected="one number, the same at all points of the curve",
+                mend="take one entry, estimate[i]; or a curve of that head, curve[:, i]",
+            )
     values = [float(b.value) if isinstance(b, Estimate) else float(b) for b in (clean, dead)]
     if not abs(values[0] - values[1]) > 0:
         raise DeclarationError(
