@@ -1,5 +1,8 @@
 """Interventions: values against closed forms, and what is refused."""
 
+import copy
+import pickle
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -198,3 +201,54 @@ def test_models_of_an_ensemble_are_read_and_patched():
 def test_wrong_interventions_are_refused(flaw):
     with pytest.raises(DeclarationError, match="interventions"):
         bx.patched(MODEL, flaw)
+
+
+def counted(w, x):
+    return jnp.sum(bx.tap(jnp.round(x).astype(int), "count")) * w
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"), [(0.0, 0.0), (2, 6.0), (np.array([1.0, 2.0, 3.0]), 6.0)]
+)
+def test_whole_numbers_take_the_place_of_whole_numbers(to, expected):
+    model = bx.models.Function(counted, jnp.ones(()))
+    assert float(bx.patched(model, {"count": bx.Ablate(to=to)})(jnp.arange(3.0))) == expected
+
+
+@pytest.mark.parametrize("to", [0.5, np.array([1.0, 2.0, 2.9])])
+def test_fractions_in_place_of_whole_numbers_are_refused(to):
+    """As `bx.Replace` refuses them; also a value that is traced, so that nothing is known."""
+    model = bx.models.Function(counted, jnp.ones(()))
+
+    def ablated(to):
+        return bx.patched(model, {"count": bx.Ablate(to=to)})(jnp.arange(3.0))
+
+    for call in (ablated, jax.jit(ablated)):
+        with pytest.raises(DeclarationError, match="to"):
+            call(to)
+
+
+def test_a_datum_that_the_model_does_not_take_is_named():
+    for call in (bx.activations, bx.taps):
+        with pytest.raises(DeclarationError) as caught:
+            call(MODEL, jnp.ones(5))
+        assert caught.value.argument == "x"
+
+
+def test_a_patched_model_is_copied_and_says_that_it_has_no_attributes():
+    patched = bx.patched(MODEL, {"hidden": bx.Ablate()})
+    assert float(copy.deepcopy(patched)(X)) == float(pickle.loads(pickle.dumps(patched))(X)) == 0
+    with pytest.raises(AttributeError, match="none of the attributes"):
+        _ = patched.weight
+
+
+def test_noise_differs_between_data_of_equal_values():
+    noisy = bx.patched(
+        bx.models.Function(counted_noise, jnp.ones(())), {"n": bx.Noise(1.0, key=KEY)}
+    )
+    out = jax.vmap(noisy)(jnp.array([[0.1], [0.2], [0.1]]))
+    assert out[0] == out[2] != out[1]
+
+
+def counted_noise(w, x):
+    return jnp.sum(bx.tap(0 * x, "n")) * w

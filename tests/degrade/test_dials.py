@@ -261,6 +261,29 @@ def test_activation_noise_has_its_law(named):
     assert np.max(np.abs(np.corrcoef(flat)[np.triu_indices(600, 1)])) < 6 / np.sqrt(36)
 
 
+def signs(w, x):
+    return bx.tap(jnp.sign(x @ w), "sign")
+
+
+def test_noise_is_independent_between_data_that_give_equal_values():
+    """The mean over 200 data of noise of size 1 has variance 1/200, also where values are signs."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(200, 3)))
+    model = bx.models.Function(signs, jnp.asarray(TRAINED[:, 0]))
+    gibbs = bx.compile(bx.SquaredError(model, bx.Empirical((x, x[:, 0]))), bx.Normal())
+    ensemble = ActivationNoise("sign", relative=False).ensemble(
+        gibbs, 1.0, key=jax.random.key(0), count=400
+    )
+    means = np.asarray(ensemble.map(lambda m: jnp.mean(jax.vmap(m)(x))))
+    assert abs(means.std() * np.sqrt(200) - 1) < 5 / np.sqrt(2 * 400)
+    first, again = ensemble.map(lambda m: (m(x[0]), jax.vmap(m)(x)[0]))
+    assert np.array_equal(first, again)
+
+
+def test_a_noisy_model_has_no_attributes(named):
+    with pytest.raises(bx.DeclarationError, match="has none of the attributes"):
+        along_dial(ActivationNoise("out"), [0.1], weights, gibbs=named, key=KEY, count=4)
+
+
 def test_activation_noise_of_equal_weights_is_averaged(named):
     """`E (out + s ξ)² = out² + s²`, over all models of the ensemble."""
     dial = ActivationNoise("out", relative=False)
@@ -348,10 +371,55 @@ def test_the_order_of_death_is_that_of_eigenvalues(tempered):
 def test_a_structure_that_does_not_die_comes_first(tempered):
     alive = tempered[:, 0].scaled(0.1).shifted(0.9)
     curves = {"second": tempered[:, 1], "alive": alive, "first": tempered[:, 0]}
-    for several in (curves, {name: [curve] * 3 for name, curve in curves.items()}):
+    nets = {name: [curve.scaled(f) for f in (0.99, 1.0, 1.01)] for name, curve in curves.items()}
+    for several in (curves, nets):
         found = order_of_death(several, key=jax.random.key(0))
         assert found.names == ("alive", "first", "second")
-        assert found.sure == 1 and not np.isfinite(found.places.value[0])
+        assert found.sure > 0.98 and not np.isfinite(found.places.value[0])
+    # copies of one net show no spread between nets
+    copies = {name: [curve] * 3 for name, curve in curves.items()}
+    assert len(order_of_death(copies, key=jax.random.key(0)).undecided) == 2
+
+
+def dying_at(place, noise=0.0):
+    """A survival that is one half at a place; exact without noise."""
+    values = 1 / (1 + TEMPERATURES / place)
+    if not np.ndim(noise):
+        return bx.Curve(TEMPERATURES, bx.Estimate.exact(values), axis="temperature")
+    influence = bx.Influence.of(values[:, None, None] + noise, source="run")
+    return bx.Curve(TEMPERATURES, influence, axis="temperature")
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_few_replicates_are_seldom_sure_of_an_order_that_is_not(count):
+    """Names of one law: at level 5% few of 100 are sure, where the plain bootstrap says 50%."""
+    rng = np.random.default_rng(count)
+    wrong = 0
+    for seed in range(100):
+        places = 2 * np.exp(0.3 * rng.normal(size=(2, count)))
+        curves = {n: [dying_at(p) for p in row] for n, row in zip("ab", places, strict=True)}
+        found = order_of_death(curves, key=jax.random.key(seed), resamples=400)
+        wrong += not found.undecided
+        assert found.units == count
+    assert wrong <= 12  # of 100 at 5%: exceeded once in 400 runs
+
+
+def test_a_chain_that_moves_slowly_decides_nothing():
+    """One chain of three effective draws; with eight such chains the same order is sure."""
+    rng = np.random.default_rng(0)
+
+    def slow(chains):
+        steps = rng.normal(size=(1, chains, 200)) * np.sqrt(1 - 0.97**2)
+        for i in range(1, 200):
+            steps[..., i] += 0.97 * steps[..., i - 1]
+        return 0.05 * steps + 0.01 * rng.normal(size=(len(TEMPERATURES), chains, 200))
+
+    for chains in (1, 8):
+        curves = {"a": dying_at(8.0, slow(chains)), "b": dying_at(0.5, slow(chains))}
+        found = order_of_death(curves, key=jax.random.key(0))
+        assert (found.units == 1) == (chains == 1)
+        assert bool(found.undecided) == (chains == 1)
+        assert ("few blocks" in repr(found)) == (chains == 1)
 
 
 def test_equal_structures_are_undecided(gibbs):
@@ -371,15 +439,15 @@ def test_equal_structures_are_undecided(gibbs):
     assert 0.62 < np.mean(chances) < 0.88
 
 
-def test_replicates_are_resampled(tempered):
-    curves = [tempered[:, 1].over(TEMPERATURES * f, "temperature") for f in (1.0, 1.2, 0.8, 1.1)]
-    others = [tempered[:, 1].over(TEMPERATURES * f, "temperature") for f in (1.1, 1.0, 0.9, 1.0)]
+def test_replicates_are_resampled():
+    factors = np.array([[1.0, 1.2, 0.8, 1.1], [1.1, 1.0, 0.9, 1.0]])
+    curves, others = ([dying_at(2 * f) for f in row] for row in factors)
     found = order_of_death({"a": curves, "b": others}, key=jax.random.key(0))
     assert found.replicates == 4 and found.undecided == (("a", "b"),)
-    factors = np.array([1.0, 1.2, 0.8, 1.1])
     assert np.isclose(
         found.places.standard_error[0] / found.places.value[0],
-        factors.std(ddof=1) / 2 / factors.mean(),
+        factors[0].std(ddof=1) / 2 / factors[0].mean(),
+        rtol=0.02,
     )
 
 
@@ -566,7 +634,7 @@ def test_frozen_weights_stay(dial):
     """Leaves and entries that a chart freezes; a tied leaf follows."""
     model = bx.models.Function(pair, {"a": TRAINED, "b": TRAINED})
     energy = bx.SquaredError(model, bx.Empirical((X, Y)))
-    setting = 3.0 if isinstance(dial, Quantisation) else 0.5
+    setting = 3.0 if isinstance(dial, Quantisation) else 0.8
     mask = np.ones((3, 3), bool)
     mask[0] = False
     charts = (
@@ -639,6 +707,14 @@ def test_intervals_of_windows_of_few_models_cover(gibbs):
         (lambda g: Tempered().ensembles(g, [0.0], key=jax.random.key(0)), "settings"),
         (lambda g: Snapshots([g.declared], [1.0, 2.0]), "steps"),
         (lambda g: Snapshots([g.declared] * 2, [1.0, np.nan]), "steps"),
+        (lambda g: order_of_death({"a": FALLING[:1], "b": FALLING[:1]}, key=KEY), "curves"),
+        (lambda g: order_of_death({"a": FALLING, "b": FALLING[:4]}, key=KEY), "curves"),
+        (
+            lambda g: order_of_death(
+                {"a": FALLING, "b": FALLING.over(TEMPERATURES, "bits")}, key=KEY
+            ),
+            "curves",
+        ),
         (lambda g: survival(FALLING, clean=bx.Estimate.exact(np.ones(9))), "clean"),
         (lambda g: survival(FALLING, dead=bx.Estimate.exact(np.zeros(1))), "dead"),
         (

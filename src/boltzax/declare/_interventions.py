@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
+from jaxtyping import Array, ArrayLike, Bool, Float, Inexact, PyTree
 
 from ..core import Constraint, DeclarationError, Key, NonNegative, Refused, described, known, typed
 from ..numerics import Steps
@@ -124,20 +124,30 @@ class Ablate(AbstractIntervention):
         entries: An index as numpy takes it, `np.s_[:, 2]`, or a boolean array that broadcasts to
             the value, True where it is ablated. All entries if None.
         to: A number or an array that broadcasts to the ablated entries (to the value, for a
-            boolean array), such as the mean over data.
+            boolean array), such as the mean over data. At a place that holds whole numbers it must
+            be whole.
     """
 
     mask: Bool[Array, "..."] | None
     to: Float[Array, "..."]
     index: tuple | None = eqx.field(static=True)
+    whole: bool = eqx.field(static=True)
 
     def __init__(self, entries: Entries = None, to: ArrayLike = 0.0):
         boolean = entries is not None and not isinstance(entries, tuple)
         self.mask = _array(entries) if boolean else None
         self.index = None if boolean else entries
         self.to = _array(to)
+        self.whole = known(to) and bool(np.all(np.asarray(to) == np.round(np.asarray(to))))
 
     def __call__(self, value: Array) -> Array:
+        if not self.whole and not _is(value, jnp.inexact):
+            raise DeclarationError(
+                "to",
+                got="a number that is not whole, or not known",
+                expected=f"whole numbers for a place that holds {value.dtype}",
+                mend="round it, or name the value by bx.tap where it is a float",
+            )
         to = self.to.astype(value.dtype)
         if self.mask is not None:
             return jnp.where(_broadcast("Ablate", self.mask, value.shape), to, value)
@@ -193,8 +203,10 @@ class Project(AbstractIntervention):
 class Noise(AbstractSteppedIntervention):
     """Gaussian noise added to a value: `x + s ξ`, ξ standard normal.
 
-    The noise is a function of the key and of the value: the model stays a function of its datum,
-    and different data have independent noise.
+    The noise is a function of the key, of the datum and of the value: the model stays a function of
+    its datum, and different data have independent noise, also where they give equal values. Equal
+    data have equal noise. A datum is what the patched model is called with; called by itself, an
+    intervention knows the value alone.
 
     Args:
         scale: The standard deviation s; with `relative`, in units of the root mean square of the
@@ -218,8 +230,12 @@ class Noise(AbstractSteppedIntervention):
             key = jax.random.fold_in(key, number)
         return eqx.tree_at(lambda noise: noise.key, self, key)
 
+    def for_datum(self, datum: Array) -> "Noise":
+        """The noise for a datum that has a number of 32 bits."""
+        return eqx.tree_at(lambda noise: noise.key, self, jax.random.fold_in(self.key, datum))
+
     def __call__(self, value: Inexact[Array, "*axes"]) -> Inexact[Array, "*axes"]:
-        key = jax.random.fold_in(self.key, _digest(jax.lax.stop_gradient(value)))
+        key = jax.random.fold_in(self.key, _digest(value))
         scale = self.scale.astype(value.dtype)
         if self.relative:
             scale = scale * jnp.sqrt(jnp.mean(jnp.abs(value) ** 2))
@@ -259,6 +275,19 @@ Intervention: TypeAlias = Annotated[
     ),
 ]
 """An intervention; an array stands for `Replace`, a function for itself."""
+
+
+def for_datum(
+    interventions: dict[str, AbstractIntervention], called_with: PyTree
+) -> dict[str, AbstractIntervention]:
+    """The interventions on a model that is called with a datum; other data have other noise."""
+    if not any(isinstance(each, Noise) for each in interventions.values()):
+        return interventions
+    datum = _digest(called_with)
+    return {
+        pattern: each.for_datum(datum) if isinstance(each, Noise) else each
+        for pattern, each in interventions.items()
+    }
 
 
 def apply(place: str, intervention: AbstractIntervention, value: Array, steps: Steps) -> Array:
@@ -303,8 +332,17 @@ def _broadcast(name: str, given: Array, shape: tuple[int, ...]) -> Array:
         ) from None
 
 
-def _digest(value: Array) -> Array:
-    """A number of 32 bits that depends on all bits of a value."""
+def _digest(values: PyTree) -> Array:
+    """A number of 32 bits that depends on all bits of the arrays in a pytree."""
+    total = jnp.zeros((), jnp.uint32)
+    for i, leaf in enumerate(jax.tree.leaves(eqx.filter(values, eqx.is_array))):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        total += jnp.uint32(2 * i + 1) * _of_array(jax.lax.stop_gradient(leaf))
+    return total
+
+
+def _of_array(value: Array) -> Array:
     parts = (value.real, value.imag) if jnp.iscomplexobj(value) else (value,)
     bits = jnp.concatenate([_bits(part) for part in parts])
     odd = 2 * jnp.arange(math.prod(bits.shape), dtype=jnp.uint32) + 1
@@ -315,5 +353,6 @@ def _digest(value: Array) -> Array:
 
 
 def _bits(value: Array) -> Array:
+    value = value.astype(jnp.uint8) if value.dtype == bool else value
     width = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[value.dtype.itemsize]
     return jax.lax.bitcast_convert_type(value, width).astype(jnp.uint32).ravel()

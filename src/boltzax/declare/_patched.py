@@ -8,7 +8,7 @@ from jaxtyping import Array, PyTree
 
 from ..core import Setting, at_once, named, typed
 from ..numerics import Steps, marks, run_marked
-from ._interventions import AbstractIntervention, Intervention, apply
+from ._interventions import AbstractIntervention, Intervention, apply, for_datum
 from ._models import Predictor
 from ._taps import places_matching, tap, traced
 
@@ -74,6 +74,12 @@ class Patched:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return _call(self, args, kwargs)
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"a patched model has no attribute {name!r}: it is a function of a datum, and has none "
+            "of the attributes of the model"
+        )
+
     def tree_flatten_with_keys(self) -> tuple:
         interventions = jax.tree_util.GetAttrKey("interventions")
         return ((_Unnamed(), self.model), (interventions, self.setting)), self.patterns
@@ -98,11 +104,13 @@ def _call(patched: Patched, args: tuple, kwargs: dict) -> Any:
     for pattern in patched.patterns:
         places_matching("interventions", pattern, places)
 
+    interventions = for_datum(patched.interventions, (args, kwargs))
+
     def changed(place: str) -> bool:
         return any(named(pattern, place) for pattern in patched.patterns)
 
     def replace(place: str, value: Array, steps: Steps) -> Array:
-        for pattern, intervention in patched.interventions.items():
+        for pattern, intervention in interventions.items():
             if named(pattern, place):
                 value = apply(place, intervention, value, steps)
         return tap(value, place)

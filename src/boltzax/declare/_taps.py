@@ -18,6 +18,7 @@ from ..core import (
     Setting,
     at_once,
     constraint_of,
+    errors_named,
     named,
     typed,
 )
@@ -39,6 +40,11 @@ Datum: TypeAlias = Annotated[
     ),
 ]
 """One datum, or its shape."""
+
+DATUM = {
+    "expected": "one datum that the model can be called with",
+    "mend": "try model(x) first; for many data, jax.vmap over them",
+}
 
 _INSIDE = jax.make_user_context(default_value=None)
 """The path of the module that is being traced to be read; None if nothing is to be read.
@@ -79,8 +85,12 @@ def taps(model: Predictor, x: Datum) -> dict[str, jax.ShapeDtypeStruct]:
         model: A callable pytree: an equinox or flax nnx module, `bx.models.Function`, or one that
             `bx.patched` gives.
         x: One datum, or its shape and dtype.
+
+    Raises:
+        DeclarationError: For a model that raises an error at `x`.
     """
-    names, values = eqx.filter_eval_shape(_read, model, x, ())
+    with errors_named("x", **DATUM):
+        names, values = eqx.filter_eval_shape(_read, model, x, ())
     return dict(zip(names, values, strict=True))
 
 
@@ -103,9 +113,11 @@ def activations(model: Predictor, x: Arrays, *patterns: str) -> dict[str, Array]
 
     Raises:
         DeclarationError: For a pattern that matches no place; for a place inside a `cond` or a
-            `while`; for one that is met several times with different shapes.
+            `while`; for one that is met several times with different shapes; for a model that
+            raises an error at `x`.
     """
-    names, values = _read_at_once(model, x, patterns)
+    with errors_named("x", **DATUM):
+        names, values = _read_at_once(model, x, patterns)
     return dict(zip(names, values, strict=True))
 
 

@@ -23,7 +23,9 @@ class ActivationNoise(AbstractDial):
     """Independent Gaussian noise on the values at named places, for every datum.
 
     The setting is its standard deviation. The models of the ensemble have one set of weights and
-    different noise; each is a function of its datum. `Ensemble.map` sees the noisy models.
+    different noise; each is a function of its datum, so that equal data have equal noise.
+    `Ensemble.map` sees the noisy models. They are functions and have no attributes of the model: a
+    function of the model calls it.
 
     Args:
         places: Names of places, or globs; see `bx.taps`.

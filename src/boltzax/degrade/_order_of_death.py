@@ -15,7 +15,6 @@ from ..core import (
     DeclarationError,
     Estimate,
     Fraction,
-    Influence,
     Key,
     Said,
     text_of_values,
@@ -30,9 +29,11 @@ Several: TypeAlias = Annotated[
         "pass e.g. {'parity': curve, 'memory': curve}",
     ),
 ]
+FEW = 5
+"""Units below which an order that is not decided is said to rest on few of them."""
 BLOCKS = 10
 """Most blocks that a chain is cut into."""
-EFFECTIVE = 4
+EFFECTIVE = 10
 """Effective draws that a block holds at least."""
 
 
@@ -44,10 +45,12 @@ class DeathOrder(eqx.Module):
     Args:
         names: From the one that survives longest to the first to die.
         places: Where each survival crosses the level, `[name]`; over replicates the mean.
-        outlives: Probability by the bootstrap that the survival of the row crosses the level at a
+        outlives: Probability that the survival of the row crosses the level at a
             higher setting than that of the column, `[name, name]`; ties count half.
         sure: Probability of the whole order.
         replicates: Independent nets; 1 for one of each, whose chains are resampled instead.
+        units: What the probabilities rest on: replicates, or blocks of the chains; the fewest of
+            any curve, infinite for exact ones. Below 2 all is undecided.
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
@@ -55,10 +58,11 @@ class DeathOrder(eqx.Module):
     outlives: Float[np.ndarray, "name name"]
     sure: float
     replicates: int = eqx.field(static=True)
+    units: float = eqx.field(static=True)
 
     @property
     def undecided(self) -> tuple[tuple[str, str], ...]:
-        """Neighbours in the order whose bootstrap probability lies between .025 and .975."""
+        """Neighbours in the order whose probability lies between .025 and .975."""
         pairs = itertools.pairwise(range(len(self.names)))
         unsure = [(i, j) for i, j in pairs if not self.outlives[i, j] >= 0.975]
         return tuple((self.names[i], self.names[j]) for i, j in unsure)
@@ -68,6 +72,9 @@ class DeathOrder(eqx.Module):
         lines = [f"Order of death over {self.replicates} replicates, probability {self.sure:.3g}:"]
         lines += [f"  {name}: {self.places[i]!r}" for i, name in enumerate(self.names)]
         lines += [f"  undecided: {a} or {b}" for a, b in self.undecided]
+        if self.undecided and self.units < FEW:
+            kind = "replicates" if self.replicates > 1 else "blocks of independent draws"
+            lines += [f"  few {kind} ({self.units:g}): add some to decide"]
         return "\n".join(lines)
 
 
@@ -77,9 +84,11 @@ def order_of_death(
 ) -> DeathOrder:
     """Where each survival crosses a level, the order of these places, and how sure it is.
 
-    Replicates (independent nets) are resampled with replacement, which covers the spread between
-    nets and the error of each. Of a single net the chains are resampled, cut into blocks that hold
-    at least four effective draws; that covers the error of this net alone.
+    The mean over units is redrawn by a bootstrap with normal weights, studentised: deviations from
+    it have the law of Student's t by the number of units. Replicates (independent nets) are such
+    units, which covers the spread between nets and the error of each. Of a single net they are the
+    chains, cut into blocks that hold at least ten effective draws; that covers the error of this
+    net alone. A chain that holds fewer is one unit, and one unit decides nothing.
 
     Args:
         curves: Survivals along a dial, over the same settings. Curves of one replicate come from
@@ -93,7 +102,8 @@ def order_of_death(
         end: in the order it comes first, and its place is NaN or infinite.
 
     Raises:
-        DeclarationError: For fewer than two names, or unequal numbers of replicates.
+        DeclarationError: For fewer than two names, unequal numbers of replicates, curves over other
+            settings, of several numbers, or of fewer than two points.
     """
     each = {name: [c] if isinstance(c, Curve) else list(c) for name, c in curves.items()}
     counts = {len(replicates) for replicates in each.values()}
@@ -104,25 +114,70 @@ def order_of_death(
             expected="at least two names with equal numbers of replicates",
             mend="pass one curve a name, or one a name and replicate",
         )
+    _check_alike([curve for replicates in each.values() for curve in replicates])
     count = counts.pop()
+    generator = _generator(key)
     if count > 1:
         found = np.array(
             [[_place(curve, level) for curve in replicates] for replicates in each.values()]
         )
-        places = Estimate.of_replicates(found.T)
-        chosen = _generator(key).integers(count, size=(resamples, count))
-        drawn = found[:, chosen].mean(-1)
+        places, units = Estimate.of_replicates(found.T), float(count)
+        x = np.asarray(next(iter(each.values()))[0].x)
+        inside = np.clip(found, x.min(), x.max())  # what lives on dies at the end or later
+        drawn = (inside.mean(1) + _deviations(inside.T, resamples, generator)).T
+        known = np.ptp(inside[:, None] - inside[None], axis=-1) > 0
     else:
         alone = [replicates[0] for replicates in each.values()]
         places = Estimate.stack([characteristic_temperature(c, level) for c in alone])
-        drawn = _resampled(alone, level, places, key, resamples)
-    order = np.argsort(-np.median(drawn, axis=1), kind="stable")
-    drawn, places = drawn[order], places[order]
-    above = drawn[:, None] > drawn[None]
-    equal = drawn[:, None] == drawn[None]
-    outlives = np.mean(above + 0.5 * equal, axis=-1)
-    sure = float(np.mean(np.all(drawn[:-1] > drawn[1:], axis=0)))
-    return DeathOrder(tuple(np.array(list(each))[order].tolist()), places, outlives, sure, count)
+        drawn, units = _resampled(alone, level, places, generator, resamples)
+        known = np.ones((len(each), len(each)), bool)
+    middle = np.median(drawn, axis=1)
+    middle = np.where(np.isnan(middle), np.asarray(places.value), middle)
+    order = np.argsort(-np.nan_to_num(middle, nan=-np.inf), kind="stable")
+    drawn, places, known = drawn[order], places[order], known[order][:, order]
+    above = (drawn[:, None] > drawn[None]) & known[..., None]
+    below = (drawn[:, None] < drawn[None]) & known[..., None]
+    outlives = 0.5 + 0.5 * np.mean(above.astype(float) - below, axis=-1)
+    pairs = range(len(each) - 1)
+    sure = float(np.mean(np.all([above[i, i + 1] for i in pairs], axis=0)))
+    names = tuple(np.array(list(each))[order].tolist())
+    return DeathOrder(names, places, outlives, sure, count, units)
+
+
+def _check_alike(curves: Sequence[Curve]) -> None:
+    """Raise `DeclarationError` unless all are curves of one number over the same settings."""
+    first = curves[0]
+    for curve in curves:
+        if curve.value.ndim != 1 or len(curve) < 2:
+            raise DeclarationError(
+                "curves",
+                got=f"a curve with values of shape {curve.shape}",
+                expected="one number at each of two settings or more",
+                mend="take one of several, curve[:, i], or add settings",
+            )
+        same = (curve.axis, curve.unit, len(curve)) == (first.axis, first.unit, len(first))
+        if not same or not np.allclose(np.asarray(curve.x), np.asarray(first.x)):
+            raise DeclarationError(
+                "curves",
+                got=f"curves over {len(first)} settings of {first.axis} and {len(curve)} of "
+                f"{curve.axis}, which are not the same",
+                expected="curves over the same settings of one dial",
+                mend="measure all along one dial: along_dial(dial, settings, ...)",
+            )
+
+
+def _deviations(rows: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """Deviations `[resample, *shape]` of the mean over units `[unit, *shape]`, of Student's law.
+
+    Of one unit they are NaN: it does not tell its spread.
+    """
+    units = len(rows)
+    if units < 2:
+        return np.full((resamples, *rows.shape[1:]), np.nan)
+    weights = generator.normal(size=(resamples, units))
+    size = np.sqrt(generator.chisquare(units - 1, size=(resamples, 1)) * units)
+    centred = rows - rows.mean(0)
+    return np.tensordot(weights / size, centred, axes=1)
 
 
 def _place(curve: Curve, level: float) -> float:
@@ -135,25 +190,48 @@ def _place(curve: Curve, level: float) -> float:
 
 
 def _resampled(
-    curves: Sequence[Curve], level: float, places: Estimate, key: Key, resamples: int
-) -> np.ndarray:
-    """Crossings `[curve, resample]` of curves whose draws are resampled in blocks."""
-    generator = _generator(key)
-    weights: dict[tuple, np.ndarray] = {}
+    curves: Sequence[Curve],
+    level: float,
+    places: Estimate,
+    generator: np.random.Generator,
+    resamples: int,
+) -> tuple[np.ndarray, float]:
+    """Crossings `[curve, resample]` of curves whose draws are resampled in blocks, and units."""
+    pieces = _pieces(curves)
+    rows: dict[str, list[np.ndarray]] = {}
+    for curve in curves:
+        for source, each in ({} if curve.influence is None else curve.influence.rows).items():
+            rows.setdefault(source, []).append(_blocks(np.asarray(each), pieces[source]))
+    # curves of one source share its draws
+    moved = {s: _deviations(np.stack(r, 1), resamples, generator) for s, r in rows.items()}
+    taken = dict.fromkeys(moved, 0)
+    units = [float(len(each[0])) for each in rows.values()]
     crossings = []
     for i, curve in enumerate(curves):
-        values = np.broadcast_to(np.asarray(curve.value), (resamples, len(curve)))
+        values = np.broadcast_to(np.asarray(curve.value, float), (resamples, len(curve)))
         if curve.influence is None:
-            noise = generator.normal(size=(resamples, len(curve)))
-            values = values + noise * np.asarray(curve.standard_error)
-        for source, rows in ({} if curve.influence is None else curve.influence.rows).items():
-            blocks = _blocks(np.asarray(rows), curve.influence)
-            unit = (source, blocks.shape[-1])
-            if unit not in weights:
-                weights[unit] = generator.integers(unit[1], size=(resamples, unit[1]))
-            values = values + blocks.T[weights[unit]].mean(1)
-        crossings.append(_crossing(curve, values, level, float(places.value[i])))
-    return np.array(crossings)
+            noise, count = _noise(curve, resamples, generator)
+            values, units = values + noise, [*units, count]
+        else:
+            for source in curve.influence.rows:
+                values = values + moved[source][:, taken[source]]
+                taken[source] += 1
+        found = _crossing(curve, values, level, float(places.value[i]))
+        crossings.append(np.where(np.all(np.isfinite(values), axis=1), found, np.nan))
+    return np.array(crossings), min(units, default=np.inf)
+
+
+def _noise(
+    curve: Curve, resamples: int, generator: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """Errors of an estimate, independent from point to point, by Student's law of its ess."""
+    error, ess = np.asarray(curve.standard_error), np.asarray(curve.ess)
+    count = float(np.min(ess[error != 0], initial=np.inf))
+    noise = generator.normal(size=(resamples, len(curve))) * error
+    if np.isfinite(count):
+        freedom = max(count - 1, 1e-3)
+        noise = noise / np.sqrt(generator.chisquare(freedom, size=(resamples, 1)) / freedom)
+    return noise, count
 
 
 def _generator(key: Key) -> np.random.Generator:
@@ -161,18 +239,27 @@ def _generator(key: Key) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
 
 
-def _blocks(rows: np.ndarray, influence: Influence | None) -> np.ndarray:
-    """Means over blocks of the chains, `[point, block]`."""
+def _pieces(curves: Sequence[Curve]) -> dict[str, int]:
+    """Into how many blocks the chains of each source are cut: what the slowest point allows."""
+    pieces: dict[str, int] = {}
+    for curve in curves:
+        if curve.influence is None:
+            continue
+        ess = np.asarray(curve.influence.estimate().ess)
+        for source, rows in curve.influence.rows.items():
+            chains, draws = rows.shape[-2:]
+            effective = np.min(ess[np.isfinite(ess)], initial=draws * chains) / chains
+            count = int(np.clip(effective / EFFECTIVE, 1, min(BLOCKS, draws)))
+            pieces[source] = min(count, pieces.get(source, count))
+    return pieces
+
+
+def _blocks(rows: np.ndarray, pieces: int) -> np.ndarray:
+    """Means over blocks of the chains, `[block, point]`."""
     chains, draws = rows.shape[-2:]
-    if draws == 1:
-        return rows[..., 0]
-    assert influence is not None
-    ess = np.asarray(influence.estimate().ess)
-    effective = np.min(ess[np.isfinite(ess)], initial=draws * chains) / chains
-    pieces = int(np.clip(effective / EFFECTIVE, 1, min(BLOCKS, draws)))
     length = draws // pieces
     cut = rows[..., draws - pieces * length :]
-    return cut.reshape(*rows.shape[:-2], chains * pieces, length).mean(-1)
+    return cut.reshape(*rows.shape[:-2], chains * pieces, length).mean(-1).T
 
 
 def _crossing(curve: Curve, values: np.ndarray, level: float, near: float) -> np.ndarray:
