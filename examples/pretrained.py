@@ -42,7 +42,7 @@ class Options(Drawn):
 def main(options: Options) -> None:
     """Sample each part, measure, print, write what was asked for."""
     if options.quick:
-        options = replace(options, words=48, draws=40, parts=("phonemes", "readout"))
+        options = replace(options, words=32, draws=40, parts=("phonemes", "readout"))
     net, key = pretrained(), jax.random.key(options.seed)
     words, data, sounds = dictionary(options.words, np.random.default_rng(options.seed))
     energy = bx.PerDatum(net, bx.Empirical(data), word_loss)
@@ -96,7 +96,7 @@ def draw(components: bx.ResponseComponents, influence: bx.Estimate, words: list)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.6), layout="constrained")
     shown = left.imshow(components.loadings, cmap="RdBu_r", vmin=-1, vmax=1)
     left.set_xticks(range(len(components.parts)), components.parts, rotation=40)
-    left.set(ylabel="component of the responses")
+    left.set(ylabel="component of the responses", yticks=range(len(components.loadings)))
     figure.colorbar(shown, ax=left).set_label("loading")
     clearest = np.sort(np.argsort(-np.abs(influence.z_score(0.0)).max(axis=0))[:16])
     bx.plot.influence(influence[:, clearest], ax=right)
