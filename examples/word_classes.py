@@ -83,6 +83,7 @@ def draw(found: dict) -> plt.Figure:
     of_draws = bx.Estimate.stack([result.loss_of_draws for result in found.values()])
     style, names = {"fmt": "o", "capsize": 3}, list(found)
     left.errorbar(names, coefficient.value, 1.96 * coefficient.standard_error, **style)
+    left.axhline(0, color="0.8", zorder=0)
     left.set(ylabel="local learning coefficient, 95%", xlabel="ending of the words")
     right.errorbar(
         names, of_draws.value, 1.96 * of_draws.standard_error, label="draws, 95%", **style
