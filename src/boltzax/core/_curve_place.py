@@ -11,7 +11,7 @@ from ._curve_crossing import Crossing
 from ._curve_fit import LEAST, MISFIT, band, bends, line, polynomial, window
 from ._estimate import Estimate
 
-JUMP = 0.9
+JUMP = 0.8
 """Second difference over the first from which on points do not resolve a curve; 1 for a jump."""
 
 Points = Float[np.ndarray, " point"]
