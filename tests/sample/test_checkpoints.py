@@ -26,6 +26,7 @@ from boltzax.sample import (
     Chains,
     Plan,
     _checkpoints,
+    _loop,
     differences,
     fingerprint,
     loop,
@@ -230,6 +231,26 @@ def test_saving_takes_a_tenth_of_the_time(tmp_path, monkeypatch, cost):
     assert saved == {0.0: [*range(1, 21)], 2.0: [1, 18, 20], 1000.0: [1, 20]}[cost]
     again = run(bx.Checkpoints(tmp_path), draws=63, warmup=0)
     assert same(again, run(draws=63, warmup=0))
+
+
+def test_a_run_cut_inside_a_chunk_keeps_its_last_checkpoint(tmp_path, monkeypatch):
+    """The chunk under way was given the state that was not saved yet."""
+    read, count = _loop.to_host, 0
+
+    def pressed(tree):
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise KeyboardInterrupt
+        return read(tree)
+
+    monkeypatch.setattr(_loop, "to_host", pressed)
+    options = {"draws": 24, "warmup": 0}
+    state, records = run(bx.Checkpoints(tmp_path, every=3), **options)
+    whole = run(**options)
+    assert state is None and same(records, jax.tree.map(lambda leaf: leaf[:12], whole[1]))
+    assert [path.name for path in (tmp_path / "states").iterdir()] == ["000000009"]
+    assert same(run(bx.Checkpoints(tmp_path, every=3), **options), whole)
 
 
 def test_more_draws_extend_a_run(tmp_path):

@@ -96,9 +96,11 @@ class ZarrSink(AbstractSink):
     def begin(self, plan: Plan, done: int) -> Callable[[int, PyTree], PyTree]:
         """The writer of a run. Only the first process writes; all must call it."""
         named = describe("names", self.names) | describe("derive", self.derive)
+        # gathers arrays that are spread over processes: all must take part
+        found = fingerprint(plan) | named
         store = None
         if jax.process_index() == 0:
-            store = _Store(Path(self.path).absolute(), plan, fingerprint(plan) | named, done)
+            store = _Store(Path(self.path).absolute(), plan, found, done)
         derived = {name: mapped(fn) for name, fn in (self.derive or {}).items()}
 
         def write(first: int, records: PyTree) -> PyTree:

@@ -203,6 +203,9 @@ class Saver(AbstractSaver):
         if self.latest is None:
             return
         rows, state = self.latest
+        if any(leaf.is_deleted() for leaf in _arrays(state)):
+            # cut in the middle of a chunk, to which the state was given away
+            return
         problem, begun = None, monotonic()
         try:
             _on_first(lambda: self._records(rows))
@@ -292,6 +295,10 @@ def _read_state(archive: Archive, rows: int, state: PyTree) -> PyTree:
             _is_key(leaf) and leaf.size) else bits  # fmt: skip
 
     return eqx.combine(jax.tree.map(one, arrays), rest)
+
+
+def _arrays(state: PyTree) -> list[jax.Array]:
+    return [leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)]
 
 
 def _leaves(state: PyTree) -> dict[str, jax.Array]:
