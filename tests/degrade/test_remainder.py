@@ -154,6 +154,45 @@ def test_an_ensemble_has_errors_of_weights_and_of_inputs():
         remainder(np.zeros((2, 9)), np.zeros(9), ensemble=ensemble_of(np.zeros(2), ("checkpoint",)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("draws, inputs", [(10, 200), (20, 100), (50, 50), (200, 8), (8, 1000)])
+def test_false_alarms_with_draws(draws, inputs):
+    """150 Gaussian remainders at a level of 5%: at most 7.5 + 4 · 2.7 = 18 alarms."""
+    rng, alarms = np.random.default_rng(7), np.zeros(2)
+    ensemble = ensemble_of(np.zeros(draws), ("sample",))
+    for _ in range(RUNS):
+        noise = rng.normal(size=(draws, inputs))
+        sums = rng.normal(size=(draws, 1)) + rng.normal(size=(1, inputs))
+        for i, values in enumerate((noise, sums)):
+            found = remainder(values, np.zeros(inputs), ensemble=ensemble)
+            alarms[i] += float(found.p_value) <= 0.05
+    assert np.all(alarms <= 18)
+
+
+def test_a_skew_law_over_draws_is_seen_and_few_draws_are_undecided():
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=100)
+    found = {}
+    for draws in (10, 2000):
+        w = rng.exponential(size=draws)
+        values = 0.3 * x + w[:, None]
+        ensemble = ensemble_of(w, ("sample",))
+        found[draws] = remainder(values, np.zeros(100), ensemble=ensemble).gaussian
+    assert found == {10: Outcome.too_few, 2000: Outcome.disagree}
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1])
+def test_a_constant_remainder_has_no_law_to_test(offset):
+    x = np.random.default_rng(9).normal(size=30)
+    found = remainder(x, x - offset)
+    assert found.gaussian == Outcome.too_few and "constant" in repr(found)
+    both = remainder(np.stack([x, x], axis=1), np.stack([x, 0 * x], axis=1))
+    np.testing.assert_allclose(both.p_value, remainder(x, 0 * x).p_value)
+    assert np.array_equal(np.isnan(np.asarray(both.negentropy.value)), [True, False])
+    flat = remainder(np.full(30, 0.1), np.zeros(30))
+    assert np.isnan(float(flat.unexplained.value)) and "itself is constant" in repr(flat)
+
+
 def test_chains_keep_their_autocorrelation():
     rng = np.random.default_rng(0)
     noise, w = rng.normal(size=(2, 400)), np.zeros((2, 400))

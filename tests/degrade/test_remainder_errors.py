@@ -89,6 +89,78 @@ def test_false_alarms_of_error_rates():
     assert np.all(alarms <= 15)
 
 
+def shifted(rng, inputs, shift):
+    part = rng.normal(size=inputs) + shift
+    return part + 0.5 * rng.normal(size=inputs), part
+
+
+def autoregressions(rng, memory, chains, draws, inputs=20):
+    """Stationary draws with one factor that all inputs share, and unit variance."""
+    mix = np.linalg.cholesky(0.5 * np.eye(inputs) + 0.5).T
+    x = np.zeros((chains, draws, inputs))
+    x[:, 0] = rng.normal(size=(chains, inputs)) @ mix
+    for t in range(1, draws):
+        fresh = rng.normal(size=(chains, inputs)) @ mix
+        x[:, t] = memory * x[:, t - 1] + np.sqrt(1 - memory**2) * fresh
+    return x
+
+
+def alarms_of(pair, runs=100, **options):
+    """Tests that refuse each order at 5%, and intervals of the overall difference that hold 0."""
+    alarms, covered = np.zeros(4), 0
+    for _ in range(runs):
+        found = error_rates(*pair(), **options)
+        alarms += np.asarray(found.p_value) <= 0.05
+        low, high = found.overall[0].interval()
+        covered += float(low) <= 0 <= float(high)
+    return alarms, covered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fitted, held_out, shift",
+    [(200, 200, 0.0), (1500, 1500, 2.5), (1500, 1500, 4.0), (2000, 100, 1.0), (100, 2000, 1.0)],
+)
+def test_false_alarms_of_rare_errors(fitted, held_out, shift):
+    """100 pairs at 5%: at most 5 + 4 · 2.2 = 13 alarms; 95 - 4 · 2.2 = 86 intervals cover."""
+    rng = np.random.default_rng(4)
+    alarms, covered = alarms_of(
+        lambda: (shifted(rng, fitted, shift), shifted(rng, held_out, shift))
+    )
+    assert np.all(alarms <= 13) and covered >= 86
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory, draws", [(0.8, 100), (0.95, 100), (0.95, 500)])
+def test_false_alarms_of_chains(memory, draws):
+    """100 pairs of four chains at a level of 5%: at most 5 + 4 · 2.2 = 13 alarms."""
+    rng = np.random.default_rng(4)
+    part = 0.7 * rng.normal(size=20) + 0.5
+
+    def pair():
+        return [(part + autoregressions(rng, memory, 4, draws), part) for _ in range(2)]
+
+    assert np.all(alarms_of(pair, per="input")[0] <= 13)
+
+
+def test_few_expected_errors_in_draws_are_undecided_with_the_reason():
+    rng, part = np.random.default_rng(5), np.full(20, 3.0)
+    found = error_rates(*[(part + rng.normal(size=(50, 20)), part) for _ in range(2)], per="input")
+    assert found.outcome(0) == Outcome.too_few and "errors expected" in repr(found)
+    chains = error_rates(
+        *[(part + rng.normal(size=(2, 9, 20)) - 3, part) for _ in range(2)], per="input"
+    )
+    assert chains.outcome(0) == Outcome.too_few and chains.reason in repr(chains)
+
+
+def test_rare_errors_that_are_many_are_seen():
+    """0.3 errors are predicted, and 12 are there."""
+    rng = np.random.default_rng(6)
+    fitted, (model, part) = shifted(rng, 1500, 4.0), shifted(rng, 1500, 4.0)
+    model[:12] = -1.0
+    assert error_rates(fitted, (model, part)).outcome(0) == Outcome.disagree
+
+
 @settings(max_examples=10)
 @given(st.integers(0, 1000), st.floats(0.1, 10), st.floats(-3, 3))
 def test_units_of_margins_do_not_matter(seed, scale, shift):
@@ -107,6 +179,8 @@ def test_wrong_margins_are_refused():
         error_rates((x, x[:5]), (x, x))
     with pytest.raises(bx.DeclarationError, match="held_out"):
         error_rates((x, x), (x, x), per="input")
+    with pytest.raises(bx.DeclarationError, match="held_out"):
+        error_rates((x, x), (x, np.where(np.arange(30) == 3, np.nan, x)))
 
 
 # --- coupling -------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Mapping
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import scipy.special
 from jaxtyping import Array, Float
@@ -24,6 +23,9 @@ from ..core import (
 )
 from ._outcome_words import words
 
+SEEN = 6.0
+"""Standard errors by which two curves have to come apart for their slopes to be told apart."""
+
 
 @typed
 class SizeCrossing(eqx.Module):
@@ -34,9 +36,10 @@ class SizeCrossing(eqx.Module):
             half of what it moved since the pair before is added to its error.
         pairs: The crossing of each pair of neighbouring sizes, `[pair]`, of lines between points;
             what the curves bend between them is in the errors.
-        level: The quantity at the last crossing.
+        level: The quantity at the last crossing, with the error of the place and of the bend.
         exponent: `1/ν` from the slopes at each crossing, `log(slope ratio)/log(size ratio)`,
-            `[pair]`: near the transition the curves depend on `(x - x_c) size^(1/ν)` alone.
+            `[pair]`: near the transition the curves depend on `(x - x_c) size^(1/ν)` alone. The
+            error is that of the draws; differences between distant points make slopes too flat.
         p_value: Of the hypothesis that all pairs cross at one place.
         sizes: In rising order.
         threshold: p-value at or below which the pairs drift.
@@ -76,7 +79,9 @@ def binder_cumulant(order_parameter: Float[Array, "*shape chain draw"]) -> Influ
 
     0 for Gaussian fluctuations about 0, 2/3 where `m = ±m_0`. At a continuous transition it does
     not depend on size, so that the curves of several sizes cross there (Binder 1981, Z. Phys. B
-    43:119). In mean field the value there is `1 - Γ(1/4)⁴/(24π²) = 0.2705`.
+    43:119). In mean field the value there is `1 - Γ(1/4)⁴/(24π²) = 0.2705`. The error is to first
+    order: 95% intervals of 30 independent draws cover 88 to 90%, of 200 draws 92 to 95%, of 2,000
+    95 to 96% (64 spins in mean field at β = 0.9, 1, 1.3; 1,000 repetitions).
 
     Args:
         order_parameter: Draws `[*shape, chain, draw]`; independent ones along the chain axis, with
@@ -113,18 +118,13 @@ def size_crossing(curves: Mapping[float, Curve], *, threshold: Fraction = 0.05) 
             expected="at least two positive sizes",
             mend="pass {size: curve, ...}",
         )
-    pairs, exponents, levels = [], [], []
-    for small, large in itertools.pairwise(sizes):
-        one, other = curves[small], curves[large]
-        apart = other.minus(one)
-        at = apart.crossing()
-        pairs.append(at)
-        place = float(at.value)
-        known = np.isfinite(place)
-        levels.append(other.at(place) if known else at)
-        slopes = [each.slope().at(place) for each in (one, other)] if known else [at, at]
-        scale = float(np.log(large / small))
-        exponents.append(slopes[1].map(lambda b, a: jnp.log(b / a), slopes[0]) / scale)
+    pairs, levels, exponents = zip(
+        *(
+            _crossed(curves[small], curves[large], float(np.log(large / small)))
+            for small, large in itertools.pairwise(sizes)
+        ),
+        strict=True,
+    )
     places = Estimate.stack(pairs)
     value = places[-1]
     if len(pairs) > 1:
@@ -138,6 +138,96 @@ def size_crossing(curves: Mapping[float, Curve], *, threshold: Fraction = 0.05) 
         tuple(map(float, sizes)),
         threshold,
     )
+
+
+def _crossed(one: Curve, other: Curve, scale: float) -> tuple[Estimate, Estimate, Estimate]:
+    """Where two curves cross, the quantity there, and `log(slope ratio)/scale`.
+
+    A change of the curves at the crossing `x` moves it by `-(δother - δone)/(other' - one')`, and
+    with it the quantity and the slopes there: all three are linear in the values of both curves.
+    """
+    one, other = _at_finite_points(one, other)
+    apart = other.minus(one)
+    at = apart.crossing()
+    place = float(at.value)
+    if not np.isfinite(place):
+        return at, at, at
+    low, high = _ends(apart, place)
+    step = float(one.x[high] - one.x[low])
+    rises = [float(curve.value[high] - curve.value[low]) / step for curve in (one, other)]
+    gap = rises[1] - rises[0]
+    share = rises[1] / gap
+    crossed = one.scaled(share) + other.scaled(1 - share)  # level where they cross
+    level = crossed.at(place).widened(_bend(crossed, place))
+    return at, level, _ratio_of_slopes(one, other, place, gap) / scale
+
+
+def _at_finite_points(one: Curve, other: Curve) -> list[Curve]:
+    """Both curves in rising order, where both are finite."""
+    good = np.isfinite(np.asarray(other.minus(one).value))
+    order = np.argsort(np.asarray(one.x), kind="stable")
+    if good.ndim > 1:
+        return [one, other]  # refused by `crossing`
+    parts = [curve[order[good[order]]] for curve in (one, other)]
+    return [part for part in parts if isinstance(part, Curve)]
+
+
+def _ratio_of_slopes(one: Curve, other: Curve, place: float, gap: float) -> Estimate:
+    """The logarithm of the ratio of two slopes where the curves cross, with the slopes `gap` apart.
+
+    It is linear in the values `[point]`: of the slopes at the place, and of the place.
+    """
+    x = np.asarray(one.x, float)
+    units = np.eye(len(x))
+    differences = np.gradient(units, x, axis=0, edge_order=min(2, len(x) - 1))
+    within = np.array([np.interp(place, x, unit) for unit in units])
+    slopes = [differences @ np.asarray(curve.value, float) for curve in (one, other)]
+    steepness = [float(within @ slope) for slope in slopes]
+    if not min(steepness) * max(steepness) > 0:
+        return Estimate.exact(np.nan).unknown(True)
+    _, _, left = _segment(one, place)
+    bends = [
+        (slope[left + 1] - slope[left]) / (x[left + 1] - x[left]) / steep
+        for slope, steep in zip(slopes, steepness, strict=True)
+    ]
+    of_place = (bends[1] - bends[0]) / gap * within
+    rows = [
+        sign * within @ differences / s - sign * of_place
+        for sign, s in zip((-1.0, 1.0), steepness, strict=True)
+    ]
+    parts = one.scaled(rows[0]) + other.scaled(rows[1])
+    best = parts.values if parts.influence is None else parts.influence
+    total = best.times(np.ones((1, len(x))))[0]
+    moved = total if isinstance(total, Estimate) else total.estimate()
+    return moved + (np.log(steepness[1] / steepness[0]) - float(moved.value))
+
+
+def _ends(apart: Curve, place: float) -> tuple[int, int]:
+    """The nearest points about a place between which a difference changes by more than noise."""
+    _, y, left = _segment(apart, place)
+    error = np.asarray(apart.standard_error, float)
+    low, high = left, left + 1
+    while abs(y[high] - y[low]) <= SEEN * np.hypot(error[low], error[high]):
+        if low == 0 and high == len(y) - 1:
+            break
+        low, high = max(low - 1, 0), min(high + 1, len(y) - 1)
+    return low, high
+
+
+def _bend(curve: Curve, place: float) -> float:
+    """Error of a line between two points: an eighth of `second derivative · step²`."""
+    x, y, left = _segment(curve, place)
+    if len(x) < 3:
+        return 0.0
+    bent = np.diff(np.diff(y) / np.diff(x)) / (x[2:] - x[:-2])
+    near = bent[max(left - 1, 0) : left + 1]
+    return float(np.max(np.abs(near)) * (x[left + 1] - x[left]) ** 2 / 4)
+
+
+def _segment(curve: Curve, place: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Places and values, and the last point below a place."""
+    x, y = (np.asarray(each, float) for each in (curve.x, curve.value))
+    return x, y, int(np.clip(np.searchsorted(x, place) - 1, 0, len(x) - 2))
 
 
 def _drift(places: Estimate) -> float:
