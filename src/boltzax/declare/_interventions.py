@@ -110,7 +110,7 @@ Entries: TypeAlias = Annotated[
     Any,
     Constraint(
         "an index of the value: whole numbers, slices, or a boolean array",
-        "write e.g. np.s_[:, 2]",
+        "write e.g. np.s_[:, 2], with indices of numpy, not of jax.numpy",
         _entries,
     ),
 ]

@@ -111,13 +111,22 @@ class CleanWindow(eqx.Module):
         spans = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in self.windows) or "none"
         lines = [f"Clean windows in {self.effect.axis}: {spans}"]
         for i, said in enumerate(self.verdicts):
-            share = float(self.effect.value[i] / self.clean_effect)
-            worst, mean = (float(np.max(c.value[i])) for c in (self.damage, self.damage_of_mean))
+            effect = self.effect.values[i] / float(self.clean_effect)
+            worst, mean = (
+                _said(curve.values[i][int(np.argmax(curve.value[i]))])
+                for curve in (self.damage, self.damage_of_mean)
+            )
             lines.append(
-                f"{float(self.effect.x[i]):.4g}: {said}; effect {share:.3g} of the clean one, "
-                f"greatest damage {worst:.3g}, of the mean output {mean:.3g}"
+                f"{float(self.effect.x[i]):.4g}: {said}; effect {_said(effect)} of the clean one, "
+                f"greatest damage {worst}, of the mean output {mean}"
             )
         return "\n  ".join(lines)
+
+
+def _said(estimate: Estimate) -> str:
+    """A value with its error; without one where chains never moved, or nothing varied."""
+    value, error = float(estimate.value), float(estimate.standard_error)
+    return f"{value:.3g} ± {error:.2g}" if np.isfinite(error) else f"{value:.3g} (no error)"
 
 
 @typed

@@ -79,10 +79,11 @@ class Verdict(eqx.Enumeration):
         "not finite, or raise max_gradients, if the descent from w* gained nothing with its part."
     )
     melted = (
-        "The posterior at this temperature has lost nearly all information about the data: its "
-        "draws are no better than those of the localising Gaussian alone, or than a constant "
-        "prediction. The value measures the size of the loss, not the minimum. Raise beta "
-        "(`temperature`) or `localisation`."
+        "The draws are hardly better than those of the localising Gaussian alone, or than a "
+        "constant prediction. The value measures the size of the loss, not the minimum. Where the "
+        "loss of the draws is near that of a constant prediction, the posterior has lost the data: "
+        "raise beta (`temperature`) or `localisation`. Where it is near that of w*, the Gaussian "
+        "is too narrow for the loss to matter: lower `localisation`."
     )
     localisation_dominates = (
         "The localising Gaussian determines the coefficient more than the loss does: it changes "

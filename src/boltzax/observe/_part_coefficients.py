@@ -80,8 +80,10 @@ class PartCoefficients(eqx.Module):
 def _row(part: FixedCoefficient, null: FixedCoefficient | None) -> str:
     each = float(part.estimate) / max(part.weights, 1)
     text = f"{part.weights:8d}  {in_row(part.estimate)}  {each:9.2g}"
-    text += "" if null is None else f"  {in_row(null.estimate)}"
-    return f"{text}  {part.short}"
+    if null is None:
+        return f"{text}  {part.short}"
+    of_null = "" if null.usable else f" (null: {null.short})"
+    return f"{text}  {in_row(null.estimate)}  {part.short}{of_null}"
 
 
 @typed
@@ -108,8 +110,9 @@ def part_coefficients(
         parts: Charts by name, such as `bx.parts(model, "blocks[*].attention", heads=4)`.
         settings: Temperature, localisation, sampler, and lengths of the runs.
         key: Key of all randomness.
-        null: Another model of the same structure, whose parts are measured too: e.g. one of random
-            weights, to see what depends on the training.
+        null: Another model of the same structure, whose parts are measured too, to see what depends
+            on the training. One of random weights is no minimum, and has negative coefficients;
+            one that was trained on shuffled labels is.
         tokens: The losses of tokens as a function of the model: one array of any shape, which is
             flattened. With it the responses of the parts to the tokens are those of
             `response_matrix`, from the same chains, whose weights are not kept: memory holds the

@@ -12,12 +12,19 @@ from ._curves import curve
 def along_training(result: AlongTraining, *, ax: Axes | None = None) -> Axes:
     """`λ̂` over the steps of a training, with its band; the losses on a second axis.
 
+    Points that are not usable are hollow.
+
     Args:
         result: What `bx.along_training` gives.
         ax: Axes to draw into; new ones if None.
     """
     ax = curve(result.coefficient, ax=ax, label="coefficient, 95% band")
     steps = np.asarray(result.coefficient.x)
+    unusable = ~np.array([each.usable for each in result.results])
+    if np.any(unusable):
+        values = np.asarray(result.coefficient.value)[unusable]
+        style = {"mfc": "white", "mec": BLUE, "zorder": 3, "label": "not usable"}
+        ax.plot(steps[unusable], values, "o", **style)
     if steps.min() >= 0 and steps.max() > 20 * max(np.diff(np.sort(steps)).min(initial=1.0), 1.0):
         ax.set_xscale("symlog", linthresh=max(float(steps[steps > 0].min()), 1.0))
     ax.set(xlabel="step", ylabel=r"$\hat\lambda$")
