@@ -15,6 +15,7 @@ from boltzax.sample import Chains, Level, Levels
 from boltzax.sample._replica_exchange import ReplicaExchange
 from boltzax.sample._smc import TemperedSMC
 from boltzax.testing import check_dynamics
+from boltzax.testing._dynamics import _check_keys
 
 KEY = jax.random.key(3)
 X = jnp.linspace(-1.0, 1.0, 8)[:, None]
@@ -284,6 +285,8 @@ class Flawed(bx.AbstractDynamics):
         after = state | {"sum": state["sum"] + x, "count": jnp.zeros((), int)}
         if self.flaw == "record moves":
             after = after | {"x": x + 1}
+        if self.flaw == "record moves late":
+            after = after | {"x": x + jnp.where(draw >= 2, 1.0, 0.0)}
         if self.flaw == "record changes a shape":
             after = after | {"x": x[:1]}
         if self.flaw == "record is no pair":
@@ -294,11 +297,12 @@ class Flawed(bx.AbstractDynamics):
 FLAWS = {
     "none": None,
     "init raises": "`dynamics.init`.*KeyError: 'mass'",
-    "step changes a shape": "`step` changes",
-    "step changes a dtype": "`step` changes",
-    "step loses a name": "`step` changes",
-    "record changes a shape": "`record` changes",
-    "record is no pair": "`record` gives",
+    "step changes a shape": r"`dynamics.step`.*\[7\] as state\['x'\], which was",
+    "step changes a dtype": r"`dynamics.step`.*f16\[2\] as state\['x'\], which was",
+    "step loses a name": "`dynamics.step`.*return a state like",
+    "record changes a shape": r"`dynamics.record`.*\[1\] as state\['x'\], which was",
+    "record is no pair": "`dynamics.record`.*a pair",
+    "record moves late": r"`record` moves \['x'\]",
     "record moves": r"`record` moves \['x'\]",
     "sum pulls": r"after a `record` move \['x'\]",
     "nan": "NaN",
@@ -310,7 +314,7 @@ def test_a_flaw_of_a_state_or_a_record_is_found(flaw):
     if flaw == "none":
         check_dynamics(Flawed(), jnp.zeros(2), key=KEY)
         return
-    with pytest.raises(AssertionError, match=FLAWS[flaw]):
+    with pytest.raises(AssertionError, match="(?s)" + FLAWS[flaw]):
         check_dynamics(Flawed(flaw), jnp.zeros(2), key=KEY)
 
 
@@ -333,6 +337,119 @@ def test_steps_that_ignore_their_key_are_caught():
         check_dynamics(Deaf(), jnp.zeros(2), key=KEY)
     with pytest.raises(AssertionError, match="not deterministic"):
         check_dynamics(Broken(), jnp.zeros(2), key=KEY, deterministic=True)
+
+
+class Cooled(bx.AbstractDynamics):
+    """Steps that draw nothing after the warm-up."""
+
+    def init(self, start, key, warmup):
+        return start
+
+    def step(self, state, key, gain, time, warmup):
+        return state + jnp.where(time < warmup, jax.random.normal(key, state.shape), 0.1)
+
+    def record(self, state, draw):
+        return state, {"place": state}
+
+
+class Coins(Cooled):
+    """Fair coins: a heat bath at infinite temperature."""
+
+    def step(self, state, key, gain, time, warmup):
+        return jax.random.bernoulli(key, 0.5, state.shape).astype(state.dtype)
+
+
+def test_steps_that_ignore_their_key_after_the_warmup_are_caught():
+    with pytest.raises(AssertionError, match="after the warm-up"):
+        check_dynamics(Cooled(), jnp.zeros(2), key=KEY)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("draws", [1, 6])
+def test_the_paths_of_coins_differ_at_each_key(seed, draws):
+    """All of four paths of one coin are the same with a probability of `2^-24` at most."""
+    for key in jax.random.split(jax.random.key(seed), 10):
+        _check_keys(Coins(), jnp.zeros(1), key, 3, draws, False)
+
+
+class Streaming(Cooled):
+    """Streams a record that it does not make."""
+
+    streamed = ("place", "other")
+
+
+class Sparing(Streaming):
+    """Says that only some runs make it."""
+
+    optional = ("other",)
+
+
+def test_a_streamed_name_that_is_no_record_is_refused(tmp_path):
+    options = {"key": KEY, "draws": 4}
+    said = r"(?s)`dynamics.streamed`: got \['other'\].*\['place'\]"
+    with pytest.raises(bx.DeclarationError, match=said):
+        bx.run(Streaming(), jnp.zeros(2), sink=bx.ZarrSink(tmp_path / "a"), **options)
+    with pytest.raises(AssertionError, match=said):
+        check_dynamics(Streaming(), jnp.zeros(2), key=KEY)
+    made = bx.run(Sparing(), jnp.zeros(2), sink=bx.ZarrSink(tmp_path / "b"), **options)
+    assert not made.records
+
+
+class Returning(bx.AbstractDynamics):
+    """Returns what `wrong` says."""
+
+    wrong: str
+
+    def init(self, start, key, warmup):
+        return {"place": start, "name": "walk"} if self.wrong == "init text" else start
+
+    def step(self, state, key, gain, time, warmup):
+        wrong = {
+            "step shape": jnp.concatenate([state, state]),
+            "step dtype": state.astype(jnp.float16),
+            "step none": None,
+        }
+        return wrong.get(self.wrong, state + jax.random.normal(key, state.shape))
+
+    def record(self, state, draw):
+        wrong = {
+            "record state": (state[:1], {"place": state}),
+            "record dictionary": {"place": state},
+            "record array": (state, state),
+            "record text": (state, {"place": "here"}),
+            "record number": (state, {3: state}),
+        }
+        return wrong.get(self.wrong, (state, {"place": state}))
+
+
+WRONG = {
+    "init text": r"`dynamics.init`: got one that returns 'walk' at \['name'\]",
+    "step shape": r"`dynamics.step`: got one that returns f\d\d\[4\] as state, which was",
+    "step dtype": r"`dynamics.step`: got one that returns f16\[2\] as state, which was",
+    "step none": "`dynamics.step`: got one that returns None",
+    "record state": r"`dynamics.record`: got one that returns f\d\d\[1\] as state",
+    "record dictionary": "`dynamics.record`: got one that returns {'place'.*a pair",
+    "record array": r"`dynamics.record`: got one that returns \(.*a pair",
+    "record text": r"`dynamics.record`: got one that returns 'here' at \['place'\]",
+    "record number": "`dynamics.record`: got one that returns records with the name 3",
+    "integers": r"`dynamics.step`.*which was i\d\d\[2\].*floats, not integers",
+}
+
+
+@pytest.mark.parametrize("warmup", [0, 3])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_method_that_returns_something_wrong_is_named(wrong, warmup):
+    start = jnp.zeros(2, int) if wrong == "integers" else jnp.zeros(2)
+    with pytest.raises(bx.DeclarationError, match="(?s)" + WRONG[wrong]):
+        bx.run(Returning(wrong), start, key=KEY, draws=4, warmup=warmup)
+
+
+def test_a_stop_that_returns_an_array_is_named():
+    options = {"key": KEY, "draws": 4, "rows": 2}
+    with pytest.raises(bx.DeclarationError, match=r"`stop`: got one that returns .*\(2,\)"):
+        bx.run(Coins(), jnp.zeros(2), stop=lambda chunks: chunks[-1]["place"][0] > 0, **options)
+    one = bx.run(Coins(), jnp.zeros(2), stop=lambda chunks: jnp.asarray([True]), **options)
+    assert one.draws == 2
 
 
 class Walk(bx.AbstractDynamics):

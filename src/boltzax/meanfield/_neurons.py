@@ -110,6 +110,7 @@ class Neurons(AbstractDynamics):
     memory: Count = eqx.field(static=True, default=MEMORY)
 
     streamed: ClassVar[tuple[str, ...]] = ("net", "riders", "residual")
+    optional: ClassVar[tuple[str, ...]] = streamed
 
     def start(
         self, width: Count, riders: Whole = 0, *, key: Key, steps: Int[Array, ""] | Whole = 0

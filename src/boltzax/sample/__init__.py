@@ -14,6 +14,8 @@ from ._checkpoints import Checkpoints as Checkpoints
 from ._dynamics import AbstractDynamics as AbstractDynamics
 from ._dynamics import AbstractGibbsDynamics as AbstractGibbsDynamics
 from ._dynamics import Chains as Chains
+from ._dynamics_errors import check_streamed as check_streamed
+from ._dynamics_errors import kinds as kinds
 from ._dynamics_errors import recorded as recorded
 from ._dynamics_errors import started as started
 from ._dynamics_errors import stepped as stepped

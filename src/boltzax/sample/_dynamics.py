@@ -20,10 +20,12 @@ class AbstractDynamics(eqx.Module):
     All three methods are compiled. Numbers and arrays are fields, so that new ones compile nothing;
     choices are static fields. A state is a pytree of arrays of fixed shapes.
 
-    `streamed` names the records that a sink takes out of memory; all, if it is None.
+    `streamed` names the records that a sink takes out of memory; all, if it is None. Those among
+    them that only some runs make are in `optional` too.
     """
 
     streamed: ClassVar[tuple[str, ...] | None] = None
+    optional: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def init(self, start: PyTree, key: PRNGKeyArray, warmup: int) -> PyTree:
@@ -61,6 +63,7 @@ class AbstractGibbsDynamics(AbstractDynamics):
     gibbs: eqx.AbstractVar[Gibbs]
     pairs: eqx.AbstractClassVar[tuple[str, ...]]
     streamed: ClassVar[tuple[str, ...] | None] = ("w",)
+    optional: ClassVar[tuple[str, ...]] = ("w",)
 
 
 class ChainStates(NamedTuple):

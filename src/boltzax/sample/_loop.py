@@ -13,9 +13,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
-from ..core import Status, model_errors, to_host, typed
+from ..core import DeclarationError, Status, model_errors, to_host, typed
 from ._dynamics import AbstractDynamics
-from ._dynamics_errors import recorded, started, stepped
+from ._dynamics_errors import check_streamed, recorded, started, stepped
 from ._interrupt import listening
 from ._run_plan import AbstractCheckpoints, AbstractSink, Plan
 
@@ -173,7 +173,7 @@ def loop(
         listener = stack.enter_context(listening())
 
         def done() -> bool:
-            return begin >= total or bool(parts and stop is not None and stop(parts))
+            return begin >= total or bool(parts and stop is not None and _asked(stop, parts))
 
         finished = done()
         while not (finished or listener.asked):
@@ -212,6 +212,18 @@ def chunk_of(draws: int) -> int:
     return next(divisors, least)
 
 
+def _asked(stop: Callable[[list[PyTree]], bool], parts: list[PyTree]) -> bool:
+    answer = stop(parts)
+    if isinstance(answer, np.ndarray | jax.Array) and answer.size != 1:
+        raise DeclarationError(
+            "stop",
+            got=f"one that returns an array of shape {answer.shape}",
+            expected="a function of the records so far that returns True or False",
+            mend="reduce it: return bool(np.all(...)), or np.any",
+        )
+    return bool(answer)
+
+
 def _when(begin: int, rows: int, plan: Plan) -> str:
     first = begin - plan.warm_rows
     last = min(first + rows, plan.draws)
@@ -226,6 +238,7 @@ def _row_bytes(dynamics: AbstractDynamics, state: PyTree) -> int:
     record = eqx.filter_eval_shape(
         lambda d, s: recorded(d, s, jnp.zeros((), int))[1], dynamics, state
     )
+    check_streamed(dynamics, record)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(record))
 
 

@@ -23,13 +23,22 @@ from boltzax.sample import (
     Checkpoints,
     Plan,
     Run,
+    kinds,
     run,
+    started,
+    stepped,
 )
 
-from ._dynamics_state import check_kinds, check_unmoved, is_key, kinds
+from ._dynamics_state import check_kinds, check_unmoved, is_key
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 """The event of jax that a program was compiled, or fetched from a cache of them."""
+
+KEYS = 4
+"""Keys whose paths are compared."""
+
+LEAST_STEPS = 8
+"""Steps of these paths at least: a fair coin has equal ones with a probability of `2^-24`."""
 
 
 class Cut(Exception):
@@ -85,16 +94,18 @@ def check_dynamics(
       does one with another key and other numbers in `start`.
     - A run that is cut after every chunk and resumed from its checkpoints equals the uncut run, to
       the last bit.
-    - Other keys, of the steps and in the state, give other numbers: a step does not ignore them.
+    - Other keys, of the steps and in the state, give other numbers, also after the warm-up: a step
+      does not ignore them.
     - Ctrl-C ends it with `Status.interrupted` and the records so far.
-    - A `ZarrSink` stores what else would be in memory.
+    - A `ZarrSink` stores what else would be in memory. Each name in `streamed` is a record, or
+      `optional`.
 
     Not checked: the law that the dynamics samples; compare with a closed form for that.
 
     All comparisons are exact, so that a breach is found with certainty if it shows in the steps of
     the run, and a right dynamics passes at every key. The exception is a dynamics that seldom moves
-    (a walk that rejects most proposals): in few steps other keys may give the same numbers, and
-    more `draws` help.
+    (a walk that rejects most proposals): the paths of four keys are compared, and in few steps all
+    may be the same; more `draws` help. For one fair coin a step that has a probability below 1e-7.
 
     Args:
         dynamics: The dynamics.
@@ -112,7 +123,7 @@ def check_dynamics(
     record = check_kinds(dynamics, start, key, warmup)
     whole = run(dynamics, start, **options)
     _check_records(whole, record)
-    check_unmoved(dynamics, start, key, warmup)
+    check_unmoved(dynamics, start, key, warmup, draws)
     before = len(_compiled())
     assert _same(run(dynamics, start, **options), whole), "a second run is not the same"
     assert len(_compiled()) == before, "a second run of the same arguments compiles"
@@ -120,7 +131,7 @@ def check_dynamics(
     before = len(_compiled())
     run(dynamics, moved, **(options | {"key": other}))
     assert len(_compiled()) == before, "another key, or start, compiles"
-    _check_keys(dynamics, start, key, warmup, warmup + draws * thin, deterministic)
+    _check_keys(dynamics, start, key, warmup, draws * thin, deterministic)
     with tempfile.TemporaryDirectory() as folder:
         _check_cut(dynamics, start, whole, options, Path(folder) / "cut")
         _check_sink(dynamics, start, whole, options, Path(folder) / "sink")
@@ -136,28 +147,46 @@ def _check_records(whole: Run, record: PyTree) -> None:
 
 
 def _check_keys(dynamics, start, key, warmup: int, steps: int, deterministic: bool) -> None:
-    @eqx.filter_jit
-    def begin(dynamics, start, key, change: Array):
-        return jax.tree.map(lambda x: _folded(x, change), dynamics.init(start, key, warmup))
+    """Compare the paths of some keys: of all steps, or of those after a warm-up with one key."""
 
     @eqx.filter_jit
-    def step(dynamics, state, key, time: Array, change: Array):
-        key_step = jax.random.fold_in(_folded(key, change), time)
-        return dynamics.step(state, key_step, jnp.zeros(()), time, warmup)
+    def begin(dynamics, start, key):
+        return started(dynamics, start, key, warmup)
 
-    def numbers(change: Array):
+    @eqx.filter_jit
+    def other(state, change: Array):
+        return jax.tree.map(lambda leaf: _folded(leaf, change), state)
+
+    @eqx.filter_jit
+    def step(dynamics, state, key, time: Array):
+        key_step = jax.random.fold_in(key, time)
+        return stepped(dynamics, state, key_step, jnp.zeros(()), time, warmup)
+
+    def path(state, key, times: range):
+        """The states on the way."""
+        for time in times:
+            state = step(dynamics, state, key, jnp.asarray(time))
+            yield state
+
+    first = 0 if deterministic else warmup
+    *_, state = begin(dynamics, start, key), *path(begin(dynamics, start, key), key, range(first))
+    times = range(first, warmup + max(steps, LEAST_STEPS))
+
+    def numbers(change: int) -> list:
         """What the steps leave but for its keys, which differ by the change."""
-        state = begin(dynamics, start, key, change)
-        for time in range(steps):
-            state = step(dynamics, state, key, jnp.asarray(time), change)
-        return [leaf for leaf in jax.tree.leaves(state) if not is_key(leaf)]
+        changed, key_path = other((state, key), jnp.asarray(change))
+        leaves = jax.tree.leaves(list(path(changed, key_path, times)))
+        return [leaf for leaf in leaves if not is_key(leaf)]
 
-    same = _same(*(numbers(jnp.asarray(change)) for change in (2, 3)))
-    assert deterministic or not same, (
-        "other keys give the same numbers: steps ignore them. Draw with the key of the step, or "
-        "pass deterministic=True"
+    found = numbers(2)
+    same = [_same(numbers(change), found) for change in range(3, 2 + KEYS)]
+    assert deterministic or not all(same), (
+        "other keys give the same numbers: steps ignore them, or do after the warm-up. Draw with "
+        "the key of the step, or pass deterministic=True"
     )
-    assert same or not deterministic, "other keys give other numbers: steps are not deterministic"
+    assert all(same) or not deterministic, (
+        "other keys give other numbers: steps are not deterministic"
+    )
 
 
 def _folded(leaf, change: Array):
