@@ -1,5 +1,6 @@
 """Curves: axes, slices, slopes, crossings, differences, and errors of shared draws."""
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -245,3 +246,38 @@ def test_an_influence_must_have_the_values_of_the_curve():
     for other in (influence + 0.1, influence[:2], 2 * influence):
         with pytest.raises(bx.DeclarationError, match="`influence`"):
             bx.Curve(x, values, axis="x", influence=other)
+
+
+@pytest.mark.parametrize(("sign", "shape"), [(1, (5,)), (-1, (2,))])
+def test_both_ends_of_a_curve_on_the_level_are_crossings(sign, shape):
+    x = np.linspace(0, 1, *shape)
+    curve = line(x, sign * (3 * x - 1))
+    for level, place in ((-1.0, 0.0), (2.0, 1.0)):
+        found = curve.crossing(sign * level)
+        for number in (found.value, *found.interval()):
+            np.testing.assert_allclose(number, place, atol=1e-12)
+    assert np.isnan(line(x, np.zeros(shape)).crossing(0.0).value)
+
+
+def test_levels_and_indices_that_cannot_be_read_are_refused():
+    curve = shared()
+    estimate = curve.values
+    np.testing.assert_allclose(jax.jit(lambda a: a * curve.crossing(0.0).value)(1.0), 2.0, atol=0.2)
+    np.testing.assert_array_equal(jax.jit(lambda i: curve[i].value)(3), curve.value[3])
+    for level in (np.nan, np.inf, -np.inf):
+        with pytest.raises(bx.DeclarationError, match="level"):
+            curve.crossing(level)
+    mask = np.arange(9) > 4
+    for name, read, number in (
+        ("level", lambda level: curve.crossing(level).value, 0.1),
+        ("level", lambda level: curve.crossings(level).value, 0.1),
+        ("level", lambda level: curve.interval(level)[0], 0.95),
+        ("level", lambda level: estimate.interval(level)[0], 0.95),
+        ("near", lambda near: curve.crossing(0.0, near=near).value, 0.1),
+        ("index", lambda places: curve[places].value, np.arange(3)),
+        ("index", lambda place: curve.influence[place].value, 3),
+        ("index", lambda mask: estimate[mask].value, mask),
+        ("index", lambda mask: curve[mask].value, mask),
+    ):
+        with pytest.raises(bx.DeclarationError, match=name):
+            jax.jit(read)(number)

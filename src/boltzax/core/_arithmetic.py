@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike
 
 from ._autocorrelation import check_real
 from ._errors import DeclarationError
-from ._tracing import known
+from ._tracing import check_known, known
 
 
 class AbstractQuantity(eqx.Module):
@@ -140,5 +140,7 @@ def is_number(other: object) -> bool:
 def on_host(index):
     """An index as NumPy takes it; places that are being traced cannot be out of known bounds."""
     parts = index if isinstance(index, tuple) else (index,)
+    masks = [part for part in parts if isinstance(part, Tracer) and part.dtype == bool]
+    check_known("index", masks, "a mask")
     plain = tuple(0 if isinstance(part, Tracer) else part for part in parts)
     return tuple(np.asarray(part) if isinstance(part, jax.Array) else part for part in plain)

@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float
 from scipy import special
 
 from ._arguments import Fraction, Said
-from ._tracing import library
+from ._tracing import check_known, library
 from ._typing import typed
 
 LEVEL = 0.95
@@ -25,6 +25,7 @@ Sides = tuple[Float[Array, "*shape"], Float[Array, "*shape"]]
 @typed
 def normal_quantile(level: Coverage) -> float:
     """`z` with `P(|N(0, 1)| < z) = level`; a `DeclarationError` unless 0 < level < 1."""
+    check_known("level", level, "an interval")
     return float(special.ndtri(0.5 + float(level) / 2))
 
 

@@ -21,7 +21,7 @@ from ._estimate import Estimate
 from ._estimate_text import MOST, shown
 from ._influence import Influence, apart
 from ._status import RunError
-from ._tracing import check_known, known, refuted
+from ._tracing import check_finite, check_known, eager, known, refuted
 from ._typing import typed
 
 Values: TypeAlias = Annotated[
@@ -123,8 +123,11 @@ class Curve(AbstractQuantity):
         """Some points: a curve by a slice, a mask or several places, an estimate by one."""
         first = index[0] if isinstance(index, tuple) and index else index
         values = self.values[index]
+        if first is None or first is ... or (isinstance(first, Tracer) and not first.ndim):
+            return values
+        check_known("index", index, "a curve of several places")
         places = np.arange(len(self))[first] if isinstance(first, slice) else np.asarray(first)
-        if isinstance(first, Tracer) or first is None or first is ... or not places.ndim:
+        if not places.ndim:
             return values
         influence = None if self.influence is None else self.influence[index]
         x = jnp.asarray(np.asarray(self.x)[places]) if known(self.x) else self.x[places]
@@ -232,15 +235,21 @@ class Curve(AbstractQuantity):
         operator = np.gradient(np.eye(len(x)), x, axis=0, edge_order=min(2, len(x) - 1))
         return Curve(x, self._times(operator, order), axis=self.axis, unit=self.unit)
 
+    @eager
     def crossings(self, level: float = 0.0) -> Estimate:
         """Every place where the line through the points crosses a level; `[crossing]`.
 
         By linear interpolation, with errors by the delta method. The bounds are the region around
         a crossing in which the level lies inside the 95% band; infinite where the region reaches an
-        end of the curve. Crossings that share a region are not distinguished by the errors.
-        """
-        return self._crossing_at(crossings(*self._with_band(), float(level)), level)
+        end of the curve. Crossings that share a region are not distinguished by the errors. An end
+        of the curve that lies on the level is a crossing, if its neighbour does not.
 
+        Raises:
+            DeclarationError: For a level that is traced or not finite.
+        """
+        return self._crossing_at(crossings(*self._with_band(level), float(level)), level)
+
+    @eager
     def crossing(self, level: float = 0.0, *, near: Positive | None = None) -> Estimate:
         """The place where the curve crosses a level.
 
@@ -259,8 +268,10 @@ class Curve(AbstractQuantity):
 
         Raises:
             RunError: For several crossings that the errors distinguish; its `result` holds them.
+            DeclarationError: For a level that is traced or not finite.
         """
-        changes = crossings(*self._with_band(), float(level))
+        check_known("near", near, "Curve.crossing")
+        changes = crossings(*self._with_band(level), float(level))
         found = resolved(changes)
         order, x = self._sorted()
         y, error = (np.asarray(each, float)[order] for each in (self.value, self.standard_error))
@@ -296,7 +307,10 @@ class Curve(AbstractQuantity):
         ends = np.sort(ends, axis=0)  # of exact values they differ by rounding alone
         return place.bounded(ends[0], ends[1])
 
-    def _with_band(self) -> tuple:
+    def _with_band(self, level: float) -> tuple:
+        """The sorted points with their 95% intervals, for a level that can be read."""
+        check_known("level", level, "Curve.crossing")
+        check_finite("level", level, "pass a number that the curve may reach")
         if self.value.ndim != 1:
             raise DeclarationError(
                 "curve",

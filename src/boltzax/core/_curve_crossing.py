@@ -23,8 +23,14 @@ class Crossing(NamedTuple):
 def crossings(
     x: Points, value: Points, band: tuple[Points, Points], level: float
 ) -> list[Crossing]:
-    """All changes of side of the level along rising `x`, with their regions."""
+    """All changes of side of the level along rising `x`, with their regions.
+
+    An end on the level is on the other side than its neighbour.
+    """
     above = value >= level
+    for end, neighbour in ((0, 1), (-1, -2)) if len(x) > 1 else ():
+        if value[end] == level != value[neighbour]:
+            above[end] = not above[neighbour]
     changes = np.flatnonzero(above[1:] != above[:-1])
     return [_region(x, value, band, level, int(left)) for left in changes]
 
@@ -55,7 +61,8 @@ def _region(x: Points, value: Points, band: tuple, level: float, left: int) -> C
                     step = before[k] / (before[k] - bound[i])
                     return float(before[0] + step * (x[i] - before[0]))
             before = (x[i], low[i], high[i])
-        return beyond
+        last = points[-1]
+        return float(x[last]) if low[last] == high[last] else beyond
 
     down, up = range(left, -1, -1), range(left + 1, len(x))
     return Crossing(left, end(down, -np.inf), end(up, np.inf))

@@ -83,6 +83,7 @@ class Influence(AbstractQuantity):
 
     def __getitem__(self, index) -> "Influence":
         """The influence of some entries, by a known index."""
+        check_known("index", index, "an index of an Influence")
         places = np.arange(self.value.size).reshape(self.shape)[index]
         rows = {n: r.reshape(-1, *r.shape[-2:])[places] for n, r in self.rows.items()}
         used = {n: r for n, r in rows.items() if not (_zero(r) and not _zero(self.rows[n]))}
