@@ -194,6 +194,29 @@ def test_the_method_that_raises_is_named(method, warmup):
     assert f"{method}(" in caught.value.expected and "Raising" in caught.value.expected
 
 
+class RaisingWalk(bx.RandomWalk):
+    """A kernel that raises an error in one of its methods."""
+
+    method: str = ""
+
+    def init(self, gibbs, w, key, warmup):
+        if self.method == "init":
+            raise KeyError("mass")
+        return super().init(gibbs, w, key, warmup)
+
+    def step(self, gibbs, state, key, gain, warmup):
+        if self.method == "step":
+            raise KeyError("mass")
+        return super().step(gibbs, state, key, gain, warmup)
+
+
+@pytest.mark.parametrize("method", ["init", "step"])
+def test_the_method_of_a_kernel_that_raises_is_named(method):
+    said = f"(?s)`kernel.{method}`.*raises KeyError: 'mass'.*RaisingWalk"
+    with pytest.raises(bx.DeclarationError, match=said):
+        bx.sample(gibbs(), RaisingWalk(method=method), key=KEY, draws=4, warmup=2)
+
+
 def test_a_nan_fails_the_run():
     with pytest.raises(bx.RunError, match="(?s)Run of Broken.*throw=False"):
         bx.run(Broken("nan"), jnp.zeros(2), key=KEY, draws=10)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from ..compile import Gibbs, Weights
 from ..core import ModelFunction
 from ._kernel import AbstractKernel, Move
+from ._kernel_errors import kernel_init, kernel_step
 from ._reductions import AbstractReduction, whole_model
 
 
@@ -95,7 +96,7 @@ class Chains(AbstractGibbsDynamics):
     def init(self, start, key, warmup):
         def one(beta, w, key):
             gibbs = set_beta(self.gibbs, beta)
-            state = self.kernel.init(gibbs, w, key, warmup)
+            state = kernel_init(self.kernel, gibbs, w, key, warmup)
             return state, {name: each.init(gibbs, w) for name, each in self.reduce.items()}
 
         states, sums = self._over(one, start, key)
@@ -107,7 +108,7 @@ class Chains(AbstractGibbsDynamics):
         def one(beta, before, key):
             states, gradients, moved = before
             gibbs = set_beta(self.gibbs, beta)
-            new, move = self.kernel.step(gibbs, states, key, gain, warmup)
+            new, move = kernel_step(self.kernel, gibbs, states, key, gain, warmup)
             moved |= displaced(self.kernel.position(states), self.kernel.position(new))
             return new, move._replace(gradients=gradients + move.gradients), moved
 

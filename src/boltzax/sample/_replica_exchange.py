@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from ..compile import Gibbs
 from ._dynamics import AbstractGibbsDynamics, displaced, over_chains, read, set_beta
 from ._kernel import AbstractKernel, Move, choose
+from ._kernel_errors import kernel_init, kernel_step
 
 
 class ReplicaStates(NamedTuple):
@@ -40,7 +41,7 @@ class ReplicaExchange(AbstractGibbsDynamics):
         levels, chains = jax.tree.leaves(start)[0].shape[:2]
 
         def one(beta, w, key):
-            return self.kernel.init(set_beta(self.gibbs, beta), w, key, warmup)
+            return kernel_init(self.kernel, set_beta(self.gibbs, beta), w, key, warmup)
 
         betas = self._betas(jnp.asarray(0), warmup, chains)
         states = jax.vmap(jax.vmap(one))(betas, start, jax.random.split(key, (levels, chains)))
@@ -69,7 +70,7 @@ class ReplicaExchange(AbstractGibbsDynamics):
 
         def one(beta, state, key):
             gibbs = set_beta(self.gibbs, beta)
-            new, move = self.kernel.step(gibbs, state, key, gain, warmup)
+            new, move = kernel_step(self.kernel, gibbs, state, key, gain, warmup)
             return new, move, displaced(self.kernel.position(state), self.kernel.position(new))
 
         keys = jax.random.split(key_move, (levels, chains))

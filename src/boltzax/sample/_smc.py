@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from ..compile import Gibbs
 from ._dynamics import AbstractDynamics, displaced, read, set_beta
 from ._kernel import AbstractKernel, Move
+from ._kernel_errors import kernel_init, kernel_step
 from ._population import resampled
 
 TUNING = 2
@@ -32,7 +33,9 @@ class TemperedSMC(AbstractDynamics):
 
     def init(self, start, key, warmup):
         def one(w, key):
-            return self.kernel.init(set_beta(self.gibbs, self.gibbs.beta[0]), w, key, warmup)
+            return kernel_init(
+                self.kernel, set_beta(self.gibbs, self.gibbs.beta[0]), w, key, warmup
+            )
 
         shape = jax.tree.leaves(start)[0].shape[:2]
         states = jax.vmap(jax.vmap(one))(start, jax.random.split(key, shape))
@@ -91,9 +94,9 @@ class TemperedSMC(AbstractDynamics):
         def trial(states, i):
             keys = jax.random.split(jax.random.fold_in(key, i), states_shape)
             gain = 0.5 / (1.0 + i.astype(float))
-            moved, _ = jax.vmap(jax.vmap(lambda s, k: self.kernel.step(gibbs, s, k, gain, warmup)))(
-                states, keys
-            )
+            moved, _ = jax.vmap(
+                jax.vmap(lambda s, k: kernel_step(self.kernel, gibbs, s, k, gain, warmup))
+            )(states, keys)
             pooled = jax.tree.map(_pooled, moved)
             return self._place(gibbs, pooled, w, jax.random.fold_in(key, TUNING + i)), None
 
@@ -107,7 +110,7 @@ class TemperedSMC(AbstractDynamics):
             keys = jax.random.split(jax.random.fold_in(key, i), shape)
 
             def advance(state, key):
-                new, move = self.kernel.step(gibbs, state, key, jnp.zeros(()), warmup)
+                new, move = kernel_step(self.kernel, gibbs, state, key, jnp.zeros(()), warmup)
                 return new, (
                     move,
                     displaced(self.kernel.position(state), self.kernel.position(new)),
