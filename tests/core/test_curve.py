@@ -146,6 +146,42 @@ def test_a_jump_between_two_points_has_the_error_of_the_step():
             assert float(found.standard_error) < 0.05
 
 
+def covers(curves, runs=100):
+    """Whether 95% intervals hold the place, to four standard errors of a share."""
+    inside = 0
+    for curve, place in (next(curves) for _ in range(runs)):
+        low, high = curve.crossing(0.0).interval()
+        inside += bool(low <= place <= high)
+        assert 0 < high - low < 1
+    return inside > (0.95 - 4 * (0.95 * 0.05 / runs) ** 0.5) * runs
+
+
+@pytest.mark.parametrize("replicates", [3, 4, 8])
+def test_crossings_of_few_replicates_cover(replicates):
+    """Their errors are uncertain: neither weights of a fit, nor those of a normal interval."""
+    rng, x = np.random.default_rng(replicates), np.linspace(-1, 1, 11)
+
+    def curves():
+        while True:
+            noise = 0.1 * replicates**0.5 * rng.normal(size=(replicates, 11))
+            yield C(x, E.of_replicates(x - 0.013 + noise), axis="beta"), 0.013
+
+    assert covers(curves())
+
+
+@pytest.mark.parametrize(("points", "error", "steep"), [(7, 0.1, 20), (7, 0.1, 5), (9, 0.05, 8)])
+def test_the_place_of_a_noisy_jump_is_the_interval_between_two_points(points, error, steep):
+    rng, x = np.random.default_rng(steep), np.linspace(-1, 1, points)
+
+    def curves():
+        while True:
+            place = rng.uniform(-0.4, 0.4)
+            value = np.tanh(steep * (x - place)) + error * rng.normal(size=points)
+            yield line(x, value, error), place
+
+    assert covers(curves())
+
+
 def test_of_shared_draws_the_slope_is_exact_and_the_crossing_covers():
     curve = shared()
     assert float(np.max(curve.slope().standard_error)) < 1e-3

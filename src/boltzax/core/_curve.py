@@ -13,9 +13,9 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ._arguments import Positive, Said
 from ._arithmetic import AbstractQuantity
-from ._confidence_intervals import LEVEL, Coverage
+from ._confidence_intervals import LEVEL, Coverage, normal_quantile
 from ._curve_crossing import crossings, resolved
-from ._curve_place import Sampled, chosen_crossing, fitted_place, line_error
+from ._curve_place import Sampled, chosen_crossing, fitted_place, line_place
 from ._errors import DeclarationError
 from ._estimate import Estimate
 from ._estimate_text import MOST, shown
@@ -271,11 +271,17 @@ class Curve(AbstractQuantity):
             DeclarationError: For a level that is traced or not finite.
         """
         check_known("near", near, "Curve.crossing")
-        changes = crossings(*self._with_band(level), float(level))
-        found = resolved(changes)
-        order, x = self._sorted()
-        y, error = (np.asarray(each, float)[order] for each in (self.value, self.standard_error))
-        points = Sampled(x, y - level, error, lambda matrix: _estimate(self._times(matrix, order)))
+        x, value, band = self._with_band(level)
+        changes = crossings(x, value, band, float(level))
+        found, order = resolved(changes), self._sorted()[0]
+        error = 0.5 * (band[1] - band[0]) / normal_quantile(LEVEL)
+        points = Sampled(
+            x,
+            value - level,
+            error,
+            self.values.bounds is not None,
+            lambda matrix: _estimate(self._times(matrix, order)),
+        )
         one = chosen_crossing(points, changes, found)
         place = None if one is None else fitted_place(points, one, near)
         if place is not None:
@@ -290,7 +296,7 @@ class Curve(AbstractQuantity):
             )
         if not found:
             return Estimate.exact(np.nan).unknown(True)
-        return self._crossing_at(found, level)[0].widened(line_error(points, changes, found[0]))
+        return line_place(points, changes, found[0], self._crossing_at(found, level)[0])
 
     def _crossing_at(self, found: list, level: float) -> Estimate:
         order, x = self._sorted()

@@ -133,7 +133,7 @@ def bends(x: Points, y: Points, left: int) -> Rows:
     return np.array(rows).reshape(-1, len(x))
 
 
-def band(fit: Fit, y: Points, error: Points, region: Crossing, quantile: float) -> tuple:
+def band(fit: Fit, y: Points, half: Points, region: Crossing) -> tuple:
     """Ends of the places around the crossing of a fit at which the level is inside its band.
 
     Where the band holds the level up to an end of the fit, that of the region of the points.
@@ -141,15 +141,14 @@ def band(fit: Fit, y: Points, error: Points, region: Crossing, quantile: float) 
     Args:
         fit: The fit.
         y: Values minus the level.
-        error: Standard error of the fit on its grid.
+        half: Half width of the 95% interval of the fit on its grid.
         region: The crossing of the line through the points.
-        quantile: Half width of the band, in standard errors.
     """
-    excess = np.abs(fit.values @ y) - quantile * error
+    excess = np.abs(fit.values @ y) - half
     right = int(np.clip(np.searchsorted(fit.grid, fit.place), 1, len(fit.grid) - 1))
 
     def end(places: range, beyond: float) -> float:
-        before = (fit.place, -quantile * float(np.interp(fit.place, fit.grid, error)))
+        before = (fit.place, -float(np.interp(fit.place, fit.grid, half)))
         for i in places:
             if excess[i] > 0:
                 share = before[1] / (before[1] - excess[i])
