@@ -14,7 +14,7 @@ from ._check_loss import AbstractSupervised
 from ._energy import AbstractCountedTerm, Target, split_datum
 from ._measure import AbstractMeasure
 from ._models import Predictor
-from ._transformer import Transformer
+from ._transformer import Transformer, check_ids
 
 Counts: TypeAlias = Annotated[
     Literal["data", "tokens"] | None,
@@ -102,7 +102,7 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
         else:
             x, labels, mask = points, jax.vmap(self.target)(points), None
         if isinstance(self.model, Transformer):
-            self.model.check_ids(x)
+            check_ids(self.model, x)
         if not known(labels, mask):
             return
         labels = np.asarray(labels)

@@ -230,10 +230,6 @@ class Noise(AbstractSteppedIntervention):
             key = jax.random.fold_in(key, number)
         return eqx.tree_at(lambda noise: noise.key, self, key)
 
-    def for_datum(self, datum: Array) -> "Noise":
-        """The noise for a datum that has a number of 32 bits."""
-        return eqx.tree_at(lambda noise: noise.key, self, jax.random.fold_in(self.key, datum))
-
     def __call__(self, value: Inexact[Array, "*axes"]) -> Inexact[Array, "*axes"]:
         key = jax.random.fold_in(self.key, _digest(value))
         scale = self.scale.astype(value.dtype)
@@ -285,7 +281,9 @@ def for_datum(
         return interventions
     datum = _digest(called_with)
     return {
-        pattern: each.for_datum(datum) if isinstance(each, Noise) else each
+        pattern: eqx.tree_at(lambda noise: noise.key, each, jax.random.fold_in(each.key, datum))
+        if isinstance(each, Noise)
+        else each
         for pattern, each in interventions.items()
     }
 

@@ -219,26 +219,6 @@ class Transformer(eqx.Module):
         out = self.embedding if self.unembedding is None else self.unembedding
         return self.final(x) @ out.T
 
-    @eager
-    def check_ids(self, ids: Int[Array, "..."]) -> None:
-        """Refuse ids of data that have no embedding, where they are known.
-
-        Args:
-            ids: Token ids, an array of any shape.
-        """
-        if not known(ids):
-            return
-        least, most = np.min(np.asarray(ids)), np.max(np.asarray(ids))
-        if not 0 <= least <= most < len(self.embedding):
-            raise DeclarationError(
-                "x",
-                got=f"token ids from {least} to {most}",
-                expected=f"ids from 0 to {len(self.embedding) - 1}, of a vocabulary of "
-                f"{len(self.embedding)}",
-                mend="make the model as large as the tokens, vocabulary=len(tokens), and give "
-                "padding an id of its own",
-            )
-
     def _check(self, x: Array) -> None:
         most = self.positions.shape[0]
         if x.ndim != 1 or not jnp.issubdtype(x.dtype, jnp.integer) or not 0 < len(x) <= most:
@@ -248,3 +228,25 @@ class Transformer(eqx.Module):
                 expected=f"integer token ids [token], 1 to {most} of them",
                 mend="pass one sequence, and for several jax.vmap(model)(tokens)",
             )
+
+
+@eager
+def check_ids(model: Transformer, ids: Int[Array, "..."]) -> None:
+    """Refuse ids of data that have no embedding, where they are known.
+
+    Args:
+        model: The model that reads them.
+        ids: Token ids, an array of any shape.
+    """
+    if not known(ids):
+        return
+    least, most = np.min(np.asarray(ids)), np.max(np.asarray(ids))
+    count = len(model.embedding)
+    if not 0 <= least <= most < count:
+        raise DeclarationError(
+            "x",
+            got=f"token ids from {least} to {most}",
+            expected=f"ids from 0 to {count - 1}, of a vocabulary of {count}",
+            mend="make the model as large as the tokens, vocabulary=len(tokens), and give "
+            "padding an id of its own",
+        )

@@ -321,9 +321,12 @@ def _not_below(estimate: Estimate, counted: Estimate) -> Estimate:
 
     Near probability one replicates can agree by chance: their spread is then no error.
     """
-    error = jnp.maximum(estimate.standard_error, counted.standard_error)
-    bounds = jnp.minimum(estimate.lower, counted.lower), jnp.maximum(estimate.upper, counted.upper)
-    return dataclasses.replace(estimate, standard_error=error, bounds=bounds)
+    # on the host: few runs come here, and the first would compile
+    error = np.maximum(estimate.standard_error, counted.standard_error)
+    low = np.minimum(estimate.lower, counted.lower)
+    high = np.maximum(estimate.upper, counted.upper)
+    error, *bounds = jax.device_put((error, low, high))
+    return dataclasses.replace(estimate, standard_error=error, bounds=tuple(bounds))
 
 
 def _linearised(logs: np.ndarray) -> np.ndarray:

@@ -231,4 +231,4 @@ def _shares(values: np.ndarray) -> np.ndarray:
     values = values - values.mean(axis=1, keepdims=True)
     values = values / np.sqrt(np.maximum(np.mean(values**2, axis=1, keepdims=True), TINY))
     squares = np.linalg.svd(values, compute_uv=False) ** 2
-    return squares / squares.sum()
+    return squares / max(squares.sum(), TINY)
