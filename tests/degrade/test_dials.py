@@ -139,6 +139,7 @@ def test_tight_localisation_is_weight_noise(gibbs):
     assert np.allclose(here.mean(squares).value, 1 / strength, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_error_bars_of_places_and_selectivities_are_right(gibbs):
     """z-scores of 60 independent runs have variance 1."""
     truth = [linear_temperature(VALUES, (VECTORS.T @ Y[:, head]) ** 2) for head in (1, 2)]
@@ -390,6 +391,7 @@ def dying_at(place, noise=0.0):
     return bx.Curve(TEMPERATURES, influence, axis="temperature")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_few_replicates_are_seldom_sure_of_an_order_that_is_not(count):
     """Names of one law: at level 5% few of 100 are sure, where the plain bootstrap says 50%."""
