@@ -29,9 +29,9 @@ from boltzax import degrade
 class Options(Drawn):
     """The declaration, and how long to run; `quick`: fewer data, units, nets and draws."""
 
-    data: int = 1000  # Number of training data; the rest of the 1797 are held out
+    data: int = 600  # Number of training data; the rest of the 1797 are held out
     wrong: float = 0.1  # Share of the training data that get another label at random
-    width: int = 64  # Hidden units
+    width: int = 32  # Hidden units
     nets: int = 6  # Nets, each with its own data, wrong labels and start
     steps: int = 2000  # Steps of Adam
     learning_rate: float = 0.01  # Of Adam
@@ -39,7 +39,7 @@ class Options(Drawn):
     temperature: float = 1.0  # Of the posterior from which influences are taken
     count: int = 128
     """Degraded models at each setting of a dial, and draws of each chain for influences."""
-    warmup: int = 200  # Steps of each chain that are left out
+    warmup: int = 150  # Steps of each chain that are left out
     points: int = 8  # Settings of each dial
     level: float = 0.9  # Survival of the right labels at which dials are compared
 
@@ -88,8 +88,9 @@ def measured(options: Options, number: int) -> tuple[dict, dict]:
         # the mean over evenly spaced settings is where on the dial the label dies, on average
         scores[f"death by {name}"] = -alive.mean(axis=0)
     trace = bx.sample(
-        gibbs.localised(options.localisation).at(1 / options.temperature), key=keys[2], chains=4,
-        warmup=options.warmup, draws=options.count, start=gibbs.position(energy.model), throw=False,
+        gibbs.localised(options.localisation).at(1 / options.temperature), bx.HMC(), key=keys[2],
+        chains=4, warmup=options.warmup, draws=options.count, start=gibbs.position(energy.model),
+        throw=False,
     )  # fmt: skip
     held_out = bx.CrossEntropy(energy.model, bx.Empirical((x[n:], digits[n:])))
     scores["influence on itself"] = -np.diag(bx.influence(trace, energy).value)
