@@ -81,24 +81,11 @@ class Batches(DataLoader):
             yield (torch.randn(len(part), 1, dtype=x.dtype) if self.fresh else x[part]), y[part]
 
 
-def estimate(
-    model: Net,
-    loader: Batches,
-    *,
-    optimizer: dict[str, float],
-    chains: int,
-    draws: int,
-    burn_in: int,
-    init_loss: float | None,
-    seed: int,
-) -> dict:
-    """One run; `value` is None if a loss became NaN. The error is from the spread of chains."""
+def estimate(model: Net, loader: Batches, *, chains: int, draws: int, burn_in: int, **rest) -> dict:
+    """One `run`; `value` is None if a loss became NaN. The error is from the spread of chains."""
     began = time.perf_counter()
     try:
-        found = run(
-            model, loader, optimizer=optimizer, chains=chains, draws=draws, burn_in=burn_in,
-            init_loss=init_loss, seed=seed,
-        )  # fmt: skip
+        found = run(model, loader, chains=chains, draws=draws, burn_in=burn_in, **rest)
         value, error = found["llc/mean"], found["llc/std"] / math.sqrt(chains)
     except RuntimeError as complaint:
         if "NaN" not in str(complaint):

@@ -50,6 +50,28 @@ def test_terms_and_factors_are_those_of_the_energy():
     np.testing.assert_allclose(both.params, exact, rtol=1e-5, atol=1e-6)
 
 
+def test_terms_over_different_data_are_one_mean_loss():
+    start, parts = np.ones(3), (slice(0, 4), slice(4, 12))
+    halves = [bx.Empirical((X[p], Y[p]), weights=DATA.weights[p]) for p in parts]
+    both = energy(start, halves[0]) + energy(start, halves[1])
+    (model,) = bx.trained(both, SGD, [5])
+    np.testing.assert_allclose(model.params, descended(start, 5), rtol=1e-5, atol=1e-6)
+
+
+def test_a_variable_of_flax_at_two_places_is_refused():
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Net(nnx.Module):
+        def __init__(self):
+            self.a = self.b = nnx.Param(jnp.ones(3))
+
+        def __call__(self, x):
+            return jnp.dot(self.a[...] * self.b[...], x)
+
+    with pytest.raises(bx.DeclarationError, match="nnx.Param at two places"):
+        bx.trained(bx.SquaredError(Net(), DATA), SGD, [1])
+
+
 def test_a_line_search_gets_what_it_needs():
     start = np.array([3.0, 0.0, -3.0])
     (model,) = bx.trained(energy(start), LBFGS, [30])

@@ -36,6 +36,7 @@ from ._energy import Localisation as Localisation
 from ._energy import PerDatum as PerDatum
 from ._energy import SquaredError as SquaredError
 from ._energy import amount as amount
+from ._energy import total_amount as total_amount
 from ._energy import zero as zero
 from ._extremes import depth as depth
 from ._family import Family as Family

@@ -1,12 +1,13 @@
 """Energies: functions of the weights, multiplied by the inverse temperature `beta`."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, PyTree
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Inexact, PyTree
 
 from ..core import (
     Arrays,
@@ -18,6 +19,7 @@ from ..core import (
     described,
     eager,
     known,
+    library,
     scalar,
     typed,
     weights_of,
@@ -212,6 +214,18 @@ def amount(term: AbstractDataTerm) -> Float[Array, ""]:
     if not isinstance(term, AbstractCountedTerm) or term.unit == "data":
         return term.measure.mass
     return term.measure.integrate(term.counted)
+
+
+def total_amount(amounts: Sequence[ArrayLike]) -> Array | np.ndarray:
+    """What divides an energy to a mean loss, from the sample sizes of its data terms.
+
+    Terms of one size are losses of the same data; terms of different sizes are of different data,
+    whose sizes add up. 1 without any, or where nothing is left (a signed measure).
+    """
+    xp = library(*amounts)
+    sizes = xp.asarray(amounts if amounts else [1.0], float)
+    total = xp.where(xp.allclose(sizes, sizes[0]), sizes[0], xp.sum(sizes))
+    return xp.where(total > 0, total, 1.0)
 
 
 @typed

@@ -9,7 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..compile import Gibbs
-from ..declare import AbstractDataTerm, AbstractEnergy, CrossEntropy, SquaredError
+from ..declare import (
+    AbstractDataTerm,
+    AbstractEnergy,
+    CrossEntropy,
+    SquaredError,
+    total_amount,
+)
 from ._local_cost import PRIOR_DRAWS
 
 
@@ -50,16 +56,8 @@ def losses(
 
 
 def data_mass(gibbs: Gibbs) -> float:
-    """What divides the energy to a mean loss: the mass of the data.
-
-    Terms of one mass are losses of the same data; terms of different masses are of different data,
-    whose masses add up. 1 if there is none to divide by (a signed measure).
-    """
-    masses = np.asarray(gibbs.masses, float)
-    if not masses.size:
-        return 1.0
-    mass = float(masses[0] if np.allclose(masses, masses[0]) else masses.sum())
-    return mass if mass > 0 else 1.0
+    """What divides the energy to a mean loss, as in `total_amount`."""
+    return float(total_amount(gibbs.masses))
 
 
 @eqx.filter_jit

@@ -17,11 +17,12 @@ from ..core import (
     Refused,
     integer,
     model_errors,
+    shared_weights,
     typed,
     weights_of,
     with_weights,
 )
-from ..declare import AbstractDataTerm, AbstractEnergy, amount, subsamplings
+from ..declare import AbstractDataTerm, AbstractEnergy, amount, subsamplings, total_amount
 from ..numerics import optimised
 
 
@@ -61,8 +62,9 @@ def trained(
     """The model of an energy at some steps of its training, all in one compiled loop.
 
     What is minimised is the mean loss `E/n`, over all data; of a `Subsampled` measure over the
-    minibatch of each step. All weights move, the prior plays no part: weight decay is one of the
-    optimiser. It can be traced, e.g. for many starts by `jax.vmap`.
+    minibatch of each step. n is the sample size of the terms; sizes that differ add up. All weights
+    move, the prior plays no part: weight decay is one of the optimiser. It can be traced, e.g. for
+    many starts by `jax.vmap`.
 
     Args:
         energy: Its model is where the training starts.
@@ -76,8 +78,18 @@ def trained(
         `Ensemble.of_models` take them.
 
     Raises:
-        DeclarationError: For a `Subsampled` measure without a key.
+        DeclarationError: For a `Subsampled` measure without a key, and for one variable of flax nnx
+            at several places, which would move apart.
     """
+    shared = shared_weights(energy.terms()[0][1].model)
+    if shared:
+        path, first = next(iter(shared.items()))
+        raise DeclarationError(
+            "energy",
+            got=f"a model with one nnx.Param at two places, {first!r} and {path!r}",
+            expected="weights that are independent",
+            mend="train it with an optimiser of flax, which keeps it one",
+        )
     if key is None and subsamplings(energy):
         raise DeclarationError(
             "key",
@@ -95,8 +107,7 @@ def _trained(
 ) -> list[PyTree]:
     terms = energy.terms()
     declared = terms[0][1].model
-    amounts = [amount(term) for _, term in terms if isinstance(term, AbstractDataTerm)]
-    n = amounts[0] if amounts else 1.0
+    n = total_amount([amount(term) for _, term in terms if isinstance(term, AbstractDataTerm)])
 
     def loss(weights, step):
         model, own = with_weights(declared, weights), jax.random.fold_in(key, step)
