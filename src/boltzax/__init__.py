@@ -8,6 +8,7 @@
 """
 
 from . import cases as cases
+from . import channels as channels
 from . import degrade as degrade
 from . import interfaces as interfaces
 from . import meanfield as meanfield

@@ -11,7 +11,16 @@ LAZY = {
 }
 """Each of these names, and the folder that it lies in."""
 
-NAMESPACES = ("cases", "degrade", "interfaces", "meanfield", "models", "temperature", "theory")
+NAMESPACES = (
+    "cases",
+    "channels",
+    "degrade",
+    "interfaces",
+    "meanfield",
+    "models",
+    "temperature",
+    "theory",
+)
 """Public folders and modules of the top level."""
 
 

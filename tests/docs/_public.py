@@ -5,8 +5,8 @@ import inspect
 from typing import Any
 
 NAMESPACES = (
-    "boltzax", "boltzax.cases", "boltzax.degrade", "boltzax.interfaces", "boltzax.meanfield",
-    "boltzax.models", "boltzax.temperature", "boltzax.theory", "boltzax.plot", "boltzax.testing",
+    "boltzax", "boltzax.cases", "boltzax.channels", "boltzax.degrade", "boltzax.interfaces",
+    "boltzax.meanfield", "boltzax.models", "boltzax.temperature", "boltzax.theory", "boltzax.plot", "boltzax.testing",
 )  # fmt: skip
 LAYERS = ("core", "declare", "compile", "sample", "observe")
 

@@ -20,6 +20,7 @@ NAMESPACES = [
     "boltzax.observe", "boltzax.report", "boltzax.report.plot", "boltzax.interfaces",
     "boltzax.meanfield", "boltzax.models", "boltzax.numerics", "boltzax.temperature",
     "boltzax.theory", "boltzax.testing", "boltzax.cases", "boltzax.degrade",
+    "boltzax.channels",
 ]  # fmt: skip
 LAZY = {"plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace", "testing"}
 

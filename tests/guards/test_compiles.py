@@ -177,7 +177,7 @@ def test_an_eager_operation_on_another_shape_is_caught():
 
 def public_verbs() -> Iterator[str]:
     """Every public function, and every public method of a public class."""
-    for prefix in ("", "cases.", "degrade.", "interfaces.", "meanfield.", "theory."):
+    for prefix in ("", "cases.", "channels.", "degrade.", "interfaces.", "meanfield.", "theory."):
         module = getattr(bx, prefix.rstrip(".")) if prefix else bx
         for name in module.__all__:
             value = getattr(module, name)

@@ -11,8 +11,8 @@ import boltzax as bx
 from .._source import ROOT, Source, planted, read_package
 
 NAMESPACES = (
-    "", ".cases", ".degrade", ".interfaces", ".meanfield", ".models", ".temperature", ".theory",
-    ".testing",
+    "", ".cases", ".channels", ".degrade", ".interfaces", ".meanfield", ".models", ".temperature",
+    ".theory", ".testing",
 )  # fmt: skip
 """Not `plot`, whose figures have the names of what they draw."""
 

@@ -1,0 +1,5 @@
+"""Channels: how much one place of a net tells of another, what that costs, and what is screened."""
+
+from ..core import exported as _exported
+
+__all__ = _exported(globals())
