@@ -6,7 +6,8 @@ from typing import Any
 
 NAMESPACES = (
     "boltzax", "boltzax.cases", "boltzax.channels", "boltzax.degrade", "boltzax.interfaces",
-    "boltzax.meanfield", "boltzax.models", "boltzax.temperature", "boltzax.theory", "boltzax.plot", "boltzax.testing",
+    "boltzax.meanfield", "boltzax.models", "boltzax.temperature", "boltzax.theory",
+    "boltzax.plot", "boltzax.testing",
 )  # fmt: skip
 LAYERS = ("core", "declare", "compile", "sample", "observe")
 

@@ -3,3 +3,7 @@
 from ..core import exported as _exported
 
 __all__ = _exported(globals())
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -24,7 +24,7 @@ ALIKE = set(typing.get_args(ArrayLike))
 ANYTHING = Constraint("anything", "", lambda value: value)
 WORDS: dict[type, tuple[str, str]] = {}
 """Words and mend of classes, given where they are declared (`described(words, mend)`)."""
-FOLDERS = ("cases", "degrade", "interfaces", "meanfield", "theory", "models", "testing")
+FOLDERS = ("cases", "channels", "degrade", "interfaces", "meanfield", "theory", "models", "testing")
 """Folders whose public names are not at the top level."""
 
 
