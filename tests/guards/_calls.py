@@ -21,6 +21,7 @@ import optax
 
 import boltzax as bx
 from boltzax import cases
+from boltzax import channels as ch
 from boltzax import degrade as dg
 from boltzax import interfaces as it
 from boltzax import meanfield as mf
@@ -986,6 +987,18 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "cases.modular_residual": lambda g: call(cases.modular_residual, *g.modular),
     "cases.modular_split": lambda g: call(cases.modular_split, 5, 0.6, key=g.key),
     "cases.modular_table": lambda g: call(cases.modular_table, 5),
+    # localisation and screening
+    "cases.anderson_chain": lambda g: call(cases.anderson_chain, 0.3 * g.scale, 1.0),
+    "cases.lloyd_chain": lambda g: call(cases.lloyd_chain, 0.3 * g.scale, 1.0),
+    "channels.localization_length": lambda g: call(
+        ch.localization_length,
+        cases.lloyd_chain(0.3 * g.scale, 1.0),
+        key=g.key,
+        chains=2,
+        sites=64,
+        warmup=4,
+        throw=False,
+    ),
     # theory
     "theory.exact_free_energy": lambda g: call(
         bx.theory.exact_free_energy, potential, log_prior, [(-0.8, 0.8)], g.betas

@@ -17,6 +17,10 @@ from ._linear_mean_field import linear_mean_field as linear_mean_field
 from ._linear_networks import deep_linear as deep_linear
 from ._linear_networks import psd_factorization as psd_factorization
 from ._linear_networks import reduced_rank as reduced_rank
+from ._localization import anderson_exponent as anderson_exponent
+from ._localization import averaged_screening as averaged_screening
+from ._localization import lloyd_exponent as lloyd_exponent
+from ._localization import screening_exponent as screening_exponent
 from ._normal_crossing import homogeneous as homogeneous
 from ._normal_crossing import normal_crossing as normal_crossing
 from ._normal_crossing import regular as regular
