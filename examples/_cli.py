@@ -1,5 +1,6 @@
 """What every example shares: flags, a JSON file of finite numbers, a figure."""
 
+import dataclasses
 import json
 import math
 import resource
@@ -35,11 +36,14 @@ class Drawn(Flags):
 
 
 def plain(value):
-    """Arrays, numbers and estimates as JSON; a number that is not finite becomes null."""
+    """Arrays, numbers, estimates and results as JSON; a number that is not finite becomes null."""
     if isinstance(value, bx.Curve):
         return {value.axis: plain(value.x)} | plain(value.values)
     if isinstance(value, bx.Estimate | bx.Influence):
         return {"value": plain(value.value), "standard_error": plain(value.standard_error)}
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

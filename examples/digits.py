@@ -118,39 +118,32 @@ def main(options: Options) -> None:
     print(f"survival of wrong labels where that of right ones is {options.level:g}")
     for name, estimate in matched.items():
         print(f"{name:>18}: {estimate!r}")
-    methods = list(nets[0][1])
-    areas = np.array([list(found.values()) for _, found in nets])
-    auc, lead = (bx.Estimate.of_replicates(each) for each in (areas, areas[:, 1:] - areas[:, :1]))
+    areas = {name: np.array([scores[name] for _, scores in nets]) for name in nets[0][1]}
+    baseline = areas["loss of the net"]
+    auc = {name: bx.Estimate.of_replicates(area) for name, area in areas.items()}
+    lead = {name: bx.Estimate.of_replicates(area - baseline) for name, area in areas.items()}
     print("AUC for wrong labels, and its lead over the loss of the net (95% intervals over nets)")
-    print(f"{methods[0]:>27}: {auc[0]!r}")
-    for i in np.argsort(auc.value[1:])[::-1]:
-        low, high = lead[i].interval()
-        verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
-        print(f"{methods[i + 1]:>27}: {auc[i + 1]!r}, lead [{low:+.4f}, {high:+.4f}] {verdict}")
-    results = {"methods": methods, "auc": auc, "auc_interval": auc.interval(), "lead": lead}
+    for name in sorted(auc, key=lambda name: -auc[name].value):
+        low, high = lead[name].interval()
+        print(f"{name:>27}: {auc[name]!r}, lead [{low:+.4f}, {high:+.4f}]")
+    intervals = {name: each.interval() for name, each in auc.items()}
+    results = {"auc": auc, "auc_interval": intervals, "lead": lead}
     save(results | {"wrong_at_matched_right": matched}, options.json)
     if options.figure is not None:
-        draw(options, curves, methods, auc).savefig(options.figure, dpi=150)
-
-
-def draw(options: Options, curves: dict, methods: list, auc: bx.Estimate) -> plt.Figure:
-    """Wrong against right labels along each dial, and the AUC of each method."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), layout="constrained")
-    for (name, (kept, lost)), marker in zip(curves.items(), "osd^vP", strict=True):
-        bars = (1.96 * curve.standard_error for curve in (lost, kept))
-        left.errorbar(kept.value, lost.value, *bars, marker=marker, ms=4, lw=1, label=name)
-    left.axvline(options.level, color="0.6", lw=0.8, ls=":")
-    left.set(xlabel="survival of right labels", ylabel="survival of wrong labels")
-    left.set(xlim=(0.4, 1.02), ylim=(-0.1, 1.05))
-    left.legend(frameon=False, fontsize="small", title="bars: 95% over nets")
-    order = np.argsort(auc.value)
-    low, high = (np.asarray(end)[order] for end in auc.interval())
-    value, names = auc.value[order], [methods[i] for i in order]
-    right.errorbar(value, names, xerr=(value - low, high - value), fmt="o", label="95% over nets")
-    right.axvline(auc.value[0], color="C1", ls="--", label=methods[0])
-    right.set(xlabel="AUC for wrong labels")
-    right.legend(frameon=False, fontsize="small")
-    return figure
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), layout="constrained")
+        for (name, (kept, lost)), marker in zip(curves.items(), "osd^vP", strict=True):
+            bars = (1.96 * curve.standard_error for curve in (lost, kept))
+            left.errorbar(kept.value, lost.value, *bars, marker=marker, ms=4, lw=1, label=name)
+        left.set(
+            xlabel="survival of right labels", ylabel="survival of wrong labels, 95% over nets"
+        )
+        left.legend(frameon=False, fontsize="small")
+        values = np.array([float(each.value) for each in auc.values()])
+        ends = np.array(list(intervals.values()))
+        bars = np.abs(ends - values[:, None]).T
+        right.errorbar(values, list(auc), xerr=bars, fmt="o", capsize=3)
+        right.set(xlabel="AUC for wrong labels, 95% over nets")
+        figure.savefig(options.figure, dpi=150)
 
 
 if __name__ == "__main__":

@@ -93,37 +93,27 @@ def main(options: Options) -> None:
             places.append(degrade.characteristic_temperature(curve[:, i], options.level))
     train_dies, test_dies = (bx.Estimate.stack(places) for places in deaths)
     accuracy = np.array([accuracies(model) for model in models]).T
-    columns = {
-        "step": options.checkpoints,
-        "train_loss": along.loss.value,
-        "test_loss": [held_out.value(model) / (len(pairs) - n) for model in models],
-        "train_accuracy": accuracy[0],
-        "test_accuracy": accuracy[1],
-    }
-    dies = {"train_dies": train_dies, "test_dies": test_dies}
-    errors = {f"± {name}": found.standard_error for name, found in dies.items()}
-    print(table(columns | {name: found.value for name, found in dies.items()} | errors))
-    estimates = {"coefficient": along.coefficient.values, "draws_loss": along.loss_of_draws.values}
-    save(columns | estimates | dies, options.json)
+    left_out = [held_out.value(model) / (len(pairs) - n) for model in models]
+    columns = {"step": options.checkpoints, "test_loss": left_out}
+    columns |= {"train_accuracy": accuracy[0], "test_accuracy": accuracy[1]}
+    dies = {"train": train_dies, "test": test_dies}
+    for name, noise in dies.items():
+        columns |= {f"{name} dies": noise.value, "±": noise.standard_error}
+    print(table(columns))
+    save(columns | {"along": along, "dies": dies}, options.json)
     if options.figure is not None:
-        draw(along, columns, dies, options.level).savefig(options.figure, dpi=150)
-
-
-def draw(along: bx.AlongTraining, columns: dict, dies: dict, level: float) -> plt.Figure:
-    """Coefficient and losses; accuracies; the noise at which they die."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    bx.plot.along_training(along, ax=left)
-    for color, name in zip(("C0", "C1"), ("train", "test"), strict=True):
-        middle.plot(columns["step"], columns[f"{name}_accuracy"], "o-", color=color, label=name)
-        band = {"color": color, "label": f"{name}, 95% band"}
-        bx.plot.estimate(columns["step"], dies[f"{name}_dies"], ax=right, **band)
-    middle.set(ylabel="accuracy", ylim=(-0.02, 1.02))
-    right.set(ylabel=f"weight noise at accuracy {level:g}")
-    for ax in (left, middle, right):
-        ax.set(xlabel="step of AdamW", xscale="log")
-    for ax in (middle, right):
-        ax.legend(frameon=False)
-    return figure
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+        bx.plot.along_training(along, ax=left)
+        for style, (name, noise) in zip(("C0o", "C1s"), dies.items(), strict=True):
+            middle.plot(columns["step"], columns[f"{name}_accuracy"], f"{style}-", label=name)
+            band = {"color": style[:2], "marker": style[2:], "label": f"{name}, 95% band"}
+            bx.plot.estimate(columns["step"], noise, ax=right, **band)
+        middle.set(ylabel="accuracy")
+        right.set(ylabel=f"weight noise at accuracy {options.level:g}")
+        for ax in (middle, right):
+            ax.set(xlabel="step of AdamW", xscale="log")
+            ax.legend(frameon=False)
+        figure.savefig(options.figure, dpi=150)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ prior.
 from dataclasses import dataclass, replace
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from _cli import Drawn, save
@@ -78,30 +77,13 @@ def main(options: Options) -> None:
     heated = survivals(cold_net, "model", options, options.seed + 300)
     hysteresis = float(np.mean(np.asarray(heated.minus(cooled).z_score(0.0)) ** 2))
     print(f"heating minus cooling: mean square of z {hysteresis:.2f}, {heated.value.size} points")
-    results = {
-        "order": order.names, "sure": order.sure, "temperatures": places,
-        "intervals": {name: place.interval() for name, place in places.items()},
-        "infinite_width": limit, "marks": marks, "hysteresis": hysteresis,
-    }  # fmt: skip
-    save(results, options.json)
+    results = {"order": order, "infinite_width": limit, "marks": marks, "hysteresis": hysteresis}
+    intervals = {name: place.interval() for name, place in places.items()}
+    save(results | {"temperatures": places, "intervals": intervals}, options.json)
     if options.figure is not None:
-        draw(curves, marks).savefig(options.figure, dpi=160)
-
-
-def draw(curves: dict, marks: dict) -> plt.Figure:
-    """Survivals of all nets, and the named temperatures."""
-    figure, axes = plt.subplots(figsize=(6.8, 4.2), layout="constrained")
-    for i, (name, several) in enumerate(curves.items()):
-        for number, curve in enumerate(several):
-            label = None if number else f"{name}, 95% bands"
-            bx.plot.curve(curve, ax=axes, color=f"C{i}", marker="", label=label)
-    for name, place in marks.items():
-        axes.axvline(place, color="0.5", ls=":")
-        axes.text(place, 1.02, name, ha="center", fontsize="small")
-    axes.axhline(0.5, color="0.8", zorder=0)
-    axes.set(xscale="log", xlabel="temperature of the summed energy", ylabel="survival")
-    axes.legend(frameon=False, fontsize="small")
-    return figure
+        axes = bx.plot.survival(curves, marks=marks)
+        axes.set(xlabel="temperature of the summed energy")
+        axes.figure.savefig(options.figure, dpi=160)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class Options(Drawn):
     n: float = 300_000.0  # Inverse temperature of the mean loss at which coefficients are estimated
     log_n: tuple[float, ...] = tuple(np.arange(1.0, 8.1, 0.5))
     """Logarithms of the inverse temperatures of the posterior."""
+    tolerance: float = 0.02  # Relative standard error at which an estimate of a coefficient stops
     draws: int = 1000  # Draws of each chain of the posterior
     thin: int = 100  # Steps of the random walk for each draw
     trainings: int = 64  # Training runs
@@ -72,7 +73,7 @@ def main(options: Options) -> None:
     """Descend, estimate, train, sample, print, write what was asked for."""
     if options.quick:
         options = replace(options, draws=200, thin=20, trainings=16, steps=4000)
-        options = replace(options, log_n=(2.0, 4.0, 6.0))
+        options = replace(options, log_n=(2.0, 4.0, 6.0), tolerance=0.1)
     features, keys = options.features, jax.random.split(jax.random.key(options.seed), 3)
     nodes, weights = np.polynomial.legendre.leggauss(60)
     x = np.concatenate([np.outer((nodes + 1) / 2, row) for row in np.eye(features)])
@@ -84,10 +85,8 @@ def main(options: Options) -> None:
     points = {"loss": [], "coefficient": []}
     for corners, bias in ((5, -0.5), (5, 0.1), (6, -0.3)):
         (model,) = bx.trained(energy(polygon(corners, features, bias)), optax.lbfgs(), [1000])
-        found = bx.local_learning_coefficient(
-            energy(model), key=keys[0], temperature=bx.temperature.bayes(options.n),
-            tolerance=0.1 if options.quick else 0.02,
-        )  # fmt: skip
+        settings = {"temperature": bx.temperature.bayes(options.n), "tolerance": options.tolerance}
+        found = bx.local_learning_coefficient(energy(model), key=keys[0], **settings)
         name, loss = PHASES[int(jnp.argmax(phase(model)))], float(energy(model).value(model))
         print(f"{name}: loss {loss:.5f}, {found}")
         points["loss"].append(loss)
@@ -116,29 +115,23 @@ def main(options: Options) -> None:
     print(table({"log n": options.log_n} | dict(zip(PHASES, bayesian.value.T, strict=True))))
     print(table({"step": moments[::4]} | dict(zip(PHASES, dynamical.value[::4].T, strict=True))))
     results = points | {"log_n": options.log_n, "bayesian": bayesian, "steps": moments}
-    results |= {"dynamical": dynamical, "status": bx.Status[trace.status]}
-    save(results, options.json)
+    save(results | {"dynamical": dynamical, "status": bx.Status[trace.status]}, options.json)
     if options.figure is not None:
-        bayesian, dynamical = (options.log_n, bayesian), (moments, dynamical)
-        draw(bayesian, dynamical, losses, points["loss"]).savefig(options.figure, dpi=150)
-
-
-def draw(bayesian: tuple, dynamical: tuple, losses: jax.Array, critical: list) -> plt.Figure:
-    """The shares of the phases in the posterior and along training, and the losses of training."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11.5, 3.8), layout="constrained")
-    for ax, (places, shares) in ((left, bayesian), (middle, dynamical)):
-        for i, name in enumerate(PHASES):
-            bx.plot.estimate(places, shares[:, i], ax=ax, color=f"C{i}", label=name)
-    left.set(xlabel="log n", ylabel="posterior probability, 95% bands")
-    middle.set(xlabel="step of gradient descent", ylabel="share of trainings, 95%", xscale="log")
-    middle.legend(frameon=False, fontsize="small")
-    right.plot(dynamical[0], losses.T, color="0.5", lw=0.6, alpha=0.6)
-    for loss in critical:
-        right.axhline(loss, color="C1", lw=1, ls="--")
-    right.set(
-        xlabel="step of gradient descent", ylabel="loss; dashed: critical points", xscale="log"
-    )
-    return figure
+        figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.8), layout="constrained")
+        for ax, places, shares in (axes[0], options.log_n, bayesian), (axes[1], moments, dynamical):
+            curves = {
+                name: bx.Curve(places, shares[:, i], axis="") for i, name in enumerate(PHASES)
+            }
+            bx.plot.survival(curves, ax=ax, level=None)
+        axes[2].plot(moments, losses.T, color="0.5", lw=0.6, alpha=0.6)
+        for loss in points["loss"]:
+            axes[2].axhline(loss, color="C1", lw=1, ls="--")
+        axes[0].set(xlabel="log n", ylabel="posterior probability")
+        axes[1].set(xlabel="step of gradient descent", ylabel="share of trainings")
+        axes[2].set(
+            xlabel=axes[1].get_xlabel(), ylabel="loss; dashed: critical points", xscale="log"
+        )
+        figure.savefig(options.figure, dpi=150)
 
 
 if __name__ == "__main__":

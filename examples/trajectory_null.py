@@ -60,46 +60,26 @@ def main(options: Options) -> None:
     """Train, test, print, write what was asked for."""
     if options.quick:
         options = replace(options, checkpoints=120, every=40, trainings=2)
-    spectra = {}
+    spectra, shares = {}, {}
     for number in range(options.trainings):
         key = jax.random.fold_in(jax.random.key(options.seed), number)
         for name, path in paths(options, key).items():
             spectrum = bx.degrade.trajectory_spectrum(path, key=key)
             spectra[name] = [*spectra.get(name, []), spectrum]
-    results = {
-        name: {
-            "fractions": bx.Estimate.of_replicates(np.stack([s.fractions for s in several])),
-            "cosines": bx.Estimate.of_replicates(np.stack([s.cosines for s in several])),
-            "p_walk": [s.walk.p_value for s in several],
-            "p_relaxation": [s.relaxation.p_value for s in several],
-        }
-        for name, several in spectra.items()
-    }
     for name, several in spectra.items():
         print(f"{name}, first of {options.trainings}: {several[0]!r}")
-        print("  p-values, walk:", *(f"{p:.3f}" for p in results[name]["p_walk"]), end="; ")
-        print("relaxation:", *(f"{p:.3f}" for p in results[name]["p_relaxation"]))
-        print(f"  share of component 1: {results[name]['fractions'][0]!r}\n")
-    save(results, options.json)
+        print("  p-values, walk:", *(f"{each.walk.p_value:.3f}" for each in several), end="; ")
+        print("relaxation:", *(f"{each.relaxation.p_value:.3f}" for each in several))
+        shares[name] = bx.Estimate.of_replicates([float(each.fractions[0]) for each in several])
+        print(f"  share of component 1: {shares[name]!r}\n")
+    save({"share_of_component_1": shares, "spectra": spectra}, options.json)
     if options.figure is not None:
-        draw(spectra).savefig(options.figure, dpi=150)
-
-
-def draw(spectra: dict) -> plt.Figure:
-    """Two components against each other and shares of variance, of the first training."""
-    figure, axes = plt.subplots(2, len(spectra), figsize=(12, 5.4), layout="constrained")
-    for (above, below), (name, (first, *_)) in zip(axes.T, spectra.items(), strict=True):
-        above.plot(*np.asarray(first.components).T[:2], lw=0.8)
-        above.set(title=name, xlabel="component 1", ylabel="component 2", xticks=[], yticks=[])
-        k = np.arange(1, len(first.fractions) + 1)
-        below.fill_between(k, *first.walk_band, color="0.85", label="walk, 95%")
-        below.fill_between(
-            k, *first.relaxation_band, color="C3", alpha=0.3, label="relaxation, 95%"
-        )
-        below.plot(k, first.fractions, "o-", ms=3, label="path")
-        below.set(yscale="log", xlabel="component", ylabel="share of variance")
-    axes[1, 0].legend(frameon=False, fontsize="small")
-    return figure
+        figure, axes = plt.subplots(2, len(spectra), figsize=(12, 5.4), layout="constrained")
+        for (above, below), (name, (first, *_)) in zip(axes.T, spectra.items(), strict=True):
+            above.plot(*np.asarray(first.components).T[:2], lw=0.8)
+            above.set(title=name, xlabel="component 1", ylabel="component 2")
+            bx.plot.trajectory_spectrum(first, ax=below)
+        figure.savefig(options.figure, dpi=150)
 
 
 if __name__ == "__main__":

@@ -64,34 +64,19 @@ def main(options: Options) -> None:
         name = f"-{ending}" if ending else "all"
         found[name] = bx.local_coefficient_at(energy, settings, key=key)
         print(f"{name}: {found[name]}", flush=True)
-    results = {
-        name: {
-            "coefficient": result.estimate, "loss": result.loss,
-            "loss_of_draws": result.loss_of_draws, "verdict": result.short,
-        }
-        for name, result in found.items()
-    }  # fmt: skip
-    save(results, options.json)
+    save(found, options.json)
     if options.figure is not None:
-        draw(found).savefig(options.figure, dpi=150)
-
-
-def draw(found: dict) -> plt.Figure:
-    """Coefficients of the classes, and their losses at w* and of the draws."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.6), layout="constrained")
-    coefficient = bx.Estimate.stack([result.estimate for result in found.values()])
-    of_draws = bx.Estimate.stack([result.loss_of_draws for result in found.values()])
-    style, names = {"fmt": "o", "capsize": 3}, list(found)
-    left.errorbar(names, coefficient.value, 1.96 * coefficient.standard_error, **style)
-    left.axhline(0, color="0.8", zorder=0)
-    left.set(ylabel="local learning coefficient, 95%", xlabel="ending of the words")
-    right.errorbar(
-        names, of_draws.value, 1.96 * of_draws.standard_error, label="draws, 95%", **style
-    )
-    right.plot(names, [result.loss for result in found.values()], "s", label="w*")
-    right.set(ylabel="mean loss, nats a word", xlabel="ending of the words", ylim=(0, None))
-    right.legend(frameon=False)
-    return figure
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.6), layout="constrained")
+        coefficient = bx.Estimate.stack([result.estimate for result in found.values()])
+        of_draws = bx.Estimate.stack([result.loss_of_draws for result in found.values()])
+        names, style = list(found), {"fmt": "o", "capsize": 3, "label": "draws, 95%"}
+        left.errorbar(names, coefficient.value, 1.96 * coefficient.standard_error, **style)
+        left.set(ylabel="local learning coefficient", xlabel="ending of the words")
+        right.errorbar(names, of_draws.value, 1.96 * of_draws.standard_error, **style)
+        right.plot(names, [result.loss for result in found.values()], "s", label="w*")
+        right.set(ylabel="mean loss, nats a word", xlabel="ending of the words", ylim=(0, None))
+        right.legend(frameon=False)
+        figure.savefig(options.figure, dpi=150)
 
 
 if __name__ == "__main__":

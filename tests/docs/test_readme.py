@@ -25,7 +25,7 @@ def run(code: str) -> tuple[SimpleNamespace, object]:
 
 def test_the_first_page_shows_what_the_readme_shows():
     assert snippets("docs/index.md") == snippets("README.md")[:2]
-    assert len(snippets("README.md")) == 4
+    assert len(snippets("README.md")) == 5
 
 
 def test_a_ladder():
@@ -52,6 +52,12 @@ def test_mean_field():
     left, agreement = run(code.replace("steps=300", "steps=40"))  # as written, 15 s longer
     assert left.fixed.gap < 1e-6
     assert np.isfinite(agreement.gap.distance)
+
+
+def test_a_language_model():
+    left, parts = run(snippets("README.md")[4])
+    assert list(left.heads) == list(parts.names) and len(parts.names) == 2
+    assert np.all(np.isfinite(parts.sum.value)) and float(parts.whole.estimate) > 0
 
 
 @pytest.mark.parametrize("path", ["README.md", "docs/index.md"])

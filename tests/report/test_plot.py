@@ -25,6 +25,9 @@ FUNCTIONS = {
     "along_training": lambda run, ax: bx.plot.along_training(_trained(), ax=ax),
     "part_coefficients": lambda run, ax: bx.plot.part_coefficients(_parts(), ax=ax),
     "coefficient_grid": lambda run, ax: bx.plot.coefficient_grid(_grid(), ax=ax),
+    "survival": lambda run, ax: bx.plot.survival({"one": _falling()}, ax=ax, marks={"n": 0.4}),
+    "trajectory_spectrum": lambda run, ax: bx.plot.trajectory_spectrum(_trajectory(), ax=ax),
+    "response_components": lambda run, ax: bx.plot.response_components(_components(), ax=ax),
     "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
@@ -37,6 +40,22 @@ def _contract() -> bx.Contract:
 
 def _fixed(value: float) -> bx.FixedCoefficient:
     return bx.FixedCoefficient(_estimate(value), 1.0, _estimate(2.0), 3.0, 7, ())
+
+
+def _falling() -> bx.Curve:
+    return bx.Curve([0.1, 1.0, 10.0], _estimate([0.9, 0.5, 0.1]), axis="temperature")
+
+
+def _trajectory() -> bx.degrade.TrajectorySpectrum:
+    path = np.cumsum(np.random.default_rng(0).normal(size=(20, 30)), axis=0)
+    return bx.degrade.trajectory_spectrum(path, key=jax.random.key(0))
+
+
+def _components() -> bx.ResponseComponents:
+    p_values = jnp.array([0.01, 0.6])
+    return bx.ResponseComponents(
+        ("head", "mlp"), jnp.array([0.8, 0.2]), jnp.eye(2), jnp.eye(2), p_values, p_values, 0.1
+    )
 
 
 def _trained() -> bx.AlongTraining:
@@ -324,3 +343,18 @@ def test_coefficients_are_drawn_where_they_are():
     ax = bx.plot.coefficient_grid(grid)
     assert [list(each[0].get_ydata()) for each in ax.containers] == [[1, 2], [3, 4]]
     assert _labels(ax) == ["ε 0.1, 95%", "ε 0.2, 95%"]
+
+
+def test_survivals_and_components_are_drawn_where_they_are():
+    ax = bx.plot.survival({"one": _falling(), "two": [_falling(), _falling()]}, marks={"n": 0.4})
+    assert _labels(ax) == ["one, 95% band", "two, 95% band"]
+    np.testing.assert_allclose(_line(ax, "one, 95% band")[1], [0.9, 0.5, 0.1])
+    assert ax.get_xscale() == "log" and [text.get_text() for text in ax.texts] == ["n"]
+    path = _trajectory()
+    ax = bx.plot.trajectory_spectrum(path)
+    np.testing.assert_allclose(_line(ax, "trajectory")[1], path.fractions)
+    assert _labels(ax) == ["random walk, 95%", "relaxation, 95%", "trajectory"]
+    ax = bx.plot.response_components(_components())
+    np.testing.assert_allclose(ax.collections[0].get_array(), np.eye(2))
+    assert [tick.get_fontweight() for tick in ax.get_yticklabels()] == ["bold", "normal"]
+    plt.close("all")

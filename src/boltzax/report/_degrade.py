@@ -1,0 +1,102 @@
+"""Survivals along a dial, spectra of trajectories, components of responses."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+
+from ..core import Curve, Fraction, Said, typed
+from ..degrade import TrajectorySpectrum
+from ..observe import ResponseComponents
+from ._axes import BLUE, CYCLE, GREY, RED, Axes, axes_of, legend
+from ._curves import curve
+
+Survivals = Annotated[
+    Mapping[str, Curve | Sequence[Curve]],
+    Said("survivals by name, a Curve or several of each", "pass {name: curve}"),
+]
+Marks = Annotated[Mapping[str, float], Said("places on the dial by name", "pass {name: place}")]
+MARKERS = "os^vDP*X"
+
+
+@typed
+def survival(
+    curves: Survivals,
+    *,
+    ax: Axes | None = None,
+    marks: Marks | None = None,
+    level: Fraction | None = 0.5,
+) -> Axes:
+    """Survivals along a dial with their 95% bands, and named places on it.
+
+    Args:
+        curves: One `Curve` for each structure, or several of replicates, which share a colour.
+        ax: Axes to draw into; new ones if None.
+        marks: Named settings, such as those of `degrade.temperature_marks`.
+        level: Where a horizontal line is drawn; nowhere if None.
+    """
+    ax = axes_of(ax)
+    for i, (name, given) in enumerate(curves.items()):
+        for number, each in enumerate([given] if isinstance(given, Curve) else given):
+            label = f"{name}, 95% band" if number == 0 else None
+            style = {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)]}
+            curve(each, ax=ax, label=label, **style)
+            places = np.sort(np.asarray(each.x))
+            if places[0] > 0 and places[-1] > 30 * places[0]:
+                ax.set_xscale("log")
+    if level is not None:
+        ax.axhline(level, color="0.8", zorder=0)
+    for name, place in (marks or {}).items():
+        ax.axvline(place, color=GREY, ls=":")
+        ax.text(
+            place, 1.01, name, ha="center", fontsize="small", transform=ax.get_xaxis_transform()
+        )
+    ax.set(ylabel="survival")
+    legend(ax)
+    return ax
+
+
+@typed
+def trajectory_spectrum(result: TrajectorySpectrum, *, ax: Axes | None = None) -> Axes:
+    """Shares of variance of the components of a trajectory, and the 95% bands of both nulls.
+
+    Args:
+        result: What `degrade.trajectory_spectrum` gives.
+        ax: Axes to draw into; new ones if None.
+    """
+    ax = axes_of(ax)
+    number = np.arange(1, len(result.fractions) + 1)
+    walk, relaxation = np.asarray(result.walk_band), np.asarray(result.relaxation_band)
+    ax.fill_between(number, *walk, color="0.85", label="random walk, 95%")
+    ax.fill_between(
+        number, *relaxation, facecolor="none", edgecolor=RED, hatch="////", label="relaxation, 95%"
+    )
+    ax.plot(number, np.asarray(result.fractions), "o-", color=BLUE, ms=3.5, label="trajectory")
+    ax.set(yscale="log", xlabel="component", ylabel="share of variance")
+    legend(ax)
+    return ax
+
+
+@typed
+def response_components(result: ResponseComponents, *, ax: Axes | None = None) -> Axes:
+    """Loadings of the components of a response matrix; those beyond chance have bold names.
+
+    Args:
+        result: What `ResponseMatrix.components` gives.
+        ax: Axes to draw into; new ones if None.
+    """
+    ax = axes_of(ax)
+    loadings = np.asarray(result.loadings)
+    shown = ax.pcolormesh(loadings, cmap="RdBu_r", vmin=-1, vmax=1)
+    ax.invert_yaxis()
+    ax.set_xticks(np.arange(loadings.shape[1]) + 0.5, result.parts, rotation=40, ha="right")
+    shares = [
+        f"{k} ({100 * float(share):.0f}%, p {float(p):.2g})"
+        for k, (share, p) in enumerate(zip(result.variances, result.p_values, strict=True))
+    ]
+    ax.set_yticks(np.arange(len(loadings)) + 0.5, shares[: len(loadings)])
+    for tick, p in zip(ax.get_yticklabels(), np.asarray(result.p_values), strict=False):
+        tick.set_fontweight("bold" if p <= 0.05 else "normal")
+    ax.set(xlabel="part", ylabel="component (share of variance, p)")
+    ax.figure.colorbar(shown, ax=ax).set_label("loading")
+    return ax
