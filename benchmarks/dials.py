@@ -8,6 +8,7 @@ of the structure is 0.7: lower is more selective. It is compared between dials n
 architectures and several seeds.
 """
 
+import json
 import time
 from dataclasses import dataclass
 
@@ -28,10 +29,10 @@ from boltzax import degrade as dg
 class Options(Flags):
     """What to run.
 
-    Quick: one net, few models.
+    Quick: one net, few models. Nets that the JSON file holds are not measured again.
     """
 
-    seeds: int = 6
+    seeds: int = 4
     """Nets of each task and architecture."""
     first: int = 0
     """The first seed."""
@@ -164,10 +165,13 @@ def main(options: Options) -> None:
     if options.quick:
         options.seeds, options.count, options.steps = 1, 64, 1500
         options.tasks, options.layers = ("planted",), (1,)
-    results = {}
+    found = options.json is not None and options.json.exists()
+    results = json.loads(options.json.read_text()) if found else {}
     for seed in range(options.first, options.first + options.seeds):
         for task in options.tasks:
             for layers in options.layers:
+                if f"{task} {layers} {seed}" in results:
+                    continue
                 data = None if task == "planted" else digits(seed)
                 heads = (1, 3) if task == "planted" else (0, 1)
                 key = jax.random.key(seed)

@@ -31,8 +31,10 @@ class Options(Drawn):
     head: int = 0  # The head whose task is removed
     units: int = 6  # How many units are ablated
     chains: int = 8  # Chains at each temperature
-    count: int = 3200  # Models at each temperature
-    points: int = 16  # Temperatures
+    count: int = 12_800  # Models at each temperature
+    points: int = 24  # Temperatures
+    localisation: float | None = None
+    """Strength that holds the posterior at the cooled net; the global posterior if None."""
     tolerance: float | None = None
     """Damage to the mean loss of a head that counts as none; a tenth of the greatest if None."""
 
@@ -40,7 +42,7 @@ class Options(Drawn):
 def main(options: Options) -> None:
     """Cool a net, heat it, measure the window, print, write what was asked for."""
     if options.quick:
-        options = replace(options, chains=4, count=200, points=6)
+        options = replace(options, chains=4, count=400, points=6)
     net = cases.planted_net(options.hidden, key=jax.random.key(options.seed))
     kernel, x, y = bx.HMC(max_steps=24), jnp.asarray(net.x), jnp.asarray(net.y)
     target = y[:, options.head]
@@ -69,8 +71,11 @@ def main(options: Options) -> None:
     net = replace(net, model=cold.ensemble[0, -1].models())
     found = degrade.clean_window(
         ablated, overlap, other_losses,
-        degrade.Tempered(kernel, chains=options.chains, warmup=300, throw=not options.quick),
-        np.geomspace(0.1, 40.0, options.points),
+        degrade.Tempered(
+            kernel, localisation=options.localisation, chains=options.chains, warmup=300,
+            throw=not options.quick,
+        ),
+        np.geomspace(1.0, 40.0, options.points),
         outputs=net.outputs, gibbs=net.gibbs(marginalise=False), key=jax.random.key(2),
         count=options.count, tolerance=options.tolerance,
     )  # fmt: skip
@@ -78,6 +83,8 @@ def main(options: Options) -> None:
     print(f"{cases.PLANTED_HEADS[options.head]} removed; damage to {', '.join(names)}")
     print(f"clean net: effect {found.clean_effect:.3f}, damage {found.clean_damage.round(3)}")
     print(found)
+    opens, closes = found.ends
+    print(f"harmless from temperature {opens}\neffect persists to temperature {closes}")
     columns = {"temperature": found.effect.x, "effect": found.effect.value}
     for i, name in enumerate(names):
         columns |= {
@@ -88,7 +95,8 @@ def main(options: Options) -> None:
     results = {
         "heads": names, "verdicts": found.verdicts, "windows": found.windows,
         "effect": found.effect, "damage": found.damage, "damage_of_mean": found.damage_of_mean,
-        "denoising": found.denoising, "clean_damage": found.clean_damage,
+        "ends": {"opens": opens, "closes": closes}, "denoising": found.denoising,
+        "clean_damage": found.clean_damage,
     }  # fmt: skip
     save(results, options.json)
     if options.figure is not None:

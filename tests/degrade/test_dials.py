@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -498,6 +499,15 @@ def test_a_clean_window(gibbs):
     assert {"harmful", "denoised", "clean", "effect gone"} <= set(found.verdicts)
     (window,) = found.windows
     assert window[0] < window[1]
+
+    def harm_at(place):
+        s = VALUES / (VALUES + place)
+        return 0.5 * np.sum(powers * ((0.5 * s - 1) ** 2 - (s - 1) ** 2))
+
+    opens, closes = found.ends  # the last damage to vanish is that of the mean output
+    truth = scipy.optimize.brentq(lambda place: harm_at(place) - 0.5, 0.1, 36.0)
+    assert abs(float(opens.z_score(truth))) < 4 and abs(float(closes.z_score(36.0))) < 4
+    assert float(opens.standard_error) < 0.2 * truth and float(closes.standard_error) < 2
 
 
 def test_the_damage_of_a_mean_of_few_models_is_not_biased(gibbs):

@@ -30,7 +30,7 @@ from ._remainder_coupling import Coupling as Coupling
 from ._remainder_coupling import coupling as coupling
 from ._remainder_errors import ErrorRates as ErrorRates
 from ._remainder_errors import error_rates as error_rates
-from ._survival import selectivity as selectivity
+from ._selectivity import selectivity as selectivity
 from ._survival import survival as survival
 from ._survival import temperature_marks as temperature_marks
 from ._trajectory import TrajectorySpectrum as TrajectorySpectrum

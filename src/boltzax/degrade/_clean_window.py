@@ -33,6 +33,7 @@ from ..core import (
 )
 from ..sample import Ensemble
 from ._along_dial import conditional, curve_of, influence_of, source_of
+from ._characteristic import place_of
 from ._dial import AbstractDial, Settings, equal_models
 
 LEAST = 8
@@ -105,6 +106,28 @@ class CleanWindow(eqx.Module):
                 found.append([place, place])
             before = clean
         return tuple((low, high) for low, high in found)
+
+    @property
+    def ends(self) -> tuple[Estimate, Estimate]:
+        """Where the last damage falls to the tolerance, and where the effect falls to the share
+        that has to stay: the ends of the window, if the second is the more degraded setting. NaN
+        where no damage, or not the effect, significantly crosses.
+
+        Raises:
+            RunError: For several crossings that the errors distinguish.
+        """
+        share = self.effect.scaled(1 / float(self.clean_effect))
+        closes = place_of(share, self.persists)
+        curves = [c[:, i] for c in (self.damage, self.damage_of_mean) for i in range(c.shape[1])]
+        crossed = [place_of(curve, self.tolerance, near=None) for curve in curves]
+        opens = [place for place in crossed if np.isfinite(float(place.value))]
+        if not opens:
+            return crossed[0], closes
+        first, last = (
+            float(share.value[np.argmin(share.x)]),
+            float(share.value[np.argmax(share.x)]),
+        )
+        return (max if first >= last else min)(opens, key=lambda place: float(place.value)), closes
 
     @text_of_values
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from ..core import (
     text_of_values,
     typed,
 )
-from ._characteristic import characteristic_temperature
+from ._characteristic import place_of
 
 Several: TypeAlias = Annotated[
     Mapping[str, Curve | Sequence[Curve]],
@@ -31,6 +31,7 @@ Several: TypeAlias = Annotated[
 ]
 FEW = 5
 """Units below which an order that is not decided is said to rest on few of them."""
+NO_PLACE = "does not significantly cross the level along the dial"
 BLOCKS = 10
 """Most blocks that a chain is cut into."""
 EFFECTIVE = 10
@@ -70,7 +71,9 @@ class DeathOrder(eqx.Module):
     @text_of_values
     def __repr__(self) -> str:
         lines = [f"Order of death over {self.replicates} replicates, probability {self.sure:.3g}:"]
-        lines += [f"  {name}: {self.places[i]!r}" for i, name in enumerate(self.names)]
+        for name, place in zip(self.names, self.places, strict=True):
+            crosses = np.isfinite(float(place.value))
+            lines += [f"  {name}: {place!r}" if crosses else f"  {name}: {NO_PLACE}"]
         lines += [f"  undecided: {a} or {b}" for a, b in self.undecided]
         if self.undecided and self.units < FEW:
             kind = "replicates" if self.replicates > 1 else "blocks of independent draws"
@@ -128,7 +131,7 @@ def order_of_death(
         known = np.ptp(inside[:, None] - inside[None], axis=-1) > 0
     else:
         alone = [replicates[0] for replicates in each.values()]
-        places = Estimate.stack([characteristic_temperature(c, level) for c in alone])
+        places = Estimate.stack([place_of(c, level) for c in alone])
         drawn, units = _resampled(alone, level, places, generator, resamples)
         known = np.ones((len(each), len(each)), bool)
     middle = np.median(drawn, axis=1)
@@ -182,7 +185,7 @@ def _deviations(rows: np.ndarray, resamples: int, generator: np.random.Generator
 
 def _place(curve: Curve, level: float) -> float:
     """Where a survival crosses the level; infinite if it is on one side of it at all points."""
-    place = float(characteristic_temperature(curve, level).value)
+    place = float(place_of(curve, level).value)
     above = np.asarray(curve.value) >= level
     if np.isfinite(place) or (np.any(above) and not np.all(above)):
         return place

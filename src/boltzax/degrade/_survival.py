@@ -1,16 +1,13 @@
-"""Survival of a measure along a dial, dials compared at matched survival, named temperatures."""
+"""Survival of a measure along a dial, and named temperatures."""
 
 import math
 from typing import Annotated, TypeAlias
-
-import numpy as np
 
 from ..compile import Gibbs
 from ..core import (
     Curve,
     DeclarationError,
     Estimate,
-    Fraction,
     Number,
     Positive,
     Said,
@@ -61,43 +58,6 @@ def survival(curve: Curve, *, clean: Baseline = 1.0, dead: Baseline = 0.0) -> Cu
         return (measure - dead) / (clean - dead)
 
     return Curve(curve.x, curve.values.map(share, whole, none), axis=curve.axis, unit=curve.unit)
-
-
-@typed
-def selectivity(kept: Curve, lost: Curve, at: Fraction = 0.7) -> Estimate:
-    """The survival of one structure where that of another is at a level; lower is more selective.
-
-    Dials are compared at matched survival only: their settings have no common unit.
-
-    Args:
-        kept: The survival that is to stay, over the same points as `lost`.
-        lost: The survival that is to go.
-        at: The survival of `kept` at which both are compared, by interpolation along the dial.
-
-    Returns:
-        The survival of `lost` there. Curves of one `along_dial` share their draws, which the error
-        takes into account. NaN where `kept` does not significantly cross the level.
-
-    Raises:
-        DeclarationError: For curves over different points.
-        RunError: For several crossings that the errors distinguish.
-    """
-    kept.minus(lost)  # refuses curves over different places
-    place = float(kept.crossing(at).value)
-    if not np.isfinite(place):
-        return Estimate.exact(np.nan).unknown(True)
-    x = np.asarray(kept.x)
-    order = np.argsort(x)
-    right = int(np.clip(np.searchsorted(x[order], place), 1, len(x) - 1))
-    pair = order[right - 1 : right + 1]
-
-    def matched(kept, lost):
-        share = (at - kept[0]) / (kept[1] - kept[0])
-        return lost[0] + share * (lost[1] - lost[0])
-
-    if kept.influence is not None and lost.influence is not None:
-        return kept.influence[pair].map(matched, lost.influence[pair]).estimate()
-    return kept.values[pair].map(matched, lost.values[pair])
 
 
 @typed

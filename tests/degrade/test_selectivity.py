@@ -1,0 +1,87 @@
+"""Dials at matched survival, and what is said where a survival does not cross its level."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax.degrade import characteristic_temperature, order_of_death, selectivity
+
+law = settings(derandomize=True, deadline=None, max_examples=5)
+MATCHED = 1 / (1 + 4 * 3 / 7)
+"""Of `1/(1 + 2T)` where `1/(1 + T/2)` is 0.7."""
+
+
+def dying(x, noise=None):
+    """Two survivals, exact or with noise `[2, point, sample]` of the same draws."""
+    values = np.stack([1 / (1 + x / 2), 1 / (1 + 2 * x)])
+    if noise is None:
+        return [bx.Curve(x, bx.Estimate.exact(v), axis="temperature") for v in values]
+    drawn = [bx.Influence.of((v + n.T).T[..., None], source="a") for v, n in zip(values, noise)]
+    return [bx.Curve(x, each, axis="temperature") for each in drawn]
+
+
+@law
+@given(st.integers(0, 99), st.floats(-2, 2), st.floats(-1, 1), st.floats(0.4, 0.8))
+def test_a_line_in_the_other_survival_is_known_without_error(seed, slope, offset, at):
+    """Of curves that share their draws; in any order of the points and any unit of the dial."""
+    rng = np.random.default_rng(seed)
+    x = rng.permutation(np.geomspace(0.05, 20, 14))
+    kept = dying(x, 0.02 * rng.normal(size=(2, 30, 14)).transpose(0, 2, 1))[0]
+    for unit in (1.0, 7.0):
+        scaled = kept.over(unit * x, "temperature")
+        found = selectivity(scaled, scaled.scaled(slope).shifted(offset), at)
+        assert np.isclose(float(found.value), slope * at + offset, atol=1e-5)
+        assert not float(found.standard_error) > 1e-5
+
+
+@pytest.mark.parametrize("points", [7, 12, 24])
+def test_exact_curves_are_matched_within_their_errors(points):
+    found = selectivity(*dying(np.geomspace(0.05, 20, points)))
+    assert abs(float(found.value) - MATCHED) < 4 * float(found.standard_error) < 0.3 / points
+
+
+@pytest.mark.parametrize(
+    ("points", "samples"), [(40, 50), pytest.param(12, 6, marks=pytest.mark.slow)]
+)
+def test_intervals_of_noisy_curves_cover(points, samples):
+    """Of 40 runs; a line between two neighbours would have errors up to 30 times larger."""
+    x, hits, errors = np.geomspace(0.05, 20, points), [], []
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(size=(2, points, samples))
+        found = selectivity(*dying(x, 0.03 * samples**0.5 * noise))
+        hits.append(float(found.lower) <= MATCHED <= float(found.upper))
+        errors.append(float(found.standard_error))
+    assert np.sum(hits) >= 34  # P = 0.3% at 95%
+    assert np.median(errors) < 0.05
+
+
+def raised(change, noise=0.0):
+    x = np.geomspace(0.1, 10, 9)
+    values = 1 / (1 + x) + change
+    drawn = np.random.default_rng(0).normal(size=(40, 9))
+    drawn -= drawn.mean(axis=0)
+    return bx.Curve(x, bx.Estimate.of_samples(values + noise * drawn), axis="temperature")
+
+
+@pytest.mark.parametrize(
+    ("curve", "reason"),
+    [
+        (raised(0.6, 0.1), "no point is significantly below"),
+        (raised(-0.6, 0.1), "no point is significantly above"),
+        (raised(0.6, 20.0), "no point differs"),
+        (raised(0.6), "no point has an error"),
+    ],
+)
+def test_the_reason_is_said_where_the_level_is_not_crossed(curve, reason):
+    with pytest.warns(RuntimeWarning, match=reason):
+        assert np.isnan(characteristic_temperature(curve).value)
+    with pytest.warns(RuntimeWarning, match=reason):
+        assert np.isnan(selectivity(curve, curve, 0.5).value)
+
+
+def test_an_order_says_which_structure_lives_on():
+    found = order_of_death({"a": raised(0.6, 0.1), "b": raised(0.0, 0.1)}, key=jax.random.key(0))
+    assert "a: does not significantly cross" in repr(found)
