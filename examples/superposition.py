@@ -128,9 +128,7 @@ def main(options: Options) -> None:
             axes[2].axhline(loss, color="C1", lw=1, ls="--")
         axes[0].set(xlabel="log n", ylabel="posterior probability")
         axes[1].set(xlabel="step of gradient descent", ylabel="share of trainings")
-        axes[2].set(
-            xlabel=axes[1].get_xlabel(), ylabel="loss; dashed: critical points", xscale="log"
-        )
+        axes[2].set(xlabel="step of gradient descent", ylabel="loss; dashed: critical points")
         figure.savefig(options.figure, dpi=150)
 
 
