@@ -99,6 +99,10 @@ def first_input(x):
     return 0.3 * x[0]
 
 
+def noisy(length, width):
+    return cases.noisy_channel(length, width, samples=2, key=jax.random.key(0))
+
+
 class Spin(eqx.Module):
     """`tanh(β(m + h))`."""
 
@@ -236,6 +240,11 @@ class Given:
     @cached_property
     def above(self):
         return self.rare(keep=True, **SPLIT | {"max_levels": 20})
+
+    @cached_property
+    def bits(self):
+        at = np.array([0.5, 1.0])
+        return ch.bits_of_optimisation(self.gibbs, norm, at, key=self.key, by="levels", **SPLIT)
 
     @cached_property
     def series(self):
@@ -573,6 +582,29 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         dg.order_of_death, {"a": g.falling, "b": g.falling.scaled(0.9)}, key=g.key, resamples=50
     ),
     "degrade.temperature_marks": lambda g: call(dg.temperature_marks, g.gibbs, n=12, gap=g.scale),
+    # channels
+    "channels.bits_of_optimisation": lambda g: call(
+        ch.bits_of_optimisation, g.gibbs, norm, g.scale, key=g.key, samples=64, throw=False
+    ),
+    "channels.OptimisationBits.z_score": lambda g: call(g.bits.z_score, g.scale),
+    "channels.OptimisationBits.map": lambda g: call(g.bits.map, jnp.exp),
+    "channels.channel_cost": lambda g: call(
+        ch.channel_cost,
+        noisy,
+        [1, 2, 3],
+        at=0.5 * g.scale,
+        key=g.key,
+        by="direct",
+        samples=64,
+        throw=False,
+    ),
+    "channels.training_success": lambda g: call(
+        ch.training_success, noisy(2, 1), SGD, [0, 2], at=0.5 * g.scale, starts=4, key=g.key
+    ),
+    "cases.linear_channel": lambda g: call(cases.linear_channel, 2, gain=g.scale),
+    "cases.noisy_channel": lambda g: call(
+        cases.noisy_channel, 2, gain=g.scale, samples=2, key=g.key
+    ),
     # sample
     "sample": lambda g: call(bx.sample, g.gibbs, WALK, key=g.key, **FEW),
     "run": lambda g: call(bx.run, g.neurons, g.started, key=g.key, draws=4, thin=2),

@@ -1,8 +1,15 @@
 """Channels: how much one place of a net tells of another, what that costs, and what is screened."""
 
 from ..core import exported as _exported
+from ._channel import Channel as Channel
+from ._channel_cost import ChannelCost as ChannelCost
+from ._channel_cost import ChannelRegime as ChannelRegime
+from ._channel_cost import channel_cost as channel_cost
 from ._localization import LocalizationLength as LocalizationLength
 from ._localization import localization_length as localization_length
+from ._optimisation_bits import OptimisationBits as OptimisationBits
+from ._optimisation_bits import bits_of_optimisation as bits_of_optimisation
+from ._training_success import training_success as training_success
 
 __all__ = _exported(globals())
 

@@ -3,6 +3,7 @@
 from ..core import exported as _exported
 from ._along_training import AlongTraining as AlongTraining
 from ._along_training import along_training as along_training
+from ._along_training import with_model as with_model
 from ._classical_influence import classical_influence as classical_influence
 from ._coefficient_grid import CoefficientGrid as CoefficientGrid
 from ._coefficient_grid import coefficient_grid as coefficient_grid

@@ -82,6 +82,7 @@ from ._trace import Trace as Trace
 from ._trace import along as along
 from ._trace import trace_of as trace_of
 from ._trained import Optimiser as Optimiser
+from ._trained import Steps as Steps
 from ._trained import trained as trained
 from ._unadjusted import AbstractUnadjusted as AbstractUnadjusted
 from ._underdamped import SGNHT as SGNHT

@@ -2,6 +2,8 @@
 
 from ..core import exported as _exported
 from ..core import renamed as _renamed
+from ._chain_costs import gaussian_chain_bits as gaussian_chain_bits
+from ._chain_costs import gaussian_chain_rate as gaussian_chain_rate
 from ._gaussian_exact import linear_unit_exact as linear_unit_exact
 from ._gaussian_exact import quadratic_exact as quadratic_exact
 from ._interface_entropies import affine_interface as affine_interface

@@ -1,0 +1,127 @@
+"""Chains of pieces that pass a signal on: linear ones with an exact cost, noisy ones of tanh."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..channels import Channel
+from ..compile import prior
+from ..core import Count, Key, typed
+from ..declare import Empirical, Normal, PerDatum
+from ._arguments import Above
+
+
+class LinearPieces(eqx.Module):
+    """`h_k = W_k h_{k-1}/√width`."""
+
+    weight: Float[Array, "piece width width"]
+
+    def __call__(self, start: Float[Array, " width"]) -> Float[Array, ""]:
+        """`log(|h_n|/|h_0|)`, without underflow."""
+
+        def piece(carry, weight):
+            sent, log_length = carry
+            sent = weight @ sent / math.sqrt(weight.shape[-1])
+            length = jnp.linalg.norm(sent)
+            return (sent / length, log_length + jnp.log(length)), None
+
+        first = (start / jnp.linalg.norm(start), jnp.zeros((), start.dtype))
+        return jax.lax.scan(piece, first, self.weight)[0][1]
+
+
+class LengthRatio(eqx.Module):
+    """`log(|h_n|/|h_0|)` for a signal on the first wire."""
+
+    def __call__(self, model: LinearPieces) -> Float[Array, ""]:
+        return model(jnp.eye(1, model.weight.shape[-1], dtype=model.weight.dtype)[0])
+
+
+class NoisyPieces(eqx.Module):
+    """`a_k = tanh(W_k (a_{k-1} + noise_{k-1})/√width)`; 1 goes in on every wire, without noise."""
+
+    weight: Float[Array, "piece width width"]
+
+    def __call__(self, noise: Float[Array, "piece width"]) -> Float[Array, " width"]:
+        """What the last piece gives; of the noise its last row is not used."""
+
+        def piece(carry, of_piece):
+            weight, noise = of_piece
+            sent = jnp.tanh(weight @ carry[1] / math.sqrt(len(noise)))
+            return (sent, sent + noise), None
+
+        start = jnp.ones(self.weight.shape[-1], self.weight.dtype)
+        return jax.lax.scan(piece, (start, start), (self.weight, noise))[0][0]
+
+
+class RightMinusWrong(eqx.Module):
+    """`|P(right) - P(wrong)|` of the sign of the first wire at the end, over the noise."""
+
+    noise: Float[Array, "sample piece width"]
+    sd: float
+
+    def __call__(self, model: NoisyPieces) -> Float[Array, ""]:
+        sent = jax.vmap(model)(self.noise)[:, 0]
+        return jnp.abs(jnp.mean(jax.lax.erf(sent / (self.sd * math.sqrt(2)))))
+
+
+class WrongBit(eqx.Module):
+    """`-log P(right)` given the noise of all pieces but the last."""
+
+    sd: float
+
+    def __call__(self, model: NoisyPieces, noise: Float[Array, "piece width"]) -> Float[Array, ""]:
+        return -jax.scipy.stats.norm.logcdf(model(noise)[0] / self.sd)
+
+
+@typed
+def linear_channel(length: Count, width: Count = 1, *, gain: Above = 1.0) -> Channel:
+    """A chain of `length` Gaussian matrices; its strength is `log(|h_n|/|h_0|)`.
+
+    The cost of strength `log t` is `theory.gaussian_chain_bits(length, width, gain=gain,
+    threshold=t)`, exactly. It is not trained.
+
+    Args:
+        length: Number of matrices.
+        width: Their size.
+        gain: Standard deviation of their entries, times √width.
+    """
+    model = LinearPieces(jnp.zeros((length, width, width)))
+    return Channel(prior(model, Normal(0.0, gain)), LengthRatio())
+
+
+@typed
+def noisy_channel(
+    length: Count,
+    width: Count = 1,
+    *,
+    gain: Above = 1.0,
+    noise: Above = 0.2,
+    samples: Count = 128,
+    key: Key,
+) -> Channel:
+    """A chain of `length` noisy tanh pieces that is to pass one bit on.
+
+    The bit, ±1, enters on all wires. Each piece is `tanh(W h/√width)`, `W ~ N(0, gain²)`, and
+    noise is added to each of its wires. The bit is read as the sign of the first wire at the end,
+    or its opposite, whichever is more often right: the strength is `|P(right) - P(wrong)|`, so that
+    0.9 is a bit error of 5%. It is the mean over pairs of opposite noise, `samples` of them, given
+    once and for all; the noise at the end is integrated. The energy of a training is the mean
+    of `-log P(right)`, for the sign itself.
+
+    Args:
+        length: Number of pieces.
+        width: Wires of each.
+        gain: Standard deviation of the weights.
+        noise: Standard deviation.
+        samples: Pairs of opposite noise.
+        key: Of the noise.
+    """
+    drawn = noise * jax.random.normal(key, (samples, length, width))
+    both = jnp.concatenate([drawn, -drawn])
+    model = NoisyPieces(jnp.zeros((length, width, width)))
+    energy = PerDatum(model, Empirical(np.asarray(both)).normalized(), WrongBit(noise))
+    return Channel(prior(model, Normal(0.0, gain)), RightMinusWrong(both, noise), energy)
