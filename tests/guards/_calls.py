@@ -529,6 +529,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "degrade.Edgeworth.distribution": lambda g: call(
         dg.Edgeworth(g.cumulants).distribution, 0.5 * g.scale
     ),
+    "channels.gaussian_information": lambda g: call(ch.gaussian_information, g.x, g.x**2),
     "degrade.negentropy": lambda g: call(dg.negentropy, g.cumulants),
     "degrade.remainder": lambda g: call(dg.remainder, g.x, 0.5 * g.x**2),
     "degrade.Remainder.law": lambda g: call(g.left.law, 2, 1),

@@ -5,6 +5,8 @@ from ._channel import Channel as Channel
 from ._channel_cost import ChannelCost as ChannelCost
 from ._channel_cost import ChannelRegime as ChannelRegime
 from ._channel_cost import channel_cost as channel_cost
+from ._gaussian_information import GaussianInformation as GaussianInformation
+from ._gaussian_information import gaussian_information as gaussian_information
 from ._localization import LocalizationLength as LocalizationLength
 from ._localization import localization_length as localization_length
 from ._optimisation_bits import OptimisationBits as OptimisationBits

@@ -6,6 +6,8 @@ from ._chain_costs import gaussian_chain_bits as gaussian_chain_bits
 from ._chain_costs import gaussian_chain_rate as gaussian_chain_rate
 from ._gaussian_exact import linear_unit_exact as linear_unit_exact
 from ._gaussian_exact import quadratic_exact as quadratic_exact
+from ._gaussian_information import InformationLaw as InformationLaw
+from ._gaussian_information import information_law as information_law
 from ._interface_entropies import affine_interface as affine_interface
 from ._interface_entropies import amplifier_interface as amplifier_interface
 from ._interface_entropies import linear_chain_maximum as linear_chain_maximum

@@ -1,0 +1,119 @@
+"""The standard error and the interval of a Gaussian information, by inversion of its law."""
+
+import functools
+import math
+from typing import NamedTuple
+
+from scipy import special
+
+from ..core import POWER
+from ..numerics import root, root_beyond
+from ..theory import InformationLaw, information_law
+
+TAIL = 0.025
+"""Probability beyond each end of an interval."""
+
+
+class NullTest(NamedTuple):
+    """The test of independence.
+
+    Args:
+        law: Of the plug-in of independent samples.
+        critical: The plug-in that they exceed with probability `level`, nats.
+        detectable: The information that the test detects with probability 0.95, nats.
+    """
+
+    law: InformationLaw
+    critical: float
+    detectable: float
+
+
+class Spread:
+    """The law of the plug-in about an information that `count` equal correlations carry.
+
+    Args:
+        law: Of independent data.
+        count: Not always whole, between 1 and the smaller number of coordinates.
+    """
+
+    def __init__(self, law: InformationLaw, count: float):
+        self.law, self.count = law, count
+
+    def variance(self, information: float) -> float:
+        """Of the plug-in, nats²; below 0 that of independent data."""
+        square = -math.expm1(-2 * max(information, 0.0) / self.count)
+        return self.law.variance_at(self.count * square, self.count * square**2)
+
+    def exceeded(self, plug_in: float, information: float) -> float:
+        """The probability of a plug-in above `plug_in`.
+
+        By a noncentral χ² of `dx dy` degrees of freedom with the mean and the variance of the
+        plug-in, which is its law in large samples near independence. If the variance is larger than
+        such a law can have, that is a Gamma law.
+        """
+        offset, information = min(information, 0.0), max(information, 0.0)
+        mean, variance = information + self.law.bias, self.variance(information)
+        relative, freedom = variance / mean**2, self.law.x_size * self.law.y_size
+        rest = 16 - 8 * freedom * relative
+        value = (plug_in - offset) / mean
+        if value <= 0:
+            return 1.0
+        if rest <= 0:
+            return float(special.gammaincc(1 / relative, value / relative))
+        total = (4 + math.sqrt(rest)) / (2 * relative)
+        return 1.0 - float(special.chndtr(value * total, freedom, total - freedom))
+
+
+def effective_count(information: float, squares: float, most: int) -> float:
+    """The number of equal correlations with this information and sum of squares.
+
+    `m (1 - e^{-2I/m}) = S`, between 1 and `most`; `most` where the information is not positive.
+    """
+    if information <= 0:
+        return float(most)
+
+    def missing(count: float) -> float:
+        return count * -math.expm1(-2 * information / count) - squares
+
+    if missing(most) <= 0:
+        return float(most)
+    return 1.0 if missing(1.0) >= 0 else root(missing, 1.0, float(most))
+
+
+@functools.lru_cache(maxsize=256)
+def independence(samples: int, x_size: int, y_size: int, level: float) -> NullTest:
+    """The test of independence at a level."""
+    law = information_law(samples, x_size, y_size)
+    critical, spread = law.quantile(level), Spread(law, float(min(x_size, y_size)))
+
+    def missed(information: float) -> float:
+        return spread.exceeded(critical, information) - POWER
+
+    step = math.sqrt(law.variance)
+    return NullTest(law, critical, root_beyond(missed, 0.0, step, xtol=1e-9 * step, rtol=1e-9))
+
+
+def standard_error_and_bounds(
+    law: InformationLaw, plug_in: float, squares: float
+) -> tuple[float, float, float]:
+    """Of the information, nats; beyond each bound the plug-in would be as far with 2.5%.
+
+    Args:
+        law: Of independent samples.
+        plug_in: In nats.
+        squares: Estimate of the sum of squared correlations.
+    """
+    found = plug_in - law.bias
+    count = effective_count(found, squares, min(law.x_size, law.y_size))
+    spread = Spread(law, count)
+    error = math.sqrt(spread.variance(found))
+
+    def end(sign: int, tail: float) -> float:
+        """Where a plug-in above the observed one has this probability."""
+
+        def beyond(distance: float) -> float:
+            return spread.exceeded(plug_in, found + sign * distance) - tail
+
+        return found + sign * root_beyond(beyond, 0.0, error, xtol=1e-9 * error, rtol=1e-9)
+
+    return error, end(-1, TAIL), end(1, 1 - TAIL)

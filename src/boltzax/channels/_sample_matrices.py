@@ -1,0 +1,190 @@
+"""Samples of two sides as matrices: checks, rounding, canonical correlations."""
+
+from typing import Annotated, NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+from ..core import DeclarationError, Said
+
+ROUNDINGS = 8.0
+"""Roundings of the data below which a spread, or a distance from a linear relation, is none."""
+WORDS = Said(
+    "a matrix [sample, coordinate] of real numbers",
+    "pass one row for each sample, values[:, None] for one coordinate",
+)
+Samples: TypeAlias = Annotated[Float[np.ndarray, "sample x"], WORDS]
+"""One side: `[sample, coordinate]`, on the host and in the dtype in which it is given."""
+Paired: TypeAlias = Annotated[Float[np.ndarray, "pair y"], WORDS]
+"""The other side, of the same samples."""
+
+
+class Side(NamedTuple):
+    """One side of a channel, centred and in units of its spread.
+
+    Args:
+        name: In errors.
+        values: `[sample, coordinate]`, every coordinate of mean 0 and norm 1, in float64.
+        rounding: Largest norm of the rounding of a coordinate.
+    """
+
+    name: str
+    values: np.ndarray
+    rounding: float
+
+    def rounding_of(self, triangle: np.ndarray) -> float:
+        """Size of the rounding of an orthonormal basis of the coordinates.
+
+        Args:
+            triangle: `R` of the QR factors of the values.
+
+        Raises:
+            DeclarationError: For coordinates that are linear functions of others, to rounding.
+        """
+        size = self.values.shape[1]
+        least = float(np.linalg.svd(triangle, compute_uv=False)[-1])
+        if least <= self.rounding * np.sqrt(size):
+            raise DeclarationError(
+                self.name,
+                got=f"{size} coordinates that are linear functions of each other, to rounding",
+                expected="coordinates of full rank (no duplicates, no fixed sum)",
+                mend="leave out the coordinates that others determine, take components as "
+                "channels.tap_matrices(..., components=k) does, or add noise of a stated size: "
+                "channels.information_ladder(x, y, floors=(1e-2,), key=key)",
+            )
+        return self.rounding * np.sqrt(size) / least
+
+
+class Canonical(NamedTuple):
+    """Canonical correlations of a sample.
+
+    Args:
+        correlations: `[min(dx, dy)]`, the largest first.
+        sines: `(1 - r²)^½`, without the cancellation near `r = 1`.
+    """
+
+    correlations: np.ndarray
+    sines: np.ndarray
+
+    @property
+    def information(self) -> float:
+        """`-½ Σ log(1 - r²)`, nats."""
+        small = np.log1p(-(np.minimum(self.correlations, 0.9) ** 2))
+        return -0.5 * float(np.sum(np.where(self.correlations < 0.9, small, self._log_sines)))
+
+    @property
+    def _log_sines(self) -> np.ndarray:
+        return 2 * np.log(self.sines)
+
+
+def check_pair(x: np.ndarray, y: np.ndarray) -> None:
+    """That both sides hold finite numbers of the same samples.
+
+    Raises:
+        DeclarationError: For other numbers of rows, no coordinate, and numbers that are not finite.
+    """
+    if len(x) != len(y):
+        raise DeclarationError(
+            "y",
+            got=f"{len(y)} samples for {len(x)} of x",
+            expected="the same samples on both sides, row by row",
+            mend="pass x and y of the same data, in one order",
+        )
+    for name, values in (("x", x), ("y", y)):
+        if not values.shape[1]:
+            raise DeclarationError(
+                name,
+                got="samples without coordinates",
+                expected="at least one coordinate",
+                mend="pass a matrix [sample, coordinate]",
+            )
+        wrong = int(np.sum(~np.isfinite(values).all(axis=1)))
+        if wrong:
+            raise DeclarationError(
+                name,
+                got=f"{wrong} of {len(values)} samples with numbers that are not finite",
+                expected="finite numbers",
+                mend=f"leave these samples out of both sides, {name}[np.isfinite({name}).all(1)]; "
+                "a model that overflows in float32 may not in float64",
+            )
+
+
+def check_count(samples: int, x_size: int, y_size: int) -> None:
+    """That samples are enough for the covariance of both sides together.
+
+    Raises:
+        DeclarationError: For fewer than `dx + dy + 1`.
+    """
+    if samples - 1 < x_size + y_size:
+        raise DeclarationError(
+            "x",
+            got=f"{samples} samples of {x_size} + {y_size} coordinates",
+            expected=f"at least {x_size + y_size + 1} samples, better several times as many: with "
+            "fewer every two sides are linear functions of each other",
+            mend="take more samples, or fewer coordinates: components of each side that are chosen "
+            "without the other, as channels.tap_matrices(..., components=k) takes",
+        )
+
+
+def side(name: str, values: np.ndarray) -> Side:
+    """One side, centred and scaled.
+
+    Raises:
+        DeclarationError: For coordinates that are constant, to rounding.
+    """
+    wide = np.asarray(values, np.float64)
+    largest = np.max(np.abs(wide), axis=0)
+    centred = wide - wide.mean(axis=0)
+    norms = np.linalg.norm(centred, axis=0)
+    coarse = ROUNDINGS * _precision(values) * largest * np.sqrt(len(wide))
+    constant = np.flatnonzero(norms <= coarse)
+    if len(constant):
+        raise DeclarationError(
+            name,
+            got=f"{len(constant)} constant coordinates of {len(norms)}: {_listed(constant)}",
+            expected="coordinates that vary",
+            mend=f"leave them out: {name}[:, np.ptp({name}, axis=0) > 0]",
+        )
+    return Side(name, centred / norms, float(np.max(coarse / norms)))
+
+
+def canonical(x: Side, y: Side) -> Canonical:
+    """Canonical correlations by QR and SVD, and their sines from the residual.
+
+    (Björck & Golub 1973, Math. Comp. 27:579.)
+
+    Raises:
+        DeclarationError: Where a direction is a linear function of others, of either side.
+    """
+    if x.values.shape[1] < y.values.shape[1]:
+        x, y = y, x
+    size = x.values.shape[1]
+    triangle = np.linalg.qr(np.concatenate([x.values, y.values], axis=1), mode="r")
+    # the smaller side in the basis of the larger one and of what it leaves
+    basis, own = np.linalg.qr(triangle[:, size:])
+    rounding = x.rounding_of(triangle[:size, :size]) + y.rounding_of(own)
+    sines = np.linalg.svd(basis[size:], compute_uv=False)[::-1]
+    fixed = int(np.sum(sines <= rounding))
+    if fixed:
+        raise DeclarationError(
+            y.name,
+            got=f"{fixed} directions that are linear functions of {x.name}, to rounding: the "
+            "information is infinite",
+            expected="sides without an exact linear relation",
+            mend="add noise of a stated size, the resolution at which you read the activations: "
+            "channels.information_ladder(x, y, floors=(1e-3, 1e-2, 1e-1), key=key); or leave out "
+            "what both sides share",
+        )
+    return Canonical(np.linalg.svd(basis[:size], compute_uv=False), sines)
+
+
+def _precision(values: np.ndarray) -> float:
+    """Relative rounding of numbers, of float32 if they all are numbers of it."""
+    with np.errstate(over="ignore"):
+        single = np.array_equal(np.asarray(values, np.float32), values)
+    whole = single and np.array_equal(np.rint(values), values)
+    return float(np.finfo(np.float32 if single and not whole else np.float64).eps)
+
+
+def _listed(places: np.ndarray) -> str:
+    return ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
