@@ -48,10 +48,10 @@ class InformationLaw:
             squares: `Σ ρ_i²`.
             fourths: `Σ ρ_i⁴`.
         """
-        if not squares:
+        total, fourth = float(squares), float(fourths)
+        if not total:
             return self.variance
-        total = float(squares)
-        return self.variance + total / (self.samples - 1 - 0.5 * (total + fourths / total))
+        return self.variance + total / (self.samples - 1 - 0.5 * (total + fourth / total))
 
     def exceeded(self, plug_in: Number) -> float:
         """The probability that independent data have a plug-in information above `plug_in`.
