@@ -14,7 +14,7 @@ TAIL = 0.025
 """Probability beyond each end of an interval."""
 
 
-class NullTest(NamedTuple):
+class Independence(NamedTuple):
     """The test of independence.
 
     Args:
@@ -81,7 +81,7 @@ def effective_count(information: float, squares: float, most: int) -> float:
 
 
 @functools.lru_cache(maxsize=256)
-def independence(samples: int, x_size: int, y_size: int, level: float) -> NullTest:
+def independence(samples: int, x_size: int, y_size: int, level: float) -> Independence:
     """The test of independence at a level."""
     law = information_law(samples, x_size, y_size)
     critical, spread = law.quantile(level), Spread(law, float(min(x_size, y_size)))
@@ -90,7 +90,7 @@ def independence(samples: int, x_size: int, y_size: int, level: float) -> NullTe
         return spread.exceeded(critical, information) - POWER
 
     step = math.sqrt(law.variance)
-    return NullTest(law, critical, root_beyond(missed, 0.0, step, xtol=1e-9 * step, rtol=1e-9))
+    return Independence(law, critical, root_beyond(missed, 0.0, step, xtol=1e-9 * step, rtol=1e-9))
 
 
 def standard_error_and_bounds(
