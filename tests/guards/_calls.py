@@ -171,6 +171,10 @@ class Given:
         return bx.Curve(x, bx.Influence.of(rows), axis="temperature")
 
     @cached_property
+    def process(self):
+        return cases.exponential_process(self.x[:, 0], self.y, length=self.scale, noise=0.3)
+
+    @cached_property
     def gibbs(self):
         return bx.compile(self.energy, bx.Normal(), beta=self.scale, marginalise=False)
 
@@ -1023,6 +1027,19 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     # localisation and screening
     "cases.anderson_chain": lambda g: call(cases.anderson_chain, 0.3 * g.scale, 1.0),
     "cases.lloyd_chain": lambda g: call(cases.lloyd_chain, 0.3 * g.scale, 1.0),
+    "cases.exponential_process": lambda g: call(
+        cases.exponential_process, g.x[:, 0], g.y, length=g.scale, noise=0.3
+    ),
+    "cases.ExponentialProcess.covariance": lambda g: call(
+        g.process.covariance, g.x[:3, 1], g.x[:2, 1]
+    ),
+    "cases.ExponentialProcess.response": lambda g: call(g.process.response, g.x[:3, 1]),
+    "cases.ExponentialProcess.mean": lambda g: call(g.process.mean, g.x[:3, 1]),
+    "cases.ExponentialProcess.screened": lambda g: call(
+        g.process.screened, 0.0, g.x[:3, 1] ** 2, "resample", key=g.key
+    ),
+    "cases.ExponentialProcess.gibbs": lambda g: call(g.process.gibbs, g.x[:3, 1]),
+    "channels.label_response": lambda g: call(ch.label_response, g.drawn, g.energy, outputs),
     "channels.localization_length": lambda g: call(
         ch.localization_length,
         cases.lloyd_chain(0.3 * g.scale, 1.0),

@@ -13,6 +13,9 @@ from ._curie_weiss import curie_weiss_spinodal as curie_weiss_spinodal
 from ._disordered_chain import DisorderedChain as DisorderedChain
 from ._disordered_chain import anderson_chain as anderson_chain
 from ._disordered_chain import lloyd_chain as lloyd_chain
+from ._exponential_process import ExponentialProcess as ExponentialProcess
+from ._exponential_process import PoissonData as PoissonData
+from ._exponential_process import exponential_process as exponential_process
 from ._gains import gain_chain as gain_chain
 from ._gains import gain_chain_evidence as gain_chain_evidence
 from ._gates import gate as gate

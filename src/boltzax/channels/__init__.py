@@ -7,6 +7,7 @@ from ._channel_cost import ChannelRegime as ChannelRegime
 from ._channel_cost import channel_cost as channel_cost
 from ._gaussian_information import GaussianInformation as GaussianInformation
 from ._gaussian_information import gaussian_information as gaussian_information
+from ._label_response import label_response as label_response
 from ._localization import LocalizationLength as LocalizationLength
 from ._localization import localization_length as localization_length
 from ._optimisation_bits import OptimisationBits as OptimisationBits

@@ -1,0 +1,133 @@
+"""The Gaussian process on a line: against linear algebra, derivatives and the Markov property."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax import channels as ch
+from boltzax.cases import PoissonData, exponential_process
+from boltzax.theory import screening_exponent
+
+KEY = jax.random.key(0)
+
+
+def kernel(a, b, length):
+    return jnp.exp(-jnp.abs(a[:, None] - b) / length)
+
+
+def algebra(process, a, b):
+    """The posterior covariance by a difference of kernels."""
+    x, length = process.x, process.length
+    inner = kernel(x, x, length) + process.noise * np.eye(len(x))
+    return kernel(a, b, length) - kernel(a, x, length) @ np.linalg.solve(
+        inner, kernel(x, b, length)
+    )
+
+
+def drawn(seed, count=12, span=4.0, length=1.0, noise=0.3):
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(0, span, count), rng.normal(size=count)
+    return exponential_process(x, y, length=length, noise=noise)
+
+
+settings = st.tuples(st.integers(0, 100), st.floats(0.1, 10), st.floats(0.01, 10))
+
+
+@given(settings)
+def test_covariance_is_a_greens_function(setting):
+    seed, length, noise = setting
+    process = drawn(seed, length=length, noise=noise)
+    a, b = np.array([-0.5, 0.3, 2.0, process.x[3]]), np.array([0.3, 3.1, 7.0])
+    np.testing.assert_allclose(process.covariance(a, b), algebra(process, a, b), atol=1e-11)
+    own = process.covariance(process.x, process.x)
+    np.testing.assert_allclose(own, own.T, rtol=1e-12)
+    assert np.all(np.linalg.eigvalsh(own) > 0)
+
+
+@given(settings)
+def test_response_is_the_derivative_of_the_mean(setting):
+    seed, length, noise = setting
+    process, places = drawn(seed, length=length, noise=noise), np.array([-1.0, 0.7, 2.2])
+
+    def mean(y):
+        x = process.x
+        inner = kernel(x, x, length) + noise * jnp.eye(len(x))
+        return kernel(places, x, length) @ jnp.linalg.solve(inner, y)
+
+    np.testing.assert_allclose(process.mean(places), mean(process.y), atol=1e-10)
+    slope = jax.jacobian(mean)(jnp.asarray(process.y))
+    np.testing.assert_allclose(process.response(places), slope, atol=1e-10)
+
+
+def test_far_covariances_keep_their_digits():
+    """Where a difference of kernels is rounding, the decay is still that of the data between."""
+    x = np.arange(0.0, 40.0, 0.05)
+    process = exponential_process(x, np.zeros(len(x)), length=1.0, noise=1.0)
+    rate = screening_exponent(20.0, 1.0, 1.0, "lattice")
+    far = process.covariance(np.array([10.0]), np.array([15.0, 20.0, 25.0, 30.0]))[0]
+    assert far[-1] < 1e-40
+    np.testing.assert_allclose(np.diff(np.log(far)), -5 * rate, rtol=1e-12)
+
+
+@given(settings)
+def test_an_exact_neighbour_screens_all_behind_it(setting):
+    """The prior is Markov: given the function at a place, the two sides are independent."""
+    seed, length, noise = setting
+    process = drawn(seed, length=length, noise=noise)
+    x, y = np.append(process.x, 2.0), np.append(process.y, 0.4)
+    # the same as a datum without noise, among data with it
+    weights = np.append(np.ones(len(process.x)), 1e12)
+    order = np.argsort(x)
+    whole = exponential_process(x, y, length=length, noise=noise)
+    across = whole.covariance(np.array([1.5]), np.array([2.5]), weights[order])
+    beside = whole.covariance(np.array([1.5]), np.array([1.6]), weights[order])
+    assert abs(across[0, 0]) < 1e-9 * noise and beside[0, 0] > 1e-3 * min(noise, 1) * 0.05
+
+
+@pytest.mark.parametrize("background", ["drop", "average", "resample"])
+def test_screening_is_a_difference_of_means(background):
+    process = drawn(3, count=15)
+    radii = np.array([0.3, 0.8, 1.5, 9.0])
+    found = process.screened(2.0, radii, background, key=KEY)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(KEY)))
+    at = np.array([2.0])
+    for radius, change in zip(radii, found, strict=True):
+        far = np.abs(process.x - 2.0) > radius
+        x, y = process.x.copy(), process.y.copy()
+        if background == "drop":
+            x, y = x[~far], y[~far]
+        elif background == "average" and far.any():
+            y[far] = y[far].mean()
+        elif far.any():
+            chosen = rng.choice(np.flatnonzero(far), far.sum())
+            x = np.concatenate([x[~far], x[chosen]])
+            y = np.concatenate([y[~far], y[chosen]])
+        other = exponential_process(x, y, length=1.0, noise=0.3)
+        assert abs(other.mean(at)[0] - process.mean(at)[0] - change) < 1e-12
+    assert found[-1] == 0
+
+
+def test_as_a_gibbs_measure():
+    process, places = drawn(1), np.array([-0.3, 1.7])
+    gibbs, _, inputs = process.gibbs(places)
+    trace = bx.sample(gibbs, key=KEY, chains=4, draws=500)
+    found = trace.mean(lambda model: jax.vmap(model)(inputs))
+    assert np.max(np.abs(np.asarray(found.z_score(process.mean(places))))) < 4
+
+
+@pytest.mark.parametrize("setting", [(20.0, 1.0, 1.0), (5.0, 2.0, 0.1)])
+def test_poisson_data(setting):
+    few = {"chains": 64, "sites": 1024, "warmup": 64}
+    found = ch.localization_length(PoissonData(*setting), key=KEY, **few)
+    assert abs(float(found.exponent.z_score(screening_exponent(*setting)))) < 4
+
+
+def test_wrong_arguments():
+    with pytest.raises(bx.DeclarationError, match="labels of shape"):
+        exponential_process(np.zeros(2), np.zeros(3), length=1.0, noise=1.0)
+    with pytest.raises(bx.DeclarationError, match="a key, to resample"):
+        drawn(0).screened(0.0, np.ones(1), "resample")
