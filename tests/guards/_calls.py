@@ -152,6 +152,10 @@ class Given:
         return self.rng.normal(size=(12, 2))
 
     @cached_property
+    def rows(self):
+        return self.rng.normal(size=(40, 2)) * (5.0, 1.0)
+
+    @cached_property
     def y(self):
         return np.sin(self.x[:, 0])
 
@@ -1049,6 +1053,12 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         warmup=4,
         throw=False,
     ),
+    # spectra
+    "channels.participation_ratio": lambda g: call(ch.participation_ratio, g.rows),
+    "channels.effective_rank": lambda g: call(ch.effective_rank, g.rows),
+    "channels.stable_rank": lambda g: call(ch.stable_rank, g.rows),
+    "channels.covariance_spectrum": lambda g: call(ch.covariance_spectrum, g.rows),
+    "channels.canonical_spectrum": lambda g: call(ch.canonical_spectrum, g.rows, g.rows**2),
     # theory
     "theory.exact_free_energy": lambda g: call(
         bx.theory.exact_free_energy, potential, log_prior, [(-0.8, 0.8)], g.betas

@@ -1,10 +1,14 @@
 """Channels: how much one place of a net tells of another, what that costs, and what is screened."""
 
 from ..core import exported as _exported
+from ._canonical_spectrum import CanonicalSpectrum as CanonicalSpectrum
+from ._canonical_spectrum import canonical_spectrum as canonical_spectrum
 from ._channel import Channel as Channel
 from ._channel_cost import ChannelCost as ChannelCost
 from ._channel_cost import ChannelRegime as ChannelRegime
 from ._channel_cost import channel_cost as channel_cost
+from ._covariance_spectrum import CovarianceSpectrum as CovarianceSpectrum
+from ._covariance_spectrum import covariance_spectrum as covariance_spectrum
 from ._gaussian_information import GaussianInformation as GaussianInformation
 from ._gaussian_information import gaussian_information as gaussian_information
 from ._label_response import label_response as label_response
@@ -12,6 +16,9 @@ from ._localization import LocalizationLength as LocalizationLength
 from ._localization import localization_length as localization_length
 from ._optimisation_bits import OptimisationBits as OptimisationBits
 from ._optimisation_bits import bits_of_optimisation as bits_of_optimisation
+from ._ranks import effective_rank as effective_rank
+from ._ranks import participation_ratio as participation_ratio
+from ._ranks import stable_rank as stable_rank
 from ._training_success import training_success as training_success
 
 __all__ = _exported(globals())

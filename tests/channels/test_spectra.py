@@ -1,0 +1,225 @@
+"""Spectra of samples: laws, exact small cases, false alarms, and coverage of error bars."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax import channels as ch
+from boltzax import theory as th
+from boltzax.channels._ranks import entropy_rank, moment_rank
+from boltzax.core import DeclarationError
+
+law = settings(derandomize=True, deadline=None, max_examples=15)
+seeds = st.integers(0, 2**31)
+SHAPE = (30, 6)
+
+
+def data(seed, shape=SHAPE, ratio=0.7):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=shape) * ratio ** np.arange(shape[1]) + rng.normal(size=shape[1])
+
+
+def turned(seed, x, scale):
+    basis, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(x.shape[1],) * 2))
+    return scale * x @ basis + 3.0
+
+
+RANKS = (ch.participation_ratio, ch.effective_rank, ch.stable_rank)
+
+
+@law
+@given(seeds, st.floats(1e-3, 1e3))
+def test_ranks_and_spectra_are_invariant_under_rotations_and_scale(seed, scale):
+    x = data(seed)
+    y = turned(seed, x, scale)
+    for rank in RANKS:
+        one, two = rank(x), rank(y)
+        assert np.allclose(one.value, two.value, rtol=1e-4)
+        assert np.allclose(one.standard_error, two.standard_error, rtol=1e-3)
+    one, two = ch.covariance_spectrum(x), ch.covariance_spectrum(y)
+    assert one.count == two.count
+    assert np.allclose(one.eigenvalues * scale**2, two.eigenvalues, rtol=1e-8)
+
+
+@law
+@given(seeds)
+def test_canonical_spectra_are_invariant_under_linear_maps(seed):
+    rng = np.random.default_rng(seed)
+    x, y = data(seed), rng.normal(size=(30, 4))
+    one = ch.canonical_spectrum(x, y)
+    two = ch.canonical_spectrum(x @ (rng.normal(size=(6, 6)) + 3 * np.eye(6)) + 1.0, -y)
+    assert np.allclose(one.correlations, two.correlations, atol=1e-8) and one.count == two.count
+    other = ch.canonical_spectrum(y, x)
+    assert np.allclose(one.correlations, other.correlations, atol=1e-8)
+
+
+@law
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=8))
+def test_ranks_of_known_eigenvalues_are_between_one_and_their_number(values):
+    values = np.array(values)
+    ranks = moment_rank(values), entropy_rank(values), len(values)
+    assert 1 - 1e-9 <= ranks[0] <= ranks[1] * (1 + 1e-9) <= ranks[2] * (1 + 1e-6)
+    assert moment_rank(np.ones(len(values))) == pytest.approx(len(values))
+    assert entropy_rank(np.ones(len(values))) == pytest.approx(len(values))
+
+
+@law
+@given(seeds)
+def test_the_interval_of_a_stable_rank_is_between_one_and_the_dimension(seed):
+    rank = ch.stable_rank(data(seed, ratio=0.9))
+    assert 1 <= rank.lower <= rank.value <= rank.upper <= SHAPE[1]
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (7, 12)])
+def test_the_jackknife_without_a_loop_is_the_loop(shape):
+    x = data(1, shape)
+
+    def ratio(rows):
+        rows = rows - rows.mean(axis=0)
+        covariance = rows.T @ rows / (len(rows) - 1)
+        fourth = np.sum(np.sum(rows**2, axis=1) ** 2) / (len(rows) - 1)
+        square = np.trace(covariance @ covariance)
+        return np.divide(*th.squared_traces(np.trace(covariance), square, fourth, len(rows)))
+
+    left = np.array([ratio(np.delete(x, i, axis=0)) for i in range(7)])
+    expected = bx.Estimate.of_replicates(7 * ratio(x) - 6 * left)
+    found = ch.participation_ratio(x)
+    assert found.value == pytest.approx(float(expected.value), rel=1e-9)
+    assert found.standard_error == pytest.approx(float(expected.standard_error), rel=1e-9)
+
+
+def falling(rng, shape):
+    return rng.normal(size=shape) * np.sqrt(0.8 ** np.arange(shape[1]))
+
+
+def heavy(rng, shape):
+    return rng.standard_t(6, size=shape) * np.sqrt(0.8 ** np.arange(shape[1]))
+
+
+def white(rng, shape):
+    return rng.normal(size=shape)
+
+
+TRUTH = 0.8 ** np.arange(20)
+
+
+@pytest.mark.parametrize("rank, exact, draw, truth", [
+    (ch.participation_ratio, moment_rank, falling, TRUTH),
+    (ch.participation_ratio, moment_rank, heavy, TRUTH),
+    (ch.participation_ratio, moment_rank, white, np.ones(20)),
+    (ch.effective_rank, entropy_rank, falling, TRUTH),
+    (ch.effective_rank, entropy_rank, white, np.ones(20)),
+])  # fmt: skip
+def test_error_bars_of_ranks_cover_the_truth(rank, exact, draw, truth):
+    rng = np.random.default_rng(0)
+    found = [rank(draw(rng, (100, 20))) for _ in range(120)]
+    values = np.array([float(f.value) for f in found])
+    bars = np.array([(float(f.lower), float(f.upper)) for f in found])
+    expected = exact(truth)
+    covered = np.mean((bars[:, 0] <= expected) & (expected <= bars[:, 1]))
+    assert covered > 0.88
+    # the bias is a small part of one error
+    assert abs(values.mean() - expected) < 0.35 * np.mean([float(f.standard_error) for f in found])
+
+
+def test_ranks_of_more_dimensions_than_samples():
+    found = ch.participation_ratio(falling(np.random.default_rng(1), (60, 200)))
+    assert abs(found.z_score(9.0)) < 3.5 and found.standard_error < 1.5
+    with pytest.raises(DeclarationError, match="at least 202"):
+        ch.effective_rank(np.ones((60, 200)))
+
+
+@pytest.mark.parametrize("shape", [(60, 20), (30, 60)])
+def test_false_alarms_of_white_noise_are_at_the_level(shape):
+    rng = np.random.default_rng(5)
+    alarms = [
+        ch.covariance_spectrum(rng.normal(size=shape), level=0.2).count > 0 for _ in range(200)
+    ]
+    assert 0.12 < np.mean(alarms) < 0.29  # three standard deviations of 200
+
+
+def test_outliers_are_counted_and_corrected():
+    rng = np.random.default_rng(6)
+    true, counts, errors = np.array([20.0, 5.0]), [], []
+    for _ in range(60):
+        x = rng.normal(size=(150, 60))
+        x[:, :2] *= np.sqrt(true)
+        found = ch.covariance_spectrum(x)
+        counts.append(found.count)
+        if found.count >= 2:
+            errors.append(np.asarray(found.outliers[:2].z_score(true)))
+    assert np.mean(np.array(counts) == 2) > 0.85
+    scores = np.array(errors)
+    assert np.all(np.abs(scores.mean(axis=0)) < 0.5) and np.all(scores.std(axis=0) < 1.4)
+    assert found.noise == pytest.approx(1.0, abs=0.06)
+    assert found.edge == pytest.approx(th.marchenko_pastur_edges(60 / 149)[1], rel=0.06)
+
+
+def test_a_corrected_outlier_is_that_of_the_closed_form():
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(801, 400))
+    x[:, 0] *= 3.0
+    found = ch.covariance_spectrum(x)
+    closed = th.spike_of_outlier(found.eigenvalues[0] / found.noise, 0.5) * found.noise
+    assert float(found.outliers.value[0]) == pytest.approx(float(closed), rel=0.01)
+    assert abs(found.outliers[0].z_score(9.0)) < 3.5
+
+
+def test_unequal_variances_are_divided_out():
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(200, 20)) * np.arange(1, 21)
+    assert ch.covariance_spectrum(x).count > 0
+    assert ch.covariance_spectrum(x, scaled=True).count == 0
+
+
+def test_correlations_beyond_independence_are_counted_and_corrected():
+    rng = np.random.default_rng(9)
+    true, counts, errors = np.array([0.9, 0.7]), [], []
+    for _ in range(60):
+        x, y = rng.normal(size=(200, 20)), rng.normal(size=(200, 30))
+        y[:, :2] = true * x[:, :2] + np.sqrt(1 - true**2) * y[:, :2]
+        found = ch.canonical_spectrum(x, y)
+        counts.append(found.count)
+        if found.count >= 2:
+            errors.append(np.asarray(found.outliers[:2].z_score(true)))
+    assert np.mean(np.array(counts) == 2) > 0.85
+    scores = np.array(errors)
+    assert np.all(np.abs(scores.mean(axis=0)) < 0.6)
+    assert np.all((scores.std(axis=0) > 0.6) & (scores.std(axis=0) < 1.4))
+    null = [
+        ch.canonical_spectrum(rng.normal(size=(100, 20)), rng.normal(size=(100, 30)), level=0.2)
+        for _ in range(150)
+    ]
+    assert 0.1 < np.mean([n.count > 0 for n in null]) < 0.3
+
+
+def test_float32_samples_give_the_numbers_of_float64():
+    x = data(3, (100, 6)) + 50.0
+    for rank in RANKS:
+        assert rank(x.astype(np.float32)).value == pytest.approx(float(rank(x).value), rel=1e-4)
+    one, two = (ch.covariance_spectrum(each).eigenvalues for each in (x, x.astype(np.float32)))
+    assert np.allclose(one, two, rtol=1e-4)
+
+
+def test_texts_say_what_was_found():
+    x = data(4, (200, 6))
+    text = repr(ch.covariance_spectrum(x))
+    assert "6 coordinates, 200 samples" in text and "p " in text
+    assert "beyond independence" in repr(ch.canonical_spectrum(x[:, :3], x[:, 3:]))
+
+
+@pytest.mark.parametrize("x", [
+    np.ones((30, 3)), np.full((30, 3), np.nan), np.ones((2, 3)), np.zeros((30, 0)),
+])  # fmt: skip
+def test_samples_that_tell_nothing_are_refused(x):
+    for verb in (*RANKS, ch.covariance_spectrum):
+        with pytest.raises(DeclarationError, match="`x`"):
+            verb(x)
+
+
+def test_too_few_samples_for_correlations_are_refused():
+    x = data(5, (10, 6))
+    with pytest.raises(DeclarationError):
+        ch.canonical_spectrum(x, x[:, :5])
