@@ -91,6 +91,10 @@ def norm(model):
     return model(jnp.ones(2))
 
 
+def second_norm(model):
+    return model(jnp.array([1.0, 2.0])) ** 2
+
+
 def of_neuron(neuron):
     return neuron(jnp.ones(1))
 
@@ -610,6 +614,12 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "channels.training_success": lambda g: call(
         ch.training_success, noisy(2, 1), SGD, [0, 2], at=0.5 * g.scale, starts=4, key=g.key
     ),
+    "channels.channel_coupling": lambda g: call(
+        ch.channel_coupling, bx.Ensemble.prior(g.gibbs, 9, key=g.key), norm, second_norm
+    ),
+    "cases.shared_wires": lambda g: call(cases.shared_wires, 2),
+    "cases.overlapping_channels": lambda g: call(cases.overlapping_channels, 0.5 * g.scale),
+    "cases.rival_channels": lambda g: call(cases.rival_channels),
     "cases.linear_channel": lambda g: call(cases.linear_channel, 2, gain=g.scale),
     "cases.noisy_channel": lambda g: call(
         cases.noisy_channel, 2, gain=g.scale, samples=2, key=g.key

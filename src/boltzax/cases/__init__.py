@@ -7,6 +7,10 @@ from ._components import affine_component as affine_component
 from ._components import amplifier_component as amplifier_component
 from ._components import gain_component as gain_component
 from ._components import step_component as step_component
+from ._coupled_channels import CoupledChannels as CoupledChannels
+from ._coupled_channels import overlapping_channels as overlapping_channels
+from ._coupled_channels import rival_channels as rival_channels
+from ._coupled_channels import shared_wires as shared_wires
 from ._curie_weiss import CurieWeiss as CurieWeiss
 from ._curie_weiss import curie_weiss as curie_weiss
 from ._curie_weiss import curie_weiss_spinodal as curie_weiss_spinodal

@@ -7,6 +7,10 @@ from ._channel import Channel as Channel
 from ._channel_cost import ChannelCost as ChannelCost
 from ._channel_cost import ChannelRegime as ChannelRegime
 from ._channel_cost import channel_cost as channel_cost
+from ._channel_coupling import ChannelCoupling as ChannelCoupling
+from ._channel_coupling import CouplingSign as CouplingSign
+from ._channel_coupling import channel_coupling as channel_coupling
+from ._coupling_conditions import CouplingConditions as CouplingConditions
 from ._covariance_spectrum import CovarianceSpectrum as CovarianceSpectrum
 from ._covariance_spectrum import covariance_spectrum as covariance_spectrum
 from ._gaussian_information import GaussianInformation as GaussianInformation
