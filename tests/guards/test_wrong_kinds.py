@@ -59,6 +59,7 @@ FREE: dict[str, str] = {
     "boltzax.meanfield.Descent.step:state": "any pytree: what `init` gave",
     "boltzax.run:start": "any pytree: `init` of the dynamics looks at it",
     "boltzax.Run.__init__:state": "any pytree: the state of the dynamics",
+    "boltzax.testing.ClaimReport.__init__:case": "a case: what the domain of the claim holds",
 }
 """Parameters that take anything, `owner.function:parameter`, and what looks at their meaning."""
 

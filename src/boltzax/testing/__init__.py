@@ -2,6 +2,8 @@
 
 from ..core import exported as _exported
 from ..core import renamed as _renamed
+from ._claims import Claim as Claim
+from ._claims import ClaimReport as ClaimReport
 from ._conformance import check_kernel as check_kernel
 from ._data import check_measure as check_measure
 from ._dynamics import check_dynamics as check_dynamics

@@ -1,0 +1,280 @@
+"""Claims as values: a statement, its source, where it is said to hold, and how that is measured."""
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
+
+from ..core import (
+    Count,
+    DeclarationError,
+    Estimate,
+    Fraction,
+    Key,
+    Said,
+    errors_named,
+    text_of_values,
+    typed,
+)
+from ._pasted import pasted
+
+Outcome: TypeAlias = Literal["supported", "refuted", "undecided"]
+Domain: TypeAlias = Annotated[
+    SearchStrategy | Sequence,
+    Said("a hypothesis strategy, or a sequence of cases", "pass e.g. [1, 2, 4]"),
+]
+Efforts: TypeAlias = Annotated[
+    Sequence[int], Said("rising whole numbers, such as (1, 4, 16)", "pass the factors of the work")
+]
+MEASURES = "a function of a case, key=... and effort=... that gives an Estimate"
+PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
+CONFIDENCE = 0.95
+"""With which a report says on how much of the domain a claim holds."""
+
+
+class _Refuted(AssertionError):
+    """A case that contradicts a claim, for hypothesis to shrink."""
+
+
+@typed
+class Claim(eqx.Module):
+    """A statement about every case of a domain, and a measurement that can contradict it.
+
+    `check(case, key=..., effort=...)` measures an `Estimate` for one case; the claim says that all
+    its numbers lie in `[low, high]`. `effort` is a factor of the work: a sampled check multiplies
+    its draws by it, an exact one ignores it.
+
+    Args:
+        statement: What is claimed, in words.
+        source: Who claims it: a paper with its equation, or a document.
+        domain: The cases: a hypothesis strategy, or a sequence.
+        check: What is measured, a function of a case, a `key` and an `effort`.
+        low: The least value that the claim allows.
+        high: The greatest value that the claim allows. An equality is a `low` and a `high` that are
+            a tolerance apart: no draws can support an equality to all digits.
+    """
+
+    statement: str = eqx.field(static=True)
+    source: str = eqx.field(static=True)
+    domain: Domain
+    check: Callable = eqx.field(static=True)
+    low: float = 0.0
+    high: float = math.inf
+
+    def __check_init__(self):
+        if not self.low < self.high:
+            raise DeclarationError(
+                "low",
+                got=f"{self.low:g}, and high={self.high:g}",
+                expected="low below high",
+                mend="give an equality a tolerance, low=-0.01, high=0.01",
+            )
+
+    def examine(
+        self,
+        *,
+        key: Key,
+        cases: Count = 20,
+        efforts: Efforts = (1, 4, 16),
+        level: Fraction = 0.01,
+    ) -> "ClaimReport":
+        """Measure case after case, and say what they tell.
+
+        Each case is measured with the first effort, and with the next one as long as its interval
+        holds a bound. A claim is `refuted` by one case whose interval lies outside of the bounds,
+        and does so again with a fresh key; the smallest such case that hypothesis finds is kept. It
+        is `supported` if the intervals of all cases lie within the bounds, else `undecided`.
+
+        The probability that a true claim is refuted is at most `level`: each look at each number of
+        a case has a share of it (Bonferroni).
+
+        Args:
+            key: Of the measurements; the cases are the same at every call.
+            cases: How many are drawn from a strategy; a sequence is gone through.
+            efforts: Factors of the work, in the order in which they are tried.
+            level: Probability of a false refutation.
+
+        Returns:
+            A `ClaimReport`.
+
+        Raises:
+            DeclarationError: For a check that gives no `Estimate`, an empty domain, and efforts
+                that do not rise from at least 1.
+        """
+        if list(efforts) != sorted({int(each) for each in efforts}) or not min(efforts, default=0):
+            raise DeclarationError(
+                "efforts",
+                got=str(tuple(efforts)),
+                expected="rising whole numbers from at least 1",
+                mend="pass e.g. (1, 4, 16)",
+            )
+        count = len(self.domain) if isinstance(self.domain, Sequence) else cases
+        if not count:
+            raise DeclarationError(
+                "domain", got="no case", expected="at least one", mend="add cases"
+            )
+        share = level / (count * len(efforts) * 2)
+        first, second = jax.random.split(key)
+        seen: list[tuple[Outcome, Estimate, Any]] = []
+
+        def judged(case: Any) -> Outcome:
+            seen.append((*self._judged(case, first, efforts, share), case))
+            return seen[-1][0]
+
+        try:
+            for case in self._cases(judged, count):
+                if judged(case) == "refuted":
+                    raise _Refuted
+        except _Refuted:
+            *_, (_, _, case) = (each for each in seen if each[0] == "refuted")
+            again, confirmed = self._judged(case, second, efforts, share)
+            outcome: Outcome = "refuted" if again == "refuted" else "undecided"
+            return ClaimReport(self, outcome, len(seen), 0, confirmed, case, level)
+        undecided = sum(outcome == "undecided" for outcome, *_ in seen)
+        _, worst, case = min(seen, key=lambda each: self._room(each[1]))
+        outcome = "undecided" if undecided else "supported"
+        return ClaimReport(self, outcome, len(seen), undecided, worst, case, level)
+
+    def test(
+        self, *, key: Key, expected: Outcome = "supported", cases: Count = 20
+    ) -> Callable[[], None]:
+        """A test for pytest that fails unless the outcome is the expected one.
+
+        `test_name = claim.test(key=jax.random.key(0))`, at the level of a file of tests.
+
+        Args:
+            key: See `examine`.
+            expected: The outcome; "refuted" keeps a counterexample alive.
+            cases: See `examine`.
+        """
+
+        def test_claim() -> None:
+            report = self.examine(key=key, cases=cases)
+            assert report.outcome == expected, repr(report)
+
+        test_claim.__doc__ = self.statement
+        return test_claim
+
+    def _cases(self, judged: Callable, count: int) -> Iterable:
+        """The cases of a sequence; those of a strategy are judged here, and shrunk."""
+        if isinstance(self.domain, Sequence):
+            return self.domain
+
+        @settings(
+            max_examples=count, database=None, deadline=None, derandomize=True, phases=PHASES,
+            suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
+        )  # fmt: skip
+        @given(case=self.domain)
+        def draw(case: Any) -> None:
+            if judged(case) == "refuted":
+                raise _Refuted
+
+        draw()
+        return ()
+
+    def _judged(
+        self, case: Any, key: jax.Array, efforts: Sequence[int], share: float
+    ) -> tuple[Outcome, Estimate]:
+        """What the intervals of a case say, at the first effort that decides.
+
+        The key is a function of the case, so that hypothesis finds the same again.
+        """
+        key = jax.random.fold_in(key, zlib.crc32(pasted(case).encode()))
+        found = Estimate.exact(math.nan)
+        for number, effort in enumerate(efforts):
+            with errors_named("check", expected=MEASURES, mend=f"try it with {pasted(case)}"):
+                found = self.check(case, key=jax.random.fold_in(key, number), effort=effort)
+            if not isinstance(found, Estimate):
+                raise DeclarationError(
+                    "check",
+                    got=f"{type(found).__name__}, for the case {case!r}",
+                    expected=MEASURES,
+                    mend="return Estimate.exact(value) for a number without error",
+                )
+            size = max(int(np.size(found.value)), 1)
+            lower, upper = (np.asarray(end) for end in found.interval(1 - share / size))
+            if np.any((lower > self.high) | (upper < self.low)):
+                return "refuted", found
+            if np.all((lower >= self.low) & (upper <= self.high)):
+                return "supported", found
+        return "undecided", found
+
+    def _room(self, found: Estimate) -> float:
+        """Least distance of an interval to the bounds; negative outside of them."""
+        lower, upper = (np.asarray(end) for end in found.interval())
+        room = np.minimum(lower - self.low, self.high - upper)
+        return float(np.min(np.where(np.isnan(room), -np.inf, room)))
+
+
+@typed
+class ClaimReport(eqx.Module):
+    """What the cases say of a claim.
+
+    Args:
+        claim: The claim.
+        outcome: `"supported"`, `"refuted"` or `"undecided"`.
+        cases: How many cases were measured, those of the shrinking included.
+        undecided: How many of them were not decided by the greatest effort.
+        worst: The counterexample's measurement, or that of the case nearest to a bound.
+        case: That case.
+        level: Probability that a true claim is refuted.
+    """
+
+    claim: Claim
+    outcome: Outcome = eqx.field(static=True)
+    cases: int = eqx.field(static=True)
+    undecided: int = eqx.field(static=True)
+    worst: Estimate
+    case: Any
+    level: float = eqx.field(static=True)
+
+    @property
+    def holds_on(self) -> float:
+        """Share of the domain, as it is drawn, on which a supported claim holds (95% confidence).
+
+        `0.05^(1/cases)`: with a smaller share so many cases without a counterexample are drawn with
+        a probability of less than 5%.
+        """
+        return (1 - CONFIDENCE) ** (1 / self.cases) if self.outcome == "supported" else 0.0
+
+    @property
+    def counterexample(self) -> str:
+        """The case that refutes the claim, as Python that makes it; empty if there is none."""
+        return pasted(self.case) if self.outcome == "refuted" else ""
+
+    def row(self) -> dict[str, Any]:
+        """A row of a ledger: strings and numbers."""
+        worst = int(np.argmin(np.ravel(np.asarray(self.worst.value))))
+        return {
+            "statement": self.claim.statement,
+            "source": self.claim.source,
+            "outcome": self.outcome,
+            "cases": self.cases,
+            "undecided": self.undecided,
+            "value": float(np.ravel(np.asarray(self.worst.value))[worst]),
+            "standard_error": float(np.ravel(np.asarray(self.worst.standard_error))[worst]),
+            "low": self.claim.low,
+            "high": self.claim.high,
+            "case": pasted(self.case),
+            "level": self.level,
+        }
+
+    @text_of_values
+    def __repr__(self) -> str:
+        allowed = f"[{self.claim.low:g}, {self.claim.high:g}]"
+        lines = [f"{self.outcome}: {self.claim.statement} ({self.claim.source})"]
+        where = "counterexample" if self.outcome == "refuted" else "nearest to a bound"
+        lines.append(f"{where}: {pasted(self.case)}: {self.worst!r}, claimed in {allowed}")
+        if self.outcome == "supported":
+            share = f"more than {100 * self.holds_on:.0f}% of the domain (95% confidence)"
+            lines.append(f"{self.cases} cases: holds on {share}")
+        elif self.outcome == "undecided":
+            lines.append(f"{self.undecided} of {self.cases} cases undecided: raise the efforts")
+        lines.append(f"a true claim is refuted with probability at most {self.level:g}")
+        return "\n  ".join(lines)

@@ -1,0 +1,109 @@
+"""Claims as values: their verdicts, their false alarms, their counterexamples."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pytest
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax.testing import Claim
+
+KEY = jax.random.key(0)
+
+
+def mean_of(truth: float, key: jax.Array, draws: int) -> bx.Estimate:
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return bx.Estimate.of_samples(truth + rng.normal(size=draws), exact=True)
+
+
+def test_outcomes_of_an_exact_claim():
+    square = Claim("x² is at least 0", "algebra", st.floats(-9, 9), lambda x, **_: exact(x**2))
+    report = square.examine(key=KEY, cases=30)
+    assert (report.outcome, report.counterexample) == ("supported", "")
+    assert report.holds_on == pytest.approx(0.05 ** (1 / report.cases))
+    cube = Claim("x³ is at least 0", "wrong", st.integers(-99, 99), lambda x, **_: exact(x**3))
+    report = cube.examine(key=KEY)
+    assert (report.outcome, report.counterexample) == ("refuted", "-1")  # shrunk
+    assert "counterexample: -1" in repr(report) and report.row()["outcome"] == "refuted"
+
+
+def exact(value: float) -> bx.Estimate:
+    return bx.Estimate.exact(float(value))
+
+
+def test_work_is_spent_where_a_case_is_not_decided():
+    efforts = []
+
+    def check(truth, *, key, effort):
+        efforts.append(effort)
+        return mean_of(truth, key, 50 * effort)
+
+    claim = Claim("the mean is at least 0", "planted", [3.0, 0.3], check)
+    report = claim.examine(key=KEY, efforts=(1, 8, 64))
+    assert report.outcome == "supported" and efforts[0] == 1 and 8 in efforts[1:]
+    assert report.case == 0.3
+    unsure = Claim("the mean is at least 0", "planted", [0.0], check)
+    report = unsure.examine(key=KEY, efforts=(1, 2))
+    assert (report.outcome, report.undecided) == ("undecided", 1)
+    equal = Claim("the mean is 0.2", "planted", [0.2], check, low=0.1, high=0.3)
+    assert equal.examine(key=KEY, efforts=(1, 100)).outcome == "supported"
+    assert equal.examine(key=KEY, efforts=(1,)).outcome == "undecided"
+
+
+def test_a_true_claim_at_its_bound_is_refuted_rarely():
+    """Of 400 claims that hold with equality at most 4% are refuted at level .05 (P < .001 else)."""
+    claim = Claim(
+        "the mean is at least 0", "planted", [0.0] * 5,
+        lambda truth, *, key, effort: mean_of(truth, key, 40 * effort),
+    )  # fmt: skip
+    outcomes = [
+        claim.examine(key=jax.random.key(i), efforts=(1, 2), level=0.05).outcome for i in range(400)
+    ]
+    assert outcomes.count("refuted") <= 16
+
+
+def test_a_test_for_pytest():
+    holds = Claim("x² is at least 0", "algebra", [1.0, 2.0], lambda x, **_: exact(x**2))
+    fails = Claim("x is at most 1", "wrong", [1.0, 2.0], lambda x, **_: exact(1 - x))
+    holds.test(key=KEY)()
+    fails.test(key=KEY, expected="refuted")()
+    with pytest.raises(AssertionError, match="counterexample: 2.0"):
+        fails.test(key=KEY)()
+
+
+def test_counterexamples_can_be_pasted():
+    measure = bx.GaussianMeasure(dim=2, order=8)
+    for value in (
+        measure,
+        jnp.tanh,
+        KEY,
+        bx.Normal(0.0, 2.0),
+        {"a": [jnp.arange(3.0), (1, np.float64(2))]},
+    ):
+        text = _text(value)
+        made = eval(text, {"bx": bx, "jnp": jnp, "jax": jax, "numpyro": numpyro})
+        assert _text(made) == text
+    assert _text(measure).startswith("bx.GaussianMeasure(dim=2")
+    assert _text(bx.models.TwoLayer(3, key=KEY)).startswith("TwoLayer(")  # no call keeps its width
+
+
+def _text(value) -> str:
+    fails = Claim("never", "planted", [value], lambda case, **_: exact(-1.0))
+    return fails.examine(key=KEY).counterexample
+
+
+def test_wrong_claims_are_refused():
+    with pytest.raises(bx.DeclarationError, match="tolerance"):
+        Claim("equal", "planted", [1], lambda x, **_: exact(x), low=1.0, high=1.0)
+    plain = Claim("a number", "planted", [1], lambda x, **_: x)
+    with pytest.raises(bx.DeclarationError, match="Estimate"):
+        plain.examine(key=KEY)
+    raising = Claim("a raise", "planted", [1], lambda x: exact(x))
+    with pytest.raises(bx.DeclarationError, match="check"):
+        raising.examine(key=KEY)
+    with pytest.raises(bx.DeclarationError, match="rising"):
+        plain.examine(key=KEY, efforts=(4, 1))
+    with pytest.raises(bx.DeclarationError, match="domain"):
+        Claim("none", "planted", [], lambda x, **_: exact(x)).examine(key=KEY)
