@@ -1,16 +1,15 @@
 """Values as Python that makes them again, to be pasted."""
 
 import inspect
+import sys
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-import boltzax as bx
-
-PLACES = {"bx": bx, "bx.models": bx.models, "bx.cases": bx.cases, "jnp": jnp}
-"""Modules that a name is looked up in, and how they are called."""
+PLACES = {"bx": "boltzax", "bx.models": "boltzax.models", "bx.cases": "boltzax.cases"}
+"""How the modules are called that a name is looked up in first."""
 
 
 def pasted(value: Any) -> str:
@@ -60,7 +59,8 @@ def _name(value: Any) -> str:
     name = getattr(value, "__name__", None)
     if name is None:
         return repr(value)
-    for short, module in PLACES.items():
+    places = [*((short, sys.modules.get(module)) for short, module in PLACES.items()), ("jnp", jnp)]
+    for short, module in places:
         if getattr(module, name, None) is value:
             return f"{short}.{name}"
     own = getattr(value, "__module__", "")
