@@ -18,7 +18,7 @@ def pasted(value: Any) -> str:
     Arrays are written out, objects as calls of their class with the arguments that differ from
     their defaults, functions by their name. What keeps no argument of its class is its repr.
     """
-    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         data = np.asarray(jax.random.key_data(value)).tolist()
         return f"jax.random.wrap_key_data(jnp.array({data}, jnp.uint32))"
     if isinstance(value, np.generic):
