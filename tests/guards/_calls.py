@@ -542,6 +542,11 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         dg.Edgeworth(g.cumulants).distribution, 0.5 * g.scale
     ),
     "channels.gaussian_information": lambda g: call(ch.gaussian_information, g.x, g.x**2),
+    "channels.information_ladder": lambda g: call(
+        ch.information_ladder, g.x, g.x**2, sizes=(6, 12), key=g.key
+    ),
+    "channels.read_taps": lambda g: call(ch.read_taps, g.tapped, g.x, "inner"),
+    "channels.leading_components": lambda g: call(ch.leading_components, g.x),
     "degrade.negentropy": lambda g: call(dg.negentropy, g.cumulants),
     "degrade.remainder": lambda g: call(dg.remainder, g.x, 0.5 * g.x**2),
     "degrade.Remainder.law": lambda g: call(g.left.law, 2, 1),

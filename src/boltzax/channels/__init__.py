@@ -15,6 +15,8 @@ from ._covariance_spectrum import CovarianceSpectrum as CovarianceSpectrum
 from ._covariance_spectrum import covariance_spectrum as covariance_spectrum
 from ._gaussian_information import GaussianInformation as GaussianInformation
 from ._gaussian_information import gaussian_information as gaussian_information
+from ._information_ladder import InformationLadder as InformationLadder
+from ._information_ladder import information_ladder as information_ladder
 from ._label_response import label_response as label_response
 from ._localization import LocalizationLength as LocalizationLength
 from ._localization import localization_length as localization_length
@@ -23,6 +25,8 @@ from ._optimisation_bits import bits_of_optimisation as bits_of_optimisation
 from ._ranks import effective_rank as effective_rank
 from ._ranks import participation_ratio as participation_ratio
 from ._ranks import stable_rank as stable_rank
+from ._read_taps import leading_components as leading_components
+from ._read_taps import read_taps as read_taps
 from ._training_success import training_success as training_success
 
 __all__ = _exported(globals())

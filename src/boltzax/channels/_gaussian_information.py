@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core import Estimate, Fraction, at_most_level, estimate_of_parts, text_of_values, typed
-from ._information_interval import independence, standard_error_and_bounds
+from ._information_interval import independence, spread_of, standard_error_and_bounds
 from ._sample_matrices import Paired, Samples, canonical, check_count, check_pair, side
 
 SHOWN = 5
@@ -101,8 +101,8 @@ def gaussian_information(x: Samples, y: Paired, *, level: Fraction = 0.05) -> Ga
     found = canonical(side("x", x), side("y", y))
     law, critical, detectable = independence(len(x), *sizes, level)
     plug_in = found.information
-    squares = _true_squares(found.correlations, len(x) - 1, max(sizes))
-    error, low, high = standard_error_and_bounds(law, plug_in, squares)
+    squares = true_squares(found.correlations, len(x), sizes)
+    error, low, high = standard_error_and_bounds(spread_of(law, plug_in, squares), plug_in)
     numbers = (plug_in, law.bias, found.correlations)
     tests = (law.exceeded(plug_in), critical - law.bias, detectable)
     return GaussianInformation(
@@ -114,8 +114,8 @@ def gaussian_information(x: Samples, y: Paired, *, level: Fraction = 0.05) -> Ga
     )
 
 
-def _true_squares(correlations: np.ndarray, freedom: int, most: int) -> float:
+def true_squares(correlations: np.ndarray, samples: int, sizes: tuple[int, int]) -> float:
     """`Σ ρ²` from that of the sample: without what independent data have, 1 remaining 1."""
     count = len(correlations)
-    left = (count - np.sum(correlations**2)) / (1 - most / freedom)
+    left = (count - np.sum(correlations**2)) / (1 - max(sizes) / (samples - 1))
     return float(np.clip(count - left, 0.0, count))

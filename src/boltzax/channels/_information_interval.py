@@ -39,10 +39,14 @@ class Spread:
     def __init__(self, law: InformationLaw, count: float):
         self.law, self.count = law, count
 
+    def sums(self, information: float) -> tuple[float, float]:
+        """`Σ ρ²` and `Σ ρ⁴`; 0 for no information."""
+        square = -math.expm1(-2 * max(information, 0.0) / self.count)
+        return self.count * square, self.count * square**2
+
     def variance(self, information: float) -> float:
         """Of the plug-in, nats²; below 0 that of independent data."""
-        square = -math.expm1(-2 * max(information, 0.0) / self.count)
-        return self.law.variance_at(self.count * square, self.count * square**2)
+        return self.law.variance_at(*self.sums(information))
 
     def exceeded(self, plug_in: float, information: float) -> float:
         """The probability of a plug-in above `plug_in`.
@@ -93,19 +97,15 @@ def independence(samples: int, x_size: int, y_size: int, level: float) -> Indepe
     return Independence(law, critical, root_beyond(missed, 0.0, step, xtol=1e-9 * step, rtol=1e-9))
 
 
-def standard_error_and_bounds(
-    law: InformationLaw, plug_in: float, squares: float
-) -> tuple[float, float, float]:
-    """Of the information, nats; beyond each bound the plug-in would be as far with 2.5%.
+def spread_of(law: InformationLaw, plug_in: float, squares: float) -> Spread:
+    """The law about an information, from the plug-in and an estimate of `Σ ρ²`."""
+    most = min(law.x_size, law.y_size)
+    return Spread(law, effective_count(plug_in - law.bias, squares, most))
 
-    Args:
-        law: Of independent samples.
-        plug_in: In nats.
-        squares: Estimate of the sum of squared correlations.
-    """
-    found = plug_in - law.bias
-    count = effective_count(found, squares, min(law.x_size, law.y_size))
-    spread = Spread(law, count)
+
+def standard_error_and_bounds(spread: Spread, plug_in: float) -> tuple[float, float, float]:
+    """Of the information, nats; beyond each bound the plug-in would be as far with 2.5%."""
+    found = plug_in - spread.law.bias
     error = math.sqrt(spread.variance(found))
 
     def end(sign: int, tail: float) -> float:

@@ -49,7 +49,7 @@ class Side(NamedTuple):
                 got=f"{size} coordinates that are linear functions of each other, to rounding",
                 expected="coordinates of full rank (no duplicates, no fixed sum)",
                 mend="leave out the coordinates that others determine, take components as "
-                "channels.tap_matrices(..., components=k) does, or add noise of a stated size: "
+                "channels.leading_components(x) does, or add noise of a stated size: "
                 "channels.information_ladder(x, y, floors=(1e-2,), key=key)",
             )
         return self.rounding * np.sqrt(size) / least
@@ -122,7 +122,7 @@ def check_count(samples: int, x_size: int, y_size: int) -> None:
             expected=f"at least {x_size + y_size + 1} samples, better several times as many: with "
             "fewer every two sides are linear functions of each other",
             mend="take more samples, or fewer coordinates: components of each side that are chosen "
-            "without the other, as channels.tap_matrices(..., components=k) takes",
+            "without the other, as channels.leading_components(x, k) gives",
         )
 
 
@@ -136,7 +136,7 @@ def side(name: str, values: np.ndarray) -> Side:
     largest = np.max(np.abs(wide), axis=0)
     centred = wide - wide.mean(axis=0)
     norms = np.linalg.norm(centred, axis=0)
-    coarse = ROUNDINGS * _precision(values) * largest * np.sqrt(len(wide))
+    coarse = ROUNDINGS * precision(values) * largest * np.sqrt(len(wide))
     constant = np.flatnonzero(norms <= coarse)
     if len(constant):
         raise DeclarationError(
@@ -178,7 +178,15 @@ def canonical(x: Side, y: Side) -> Canonical:
     return Canonical(np.linalg.svd(basis[:size], compute_uv=False), sines)
 
 
-def _precision(values: np.ndarray) -> float:
+def noisy(values: np.ndarray, floor: float, noise: np.ndarray) -> np.ndarray:
+    """Values with noise, relative to the root mean square spread of the coordinates."""
+    if not floor:
+        return values
+    wide = np.asarray(values, np.float64)
+    return wide + floor * np.sqrt(np.mean(np.var(wide, axis=0))) * noise
+
+
+def precision(values: np.ndarray) -> float:
     """Relative rounding of numbers, of float32 if they all are numbers of it."""
     with np.errstate(over="ignore"):
         single = np.array_equal(np.asarray(values, np.float32), values)

@@ -1,0 +1,117 @@
+"""From models, places and data to matrices of activations."""
+
+from typing import Annotated
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from ..core import MEMORY, Arrays, Count, DeclarationError, Memory, Said, map_within, typed
+from ..declare import Predictor, activations
+from ..sample import Ensemble
+from ._sample_matrices import Samples, precision
+
+Models = Annotated[
+    Predictor | Ensemble,
+    Said("a model that can be called, or an Ensemble", "pass a module, or what bx.sample gives"),
+]
+Data = Annotated[
+    Arrays, Said("a pytree of arrays, data along the first axes", "pass x of shape [n, dim]")
+]
+
+
+class Reader(eqx.Module):
+    """Places of one model, over data.
+
+    Args:
+        data: A pytree of arrays `[datum, ...]`.
+        patterns: Names of places, or globs.
+        memory: Bytes of intermediate values at once.
+    """
+
+    data: PyTree[Array]
+    patterns: tuple[str, ...] = eqx.field(static=True)
+    memory: int = eqx.field(static=True)
+
+    def __call__(self, model: PyTree) -> dict[str, Array]:
+        return map_within(lambda z: activations(model, z, *self.patterns), self.data, self.memory)
+
+
+@typed
+def read_taps(
+    models: Models, data: Data, *patterns: str, memory: Memory = MEMORY
+) -> dict[str, Array]:
+    """What places of a model, or of every model of an ensemble, hold for many data.
+
+    `bx.activations` under `jax.vmap`, as many data at once as `memory` allows. Of a value with
+    positions or heads pick one, or flatten: `read_taps(model, x, "blocks[*]")["blocks[0]"][:, -1]`
+    is a matrix `[datum, unit]` of the last position, as `gaussian_information` takes it.
+
+    Args:
+        models: A model, or an `Ensemble`.
+        data: A pytree of arrays, `[datum, ...]`.
+        patterns: Names of places, or globs, as for `bx.activations`. All places if none is given.
+        memory: Bytes of intermediate values at once (the results come on top).
+
+    Returns:
+        From place to values `[*axes of the ensemble, datum, *shape]`.
+
+    Raises:
+        DeclarationError: As `bx.activations`; and for leaves of `data` of different lengths.
+    """
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    if len(lengths) != 1 or lengths & {(), (0,)}:
+        raise DeclarationError(
+            "data",
+            got=f"leading axes of sizes {sorted(lengths)}",
+            expected="arrays with one and the same number of data along the first axis",
+            mend="pass x[None] for a single datum",
+        )
+    reader = Reader(jax.tree.map(jax.numpy.asarray, data), patterns, memory)
+    if isinstance(models, Ensemble):
+        return models.map(reader, memory=memory)
+    return _read(reader, models)
+
+
+@eqx.filter_jit
+def _read(reader: Reader, model: PyTree) -> dict[str, Array]:
+    return reader(model)
+
+
+@typed
+def leading_components(x: Samples, count: Count | None = None) -> np.ndarray:
+    """Coordinates of samples along their leading principal components, `[sample, component]`.
+
+    Components above rounding lose nothing: information is invariant under invertible linear maps,
+    and coordinates that others determine add nothing. Fewer components are another, smaller side.
+    They are chosen without the other side, so that independent Gaussian sides keep the null law of
+    `gaussian_information`.
+
+    Args:
+        x: `[sample, coordinate]`.
+        count: Number of components; all above rounding if None.
+
+    Raises:
+        DeclarationError: For more components than there are above rounding.
+    """
+    wide = np.asarray(x, np.float64)
+    centred = wide - wide.mean(axis=0)
+    if not np.all(np.isfinite(wide)) or not centred.any():
+        raise DeclarationError(
+            "x",
+            got="numbers that are not finite, or all equal",
+            expected="finite numbers that vary",
+            mend="leave out the samples at which the model overflows, and constants",
+        )
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    coarse = precision(x) * np.abs(wide).max() * np.sqrt(wide.size)
+    kept = int(np.sum(sizes > coarse))
+    if count is not None and count > kept:
+        raise DeclarationError(
+            "count",
+            got=str(count),
+            expected=f"at most {kept}, the components above rounding",
+            mend="lower it, or leave it out",
+        )
+    return (left * sizes)[:, : kept if count is None else count]
