@@ -69,8 +69,8 @@ def drawn(rng, sizes, betas, draws):
 
 def test_drawn_curves_cross_within_their_errors():
     rng, betas, scores = np.random.default_rng(0), np.linspace(0.9, 1.1, 9), []
-    for _ in range(12):
-        curves = drawn(rng, (64, 256, 1024), betas, 4000)
+    for _ in range(8):
+        curves = drawn(rng, (64, 256, 1024), betas, 2000)
         truth = np.array([exact(256, b) for b in betas])
         scores.append(np.asarray(curves[256].z_score(truth)))
         found = size_crossing(curves)

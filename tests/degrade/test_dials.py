@@ -68,7 +68,7 @@ def gibbs():
 def tempered(gibbs):
     dial = Tempered(bx.HMC(max_steps=32), chains=8, warmup=300, start="prior")
     key = jax.random.key(1)
-    return along_dial(dial, TEMPERATURES, overlaps, gibbs=gibbs, key=key, count=4000)
+    return along_dial(dial, TEMPERATURES, overlaps, gibbs=gibbs, key=key, count=2400)
 
 
 def exact(head, temperatures=TEMPERATURES):
@@ -118,7 +118,7 @@ def test_tempering_gives_the_exact_survival(tempered):
 def test_heating_equals_cooling(gibbs, tempered):
     dial = Tempered(bx.HMC(max_steps=32), chains=8, warmup=300, start="model")
     heated = along_dial(
-        dial, TEMPERATURES, overlaps, gibbs=gibbs, key=jax.random.key(2), count=4000
+        dial, TEMPERATURES, overlaps, gibbs=gibbs, key=jax.random.key(2), count=2400
     )
     apart = heated.minus(tempered)
     assert np.all(np.abs(apart.z_score(0.0)) < 4.5)
@@ -425,6 +425,7 @@ def test_a_chain_that_moves_slowly_decides_nothing():
         assert ("few blocks" in repr(found)) == (chains == 1)
 
 
+@pytest.mark.slow
 def test_equal_structures_are_undecided(gibbs):
     """Two runs of one structure: the bootstrap probability is spread over (0, 1)."""
     grid = np.geomspace(0.3, 12, 9)
@@ -470,7 +471,7 @@ def other_losses(out):
 
 def test_a_clean_window(gibbs):
     """Head 0 is erased and head 2 halved: harmless once head 2 is dead and head 0 alive."""
-    fine = np.geomspace(0.1, 100, 25)
+    fine = np.geomspace(0.1, 100, 19)
     found = clean_window(
         erase_last, first_overlap, other_losses, Exactly(), fine,
         outputs=outputs, gibbs=gibbs, key=jax.random.key(0), count=4000, tolerance=0.5,

@@ -46,11 +46,11 @@ def relaxation(rng, times, dim, phi, start=0.0):
 
 
 def test_a_walk_agrees_with_both_null_laws_and_has_their_components():
-    path = walk(np.random.default_rng(0), 80, 3000)
+    path = walk(np.random.default_rng(0), 60, 1000)
     found = trajectory_spectrum(path, key=KEY, level=0.01)
     assert found.walk.outcome == Outcome.agree and found.relaxation.outcome == Outcome.agree
     assert np.all(np.asarray(found.cosines)[:3] > 0.95)
-    np.testing.assert_allclose(found.fractions[:3], found.expected[:3], rtol=4 * (2 / 3000) ** 0.5)
+    np.testing.assert_allclose(found.fractions[:3], found.expected[:3], rtol=4 * (2 / 1000) ** 0.5)
 
 
 def test_the_band_of_a_walk_covers():
