@@ -33,6 +33,7 @@ class Options(Drawn):
     chains: int = 8  # Chains at each temperature
     count: int = 12_800  # Models at each temperature
     points: int = 24  # Temperatures
+    fixed: bool = False  # Ablate the units that were chosen in the cooled net, in every model
     localisation: float | None = None
     """Strength that holds the posterior at the cooled net; the global posterior if None."""
     tolerance: float | None = None
@@ -48,15 +49,19 @@ def main(options: Options) -> None:
     target = y[:, options.head]
     others = [i for i in range(len(cases.PLANTED_HEADS)) if i != options.head]
 
-    def ablated(model):
-        """Without the units that are most correlated with the target.
+    def chosen(model):
+        """The units that are most correlated with the target, as a mask.
 
         They are chosen without a look at the readout. Units chosen by what they add to the overlap
         would have an effect in a dead net too, by the choice alone.
         """
         units = jax.vmap(lambda x: bx.activations(model, x, "units")["units"])(x)
-        least = jnp.sort(jnp.abs(target @ units))[-options.units]
-        return bx.patched(model, {"units": bx.Ablate(jnp.abs(target @ units) >= least)})
+        correlations = jnp.abs(target @ units)
+        return correlations >= jnp.sort(correlations)[-options.units]
+
+    def ablated(model):
+        mask = cold_units if options.fixed else chosen(model)
+        return bx.patched(model, {"units": bx.Ablate(mask)})
 
     def overlap(outputs):
         return outputs[:, options.head] @ target / (target @ target)
@@ -69,6 +74,7 @@ def main(options: Options) -> None:
         warmup=400 if options.quick else 2000, throw=False,
     )  # fmt: skip
     net = replace(net, model=cold.ensemble[0, -1].models())
+    cold_units = chosen(net.model)
     found = degrade.clean_window(
         ablated, overlap, other_losses,
         degrade.Tempered(
