@@ -28,6 +28,7 @@ HOMES = {
     "zarr": "report",
     "optax": "numerics",
     "optimistix": "numerics",
+    "matfree": "numerics",
 }
 """Outside libraries, and the one folder that imports each."""
 

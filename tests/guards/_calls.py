@@ -156,6 +156,10 @@ class Given:
         return self.rng.normal(size=(12, 2))
 
     @cached_property
+    def layers(self):
+        return bx.models.MLP((2, 3, 3), key=self.key)
+
+    @cached_property
     def rows(self):
         return self.rng.normal(size=(40, 2)) * (5.0, 1.0)
 
@@ -1073,6 +1077,10 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "channels.effective_rank": lambda g: call(ch.effective_rank, g.rows),
     "channels.stable_rank": lambda g: call(ch.stable_rank, g.rows),
     "channels.covariance_spectrum": lambda g: call(ch.covariance_spectrum, g.rows),
+    "channels.jacobian_spectrum": lambda g: call(ch.jacobian_spectrum, g.layers, g.x),
+    "channels.jacobian_ranks": lambda g: call(
+        ch.jacobian_ranks, g.layers, g.x, key=g.key, probes=4, depths=(1, 2)
+    ),
     "channels.canonical_spectrum": lambda g: call(ch.canonical_spectrum, g.rows, g.rows**2),
     # theory
     "theory.exact_free_energy": lambda g: call(

@@ -17,6 +17,10 @@ from ._gaussian_information import GaussianInformation as GaussianInformation
 from ._gaussian_information import gaussian_information as gaussian_information
 from ._information_ladder import InformationLadder as InformationLadder
 from ._information_ladder import information_ladder as information_ladder
+from ._jacobian_ranks import JacobianRanks as JacobianRanks
+from ._jacobian_ranks import jacobian_ranks as jacobian_ranks
+from ._jacobian_spectrum import JacobianSpectrum as JacobianSpectrum
+from ._jacobian_spectrum import jacobian_spectrum as jacobian_spectrum
 from ._label_response import label_response as label_response
 from ._localization import LocalizationLength as LocalizationLength
 from ._localization import localization_length as localization_length

@@ -1,7 +1,7 @@
 """Arithmetic on programs and the solvers: one interpreter, bounds, balls, roots and minima.
 
-The home of flint, optax and optimistix, which are imported where they are first used if they are
-slow to import.
+The home of flint, matfree, optax and optimistix, which are imported where they are first used if
+they are slow to import.
 """
 
 from ..core import exported as _exported
@@ -48,6 +48,8 @@ from ._optimised import optimised as optimised
 from ._roots import bisect as bisect
 from ._roots import root as root
 from ._roots import root_beyond as root_beyond
+from ._stochastic_traces import ProbeRows as ProbeRows
+from ._stochastic_traces import probe_traces as probe_traces
 
 __all__ = _exported(globals())
 

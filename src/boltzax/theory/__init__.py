@@ -4,6 +4,7 @@ from ..core import exported as _exported
 from ..core import renamed as _renamed
 from ._chain_costs import gaussian_chain_bits as gaussian_chain_bits
 from ._chain_costs import gaussian_chain_rate as gaussian_chain_rate
+from ._gaussian_chains import chain_participation as chain_participation
 from ._gaussian_chains import lyapunov_spectrum as lyapunov_spectrum
 from ._gaussian_exact import linear_unit_exact as linear_unit_exact
 from ._gaussian_exact import quadratic_exact as quadratic_exact

@@ -1,0 +1,171 @@
+"""Jacobians between places: closed forms, composition, and probes against the exact spectrum."""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import boltzax as bx
+from boltzax import channels as ch
+from boltzax import theory as th
+from boltzax.core import DeclarationError
+
+law = settings(derandomize=True, deadline=None, max_examples=10)
+SIZES = (6, 5, 4)
+
+
+class Layers(eqx.Module):
+    """Dense layers with named values."""
+
+    first: jax.Array
+    second: jax.Array
+    gain: float = eqx.field(static=True, default=0.0)
+
+    def __call__(self, x):
+        hidden = bx.tap(self.first @ x + self.gain * jnp.sin(x[0]), "hidden")
+        return bx.tap(self.second @ hidden + self.gain * jnp.cos(hidden[0]), "last")
+
+
+def layers(seed, gain=0.0):
+    keys = jax.random.split(jax.random.key(seed), 2)
+    shapes = ((SIZES[1], SIZES[0]), (SIZES[2], SIZES[1]))
+    return Layers(*(jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)), gain)
+
+
+DATA = np.random.default_rng(0).normal(size=(40, SIZES[0]))
+
+
+@law
+@given(st.integers(0, 2**31), st.floats(0.1, 10.0))
+def test_the_spectrum_of_a_linear_net_is_that_of_its_matrix(seed, scale):
+    model = layers(seed)
+    product = np.asarray(model.second @ model.first, float)
+    found = ch.jacobian_spectrum(model, scale * DATA)
+    singular = np.linalg.svd(product, compute_uv=False)
+    assert np.allclose(found.singular_values, singular, rtol=1e-4)
+    assert np.allclose(np.sort(found.into)[-4:], np.sort(singular**2), rtol=1e-3)
+    assert np.allclose(found.out, singular**2, rtol=1e-3)
+    ratio = np.sum(singular**2) ** 2 / np.sum(singular**4)
+    for side in (found.input_side, found.output_side, found.participation):
+        assert side.value == pytest.approx(ratio, rel=1e-4)
+    assert 1 <= found.participation.value <= found.effective_rank.value <= 4.001
+    assert found.stable_rank.value == pytest.approx(
+        np.sum(singular**2) / singular[0] ** 2, rel=1e-4
+    )
+
+
+def test_the_jacobian_of_a_composition_is_the_product():
+    model, x = layers(1, gain=1.0), DATA[:1]
+    whole = ch.jacobian_spectrum(model, x)
+    last = np.array(model.second, float)
+    hidden = model.first @ x[0] + jnp.sin(x[0, 0])
+    last[:, 0] -= float(jnp.sin(hidden[0]))
+    first = np.array(model.first, float)
+    first[:, 0] += np.cos(x[0, 0])
+    parts = {
+        ("hidden", None): first,
+        ("last", "hidden"): last,
+        (None, "hidden"): last,
+        ("last", None): last @ first,
+    }
+    for (of, by), expected in parts.items():
+        found = ch.jacobian_spectrum(model, x, of=of, by=by)
+        singular = np.linalg.svd(expected, compute_uv=False)
+        assert np.allclose(found.singular_values[0], singular, rtol=1e-4)
+        assert np.isnan(found.input_side.standard_error)
+    assert np.allclose(
+        whole.singular_values[0], np.linalg.svd(last @ first, compute_uv=False), rtol=1e-4
+    )
+
+
+def test_the_averaged_side_is_that_of_the_mean_gram_matrix_in_any_memory():
+    model = bx.models.MLP((6, 16, 3), key=jax.random.key(2))
+    jacobians = np.asarray(jax.vmap(jax.jacrev(model))(jnp.asarray(DATA)), float)
+    found = ch.jacobian_spectrum(model, DATA)
+    gram = np.einsum("dki,dkj->ij", jacobians, jacobians) / len(DATA)
+    assert np.allclose(found.into, np.linalg.eigvalsh(gram)[::-1], rtol=1e-3, atol=1e-5)
+    assert np.allclose(found.singular_values, np.linalg.svd(jacobians, compute_uv=False), rtol=1e-3)
+    least = ch.jacobian_spectrum(model, DATA, memory=20_000)
+    assert np.allclose(least.into, found.into, rtol=1e-3, atol=1e-5)
+    assert np.allclose(least.singular_values, found.singular_values, rtol=1e-4)
+    with pytest.raises(DeclarationError, match="jacobian_ranks"):
+        ch.jacobian_spectrum(model, DATA, memory=500)
+
+
+def test_the_error_over_data_covers():
+    model = bx.models.MLP((6, 16, 3), key=jax.random.key(3))
+    rng = np.random.default_rng(4)
+    truth = ch.jacobian_spectrum(model, 2 * rng.normal(size=(4000, 6)))
+    scores = []
+    for _ in range(40):
+        found = ch.jacobian_spectrum(model, 2 * rng.normal(size=(60, 6)))
+        pairs = ((found.input_side, truth.input_side), (found.participation, truth.participation))
+        scores.append([float(one.z_score(float(two.value))) for one, two in pairs])
+    scores = np.array(scores)
+    assert np.all(np.abs(scores.mean(axis=0)) < 0.7)
+    assert np.all((scores.std(axis=0) > 0.6) & (scores.std(axis=0) < 1.6))
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_probes_agree_with_the_exact_spectrum(side):
+    model = bx.models.MLP((40, 60, 30), key=jax.random.key(5))
+    data = np.random.default_rng(6).normal(size=(8, 40))
+    exact = ch.jacobian_spectrum(model, data)
+    values = exact.into if side == "input" else exact.out
+    shares = values / values.sum()
+    rank = np.exp(-np.sum(shares * np.log(shares)))
+    found = ch.jacobian_ranks(
+        model, data, side=side, key=jax.random.key(7), probes=100, depths=(2, 4, 8)
+    )
+    assert abs(found.participation.z_score(values.sum() ** 2 / np.sum(values**2))) < 3.5
+    assert abs(found.effective_rank.z_score(rank)) < 3.5
+    ladder = np.asarray(found.ladder.value)
+    assert np.all(np.diff(ladder) < 1e-3) and found.flat
+    assert ladder[0] > rank + 0.3  # a short ladder is too large
+
+
+def test_gaussian_chains_have_the_participation_of_the_closed_form():
+    rng = np.random.default_rng(8)
+    for widths in [(5,), (5, 3), (4, 6, 5), (3, 3, 3, 3)]:
+        squared, square = [], []
+        for _ in range(4000):
+            product = np.eye(widths[0])
+            for n, m in itertools.pairwise(widths):
+                product = rng.normal(size=(m, n)) / n**0.5 @ product
+            gram = product.T @ product
+            squared.append(np.trace(gram) ** 2)
+            square.append(np.sum(gram**2))
+        found = np.mean(squared) / np.mean(square)
+        assert th.chain_participation(widths) == pytest.approx(found, rel=0.12)
+    wide = (400, 300, 500)
+    assert th.chain_participation(wide) == pytest.approx(1 / sum(1 / n for n in wide), rel=0.01)
+
+
+def test_a_transformer_is_read_between_its_places():
+    model = bx.models.Transformer(7, 4, 1, 2, 3, key=jax.random.key(9))
+    tokens = np.array([[1, 2, 3], [4, 5, 6]])
+    found = ch.jacobian_spectrum(model, tokens, of="final", by="embedding")
+    assert found.singular_values.shape == (2, 12) and found.participation.value <= 12
+    with pytest.raises(DeclarationError, match="embedding"):
+        ch.jacobian_spectrum(model, tokens)
+    with pytest.raises(DeclarationError, match="zero"):
+        ch.jacobian_spectrum(model, tokens, of="embedding", by="final")
+
+
+@pytest.mark.parametrize("change", [
+    {"of": "nowhere"}, {"by": "nowhere"}, {"depths": (4,)}, {"depths": (4, 2)}, {"depths": (2, 5)},
+])  # fmt: skip
+def test_wrong_places_and_depths_are_refused(change):
+    with pytest.raises(DeclarationError):
+        ch.jacobian_ranks(layers(0), DATA[:1], key=jax.random.key(0), **{"depths": (1, 2)} | change)
+
+
+def test_data_without_one_leading_axis_are_refused():
+    for data in (DATA[:0], (DATA, DATA[:3])):
+        with pytest.raises(DeclarationError, match="data"):
+            ch.jacobian_spectrum(layers(0), data)
