@@ -39,6 +39,14 @@ def slope(p, x):
     return p * x
 
 
+def first_of(model, x):
+    return x[:1]
+
+
+def second_of(model, x):
+    return jnp.sum(model.params) * x[1:2]
+
+
 def potential(w, beta):
     return beta * w[0] ** 2
 
@@ -550,6 +558,23 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         ch.information_ladder, g.x, g.x**2, sizes=(6, 12), key=g.key
     ),
     "channels.read_taps": lambda g: call(ch.read_taps, g.tapped, g.x, "inner"),
+    "channels.usable_information": lambda g: call(ch.usable_information, g.x, g.x**2, key=g.key),
+    "channels.usable_information of labels": lambda g: call(
+        ch.usable_information, g.x, np.arange(len(g.x))[:, None] % 2, family="bernoulli", key=g.key
+    ),
+    "channels.neighbour_information": lambda g: call(
+        ch.neighbour_information, *g.rng.normal(size=(2, 48, 1)), neighbours=1, blocks=4, key=g.key
+    ),
+    "channels.ensemble_information": lambda g: call(
+        ch.ensemble_information,
+        bx.Ensemble.prior(g.gibbs, 12, key=g.key),
+        first_of,
+        second_of,
+        g.x,
+        floor=0.5,
+        models=2,
+        key=g.key,
+    ),
     "channels.leading_components": lambda g: call(ch.leading_components, g.x),
     "degrade.negentropy": lambda g: call(dg.negentropy, g.cumulants),
     "degrade.remainder": lambda g: call(dg.remainder, g.x, 0.5 * g.x**2),

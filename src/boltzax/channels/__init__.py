@@ -13,6 +13,8 @@ from ._channel_coupling import channel_coupling as channel_coupling
 from ._coupling_conditions import CouplingConditions as CouplingConditions
 from ._covariance_spectrum import CovarianceSpectrum as CovarianceSpectrum
 from ._covariance_spectrum import covariance_spectrum as covariance_spectrum
+from ._ensemble_information import EnsembleInformation as EnsembleInformation
+from ._ensemble_information import ensemble_information as ensemble_information
 from ._gaussian_information import GaussianInformation as GaussianInformation
 from ._gaussian_information import gaussian_information as gaussian_information
 from ._information_ladder import InformationLadder as InformationLadder
@@ -24,6 +26,8 @@ from ._jacobian_spectrum import jacobian_spectrum as jacobian_spectrum
 from ._label_response import label_response as label_response
 from ._localization import LocalizationLength as LocalizationLength
 from ._localization import localization_length as localization_length
+from ._neighbour_information import NeighbourInformation as NeighbourInformation
+from ._neighbour_information import neighbour_information as neighbour_information
 from ._optimisation_bits import OptimisationBits as OptimisationBits
 from ._optimisation_bits import bits_of_optimisation as bits_of_optimisation
 from ._ranks import effective_rank as effective_rank
@@ -32,6 +36,8 @@ from ._ranks import stable_rank as stable_rank
 from ._read_taps import leading_components as leading_components
 from ._read_taps import read_taps as read_taps
 from ._training_success import training_success as training_success
+from ._usable_information import UsableInformation as UsableInformation
+from ._usable_information import usable_information as usable_information
 
 __all__ = _exported(globals())
 

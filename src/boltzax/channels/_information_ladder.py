@@ -27,7 +27,7 @@ from ..core import (
 )
 from ._gaussian_information import GaussianInformation, gaussian_information, true_squares
 from ._information_interval import Spread, independence, spread_of
-from ._sample_matrices import Paired, Samples, check_count, check_pair, noisy
+from ._sample_matrices import Paired, Samples, check_count, check_pair, generator, noisy
 
 MATTERS = 2.0
 """Remaining bias that matters, in standard errors of the information of all samples."""
@@ -129,7 +129,7 @@ def information_ladder(
     check_pair(x, y)
     places = _sizes(sizes, len(x), x.shape[1] + y.shape[1])
     check_count(places[0], x.shape[1], y.shape[1])
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = generator(key)
     order = rng.permutation(len(x))
     noise = tuple(rng.normal(size=each.shape) for each in (x, y))
     columns, tests = [], []

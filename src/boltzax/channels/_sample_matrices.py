@@ -2,8 +2,9 @@
 
 from typing import Annotated, NamedTuple, TypeAlias
 
+import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ..core import DeclarationError, Said
 
@@ -176,6 +177,16 @@ def canonical(x: Side, y: Side) -> Canonical:
             "what both sides share",
         )
     return Canonical(np.linalg.svd(basis[:size], compute_uv=False), sines)
+
+
+def generator(key: Array) -> np.random.Generator:
+    """Random numbers of the host, of a key of jax.
+
+    The stream is another one than that of `np.random.default_rng(seed)`, which may have made the
+    data.
+    """
+    words = np.asarray(jax.random.key_data(key)).ravel().tolist()
+    return np.random.default_rng(np.random.SeedSequence(words, spawn_key=(len(words),)))
 
 
 def noisy(values: np.ndarray, floor: float, noise: np.ndarray) -> np.ndarray:

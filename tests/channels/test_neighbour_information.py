@@ -1,0 +1,60 @@
+"""Nearest neighbours: Gaussian and other truths, errors, refusals."""
+
+import jax
+import numpy as np
+import pytest
+
+from boltzax.channels import neighbour_information
+from boltzax.core import DeclarationError
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.6, 0.9])
+def test_gaussian_truths(rho):
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 2000, 1))
+    found = neighbour_information(x, rho * x + (1 - rho**2) ** 0.5 * z, key=KEY)
+    assert abs(float(found.estimate.z_score(-0.5 * np.log1p(-(rho**2))))) < 4
+
+
+def test_a_circle_has_information_without_correlation():
+    """`x = cos u + noise`, `y = sin u + noise`: uncorrelated, and dependent."""
+    rng = np.random.default_rng(1)
+    u = 2 * np.pi * rng.random((3000, 1))
+    x, y = np.cos(u) + 0.1 * rng.normal(size=u.shape), np.sin(u) + 0.1 * rng.normal(size=u.shape)
+    found = neighbour_information(x, y, key=KEY)
+    assert float(found.estimate.lower) > 0.5
+    assert "3000 samples, neighbour 3" in repr(found)
+
+
+def test_monotone_maps_change_little():
+    rng = np.random.default_rng(2)
+    x, z = rng.normal(size=(2, 2000, 1))
+    y = x + z
+    one, two = (neighbour_information(x, f(y), key=KEY).estimate for f in (np.array, np.arcsinh))
+    assert abs(float(one.value - two.value)) < 0.02
+
+
+def test_the_interval_covers():
+    rng, inside = np.random.default_rng(3), 0
+    for _ in range(60):
+        x, z = rng.normal(size=(2, 400, 1))
+        found = neighbour_information(x, 0.6 * x + 0.8 * z, key=KEY).estimate
+        inside += float(found.lower) < -0.5 * np.log(0.64) < float(found.upper)
+    assert inside >= 50
+
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(400, 3)), RNG.normal(size=(400, 3))
+
+
+@pytest.mark.parametrize(
+    "x, y, words",
+    [(X, np.c_[Y, Y**2], "at most 6"), (X[:150], Y[:150], "in each"),
+     (np.repeat(X[:40], 10, axis=0), np.repeat(Y[:40], 10, axis=0), "repeated"),
+     (X, 2 * X, "linear functions of x")],
+)  # fmt: skip
+def test_refused(x, y, words):
+    with pytest.raises(DeclarationError, match=words):
+        neighbour_information(x, y, key=KEY)
