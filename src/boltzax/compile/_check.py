@@ -58,13 +58,16 @@ def check_terms(energy: AbstractEnergy) -> tuple[tuple[Array | float, AbstractTe
         if isinstance(term, AbstractDataTerm):
             _check_mass(term)
             check_loss(term, term.model)
-            _check_amount(term)
     return terms
 
 
-def masses_of(terms) -> tuple[Array, ...]:
-    """The sample size n of each data term, by default the mass of its measure; 1 without any."""
-    masses = [amount(t) for _, t in terms if isinstance(t, AbstractDataTerm)]
+def check_masses(terms) -> tuple[Array, ...]:
+    """The sample size n of each data term, by default the mass of its measure; 1 without any.
+
+    Raises:
+        DeclarationError: For a `count` that is no number, or gives no positive, finite n.
+    """
+    masses = [_checked_amount(term) for _, term in terms if isinstance(term, AbstractDataTerm)]
     return tuple(jnp.asarray(mass) for mass in masses) or (jnp.ones(()),)
 
 
@@ -103,25 +106,26 @@ def _check_mass(term: AbstractDataTerm) -> None:
         )
 
 
-def _check_amount(term: AbstractDataTerm) -> None:
-    """Check that the sample size n of a term is positive."""
+def _checked_amount(term: AbstractDataTerm) -> Array:
+    """The sample size n of a term, which is positive."""
     if not isinstance(term, AbstractCountedTerm) or term.unit == "data":
-        return
+        return amount(term)
     with errors_named(
         "count",
         expected="a function of one datum that gives a number",
         mend="pass a function of one datum, e.g. `lambda z: z.shape[0]`",
     ):
         total = amount(term)
-    if not known(total):
-        return
-    if jnp.shape(total) != () or not (math.isfinite(float(total)) and float(total) > 0):
+    if known(total) and (
+        jnp.shape(total) != () or not (math.isfinite(float(total)) and float(total) > 0)
+    ):
         raise DeclarationError(
             "count",
             got=f"{total} {term.unit}",
             expected="a positive, finite sample size n",
             mend="check the mask, `ignore` and `count`",
         )
+    return total
 
 
 def check_weights(terms) -> tuple[PyTree, dict[str, Array]]:
@@ -250,9 +254,8 @@ def _check_leaf(path: str, leaf: Array, kind) -> None:
         )
 
 
-def check_beta(beta: float | Array | Temperature, terms) -> Array:
+def check_beta(beta: float | Array | Temperature, masses: tuple[Array, ...]) -> Array:
     """The inverse temperature as an array; a `Temperature` is divided by the mass of the data."""
-    masses = masses_of(terms)
     if isinstance(beta, Temperature):
         alone = len(masses) == 1
         if not alone and not (known(masses) and np.allclose(masses, masses[0])):

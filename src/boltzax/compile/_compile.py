@@ -33,7 +33,7 @@ from ..declare import (
     in_support,
     subsamplings,
 )
-from ._check import check_beta, check_shared, check_terms, check_weights, masses_of
+from ._check import check_beta, check_masses, check_shared, check_terms, check_weights
 from ._coordinates import Coordinates, coordinates
 from ._gibbs import Gibbs
 from ._marginal import BUDGET, marginal_potential
@@ -89,8 +89,9 @@ def compile(
             sampled then.
     """
     terms = check_terms(automatic(energy))
+    masses = check_masses(terms)
     declared, base = check_weights(terms)
-    value = check_beta(beta, terms)
+    value = check_beta(beta, masses)
     priors = automatic(as_independent(prior))
     free_coordinates = coordinates(base, chart, priors.resolve)
     check_shared(energy, free_coordinates)
@@ -114,7 +115,7 @@ def compile(
     sampled = Coordinates(
         free_coordinates.base, kept, free_coordinates.indices, free_coordinates.ties, localised
     )
-    return Gibbs(potential, sampled, value, declared, reason, masses_of(data))
+    return Gibbs(potential, sampled, value, declared, reason, masses)
 
 
 class Nothing(AbstractTerm):

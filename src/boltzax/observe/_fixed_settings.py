@@ -33,6 +33,7 @@ from ..sample import (
     AbstractCheckpoints,
     AbstractKernel,
     Chains,
+    chunk_of,
     loop,
     several,
 )
@@ -56,6 +57,8 @@ VERDICTS = {
 """The verdicts that are judged at fixed settings."""
 DIGITS = 1e-3
 """Nats of rounding in `β E` above which energies are counted from that of w*."""
+ROWS = 5
+"""Least draws of a chunk, for each chunk allocates its memory anew."""
 PRIOR_DRAWS = 4
 """Draws of the localising Gaussian alone whose median loss is taken."""
 
@@ -226,7 +229,8 @@ def measured(
     }
     made = loop(
         several(each, memory), start, key_run, warmup=settings.warmup, draws=settings.draws,
-        thin=settings.thin, progress=progress, checkpoints=checkpoints,
+        thin=settings.thin, rows=chunk_of(settings.draws, ROWS), progress=progress,
+        checkpoints=checkpoints,
     )  # fmt: skip
     records = {name: np.asarray(leaf) for name, leaf in made.records.items()}
     counts = [gibbs.dim for gibbs in measures] if weights is None else weights

@@ -2,8 +2,10 @@
 
 import math
 
+import equinox as eqx
+
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, weights_of
+from ..core import DeclarationError, automatic, weights_of
 from ..declare import AbstractChart, AbstractEnergy, Independent, Normal, Temperature
 
 
@@ -27,10 +29,10 @@ def localised(
         DeclarationError: For a mass that gives no temperature.
     """
     # a temperature needs one mass; without one it is chosen here
-    beta = Temperature(1.0) if temperature is None else 1.0
-    probe = compile(energy, Normal(), beta=beta, chart=chart, marginalise=False)
-    mass = float(probe.masses[0])
+    beta = Temperature(1.0) if temperature is None else temperature
+    wide = compile(energy, Normal(), beta=beta, chart=chart, marginalise=False)
     if temperature is None:
+        mass = float(wide.masses[0])
         if mass <= math.e:
             raise DeclarationError(
                 "temperature",
@@ -38,10 +40,12 @@ def localised(
                 expected="a measure whose mass is the number of data, or a temperature",
                 mend="pass temperature=bx.temperature.watanabe(n), or use bx.Empirical(data)",
             )
-        temperature = Temperature(mass / math.log(mass))
-    centre = weights_of(probe.declared)
-    width = localisation**-0.5
-    paths = probe.coordinates.priors
+        wide = wide.at(Temperature(mass / math.log(mass)).beta(mass))
+    centre, width = weights_of(wide.declared), localisation**-0.5
+    paths = wide.coordinates.priors
     prior = Independent({path: Normal(centre[path], width, validate_args=False) for path in paths})
-    gibbs = compile(energy, prior, beta=temperature, chart=chart, marginalise=False)
+    resolved = automatic(prior).resolve(wide.coordinates.base, set(paths))
+    priors = {path: resolved[path] for path in paths}
+    # a second `compile` would trace the model again
+    gibbs = eqx.tree_at(lambda measure: measure.coordinates.priors, wide, priors)
     return gibbs.relative_to() if relative else gibbs

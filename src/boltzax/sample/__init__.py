@@ -41,6 +41,7 @@ from ._level_function import Level as Level
 from ._level_function import levels_of_draws as levels_of_draws
 from ._levels import Levels as Levels
 from ._loop import Run as Run
+from ._loop import chunk_of as chunk_of
 from ._loop import draws_at as draws_at
 from ._loop import loop as loop
 from ._mala import MALA as MALA

@@ -205,9 +205,12 @@ def loop(
     return Run(dynamics, state, _stack(parts, draws), min(begin - warm_rows, draws), status)
 
 
-def chunk_of(draws: int) -> int:
-    """Records of a chunk: a divisor of `draws` near a twentieth of them, else the twentieth."""
-    least = max(1, -(-draws // CHUNKS))
+def chunk_of(draws: int, least: int = 1) -> int:
+    """Records of a chunk: a divisor of `draws` near a twentieth of them, else the twentieth.
+
+    At least `least` if there are as many.
+    """
+    least = max(min(least, draws), -(-draws // CHUNKS))
     divisors = (rows for rows in range(least, 4 * least) if draws % rows == 0)
     return next(divisors, least)
 
