@@ -1,4 +1,4 @@
-"""devinterp 1.3 in PyTorch: on the problems of the zoo, and its SGLD of an MLP."""
+"""devinterp 1.3 in PyTorch: on the problems of the zoo, on a transformer, and its SGLD of an MLP."""
 
 import functools
 import math
@@ -52,10 +52,48 @@ class Mlp(torch.nn.Sequential):
         super().__init__(*layers[:-1])
 
 
+class Transformer(torch.nn.Module):
+    """`bx.models.Transformer` with the same weights, by path."""
+
+    kind = "transformer"
+
+    def __init__(self, weights: dict[str, np.ndarray]):
+        super().__init__()
+        self.names = sorted(weights)
+        tensors = [torch.tensor(np.array(weights[name])) for name in self.names]
+        self.weights = torch.nn.ParameterList([torch.nn.Parameter(each) for each in tensors])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        w = dict(zip(self.names, self.weights, strict=True))
+        length, width = x.shape[1], w["embedding"].shape[1]
+
+        def norm(state: torch.Tensor, name: str) -> torch.Tensor:
+            return torch.nn.functional.layer_norm(state, (width,), w[f"{name}.scale"], eps=1e-5)
+
+        hidden = w["embedding"][x] + w["positions"][:length]
+        for number in range(sum(name.endswith("mlp.up") for name in self.names)):
+            block = f"blocks[{number}]"
+            state = norm(hidden, f"{block}.before_attention")
+            query, key, value = (
+                torch.einsum("ntd,hkd->nhtk", state, w[f"{block}.attention.{name}"])
+                for name in ("query", "key", "value")
+            )
+            heads = torch.nn.functional.scaled_dot_product_attention(
+                query, key, value, is_causal=True
+            )
+            hidden = hidden + torch.einsum("nhtk,hdk->ntd", heads, w[f"{block}.attention.output"])
+            state = norm(hidden, f"{block}.before_mlp") @ w[f"{block}.mlp.up"].T
+            state = torch.nn.functional.gelu(state, approximate="tanh")
+            hidden = hidden + state @ w[f"{block}.mlp.down"].T
+        return norm(hidden, "final") @ w["unembedding"].T
+
+
 def loss(kind: str, model: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]):
     """Mean over the batch; ½ of the squared error."""
     x, y = batch
     out = model(x)
+    if kind == "transformer":
+        return torch.nn.functional.cross_entropy(out.flatten(0, 1), y.flatten())
     if kind == "mixture":
         return -out.mean()
     if kind == "logistic":
@@ -101,7 +139,7 @@ def estimate(model: Net, loader: Batches, *, chains: int, draws: int, burn_in: i
 
 
 def run(
-    model: Net | Mlp,
+    model: Net | Mlp | Transformer,
     loader: Batches,
     *,
     optimizer: dict[str, float],

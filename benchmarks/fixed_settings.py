@@ -68,7 +68,9 @@ def by_hand(model, rows, whole: bool):
 
     @jax.jit
     def run(key, start, rows):
-        losses = jax.vmap(chain, in_axes=(0, None, None))(jax.random.split(key, CHAINS), start, rows)
+        losses = jax.vmap(chain, in_axes=(0, None, None))(
+            jax.random.split(key, CHAINS), start, rows
+        )
         return NBETA * (jnp.mean(losses) - mean(start, rows))
 
     return lambda key: float(run(key, arrays, rows))

@@ -6,11 +6,12 @@ same size, and estimate `λ̂ = nβ (⟨L⟩ - L(w*))`:
 - `hand-written`: SGLD in plain JAX; the loss of a draw is that of the minibatch of its step, less
   the loss at w* over all data (as devinterp does);
 - `blackjax`: the same with the kernel of blackjax;
-- `devinterp`: its own sampler in PyTorch, where it is installed, on the problems of the zoo;
+- `devinterp`: its own sampler in PyTorch, where it is installed, at the same weights;
 - `pairs`: `bx.SGLD` with the energies of `gibbs.relative_to()`, from minibatches at w and w*;
 - `control variates`: `gibbs.with_control_variates()`;
 - `moving anchor`: `bx.SVRG(bx.SGLD())`;
-- `control variates, underdamped`: at the step `h = √ε`.
+- `control variates, underdamped`: at the step `h = √ε`;
+- `pairs, RMSprop`: `bx.RMSpropSGLD`, whose metric has the mean 1, so that ε means the same.
 
 A gradient is one pass over a minibatch at one place; energies count as half. `cost` is what a
 standard error of 1% of λ̂ takes, by the run's own error: gradients, and CPU seconds without
@@ -20,6 +21,7 @@ compilation. The exact λ̂ of the zoo is beside it: a step that is too long is 
 import importlib.util
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import blackjax
@@ -63,6 +65,8 @@ class Options(Flags):
     """γ of the transformer."""
     training: int = 600
     """Steps of Adam for the transformer."""
+    width: int = 32
+    """Width of the transformer."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,9 @@ class Task:
     n: int
     batch: int
     exact: float | None
-    devinterp: tuple | None = None
+    gamma: float
+    torch: Callable
+    """devinterp's module and its loader of minibatches, from the weights by path."""
 
 
 def localised(energy, beta: float, gamma: float) -> bx.Gibbs:
@@ -94,15 +100,15 @@ def zoo(name: str, batch: int) -> Task:
     values = {"powers": (), "dim": 0, "widths": (), "rank": 0, "width": 0} | ZOO[name]
     setting = Setting(**values, n=N, noise=noise, seed=0, localisation=1.0)
     gibbs = localised(energy, 1 / math.log(N), 1.0)
-    return Task(
-        chosen.name,
-        gibbs,
-        N / math.log(N),
-        N,
-        batch,
-        chosen.exact().value,
-        (setting, draw(setting)),
-    )
+
+    def torch(named):
+        import _devinterp as devinterp
+
+        model = devinterp.Net(setting.kind, setting.powers, named)
+        return model, devinterp.Batches(*draw(setting), batch, False)
+
+    exact = chosen.exact().value
+    return Task(chosen.name, gibbs, N / math.log(N), N, batch, exact, 1.0, torch)
 
 
 def transformer(net, gamma: float) -> Task:
@@ -110,7 +116,15 @@ def transformer(net, gamma: float) -> Task:
     model, rows = net
     energy = bx.PerDatum(model, bx.Subsampled(bx.Empirical(rows[:128]), 16), loss)
     gibbs = localised(energy, 30 / 128, gamma)
-    return Task(f"transformer, γ {gamma:g}", gibbs, 30.0, 128, 16, None)
+
+    def torch(named):
+        import _devinterp as devinterp
+
+        ids = np.asarray(rows[:128], np.int64)
+        loader = devinterp.Batches(ids[:, :-1], ids[:, 1:], 16, False)
+        return devinterp.Transformer(named), loader
+
+    return Task(f"transformer, γ {gamma:g}", gibbs, 30.0, 128, 16, None, gamma, torch)
 
 
 def row(task: Task, method: str, step: float, series, gradients: float, seconds: float) -> dict:
@@ -173,7 +187,7 @@ def ours(task: Task, method: str, step: float, length: int) -> dict:
     gibbs, passes = task.gibbs.relative_to(), 1
     if method.startswith("control"):
         gibbs, passes = task.gibbs.with_control_variates(), 2
-    kernel = bx.SGLD(step_size=step)
+    kernel = (bx.RMSpropSGLD if method.endswith("RMSprop") else bx.SGLD)(step_size=step)
     if method == "moving anchor":
         kernel = bx.SVRG(kernel)
     if method.endswith("underdamped"):
@@ -194,12 +208,9 @@ def by_devinterp(task: Task, step: float, length: int) -> dict:
     """devinterp's sampler, with the loss at w* over all data."""
     import _devinterp as devinterp
 
-    assert task.devinterp is not None
-    setting, data = task.devinterp
     named = {path: np.asarray(w) for path, w in task.gibbs.position().items()}
-    model = devinterp.Net(setting.kind, setting.powers, named)
-    loader = devinterp.Batches(*data, task.batch, False)
-    right = {"nbeta": task.nbeta, "localization": 1.0, "lr": step}
+    model, loader = task.torch(named)
+    right = {"nbeta": task.nbeta, "localization": task.gamma, "lr": step}
     began = time.process_time()
     base = float(task.gibbs.energy(task.gibbs.position())) / task.n
     found = devinterp.run(
@@ -214,9 +225,12 @@ def by_devinterp(task: Task, step: float, length: int) -> dict:
 def cells(task: Task, step: float, length: int) -> list[dict]:
     """All methods at one step."""
     rows = [by_hand(task, step, length, kernel) for kernel in ("hand-written", "blackjax")]
-    if task.devinterp is not None and importlib.util.find_spec("devinterp"):
+    if importlib.util.find_spec("devinterp"):
         rows.append(by_devinterp(task, step, length))
-    methods = ("pairs", "control variates", "moving anchor", "control variates, underdamped")
+    methods = (
+        "pairs", "control variates", "moving anchor", "control variates, underdamped",
+        "pairs, RMSprop",
+    )  # fmt: skip
     rows += [ours(task, method, step, length) for method in methods]
     for each in rows:
         for cost in ("gradients", "seconds"):
@@ -251,7 +265,7 @@ def main(options: Options) -> None:
                     rows += cells(task, step, options.length)
                     save(rows, options.json)
     if "transformer" in options.problems:
-        net = trained(options.training, width=16 if options.quick else 32)
+        net = trained(options.training, width=16 if options.quick else options.width)
         for gamma in options.localisations:
             step = min(3e-4, 0.1 / gamma)
             rows += cells(transformer(net, gamma), step, options.length // 20)
