@@ -1,4 +1,4 @@
-"""devinterp 1.3 in PyTorch: on the problems of the zoo, on a transformer, and its SGLD of an MLP."""
+"""devinterp 1.3 in PyTorch: on problems of the zoo, on a transformer, and its SGLD of an MLP."""
 
 import functools
 import math
