@@ -72,6 +72,36 @@ def test_parts_have_the_coefficients_of_their_own_weights():
     assert abs(float(one_by_one.null[1].estimate.z_score(exact([1, 2])))) < 4
 
 
+def test_a_shuffled_part_has_the_coefficient_of_chains_that_start_there():
+    """`½ tr(βH C) + E(m) - E(w)`, m the mean of the posterior localised at the shuffled w."""
+    parts = {
+        name: bx.Mask({"w": np.array(mask)})
+        for name, mask in {"first": [True, False, False], "rest": [False, True, True]}.items()
+    }
+    declared = np.array([0.5, 1.5, -1.0])
+    found = bx.part_coefficients(
+        line(declared), parts, LONG, key=jax.random.key(2), null="shuffled"
+    )
+
+    def expected(start, inside):
+        hessian = X[:, inside].T @ X[:, inside]
+        pull = X[:, inside].T @ (Y - X @ start)
+        end = start.copy()
+        end[inside] += np.linalg.solve(hessian + GAMMA * np.eye(len(inside)), pull)
+        loss = [0.5 * np.sum((X @ w - Y) ** 2) for w in (end, start)]
+        return exact(inside) + loss[0] - loss[1]
+
+    # one weight has one order; with this key the two of the other part change places
+    for result, start, inside in zip(
+        found.null, (declared, declared[[0, 2, 1]]), ([0], [1, 2]), strict=True
+    ):
+        assert abs(float(result.estimate.z_score(expected(start, inside)))) < 4
+    assert abs(float(found.null[1].estimate.z_score(expected(declared, [1, 2])))) > 10
+    assert abs(float(found.parts[1].estimate.z_score(expected(declared, [1, 2])))) < 4
+    with pytest.raises(bx.DeclarationError, match="shuffled"):
+        bx.part_coefficients(line(), parts, LONG, key=key, null="random")
+
+
 def test_parts_are_measured_with_control_variates_on_minibatches():
     """At this step the noise of minibatches would add .07 to the coefficient of the whole."""
     data = bx.Subsampled(bx.Empirical((X, Y)), 4)

@@ -174,13 +174,19 @@ def local_coefficient_at(
 
 
 def localised_at(
-    energy: AbstractEnergy, settings: FixedSettings, chart: AbstractChart | None = None
+    energy: AbstractEnergy,
+    settings: FixedSettings,
+    chart: AbstractChart | None = None,
+    *,
+    relative: bool | None = None,
 ) -> Gibbs:
     """The localised posterior, with energies as declared where these have digits enough.
 
-    Energies relative to w* take a second pass over the data.
+    Energies relative to w* take a second pass over the data. `relative` chooses instead.
     """
     gibbs = localised(energy, settings.temperature, settings.localisation, chart, relative=False)
+    if relative is not None:
+        return gibbs.relative_to() if relative else gibbs
     size = float(gibbs.beta) * abs(float(gibbs.energy_of(gibbs.declared)))
     coarse = size * float(jnp.finfo(float).eps) > DIGITS
     return gibbs.relative_to() if coarse or _dear(gibbs, settings.thin) else gibbs
@@ -223,9 +229,14 @@ def measured(
         for gibbs, kernel in zip(measures, kernels, strict=True)
     ]
     shape = (len(measures), settings.chains)
+    places = [gibbs.position() for gibbs in measures]
     start = {
-        path: jax.device_put(np.broadcast_to(np.asarray(leaf), shape + leaf.shape))
-        for path, leaf in first.position().items()
+        path: jax.device_put(
+            np.broadcast_to(
+                np.stack([np.asarray(place[path]) for place in places])[:, None], shape + leaf.shape
+            )
+        )
+        for path, leaf in places[0].items()
     }
     made = loop(
         several(each, memory), start, key_run, warmup=settings.warmup, draws=settings.draws,
@@ -234,11 +245,14 @@ def measured(
     )  # fmt: skip
     records = {name: np.asarray(leaf) for name, leaf in made.records.items()}
     counts = [gibbs.dim for gibbs in measures] if weights is None else weights
-    reference = float(first.energy_of(first.declared)) + float(first.reference_energy)
-    results = []
+    results, references = [], {}
     for i, (gibbs, count) in enumerate(zip(measures, counts, strict=True)):
         own = {name: leaf[:, i] for name, leaf in records.items()}
         of_prior = _prior_loss(gibbs, key_prior)
+        if id(gibbs.declared) not in references:
+            energy = float(gibbs.energy_of(gibbs.declared)) + float(gibbs.reference_energy)
+            references[id(gibbs.declared)] = energy
+        reference = references[id(gibbs.declared)]
         results.append(_judged(gibbs, reference, own, of_prior, count, made.status))
     return results, records
 

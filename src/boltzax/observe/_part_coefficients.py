@@ -1,13 +1,14 @@
 """Learning coefficients of the parts of a model."""
 
 from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import PRNGKeyArray, PyTree
 
-from ..compile import inside_of, restricted
+from ..compile import Gibbs, inside_of, restricted
 from ..core import (
     MEMORY,
     DeclarationError,
@@ -16,10 +17,13 @@ from ..core import (
     Memory,
     Model,
     ModelFunction,
+    Said,
     check_on_host,
     model_errors,
     shapes_of,
     typed,
+    weights_of,
+    with_weights,
 )
 from ..declare import AbstractChart, AbstractEnergy
 from ._along_training import only_model, with_model
@@ -29,6 +33,10 @@ from ._response_functions import checked_function
 from ._response_matrix import Centred, ResponseMatrix, matrix_of
 
 WHOLE = "all weights"
+Null: TypeAlias = Annotated[
+    Literal["shuffled"] | Model | None,
+    Said('another model, or "shuffled"', 'pass null="shuffled", or a model of the same structure'),
+]
 
 
 @typed
@@ -39,8 +47,8 @@ class PartCoefficients(eqx.Module):
         names: Names of the parts.
         parts: The result of each part.
         whole: That of all weights together.
-        null: The result of each part of another model, such as one of random weights; None without
-            it.
+        null: The result of each part of another model, such as one of random weights, or with its
+            own weights shuffled; None without it.
         responses: The response of each part to tokens; None without them.
         null_responses: Those of the other model.
     """
@@ -94,7 +102,7 @@ def part_coefficients(
     settings: FixedSettings,
     *,
     key: Key,
-    null: Model | None = None,
+    null: Null = None,
     tokens: ModelFunction | None = None,
     memory: Memory = MEMORY,
     progress: bool = False,
@@ -110,9 +118,11 @@ def part_coefficients(
         parts: Charts by name, such as `bx.parts(model, "blocks[*].attention", heads=4)`.
         settings: Temperature, localisation, sampler, and lengths of the runs.
         key: Key of all randomness.
-        null: Another model of the same structure, whose parts are measured too, to see what depends
-            on the training. One of random weights is no minimum, and has negative coefficients;
-            one that was trained on shuffled labels is.
+        null: What parts are compared with, to see what depends on the training. Another model of
+            the same structure, whose parts are measured too: one of random weights is no minimum,
+            and has negative coefficients; one that was trained on shuffled labels is. Or
+            `"shuffled"`: each part about the model in which the weights of that part alone, within
+            each array, are in random order. That is no minimum either.
         tokens: The losses of tokens as a function of the model: one array of any shape, which is
             flattened. With it the responses of the parts to the tokens are those of
             `response_matrix`, from the same chains, whose weights are not kept: memory holds the
@@ -134,7 +144,9 @@ def part_coefficients(
         )
     if tokens is not None:
         tokens = Centred(checked_function(only_model(energy), "tokens", tokens))
-    if null is not None and shapes_of(null) != shapes_of(only_model(energy)):
+    model = only_model(energy)
+    other = null is not None and not isinstance(null, str)
+    if other and shapes_of(null) != shapes_of(model):
         raise DeclarationError(
             "null",
             got="a model with other weights",
@@ -142,46 +154,67 @@ def part_coefficients(
             mend="make it like that one, e.g. with another key",
         )
     keys = jax.random.split(key)
-    (*each, whole), responses = _of_parts(
-        energy, parts, settings, keys[0], tokens, memory, progress
-    )
+    gibbs = localised_at(energy, settings)
+    inside = [inside_of(chart, gibbs) for chart in parts.values()]
+    every = {path: np.full(leaf.shape, True) for path, leaf in gibbs.coordinates.base.items()}
+
+    def measure(measures: list[Gibbs], key: PRNGKeyArray):
+        masks = [*inside, every]
+        cut = [restricted(each, mask) for each, mask in zip(measures, masks, strict=True)]
+        return _of_parts(tuple(parts), cut, masks, settings, key, tokens, memory, progress)
+
+    (*each, whole), responses = measure([gibbs] * (len(parts) + 1), keys[0])
     others, null_responses = None, None
     if null is not None:
-        at_null = with_model(energy, null)
-        (*others, _), null_responses = _of_parts(
-            at_null, parts, settings, keys[1], tokens, memory, progress
-        )
+        if other:
+            nulls = [localised_at(with_model(energy, null), settings)] * (len(parts) + 1)
+        else:
+            relative = float(gibbs.reference_energy) != 0
+            nulls = [
+                localised_at(with_model(energy, one), settings, relative=relative)
+                for one in _shuffled(model, inside, keys[1])
+            ]
+            nulls.append(nulls[-1])
+        (*others, _), null_responses = measure(nulls, keys[1])
     rest = None if others is None else tuple(others)
     return PartCoefficients(tuple(parts), tuple(each), whole, rest, responses, null_responses)
 
 
+def _shuffled(model: Model, inside: list[dict], key: PRNGKeyArray) -> list[PyTree]:
+    """For each part the model with its weights in random order, within each array."""
+    models = []
+    for number, masks in enumerate(inside):
+        rng = np.random.default_rng(
+            np.asarray(jax.random.key_data(jax.random.fold_in(key, number)))
+        )
+        weights = {path: np.array(leaf) for path, leaf in weights_of(model).items()}
+        for path in sorted(masks):
+            weights[path][masks[path]] = rng.permutation(weights[path][masks[path]])
+        models.append(with_weights(model, jax.device_put(weights)))
+    return models
+
+
 def _of_parts(
-    energy: AbstractEnergy,
-    parts: Mapping[str, AbstractChart],
+    names: tuple[str, ...],
+    measures: list[Gibbs],
+    inside: list[dict],
     settings: FixedSettings,
     key: PRNGKeyArray,
     tokens: ModelFunction | None,
     memory: int,
     progress: bool,
 ) -> tuple[list[FixedCoefficient], ResponseMatrix | None]:
-    """The results of the parts, and last of all weights; the responses of the parts to tokens."""
-    gibbs = localised_at(energy, settings)
-    inside = [inside_of(chart, gibbs) for chart in parts.values()]
-    inside.append(
-        {path: np.full(leaf.shape, True) for path, leaf in gibbs.coordinates.base.items()}
-    )
+    """The results of the measures; the responses of the named ones, the first, to tokens."""
     counts = [sum(int(mask.sum()) for mask in masks.values()) for masks in inside]
-    measures = [restricted(gibbs, masks) for masks in inside]
-    kernels = [settings.kernel] * len(measures)
     results, records = measured(
-        measures, kernels, settings, key,
+        measures, [settings.kernel] * len(measures), settings, key,
         weights=counts, values=tokens, memory=memory, progress=progress,
     )  # fmt: skip
     if tokens is None:
         return results, None
     rows = []
-    for i in range(len(parts)):
+    for i in range(len(names)):
         energies, losses = (records[name][:, i].swapaxes(0, 1) for name in ("energy", "values"))
-        row, pieces = response_of_values(energies, losses, float(gibbs.beta), memory)
+        row, pieces = response_of_values(energies, losses, float(measures[i].beta), memory)
         rows.append((row.unknown("stuck" in results[i].wrong), pieces))
-    return results, matrix_of(tuple(parts), rows)
+    return results, matrix_of(names, rows)
