@@ -651,6 +651,19 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "channels.channel_coupling": lambda g: call(
         ch.channel_coupling, bx.Ensemble.prior(g.gibbs, 9, key=g.key), norm, second_norm
     ),
+    "channels.natural_latent": lambda g: call(
+        ch.natural_latent, g.x, g.y[:, None], g.rng.normal(size=(12, 1))
+    ),
+    "cases.far_places": lambda g: call(cases.far_places, 2, 2, flip=0.25 * g.scale),
+    "cases.FarPlaces.data": lambda g: call(
+        cases.far_places(2, 2, flip=0.25 * g.scale).data, 5, key=g.key
+    ),
+    "cases.FarPlaces.energy": lambda g: call(
+        cases.far_places(2, 2, flip=0.25 * g.scale).energy, 5, 2, key=g.key
+    ),
+    "cases.far_channels": lambda g: call(
+        cases.far_channels, cases.far_places(2, 2), SGD, 2, nets=2, samples=100, key=g.key
+    ),
     "cases.shared_wires": lambda g: call(cases.shared_wires, 2),
     "cases.overlapping_channels": lambda g: call(cases.overlapping_channels, 0.5 * g.scale),
     "cases.rival_channels": lambda g: call(cases.rival_channels),

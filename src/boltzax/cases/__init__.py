@@ -20,6 +20,10 @@ from ._disordered_chain import lloyd_chain as lloyd_chain
 from ._exponential_process import ExponentialProcess as ExponentialProcess
 from ._exponential_process import PoissonData as PoissonData
 from ._exponential_process import exponential_process as exponential_process
+from ._far_places import FarChannels as FarChannels
+from ._far_places import FarPlaces as FarPlaces
+from ._far_places import far_channels as far_channels
+from ._far_places import far_places as far_places
 from ._gains import gain_chain as gain_chain
 from ._gains import gain_chain_evidence as gain_chain_evidence
 from ._gates import gate as gate

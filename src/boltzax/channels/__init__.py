@@ -26,6 +26,8 @@ from ._jacobian_spectrum import jacobian_spectrum as jacobian_spectrum
 from ._label_response import label_response as label_response
 from ._localization import LocalizationLength as LocalizationLength
 from ._localization import localization_length as localization_length
+from ._natural_latent import NaturalLatent as NaturalLatent
+from ._natural_latent import natural_latent as natural_latent
 from ._neighbour_information import NeighbourInformation as NeighbourInformation
 from ._neighbour_information import neighbour_information as neighbour_information
 from ._optimisation_bits import OptimisationBits as OptimisationBits

@@ -1,0 +1,149 @@
+"""Whether a latent is natural: it mediates between two sides, and each of them tells it."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeAlias
+
+import equinox as eqx
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+
+from ..core import DeclarationError, Estimate, estimate_of_parts, text_of_values, typed
+from ._gaussian_information import gaussian_information
+from ._sample_matrices import WORDS, Paired, Samples, check_pair, side
+
+Third: TypeAlias = Annotated[Float[np.ndarray, "third z"], WORDS]
+"""The latent, of the same samples."""
+LEAST = 5.0
+"""Samples for each occupied combination of labels."""
+
+
+@typed
+class NaturalLatent(eqx.Module):
+    """Errors of the conditions on a natural latent, in nats; all 0 for an exact one.
+
+    Args:
+        information: `I(x; y)`, which the latent is to account for.
+        mediation: `I(x; y | latent)`: what the sides still share where the latent is known.
+        redundancy: `I(latent; x | y)` and `I(latent; y | x)`: what one side tells of the latent
+            that the other does not, `[2]`. Where both are 0, each side alone tells all.
+        family: How the laws were modelled.
+    """
+
+    information: Estimate
+    mediation: Estimate
+    redundancy: Estimate
+    family: str = eqx.field(static=True)
+
+    @text_of_values
+    def __repr__(self) -> str:
+        return "\n".join([
+            f"NaturalLatent, nats ({self.family})",
+            f"  information of x and y  {self.information!r}",
+            f"  given the latent        {self.mediation!r}",
+            f"  latent and x, given y   {self.redundancy[0]!r}",
+            f"  latent and y, given x   {self.redundancy[1]!r}",
+        ])  # fmt: skip
+
+
+@typed
+def natural_latent(
+    x: Samples,
+    y: Paired,
+    latent: Third,
+    *,
+    family: Literal["gaussian", "categorical"] = "gaussian",
+) -> NaturalLatent:
+    """How nearly a latent mediates between two sides and is told by each of them.
+
+    A latent is natural if x and y are independent given it, and each of them alone determines it
+    as well as both (Wentworth & Lorell 2023, Natural latents: the math). The errors are
+    conditional mutual informations:
+
+    - `"gaussian"`: of the Gaussian law with the covariance of the data, `gaussian_information` of
+      what is left of both sides after regression on the third. Its bias is subtracted exactly; with
+      `d` coordinates of the third, `n - 1 - d` degrees of freedom are left. What a deterministic
+      function adds is infinite: noise must be part of the data.
+    - `"categorical"`: rows that are equal are one label. Of the counts, less the leading bias,
+      `(cells of all - of two pairs + of the third)/2n` with the cells that occur (Miller 1955);
+      the error is the spread of the log-ratios, and `χ²` of the independent case.
+
+    Args:
+        x: One side, `[sample, coordinate]`.
+        y: The other side, of the same samples.
+        latent: The latent, of the same samples: a variable of the environment, or activations.
+        family: How the laws are modelled.
+
+    Raises:
+        DeclarationError: As `gaussian_information`; for labels, fewer than 5 samples for each
+            combination that occurs.
+    """
+    check_pair(x, y)
+    check_pair(x, latent)
+    if family == "gaussian":
+        information = gaussian_information(x, y).estimate
+        given = [
+            gaussian_information(*_left(one, other, third)).estimate
+            for one, other, third in _thirds(x, y, latent)
+        ]
+    else:
+        x, y, latent = map(_labels, (x, y, latent))
+        information = _of_labels(x, y, np.zeros_like(x))
+        given = [_of_labels(*three) for three in _thirds(x, y, latent)]
+    mediation, *redundancy = given
+    return NaturalLatent(information, mediation, Estimate.stack(redundancy), family)
+
+
+def _thirds(x: np.ndarray, y: np.ndarray, latent: np.ndarray) -> Iterator[tuple]:
+    """The two sides and what is given, of each of the three conditions."""
+    yield x, y, latent
+    yield latent, x, y
+    yield latent, y, x
+
+
+def _left(one: np.ndarray, other: np.ndarray, third: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of two sides after regression on a third and a constant, as fewer samples.
+
+    Of `n` independent Gaussian samples these are `n - d` centred ones of the law given the third:
+    coordinates in an orthonormal basis of what is orthogonal to it, turned to be orthogonal to 1.
+    """
+    known = np.concatenate([np.ones((len(third), 1)), side("latent", third).values], axis=1)
+    factors, scales = scipy.linalg.qr(known, mode="raw")[0]
+    (turn,) = scipy.linalg.get_lapack_funcs(("ormqr",), (factors,))
+    rows = []
+    for values in (one, other):
+        wide = np.asarray(values, np.float64, order="F")
+        turned = turn("L", "T", factors, scales, wide, max(1, 64 * wide.shape[1]))[0]
+        left = np.append(turned[known.shape[1] :], np.zeros((1, wide.shape[1])), axis=0)
+        axis = np.full(len(left), -1 / math.sqrt(len(left)))  # a reflection of the last axis to 1
+        axis[-1] += 1
+        rows.append(left - np.outer(axis, axis @ left) * (2 / (axis @ axis)))
+    return rows[0], rows[1]
+
+
+def _labels(values: np.ndarray) -> np.ndarray:
+    """A whole number for each row; equal rows have equal ones."""
+    return np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _of_labels(one: np.ndarray, other: np.ndarray, third: np.ndarray) -> Estimate:
+    """Conditional mutual information of labels, from their counts."""
+    count = len(one)
+    groups = [(one, other, third), (one, third), (other, third), (third,)]
+    cells = [np.unique(np.stack(group, 1), axis=0, return_inverse=True) for group in groups]
+    sizes = [len(found) for found, _ in cells]
+    if count < LEAST * sizes[0]:
+        raise DeclarationError(
+            "x",
+            got=f"{count} samples of {sizes[0]} combinations of labels",
+            expected=f"at least {LEAST:g} samples for each combination",
+            mend="take more samples, or labels with fewer values",
+        )
+    logs = [np.log(np.bincount(at.reshape(-1))[at.reshape(-1)]) for _, at in cells]
+    ratio = logs[0] + logs[3] - logs[1] - logs[2]
+    freedom = max(sizes[0] - sizes[1] - sizes[2] + sizes[3], 0)
+    # where nothing is shared 2nI is χ², and the spread of the ratios twice as large a variance
+    chance = freedom / (2 * count**2)
+    error = math.sqrt(max(np.var(ratio) / count - chance, chance))
+    return estimate_of_parts(np.mean(ratio) - freedom / (2 * count), error, count)
