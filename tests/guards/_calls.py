@@ -1100,6 +1100,13 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
         g.process.screened, 0.0, g.x[:3, 1] ** 2, "resample", key=g.key
     ),
     "cases.ExponentialProcess.gibbs": lambda g: call(g.process.gibbs, g.x[:3, 1]),
+    "channels.screen": lambda g: call(
+        ch.screen, g.energy, bx.Normal(), np.zeros(2), [1.0, 9.0], key=g.key, chains=2, draws=4
+    ),
+    "channels.far_field": lambda g: call(
+        ch.far_field, g.energy, bx.Normal(), np.zeros(2), [1.0, 9.0], key=g.key, chains=2, draws=4
+    ),
+    "channels.data_interactions": lambda g: call(ch.data_interactions, g.drawn, g.energy, bins=3),
     "channels.label_response": lambda g: call(ch.label_response, g.drawn, g.energy, outputs),
     "channels.localization_length": lambda g: call(
         ch.localization_length,

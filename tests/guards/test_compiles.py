@@ -41,7 +41,7 @@ DEAR = (
     "meanfield.tempered", "meanfield.sweep", "meanfield.confront", "meanfield.fixed_points",
     "meanfield.finite_width*", "meanfield.Background.lazy", "meanfield.Background.from_kernel",
     "cases.modular_width", "log_probability by temperature", "LogProbability.draw",
-    "channels.label_response",
+    "channels.label_response", "channels.data_interactions",
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 

@@ -13,8 +13,12 @@ from ._channel_coupling import channel_coupling as channel_coupling
 from ._coupling_conditions import CouplingConditions as CouplingConditions
 from ._covariance_spectrum import CovarianceSpectrum as CovarianceSpectrum
 from ._covariance_spectrum import covariance_spectrum as covariance_spectrum
+from ._data_interactions import DataInteractions as DataInteractions
+from ._data_interactions import data_interactions as data_interactions
 from ._ensemble_information import EnsembleInformation as EnsembleInformation
 from ._ensemble_information import ensemble_information as ensemble_information
+from ._far_field import FarField as FarField
+from ._far_field import far_field as far_field
 from ._gaussian_information import GaussianInformation as GaussianInformation
 from ._gaussian_information import gaussian_information as gaussian_information
 from ._information_ladder import InformationLadder as InformationLadder
@@ -37,6 +41,8 @@ from ._ranks import participation_ratio as participation_ratio
 from ._ranks import stable_rank as stable_rank
 from ._read_taps import leading_components as leading_components
 from ._read_taps import read_taps as read_taps
+from ._screen import Screening as Screening
+from ._screen import screen as screen
 from ._training_success import training_success as training_success
 from ._usable_information import UsableInformation as UsableInformation
 from ._usable_information import usable_information as usable_information

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +68,7 @@ def refuse_exact(gibbs: Gibbs, given: dict[str, object]) -> None:
             )
 
 
+@eqx.filter_jit
 def _moments(gibbs: Gibbs) -> Moments:
     """Potential, energy and variance, of the shape of `beta`."""
     one = gibbs.potential.moments
