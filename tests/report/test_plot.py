@@ -28,6 +28,7 @@ FUNCTIONS = {
     "survival": lambda run, ax: bx.plot.survival({"one": _falling()}, ax=ax, marks={"n": 0.4}),
     "trajectory_spectrum": lambda run, ax: bx.plot.trajectory_spectrum(_trajectory(), ax=ax),
     "response_components": lambda run, ax: bx.plot.response_components(_components(), ax=ax),
+    "information_ladder": lambda run, ax: bx.plot.information_ladder(_information(), ax=ax),
     "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
@@ -49,6 +50,11 @@ def _falling() -> bx.Curve:
 def _trajectory() -> bx.degrade.TrajectorySpectrum:
     path = np.cumsum(np.random.default_rng(0).normal(size=(20, 30)), axis=0)
     return bx.degrade.trajectory_spectrum(path, key=jax.random.key(0))
+
+
+def _information() -> bx.channels.InformationLadder:
+    x, y = np.random.default_rng(0).normal(size=(2, 40, 2))
+    return bx.channels.information_ladder(x, y, floors=(0.0, 0.1), key=jax.random.key(0))
 
 
 def _components() -> bx.ResponseComponents:
@@ -343,6 +349,19 @@ def test_coefficients_are_drawn_where_they_are():
     ax = bx.plot.coefficient_grid(grid)
     assert [list(each[0].get_ydata()) for each in ax.containers] == [[1, 2], [3, 4]]
     assert _labels(ax) == ["ε 0.1, 95%", "ε 0.2, 95%"]
+
+
+def test_ladders_of_information_are_drawn_where_they_are():
+    found = _information()
+    ax = bx.plot.information_ladder(found)
+    assert _labels(ax) == [
+        "corrected, 95%", "plug-in", "corrected, 95%, noise 0.1", "plug-in, noise 0.1",
+    ]  # fmt: skip
+    for word, values in (("corrected, 95%", found.corrected), ("plug-in", found.plug_in)):
+        places, drawn = _line(ax, f"{word}, noise 0.1")
+        np.testing.assert_allclose(places, found.corrected.x)
+        np.testing.assert_allclose(drawn, values.value[:, 1])
+    plt.close("all")
 
 
 def test_survivals_and_components_are_drawn_where_they_are():

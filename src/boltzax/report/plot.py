@@ -12,6 +12,7 @@ from ._curves import learning_coefficient as learning_coefficient
 from ._degrade import response_components as response_components
 from ._degrade import survival as survival
 from ._degrade import trajectory_spectrum as trajectory_spectrum
+from ._information import information_ladder as information_ladder
 from ._interfaces import contract as contract
 from ._interfaces import interface as interface
 from ._local_coefficients import along_training as along_training
