@@ -245,3 +245,5 @@ def test_wrong_shapes_are_refused(model, part):
         remainder(model, part)
     with pytest.raises(bx.DeclarationError, match="finite"):
         remainder(np.full(9, np.inf), np.zeros(9))
+    with pytest.raises(bx.DeclarationError, match="evaluate a model or function first"):
+        remainder(line, np.zeros(9))

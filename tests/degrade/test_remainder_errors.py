@@ -40,7 +40,7 @@ def test_outcomes_by_order():
     skew = error_rates(margins(rng, 2000, 2.0), margins(rng, 2000, 2.0))
     assert skew.outcome(0) == Outcome.disagree and skew.outcome(2) != Outcome.disagree
     plain = error_rates(margins(rng, 2000), margins(rng, 2000), tolerance=0.04)
-    assert plain.outcome(0) == Outcome.agree
+    assert plain.outcome(0) == Outcome.agree and "nan" not in repr(plain)
     few = error_rates(margins(rng, 100), margins(rng, 100), level=0.001)
     assert few.outcome(0) == Outcome.too_few and "undecided" in repr(few)
 
@@ -57,7 +57,7 @@ def test_rates_of_each_input():
     part, scale = rng.normal(size=100) + 0.5, rng.uniform(0.5, 1.0, 100)
     both = [with_draws(rng, part, scale, 1000) for _ in range(2)]
     found = error_rates(*both, per="input")
-    assert found.outcome(0) == Outcome.agree
+    assert found.outcome(0) == Outcome.agree and "mean square misfit" in repr(found)
     assert abs(float(found.misfit.value[0])) < 4 * float(found.misfit.standard_error[0]) + 1e-4
     exact = scipy.stats.norm.cdf(-part / scale)
     assert np.abs(np.asarray(found.predicted[0]) - exact).max() < 0.06

@@ -377,3 +377,14 @@ def test_survivals_and_components_are_drawn_where_they_are():
     np.testing.assert_allclose(ax.collections[0].get_array(), np.eye(2))
     assert [tick.get_fontweight() for tick in ax.get_yticklabels()] == ["bold", "normal"]
     plt.close("all")
+
+
+def test_curves_on_the_same_axes_have_colours_of_their_own_and_geometric_grids_a_logarithmic_axis():
+    geometric, even = np.geomspace(0.1, 10, 6), np.linspace(1.0, 60, 6)
+    values = bx.Estimate.exact(np.arange(6.0))
+    ax = bx.plot.curve(bx.Curve(geometric, values, axis="temperature"))
+    bx.plot.curve(bx.Curve(geometric, values, axis="temperature"), ax=ax)
+    bx.plot.estimate(geometric, values, ax=ax, color="k")
+    first, second, third = (line.get_color() for line in ax.lines)
+    assert first != second and third == "k" and ax.get_xscale() == "log"
+    assert bx.plot.curve(bx.Curve(even, values, axis="step")).get_xscale() == "linear"

@@ -1,6 +1,7 @@
 """What an interpretation leaves of a model: cumulants of the difference, with errors."""
 
 import functools
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
 import jax
@@ -18,6 +19,7 @@ from ..core import (
     Influence,
     Number,
     Outcome,
+    Said,
     at_most_level,
     estimate_of_parts,
     outcome_of,
@@ -32,7 +34,14 @@ from ._remainder_normality import ROUNDING, normality, varying
 
 SLOPES = (0.39894228 / 6, 0.55058857 / 24)
 """Largest change of a probability by `λ_3` and by `λ_4`: `max|φ He_2|/6` and `max|φ He_3|/24`."""
-Values = Float[Array, "..."]
+Values: TypeAlias = Annotated[
+    Float[Array, "..."],
+    Said(
+        "values at the inputs, [*draws, input] or [*draws, input, output]",
+        "evaluate a model or function first: jax.vmap(model)(x); of an ensemble "
+        "ensemble.map(lambda model: jax.vmap(model)(x))",
+    ),
+]
 
 
 @typed

@@ -1,7 +1,7 @@
 """Error rates predicted from the law of a remainder, against held-out ones, order by order."""
 
 import functools
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from ..core import (
     Influence,
     Number,
     Outcome,
+    Said,
     at_most_level,
     outcome_of,
     text_of_values,
@@ -27,6 +28,13 @@ from ._remainder_cumulants import cumulants, series_of
 from ._remainder_rate_test import bins_allowed, bins_of_inputs, rate_test, variance_of_hits
 
 ORDERS = (0, 1, 2, 3)
+Margins: TypeAlias = Annotated[
+    Float[Array, "..."],
+    Said(
+        "margins at the inputs, [*draws, input]",
+        "evaluate a model first, e.g. y * jax.vmap(model)(x)",
+    ),
+]
 
 
 @typed
@@ -68,10 +76,12 @@ class ErrorRates(eqx.Module):
 
     @text_of_values
     def __repr__(self) -> str:
+        own = np.isfinite(np.asarray(self.misfit.value))  # a law of its own at each input
+        misfit = [f", mean square misfit {self.misfit[k]:.2g}" if own[k] else "" for k in ORDERS]
         lines = [
             f"  order {k}: {words(self.outcome(k), 'agrees', 'disagrees', 'undecided')} (p "
             f"{float(self.p_value[k]):.2g}, seen from {float(self.detectable[k]):.2g}), overall "
-            f"{self.overall[k]:.2g}, mean square misfit {self.misfit[k]:.2g}"
+            f"{self.overall[k]:.2g}{misfit[k]}"
             for k in ORDERS
         ]
         rate = float(np.mean(np.asarray(self.observed)))
@@ -82,8 +92,8 @@ class ErrorRates(eqx.Module):
 
 @typed
 def error_rates(
-    fitted: tuple[Float[Array, "..."], Float[Array, "..."]],
-    held_out: tuple[Float[Array, "..."], Float[Array, "..."]],
+    fitted: tuple[Margins, Margins],
+    held_out: tuple[Margins, Margins],
     *,
     per: Literal["input", "all"] = "all",
     below: Number = 0.0,

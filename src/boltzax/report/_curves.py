@@ -11,7 +11,7 @@ from ..observe import free_energy as measured_free_energy
 from ..observe import learning_coefficient as measured_learning_coefficient
 from ..sample import Trace
 from ..theory import LearningCoefficient
-from ._axes import BLUE, GREEN, GREY, ORANGE, POINTS, PURPLE, RED, Axes, axes_of, legend
+from ._axes import BLUE, CYCLE, GREEN, GREY, ORANGE, POINTS, PURPLE, RED, Axes, axes_of, legend
 
 NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
 """How axes are written in figures."""
@@ -26,7 +26,7 @@ def estimate(
     *,
     ax: Axes | None = None,
     label: str | None = None,
-    color: str = BLUE,
+    color: str | None = None,
     marker: str = "o",
     level: Fraction = 0.95,
 ) -> Axes:
@@ -37,7 +37,7 @@ def estimate(
         values: The estimate.
         ax: Axes to draw into; new ones if None.
         label: For the legend.
-        color: Of line and band.
+        color: Of line and band; if None, the next one for each line that the axes hold.
         marker: Of the points; "" for none.
         level: Probability that the interval covers.
 
@@ -54,6 +54,8 @@ def estimate(
             mend="pass places of the estimate's shape; pick a row of it first if it has more axes",
         )
     order = np.argsort(places)
+    if color is None:
+        color = CYCLE[len(ax.lines) % len(CYCLE)]
     low, high = (np.asarray(bound)[order] for bound in values.interval(level))
     style = {"color": color, "marker": marker, "markersize": 3.5, "linewidth": 1.4, "label": label}
     ax.fill_between(places[order], low, high, color=color, alpha=0.25, linewidth=0)
@@ -67,13 +69,21 @@ def curve(
     *,
     ax: Axes | None = None,
     label: str | None = None,
-    color: str = BLUE,
+    color: str | None = None,
     marker: str = "o",
     level: Fraction = 0.95,
 ) -> Axes:
-    """A `Curve` over its own axis: a line, with its interval as a band; see `estimate`."""
+    """A `Curve` over its own axis: a line, with its interval as a band; see `estimate`.
+
+    The axis is logarithmic where places rise by equal factors, of 30 or more in all.
+    """
     ax = estimate(curve.x, curve, ax=ax, label=label, color=color, marker=marker, level=level)
     ax.set(xlabel=_axis_name(curve))
+    places = np.sort(np.asarray(curve.x, float))
+    if places[0] > 0 and places[-1] > 30 * places[0]:
+        steps = np.diff(np.log(places))
+        if np.ptp(steps) < 0.02 * np.max(steps):
+            ax.set_xscale("log")
     return ax
 
 
@@ -138,7 +148,7 @@ def learning_coefficient(
             late = fine[fine > 4 * multiplicity]
             text = rf"its approach $\lambda - {multiplicity - 1}/\log n$"
             ax.plot(late, value - (multiplicity - 1) / late, color=GREY, lw=1, ls=":", label=text)
-    estimate(x, values, ax=ax, label=label)
+    estimate(x, values, ax=ax, label=label, color=BLUE)
     if mark_turn:
         _mark(ax, turn(x, y, error), x[-1])
     margin = 0.02 * (x[-1] - x[0]) or 1.0
@@ -164,7 +174,7 @@ def free_energy(trace: Trace, *, ax: Axes | None = None, label: str = "") -> Axe
     bar = trace.curve(measured_free_energy(trace, "bar"))
     integral = measured_free_energy(trace, "integration")
     head = f"{label}: " if label else ""
-    curve(bar, ax=ax, label=f"{head}Bennett's ratio, 95% band", marker="")
+    curve(bar, ax=ax, color=BLUE, label=f"{head}Bennett's ratio, 95% band", marker="")
     x, y = np.asarray(bar.x), np.asarray(integral.value)
     half, text = 1.96 * np.asarray(integral.standard_error), r"$\int\langle E\rangle\,d\beta$"
     ax.errorbar(x, y, half, color=ORANGE, label=head + text, **POINTS)

@@ -18,7 +18,7 @@ def along_training(result: AlongTraining, *, ax: Axes | None = None) -> Axes:
         result: What `bx.along_training` gives.
         ax: Axes to draw into; new ones if None.
     """
-    ax = curve(result.coefficient, ax=ax, label="coefficient, 95% band")
+    ax = curve(result.coefficient, ax=ax, color=BLUE, label="coefficient, 95% band")
     steps = np.asarray(result.coefficient.x)
     unusable = ~np.array([each.usable for each in result.results])
     if np.any(unusable):
