@@ -85,3 +85,20 @@ def test_the_reason_is_said_where_the_level_is_not_crossed(curve, reason):
 def test_an_order_says_which_structure_lives_on():
     found = order_of_death({"a": raised(0.6, 0.1), "b": raised(0.0, 0.1)}, key=jax.random.key(0))
     assert "a: does not significantly cross" in repr(found)
+
+
+def test_exact_curves_that_are_not_resolved_are_matched_between_two_points():
+    """One pruned model a setting: a cubic through jagged points would give values far outside."""
+    x, apart = np.linspace(0.02, 0.9, 16), []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        values = (1 - 0.9 * x + 0.03 * rng.normal(size=16), 1 - 1.2 * x + 0.2 * rng.normal(size=16))
+        kept, lost = (bx.Curve(x, bx.Estimate.exact(v), axis="share") for v in values)
+        if len(kept.crossings(0.7).value) > 1:
+            continue
+        found = selectivity(kept, lost)
+        right = int(np.flatnonzero(values[0] < 0.7)[0])
+        low, high = np.sort(values[1][right - 1 : right + 1])
+        value, error = float(found.value), float(found.standard_error)
+        apart.append(max(low - value, value - high, 0.0) / error)
+    assert len(apart) > 15 and max(apart) < 3

@@ -11,8 +11,14 @@ LEAST = 4
 """Points that are fitted at least."""
 MISFIT = 0.01
 """p-value below which a cubic is no fit, and the point farthest from the level is left out."""
+JAGGED = 0.25
+"""Difference of a cubic and the line between two points, over that of both, that is no bend."""
+
+STEEPER = 3.0
+"""Ratio of the slopes of both beyond which it is none either."""
 
 Points = Float[np.ndarray, " point"]
+Terms = Float[np.ndarray, "term point"]
 
 
 @typed
@@ -58,27 +64,43 @@ def selectivity(kept: Curve, lost: Curve, at: Fraction = 0.7) -> Estimate:
 
 def _matched(x: Points, kept: Curve, lost: Curve) -> Estimate:
     """The value at 0 of `lost - s kept`, with the ratio `s` of their slopes there."""
-    distance = np.abs(np.asarray(kept.value, float))
-    right = int(np.clip(np.searchsorted(x, 0.0), 1, len(x) - 1))
-    chosen = _around(distance, right)
+    y = np.asarray(kept.value, float)
+    changes = np.flatnonzero((y[1:] >= 0) != (y[:-1] >= 0))
+    pair = changes[np.argmin(np.abs(x[changes] + x[changes + 1]))] + np.arange(2)
+    chosen = _around(np.abs(y), pair[1])
     while True:
         rows = _terms(x, chosen, 3)
-        slopes = [float(rows[1] @ np.asarray(curve.value, float)) for curve in (lost, kept)]
-        matched = lost.minus(kept.scaled(slopes[0] / slopes[1]))
-        if np.sum(chosen) <= LEAST or _fits(matched, x, chosen, rows):
+        if np.sum(chosen) <= LEAST or _fits(_level(kept, lost, rows), x, chosen, rows):
             break
         ends = np.flatnonzero(chosen)[[0, -1]]
         chosen[ends[np.argmax(np.abs(x[ends]))]] = False
-    apart = rows[0] - _terms(x, *_another(chosen))[0]
-    best = matched.values if matched.influence is None else matched.influence
-    both = best.times(np.stack([rows[0], apart]))
-    value, change = both if isinstance(both, Estimate) else both.estimate()
-    bend = max(float(change.value) ** 2 - float(change.standard_error) ** 2, 0.0) ** 0.5
-    if np.min(distance[right - 1 : right + 1]) >= NEAR:  # nothing is known between both points
-        bend = abs(float(lost.value[right] - lost.value[right - 1])) / 12**0.5
+    line = _terms(x, np.isin(np.arange(len(x)), pair), 1)
+    step = abs(float(np.diff(np.asarray(lost.value, float)[pair])[0]))
+    another = _terms(x, *_another(chosen))[0]
+    value, bend, jagged = _values(_level(kept, lost, rows), rows[0], another, line[0])
+    steepness = (rows[1] @ y) / (line[1] @ y)
+    smooth = jagged <= JAGGED * step and 1 / STEEPER < steepness < STEEPER
+    if np.min(np.abs(y[pair])) >= NEAR or (np.sum(chosen) <= LEAST and not smooth):
+        # the points do not resolve the curves: between two of them any value is possible
+        value, bend = _values(_level(kept, lost, line), line[0])[0], step / 12**0.5
     value = value.widened(bend)
     half = student_factor(float(value.ess)) * float(value.standard_error)
     return value.bounded(float(value.value) - half, float(value.value) + half)
+
+
+def _level(kept: Curve, lost: Curve, rows: Terms) -> Curve:
+    """`lost - s kept`, with the ratio `s` of their slopes by the terms of a fit."""
+    slopes = [float(rows[1] @ np.asarray(curve.value, float)) for curve in (lost, kept)]
+    return lost.minus(kept.scaled(slopes[0] / slopes[1]))
+
+
+def _values(curve: Curve, fit: Points, *others: Points) -> list:
+    """The value of a fit, and what other fits change in it beyond the noise."""
+    best = curve.values if curve.influence is None else curve.influence
+    every = best.times(np.stack([fit, *(fit - other for other in others)]))
+    value, *moved = every if isinstance(every, Estimate) else every.estimate()
+    squares = [float(m.value) ** 2 - float(m.standard_error) ** 2 for m in moved]
+    return [value, *(max(square, 0.0) ** 0.5 for square in squares)]
 
 
 def _around(distance: Points, right: int) -> np.ndarray:
@@ -99,7 +121,7 @@ def _another(chosen: np.ndarray) -> tuple[np.ndarray, int]:
     return (wider, 4) if np.sum(wider) > LEAST + 1 else (chosen, int(np.sum(chosen)) - 2)
 
 
-def _terms(x: Points, chosen: np.ndarray, degree: int) -> Float[np.ndarray, "term point"]:
+def _terms(x: Points, chosen: np.ndarray, degree: int) -> Terms:
     """The terms about 0 of a polynomial through some points, as a matrix of the values."""
     degree = min(degree, int(np.sum(chosen)) - 1)
     rows = np.zeros((degree + 1, len(x)))
