@@ -2,13 +2,16 @@
 
 A decoder-only net is trained by Adam on the characters of Python's own help texts. At some steps
 the local learning coefficient is estimated by SGLD at fixed settings, beside the loss at the
-weights and the loss of the draws; at the last step also that of each head and of each MLP, against
-a net of random weights, and the influence of sequences on each other. With `--adaptive` the
+weights and the loss of the draws; at the last step also that of each head and of each MLP, or of
+the parts that `--heads-of` and `--parts` name, against a net of random weights (or, with
+`--null shuffled`, against shuffled weights of the part alone), and the influence of sequences on
+each other. With `--adaptive` the
 settings are chosen by `bx.local_learning_coefficient`, which says whether its value can be used.
 """
 
 from dataclasses import dataclass, replace
 from pydoc_data.topics import topics
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -27,6 +30,7 @@ class Options(Drawn):
 
     width: int = 64  # Length of the vector of a position
     layers: int = 2  # Number of blocks
+    heads: int = 4  # Heads of each attention
     context: int = 64  # Characters of a sequence
     steps: tuple[int, ...] = (0, 50, 200, 600, 1800, 5400)  # Steps of the checkpoints, in order
     learning_rate: float = 3e-3  # Of Adam
@@ -34,6 +38,12 @@ class Options(Drawn):
     per_mean: float = 30.0  # nβ, the factor of the mean loss
     localisation: float = 300.0  # γ of the localising Gaussian
     step_size: float = 3e-4  # Step of SGLD
+    draws: int = (
+        10  # Draws of a chain, ten steps apart; 100 and more for errors that can be trusted
+    )
+    heads_of: tuple[str, ...] = ("blocks[*].attention",)  # Attentions whose heads are parts
+    parts: tuple[str, ...] = ("blocks[*].mlp",)  # Other parts by name, such as blocks[0] or final
+    null: Literal["random", "shuffled"] = "random"  # What parts are compared with
     adaptive: bool = False
     """Also estimate without settings, at the last step: some ten minutes of two cores."""
 
@@ -58,6 +68,19 @@ def train(model: bx.models.Transformer, batches: bx.Batches, options: Options) -
     return [models[number] for number in options.steps]
 
 
+def named_parts(net: bx.models.Transformer, options: Options) -> dict:
+    """The parts that the options name; the names are checked before the training."""
+    parts = {}
+    try:
+        for pattern in options.heads_of:
+            parts |= bx.parts(net, pattern, heads=options.heads)
+        for pattern in options.parts:
+            parts |= bx.parts(net, pattern)
+    except bx.DeclarationError as error:
+        raise SystemExit(f"--heads-of, --parts: {error}") from None
+    return parts
+
+
 def main(options: Options) -> None:
     """Train, measure, print, write what was asked for."""
     if options.quick:
@@ -67,9 +90,12 @@ def main(options: Options) -> None:
     tokens = bx.Tokens.characters(text, most=96)
     ids = tokens.encode(text)
     net, null = (
-        bx.models.Transformer(len(tokens), options.width, options.layers, 4, options.context, key=k)
+        bx.models.Transformer(
+            len(tokens), options.width, options.layers, options.heads, options.context, key=k
+        )
         for k in (key_net, key_null)
     )
+    parts = named_parts(net, options)
     batches = bx.Batches(bx.Windows(ids, options.context, stride=1), 32, key=key)
     models = train(net, batches, options)
     windows = bx.Windows(ids, options.context)
@@ -77,10 +103,11 @@ def main(options: Options) -> None:
     data = bx.Empirical(some)
     energy = bx.CrossEntropy(models[-1], bx.Subsampled(data, 16), count="tokens")
     nbeta = bx.temperature.Temperature(options.per_mean)
-    settings = bx.FixedSettings(nbeta, options.localisation, bx.SGLD(options.step_size))
+    settings = bx.FixedSettings(
+        nbeta, options.localisation, bx.SGLD(options.step_size), warmup=50, draws=options.draws
+    )
     along = bx.along_training(energy, models, settings, key=key_run, steps=options.steps)
-    parts = bx.parts(models[-1], "blocks[*].attention", heads=4)
-    parts |= bx.parts(models[-1], "blocks[*].mlp")
+    null = null if options.null == "random" else "shuffled"
     of_parts = bx.part_coefficients(energy, parts, settings, key=key_run, null=null)
     print(f"{along}\n\n{of_parts}\n")
 

@@ -52,6 +52,11 @@ def test_a_gaussian_has_the_coefficient_of_the_discrete_sampler():
     assert "usable" not in repr(found) and "localising Gaussian alone" in repr(found)
 
 
+def test_the_default_number_of_draws_can_be_enough():
+    found = bx.local_coefficient_at(line(), bx.FixedSettings(1.0, 1.0, bx.SGLD(0.1)), key=key)
+    assert found.usable, found
+
+
 def test_parts_have_the_coefficients_of_their_own_weights():
     model = line().model
     masks = {"first": [True, False, False], "rest": [False, True, True]}

@@ -59,6 +59,8 @@ DIGITS = 1e-3
 """Nats of rounding in `β E` above which energies are counted from that of w*."""
 ROWS = 5
 """Least draws of a chunk, for each chunk allocates its memory anew."""
+ENOUGH = 30
+"""Effective draws a chain from which error bars are trusted."""
 PRIOR_DRAWS = 4
 """Draws of the localising Gaussian alone whose median loss is taken."""
 
@@ -77,7 +79,8 @@ class FixedSettings(eqx.Module):
         kernel: The sampler, such as `bx.SGLD(step_size)`.
         chains: Number of chains, each from w*.
         warmup: Steps of each chain that are left out.
-        draws: Draws of each chain, whose energies are averaged.
+        draws: Draws of each chain, whose energies are averaged. A value is `usable` from 30
+            effective draws a chain on: with fewer draws it never is.
         thin: Steps between draws.
     """
 
@@ -85,8 +88,8 @@ class FixedSettings(eqx.Module):
     localisation: Positive
     kernel: AbstractKernel = SGLD(1e-4)
     chains: Annotated[int, whole(2)] = 2
-    warmup: Whole = 50
-    draws: Annotated[int, whole(4)] = 10
+    warmup: Whole = 100
+    draws: Annotated[int, whole(4)] = 100
     thin: Count = 10
 
 
@@ -302,7 +305,7 @@ def _judged(
     per_nat = 1 / (beta * mass) if beta else 0.0
     blur = beta * float(gibbs.potential.rounding(jnp.asarray(offset)))
     excess, most = value * per_nat, of_prior - loss
-    enough = float(estimate.ess) >= 30 * len(series)
+    enough = float(estimate.ess) >= ENOUGH * len(series)
     mixed = float(estimate.r_hat) <= 1.05 and enough
     found = [
         ("non_finite", not math.isfinite(value)),
