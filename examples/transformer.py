@@ -20,6 +20,7 @@ import numpy as np
 import optax
 import tyro
 from _cli import Drawn, save
+from scipy.stats import norm
 
 import boltzax as bx
 
@@ -44,6 +45,8 @@ class Options(Drawn):
     heads_of: tuple[str, ...] = ("blocks[*].attention",)  # Attentions whose heads are parts
     parts: tuple[str, ...] = ("blocks[*].mlp",)  # Other parts by name, such as blocks[0] or final
     null: Literal["random", "shuffled"] = "random"  # What parts are compared with
+    influences: int = 1  # Last checkpoints whose influences are compared: which change sign
+    influence_draws: int = 40  # Draws of each of their chains
     adaptive: bool = False
     """Also estimate without settings, at the last step: some ten minutes of two cores."""
 
@@ -81,6 +84,18 @@ def named_parts(net: bx.models.Transformer, options: Options) -> dict:
     return parts
 
 
+def influence_of(model, energy, data, settings, options: Options, key) -> bx.Estimate:
+    """The influence of a few sequences on each other, in the posterior localised at a model."""
+    here = bx.CrossEntropy(model, energy.measure, count="tokens")
+    near = here + bx.Localisation(model, options.localisation)
+    gibbs = bx.compile(near, bx.Normal(0.0, 1e3), beta=settings.temperature)
+    trace = bx.sample(
+        gibbs, settings.kernel, key=key, start=gibbs.position(), chains=2, warmup=100,
+        draws=options.influence_draws, thin=10, throw=False,
+    )  # fmt: skip
+    return bx.influence(trace, bx.CrossEntropy(model, data, count="tokens"))
+
+
 def main(options: Options) -> None:
     """Train, measure, print, write what was asked for."""
     if options.quick:
@@ -111,16 +126,22 @@ def main(options: Options) -> None:
     of_parts = bx.part_coefficients(energy, parts, settings, key=key_run, null=null)
     print(f"{along}\n\n{of_parts}\n")
 
-    near = energy + bx.Localisation(energy.model, options.localisation)
-    gibbs = bx.compile(near, bx.Normal(0.0, 1e3), beta=nbeta)
-    trace = bx.sample(
-        gibbs, settings.kernel, key=key_run, start=gibbs.position(), chains=2, warmup=100,
-        draws=40, thin=10, throw=False,
-    )  # fmt: skip
     first = bx.Empirical(jax.tree.map(lambda array: array[:8], some))
-    influence = bx.influence(trace, bx.CrossEntropy(energy.model, first, count="tokens"))
-    clear = np.mean(np.abs(influence.z_score(0.0)) > 2)
-    print(f"influence of 8 sequences on each other: {100 * clear:.0f}% beyond two standard errors")
+    influences = [
+        influence_of(model, energy, first, settings, options, jax.random.fold_in(key_run, number))
+        for number, model in enumerate(models[-options.influences :])
+    ]
+    influence = influences[-1]
+    z = np.stack([np.asarray(each.z_score(0.0)) for each in influences])
+    clear = np.any(np.abs(z) > 2, axis=0)
+    flips = np.any(z > 2, axis=0) & np.any(z < -2, axis=0)
+    # a pair of one sign, clear at one step, is clear with the other sign at some other by chance
+    chance = np.sum(clear) * (1 - norm.cdf(2) ** (len(z) - 1))
+    print(
+        f"influence of 8 sequences on each other: {100 * np.mean(np.abs(z[-1]) > 2):.0f}% beyond "
+        f"two standard errors; {np.sum(flips)} of {flips.size} pairs change sign over "
+        f"{len(z)} steps, at most {chance:.1f} expected by chance"
+    )
     results = {
         "steps": options.steps,
         "coefficient": along.coefficient.values,
@@ -132,6 +153,7 @@ def main(options: Options) -> None:
         "sum_of_parts": of_parts.sum,
         "whole": of_parts.whole.estimate,
         "influence": influence,
+        "sign_changes": {"clear": np.sum(clear), "found": np.sum(flips), "chance": chance},
     }
     if options.adaptive:
         own = bx.CrossEntropy(models[-1], data, count="tokens")
