@@ -15,6 +15,10 @@ def gain(w, x):
     return w * x
 
 
+def params(model):
+    return model.params
+
+
 def read_x(model, x):
     return x
 
@@ -42,14 +46,21 @@ def test_a_random_sign_hides_what_the_weights_would_tell():
     assert "weights unknown" in repr(found)
 
 
-def test_a_known_gain_is_the_same_either_way():
-    """Of a prior that is nearly a point, in closed form."""
-    ensemble, x = drawn(bx.Normal(1.0, 1e-6), 400)
+@pytest.mark.parametrize("spread", [1e-6, 0.3])
+def test_random_gains_in_closed_form(spread):
+    """Gains `w ~ N(1, spread²)` of two coordinates: `Cov(x, y) = 1`, `Var y = 1 + spread²`."""
+    ensemble, x = drawn(bx.Normal(1.0, spread), 400)
     found = ensemble_information(ensemble, read_x, read_y, x, floor=0.5, models=8, key=KEY)
-    rho = 1 / 1.25  # each side has noise of a quarter of its variance
-    truth = -np.log1p(-(rho**2))
+    variance, noise = 1 + spread**2, 0.25
+    rho = 1 / (variance * (1 + noise) ** 2)
+    truth = -np.log1p(-rho)
     assert abs(float(found.marginal.estimate.z_score(truth))) < 4
-    assert abs(float(found.given.value) - truth) < 4 * float(found.each.standard_error[0])
+    w = np.asarray(ensemble[:8].map(params)) ** 2
+    each = -0.5 * np.log1p(-w / ((w + noise * variance) * (1 + noise))).sum(axis=1)
+    assert np.all(np.abs(found.each.z_score(each)) < 4)
+    assert abs(float(found.given.value) - each.mean()) < 3 * float(found.each.standard_error[0])
+    # all nets read the same data, whose choice is in the error
+    assert float(found.given.standard_error) > float(np.min(found.each.standard_error))
 
 
 def test_refused():

@@ -35,7 +35,7 @@ def test_bits_by_logistic_regression():
 def test_two_labels_are_bits():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(1000, 2))
-    y = (x + rng.normal(size=(1000, 2)) > 0).astype(int)
+    y = x + rng.normal(size=(1000, 2)) > 0
     one, two = (usable_information(x, y, family=f, key=KEY) for f in ("bernoulli", "categorical"))
     np.testing.assert_allclose(one.estimate.value, two.estimate.value, atol=1e-6)
 

@@ -56,7 +56,8 @@ class EnsembleInformation(eqx.Module):
 
     Args:
         marginal: With the weights unknown: every sample has weights of its own.
-        given: With the weights known: the mean over nets, with the error of their spread.
+        given: With the weights known: the mean over nets. The error is that of their spread, and
+            that of the data, which they share.
         each: Of each net, `[model]`.
         floor: Noise that was added, relative to the spread of each side.
     """
@@ -144,7 +145,9 @@ def ensemble_information(
     marginal = gaussian_information(*noised(pairs), level=level)
     rows = zip(*(np.asarray(each) for each in known), strict=True)
     each = Estimate.stack([gaussian_information(*noised(row)).estimate for row in rows])
-    given = Estimate.of_replicates(np.asarray(each.value))
+    # the nets share their data
+    shared = np.sqrt(np.mean(np.asarray(each.standard_error) ** 2))
+    given = Estimate.of_replicates(np.asarray(each.value)).widened(shared)
     return EnsembleInformation(marginal, given, each, float(floor))
 
 

@@ -6,25 +6,33 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..core import (
     DeclarationError,
     Estimate,
     Key,
     Positive,
+    Said,
     text_of_values,
     typed,
     whole,
 )
 from ..numerics import lbfgs
-from ._sample_matrices import Paired, Samples, check_pair, generator
+from ._sample_matrices import Samples, check_pair, generator
 
 SHOWN = 8
 """Outputs in a text."""
 GRADIENTS, SEARCH = 400, 20
 """Gradients of a fit, and of one line search, at most."""
 Usable = Literal["bernoulli", "categorical", "gaussian"]
+Outputs = Annotated[
+    Float[np.ndarray, "pair y"] | Bool[np.ndarray, "pair y"],
+    Said(
+        "a matrix [sample, output] of real numbers, labels or truth values",
+        "pass one row for each sample, values[:, None] for one output",
+    ),
+]
 Folds = Annotated[int, whole(2)]
 
 
@@ -66,7 +74,7 @@ class UsableInformation(eqx.Module):
 @typed
 def usable_information(
     x: Samples,
-    y: Paired,
+    y: Outputs,
     *,
     key: Key,
     family: Usable = "gaussian",
@@ -118,7 +126,9 @@ def usable_information(
     if family == "gaussian":
         gain, base = _gaussian(scaled, np.asarray(y, np.float64), fold, folds, float(penalty))
     else:
-        gain, base = _labels(scaled, _whole(y, family), fold, folds, float(penalty))
+        gain, base = _labels(
+            scaled, _whole(np.asarray(y, float), family), fold, folds, float(penalty)
+        )
     whole_gain = Estimate.of_samples(gain.sum(axis=1))
     return UsableInformation(
         Estimate.of_samples(gain), whole_gain, -base.mean(axis=0), family, folds, len(x)
