@@ -146,11 +146,12 @@ def test_processing_loses_information(problem):
 
 @given(problems)
 def test_noise_loses_information(problem):
-    """Of the population: far beyond the errors, for independent noise on one side."""
+    """Of the population: noise of twice the spread on one side divides `ρ` by `√5`."""
     rng, *_ = drawn(problem)
     x, y, truth = pair(rng, 400, problem[1], problem[2], [0.8])
-    noisy = gaussian_information(x, y + 2 * rng.normal(size=y.shape))
-    assert float(noisy.estimate.lower) < truth
+    noisy = gaussian_information(x, y + 2 * rng.normal(size=y.shape)).estimate
+    assert abs(float(noisy.z_score(-0.5 * np.log1p(-0.64 / 5)))) < 5
+    assert float(noisy.upper) < truth
 
 
 @given(problems)
@@ -199,6 +200,8 @@ def test_refused(name):
 
 
 def test_whole_numbers_are_no_rounded_ones():
-    """One-hot labels are exact: their rounding is none."""
+    """They are exact, also where float32 holds them: one-hot labels, and dates in seconds."""
     labels = np.eye(3, dtype=np.float32)[RNG.integers(0, 3, 50)]
     assert gaussian_information(X, labels[:, 1:]).samples == 50
+    seconds = 1e7 + RNG.integers(0, 3, (50, 1))
+    assert gaussian_information(X, seconds).samples == 50

@@ -98,6 +98,7 @@ def test_a_bijective_map_hides_what_it_keeps():
     "y, family, words",
     [(np.full((20, 1), 0.5), "bernoulli", "0 and 1"), (np.full((20, 1), 2), "bernoulli", "0 and 1"),
      (np.full((20, 1), -1), "categorical", "labels"), (np.full((20, 1), np.nan), "gaussian", "fin"),
+     (np.full((20, 1), 3.0), "gaussian", "1 constant"),
      (np.zeros((19, 1)), "gaussian", "row by row")],
 )  # fmt: skip
 def test_refused(y, family, words):

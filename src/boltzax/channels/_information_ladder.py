@@ -107,7 +107,8 @@ def information_ladder(
     size with the largest. As the estimate of all samples is the mean of that of a block given all
     that the samples tell of the covariance (Lehmann & Scheffé), the variance of the difference is
     that of the blocks' mean less that of all samples. Its law is a Gamma law with the third
-    cumulant of a quadratic form. False alarms for Gaussian samples: see the tests, 3 to 7% at 5%.
+    cumulant of a quadratic form. For Gaussian samples it refused 3 to 7.5% of 200 data in eight
+    settings, at the level 5%.
 
     A floor is the standard deviation of independent Gaussian noise that is added to every
     coordinate, relative to the root mean square spread of its side: the resolution at which the

@@ -19,7 +19,7 @@ from ..core import (
     whole,
 )
 from ..numerics import lbfgs
-from ._sample_matrices import Samples, check_pair, generator
+from ._sample_matrices import Samples, check_pair, generator, side
 
 SHOWN = 8
 """Outputs in a text."""
@@ -107,8 +107,8 @@ def usable_information(
             unit variance: the prior N(0, 1/penalty).
 
     Raises:
-        DeclarationError: For numbers that are not finite, labels that are none, and fewer samples
-            than two for each fold.
+        DeclarationError: For numbers that are not finite, labels that are none, real outputs that
+            are constant, and fewer samples than two for each fold.
     """
     check_pair(x, y)
     if len(x) < 2 * folds:
@@ -124,6 +124,7 @@ def usable_information(
     spread = np.std(wide, axis=0)
     scaled = (wide - wide.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     if family == "gaussian":
+        side("y", y)  # that no output is constant
         gain, base = _gaussian(scaled, np.asarray(y, np.float64), fold, folds, float(penalty))
     else:
         gain, base = _labels(
