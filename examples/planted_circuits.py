@@ -4,8 +4,8 @@ One net has four heads on all inputs of 6 bits: a linear task, a parity of 3 bit
 and labels at random. The survival of each, the overlap of the mean output with its targets, falls
 as the temperature of the posterior rises. The example gives the temperature of half survival over
 several nets, the order of death by the bootstrap, the same temperatures in the limit of infinite
-width (a Gaussian process, in closed form), and heating from a cold net against cooling from the
-prior.
+width (a Gaussian process, in closed form), heating from a cold net against cooling from the prior,
+and the effective number of parameters of one net beside its learning coefficient.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 import tyro
-from _cli import Drawn, save
+from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax import cases, degrade, theory
@@ -30,6 +30,7 @@ class Options(Drawn):
     hidden: int = 24  # Units of the hidden layer
     chains: int = 8  # Chains at each temperature
     count: int = 1600  # Draws at each temperature
+    ladder: int = 400  # Draws of each chain of the ladder for the number of parameters
     warmup: int = 250
     """Steps of each chain that are left out; six times as many cool the net that is heated."""
 
@@ -45,10 +46,30 @@ def survivals(net: cases.PlantedNet, start: str, options: Options, seed: int) ->
     )  # fmt: skip
 
 
+def parameters(gibbs: bx.Gibbs, options: Options) -> dict:
+    """Excess free energy over `log n` at a temperature, n = 64/T, and its local slope `λ̂`.
+
+    The net can fit all targets, so that the least energy is 0.
+    """
+    temperatures = np.geomspace(0.25, 16, 7)
+    trace = bx.anneal(
+        gibbs, 1 / temperatures, bx.HMC(max_steps=8), key=jax.random.key(options.seed + 400),
+        warmup=options.ladder // 2, draws=options.ladder, throw=False,
+    )  # fmt: skip
+    effective = bx.effective_parameters(trace, 0.0)
+    slope = bx.learning_coefficient(trace, 0.0)
+    columns = {
+        "temperature": temperatures, "F/log n": effective.value, "+-": effective.standard_error,
+        "learning coefficient": slope.value, " +-": slope.standard_error,
+    }  # fmt: skip
+    print(table(columns), bx.Status[trace.status], sep="\n")
+    return columns
+
+
 def main(options: Options) -> None:
     """Draw, measure, print, write what was asked for."""
     if options.quick:
-        options = replace(options, nets=2, chains=4, count=200, warmup=100)
+        options = replace(options, nets=2, chains=4, count=200, warmup=100, ladder=0)
     curves, limits = {head: [] for head in cases.PLANTED_HEADS}, []
     for seed in range(options.seed, options.seed + options.nets):
         net = cases.planted_net(options.hidden, key=jax.random.key(seed))
@@ -77,7 +98,14 @@ def main(options: Options) -> None:
     heated = survivals(cold_net, "model", options, options.seed + 300)
     hysteresis = float(np.mean(np.asarray(heated.minus(cooled).z_score(0.0)) ** 2))
     print(f"heating minus cooling: mean square of z {hysteresis:.2f}, {heated.value.size} points")
-    results = {"order": order, "infinite_width": limit, "marks": marks, "hysteresis": hysteresis}
+    counts = parameters(gibbs, options) if options.ladder else {}
+    results = {
+        "parameters": counts,
+        "order": order,
+        "infinite_width": limit,
+        "marks": marks,
+        "hysteresis": hysteresis,
+    }
     intervals = {name: place.interval() for name, place in places.items()}
     save(results | {"temperatures": places, "intervals": intervals}, options.json)
     if options.figure is not None:
