@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..channels import gaussian_information
+from ..channels import NaturalLatent, gaussian_information, natural_latent
 from ..compile import Gibbs, prior
 from ..core import (
     Count,
@@ -80,6 +80,20 @@ def misfit(model: LocalNet, datum: FarData) -> Float[Array, ""]:
     return 0.5 * jnp.sum((model(datum.x, datum.noise) - datum.y) ** 2)
 
 
+class ToldAtTheEnd(eqx.Module):
+    """`-½ log(1 - R²)` in nats, of the best affine reading of a bit from the last state."""
+
+    data: FarData
+    wire: int
+
+    def __call__(self, model: LocalNet) -> Float[Array, ""]:
+        states = jax.vmap(model.states)(self.data.x, self.data.noise)[:, -1]
+        bit = self.data.x[:, 0, self.wire]
+        states, bit = (z - jnp.mean(z, axis=0) for z in (states, bit))
+        left = bit - states @ jnp.linalg.solve(states.T @ states, states.T @ bit)
+        return 0.5 * jnp.log(jnp.sum(bit**2) / jnp.sum(left**2))
+
+
 @typed
 class FarPlaces(eqx.Module):
     """What `far_places` returns.
@@ -116,6 +130,18 @@ class FarPlaces(eqx.Module):
         far = bit * bits(flipped, count, chance=self.flip)
         drawn = self.noise * jax.random.normal(noise, (count, places, width))
         return FarData(jnp.stack([first, own], -1), drawn, jnp.append(own, far[:, None], axis=1))
+
+    def told(
+        self, wire: Annotated[int, whole(0, 1)], count: Count = 200, *, key: Key
+    ) -> "ToldAtTheEnd":
+        """The strength of a channel: what the last state tells of a bit that the first place sees.
+
+        Args:
+            wire: 0 for the shared bit, 1 for the private bit.
+            count: Samples of the environment and the noise, given once and for all.
+            key: Of these.
+        """
+        return ToldAtTheEnd(self.data(count, key=key), wire)
 
     def energy(self, count: Count = 4096, batch_size: Count = 64, *, key: Key) -> PerDatum:
         """Half the squared error of all outputs, over minibatches of so many data."""
@@ -177,6 +203,8 @@ class FarChannels(eqx.Module):
             `4 flip (1 - flip)`.
         local_loss: Mean squared error of the local outputs.
         information: Of the environment between the shared bit and the far target, nats.
+        latent: How natural the state half-way is as a latent of what the first place sees and the
+            far target; means over nets.
         models: The trained nets, with an axis over nets in front.
     """
 
@@ -187,6 +215,7 @@ class FarChannels(eqx.Module):
     far_loss: Estimate
     local_loss: Estimate
     information: float
+    latent: NaturalLatent
     models: Model
 
     @text_of_values
@@ -198,7 +227,7 @@ class FarChannels(eqx.Module):
         ]  # fmt: skip
         return "\n".join([
             f"FarChannels, nats at each place (environment {self.information:.3g})",
-            *rows, f"  loss of the far output {self.far_loss!r}",
+            *rows, f"  loss of the far output {self.far_loss!r}", f"half-way: {self.latent!r}",
         ])  # fmt: skip
 
 
@@ -236,6 +265,7 @@ def far_channels(
         Estimate.of_replicates(losses[:, -1]),
         Estimate.of_replicates(losses[:, :-1].mean(axis=1)),
         system.information,
+        _latent(np.asarray(last[0], float), x, np.asarray(seen.y, float)[:, -1:]),
         with_weights(system.prior.declared, last[2]),
     )
 
@@ -279,6 +309,16 @@ def _known(states: np.ndarray, bits: np.ndarray) -> list[np.ndarray]:
         ])
         for i in range(bits.shape[1])
     ]  # fmt: skip
+
+
+def _latent(states: np.ndarray, x: np.ndarray, y: np.ndarray) -> NaturalLatent:
+    """Of the states half-way, `[net, sample, place, width]`."""
+    each = [natural_latent(x, y, net[:, (net.shape[1] - 1) // 2]) for net in states]
+    mediation, redundancy = (
+        Estimate.of_replicates(np.stack([np.asarray(value) for value in values]))
+        for values in ([e.mediation.value for e in each], [e.redundancy.value for e in each])
+    )
+    return NaturalLatent(each[0].information, mediation, redundancy, each[0].family)
 
 
 def _over_places(rows: np.ndarray) -> Curve:

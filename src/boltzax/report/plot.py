@@ -5,6 +5,7 @@ No function shows a figure: `ax.figure.savefig(...)` saves it.
 """
 
 from ..core import exported as _exported
+from ._channels import channel_cost as channel_cost
 from ._curves import curve as curve
 from ._curves import estimate as estimate
 from ._curves import free_energy as free_energy
