@@ -151,6 +151,19 @@ def test_channels_before_any_training():
     assert found.shared.axis == "place" and len(found.private) == 3
     assert np.all(np.diff(found.shared.value) < 0) and "environment 0.368" in repr(found)
     assert found.models.along.shape == (3, 3, 3, 3)
+    assert found.latent.redundancy.shape == (2,) and found.latent.mediation.ess == 3
+
+
+def test_what_the_last_state_tells():
+    """`-½ log(1 - R²)`, which is the plug-in of the information."""
+    system = cases.far_places(2, 2)
+    net = system.prior.model(system.prior.sample_prior(KEY))
+    for wire in (0, 1):
+        strength = system.told(wire, 300, key=KEY)
+        states = np.asarray(jax.vmap(net.states)(strength.data.x, strength.data.noise))[:, -1]
+        bit = np.asarray(strength.data.x)[:, 0, [wire]]
+        plug_in = channels.gaussian_information(bit, states).plug_in
+        np.testing.assert_allclose(strength(net), plug_in, rtol=1e-9)
 
 
 @pytest.mark.slow

@@ -661,6 +661,9 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "cases.FarPlaces.energy": lambda g: call(
         cases.far_places(2, 2, flip=0.25 * g.scale).energy, 5, 2, key=g.key
     ),
+    "cases.FarPlaces.told": lambda g: call(
+        cases.far_places(2, 2, flip=0.25 * g.scale).told, 1, 5, key=g.key
+    ),
     "cases.far_channels": lambda g: call(
         cases.far_channels, cases.far_places(2, 2), SGD, 2, nets=2, samples=100, key=g.key
     ),

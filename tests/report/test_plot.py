@@ -29,6 +29,7 @@ FUNCTIONS = {
     "trajectory_spectrum": lambda run, ax: bx.plot.trajectory_spectrum(_trajectory(), ax=ax),
     "response_components": lambda run, ax: bx.plot.response_components(_components(), ax=ax),
     "information_ladder": lambda run, ax: bx.plot.information_ladder(_information(), ax=ax),
+    "channel_cost": lambda run, ax: bx.plot.channel_cost(_cost(), ax=ax),
     "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
@@ -41,6 +42,16 @@ def _contract() -> bx.Contract:
 
 def _fixed(value: float) -> bx.FixedCoefficient:
     return bx.FixedCoefficient(_estimate(value), 1.0, _estimate(2.0), 3.0, 7, ())
+
+
+def _cost() -> bx.channels.ChannelCost:
+    bits = bx.Curve([2.0, 3.0, 4.0], _estimate([[2.0], [3.5], [5.0]]), axis="length")
+    slope = bx.Curve([1.0], _estimate([1.5]), axis="width")
+    gibbs = bx.prior(bx.models.Function(lambda p: p, jnp.zeros(1)), bx.Normal())
+    run = bx.channels.bits_of_optimisation(
+        gibbs, lambda model: model.params[0], key=jax.random.key(0), samples=1000
+    )
+    return bx.channels.ChannelCost(bits, slope, _estimate([-1.0]), jnp.ones(1), ((run,),))
 
 
 def _falling() -> bx.Curve:
@@ -109,6 +120,14 @@ def _labels(ax) -> list[str]:
 def _line(ax, start: str):
     (found,) = [line for line in ax.get_lines() if line.get_label().startswith(start)]
     return np.asarray(found.get_xdata()), np.asarray(found.get_ydata())
+
+
+def test_lines_of_channel_costs_start_at_no_pieces():
+    ax = bx.plot.channel_cost(_cost())
+    line = ax.get_lines()[1]
+    np.testing.assert_allclose(line.get_xydata(), [[0.0, -1.0], [4.0, 5.0]])
+    assert _labels(ax) == ["width 1: 1.50 bits a piece, 95% band"]
+    plt.close(ax.figure)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

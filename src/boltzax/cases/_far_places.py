@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from ..channels import NaturalLatent, gaussian_information, natural_latent
-from ..compile import Gibbs, prior
+from ..compile import Gibbs, Weights, prior
 from ..core import (
     Count,
     Curve,
@@ -18,6 +18,8 @@ from ..core import (
     Estimate,
     Key,
     Model,
+    NonNegative,
+    Positive,
     map_within,
     scalar,
     text_of_values,
@@ -106,14 +108,15 @@ class FarPlaces(eqx.Module):
     """
 
     prior: Gibbs
-    noise: float
-    flip: float
+    noise: Positive
+    flip: NonNegative
     copies: int = eqx.field(static=True)
 
     @property
     def information(self) -> float:
         """Mutual information of the shared bit and the far target in the environment, nats."""
-        parts = [p * math.log(p) for p in (self.flip, 1 - self.flip) if p > 0]
+        flip = float(self.flip)
+        parts = [p * math.log(p) for p in (flip, 1 - flip) if p > 0]
         return math.log(2) + sum(parts)
 
     def data(self, count: Count, *, key: Key) -> FarData:
@@ -121,7 +124,7 @@ class FarPlaces(eqx.Module):
         places, width = self.prior.declared.bias.shape
         shared, private, other, flipped, noise = jax.random.split(key, 5)
 
-        def bits(key: Key, *shape: int, chance: float = 0.5) -> Array:
+        def bits(key: Key, *shape: int, chance: ArrayLike = 0.5) -> Array:
             return jnp.where(jax.random.bernoulli(key, chance, shape), -1.0, 1.0)
 
         bit = bits(shared, count)
@@ -184,7 +187,7 @@ def far_places(
         jnp.zeros((places, width, width)), jnp.zeros((places, width, 2)),
         *(jnp.zeros((places, width)) for _ in range(2)), jnp.zeros(width),
     )  # fmt: skip
-    return FarPlaces(prior(model, Normal()), noise, flip, copies)
+    return FarPlaces(prior(model, Normal()), jnp.asarray(noise), jnp.asarray(flip), copies)
 
 
 @typed
@@ -248,77 +251,70 @@ def far_channels(
         optimiser: Of optax; weight decay makes channels that nothing pays for small.
         steps: Of each training.
         nets: Independent trainings, each with data of its own.
-        samples: Fresh samples on which the channels are measured.
+        samples: Fresh samples on which the channels of each net are measured.
         key: Of nets, data and noise.
     """
-    key_start, key_train, key_data = jax.random.split(key, 3)
+    key_start, key_train = jax.random.split(key)
     models = Ensemble.prior(system.prior, nets, key=key_start).models()
     keys = jax.random.split(key_train, nets)
-    seen = system.data(samples, key=key_data)
-    first, last = _trained_nets(system, optimiser, steps, weights_of(models), keys, seen)
-    x = np.asarray(seen.x, float)[:, 0]
-    before = _known(np.asarray(first[0], float), x)
-    after = _known(np.asarray(last[0], float), x)
-    losses = np.asarray(last[1], float)
+    looks = _trained_nets(system, optimiser, steps, samples, weights_of(models), keys)
+    first, last = jax.tree.map(lambda x: np.asarray(x, float), [each[:2] for each in looks])
     return FarChannels(
-        *(_over_places(rows) for rows in (after[0], after[1], before[0], before[1])),
-        Estimate.of_replicates(losses[:, -1]),
-        Estimate.of_replicates(losses[:, :-1].mean(axis=1)),
+        *map(_over_places, (*_known(*last[0]), *_known(*first[0]))),
+        Estimate.of_replicates(last[1][:, -1]),
+        Estimate.of_replicates(last[1][:, :-1].mean(axis=1)),
         system.information,
-        _latent(np.asarray(last[0], float), x, np.asarray(seen.y, float)[:, -1:]),
-        with_weights(system.prior.declared, last[2]),
+        _latent(*last[0]),
+        with_weights(system.prior.declared, looks[1][2]),
     )
 
 
 @eqx.filter_jit
 def _trained_nets(
-    system: FarPlaces,
-    optimiser: Any,
-    steps: int,
-    starts: dict[str, Array],
-    keys: Array,
-    seen: FarData,
-) -> list[tuple[Array, Array, dict[str, Array]]]:
-    """States `[net, sample, place, width]`, squared errors `[net, target]` and weights of each net,
-    before and after its training."""
+    system: FarPlaces, optimiser: Any, steps: int, samples: int, starts: Weights, keys: Array
+) -> list[tuple[tuple[Array, Array, Array], Array, Weights]]:
+    """Before and after the training of each net: states `[net, sample, place, width]` with what the
+    first place sees and the far target, squared errors `[net, target]`, and weights."""
 
-    def looked(model: LocalNet) -> tuple[Array, Array, dict[str, Array]]:
+    def looked(model: LocalNet, seen: FarData) -> tuple:
         states = jax.vmap(model.states)(seen.x, seen.noise)
         errors = jax.vmap(model)(seen.x, seen.noise) - seen.y
-        return states, jnp.mean(errors**2, axis=0), weights_of(model)
+        sides = (states, seen.x[:, 0], seen.y[:, -1:])
+        return sides, jnp.mean(errors**2, axis=0), weights_of(model)
 
-    def one(start: tuple) -> list[tuple[Array, Array, dict[str, Array]]]:
+    def one(start: tuple) -> list:
         weights, key = start
-        key_data, key_batch = jax.random.split(key)
+        key_data, key_batch, key_seen = jax.random.split(key, 3)
         energy = system.energy(key=key_data)
         energy = eqx.tree_at(lambda e: e.model, energy, with_weights(energy.model, weights))
-        return [looked(m) for m in trained(energy, optimiser, [0, steps], key=key_batch)]
+        seen = system.data(samples, key=key_seen)
+        models = trained(energy, optimiser, [0, steps], key=key_batch)
+        return [looked(model, seen) for model in models]
 
     return map_within(one, (starts, keys))
 
 
-def _known(states: np.ndarray, bits: np.ndarray) -> list[np.ndarray]:
-    """Information of the states about each bit, `[net, place]`."""
+def _known(states: np.ndarray, bits: np.ndarray, far: np.ndarray) -> list[np.ndarray]:
+    """Information of the states about each bit that the first place sees, `[net, place]`."""
     return [
         np.array([
             [
-                float(gaussian_information(bits[:, [i]], net[:, place]).estimate.value)
+                float(gaussian_information(bit[:, [i]], net[:, place]).estimate.value)
                 for place in range(net.shape[1])
             ]
-            for net in states
+            for net, bit in zip(states, bits, strict=True)
         ])
-        for i in range(bits.shape[1])
+        for i in range(bits.shape[-1])
     ]  # fmt: skip
 
 
-def _latent(states: np.ndarray, x: np.ndarray, y: np.ndarray) -> NaturalLatent:
-    """Of the states half-way, `[net, sample, place, width]`."""
-    each = [natural_latent(x, y, net[:, (net.shape[1] - 1) // 2]) for net in states]
-    mediation, redundancy = (
-        Estimate.of_replicates(np.stack([np.asarray(value) for value in values]))
-        for values in ([e.mediation.value for e in each], [e.redundancy.value for e in each])
-    )
-    return NaturalLatent(each[0].information, mediation, redundancy, each[0].family)
+def _latent(states: np.ndarray, x: np.ndarray, far: np.ndarray) -> NaturalLatent:
+    """Of the states half-way, the mean over nets."""
+    middle = states[:, :, (states.shape[2] - 1) // 2]
+    each = [natural_latent(*sides) for sides in zip(x, far, middle, strict=True)]
+    columns = zip(*((e.information, e.mediation, e.redundancy) for e in each), strict=True)
+    means = [Estimate.of_replicates(np.stack([e.value for e in column])) for column in columns]
+    return NaturalLatent(*means, each[0].family)
 
 
 def _over_places(rows: np.ndarray) -> Curve:
