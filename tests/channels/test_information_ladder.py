@@ -39,6 +39,7 @@ def test_gaussian_data_are_flat(setting):
     p = alarms(setting, 40, 0)
     assert np.mean(p <= 0.05) < 0.05 + 3.5 * (0.05 * 0.95 / 40) ** 0.5
     assert abs(np.mean(p <= 0.5) - 0.5) < 4 * 0.5 / 40**0.5
+    assert p.min() > 1e-5  # the law of the difference is not cut off
 
 
 @pytest.mark.slow

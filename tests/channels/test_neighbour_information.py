@@ -3,11 +3,23 @@
 import jax
 import numpy as np
 import pytest
+from scipy.special import psi
 
 from boltzax.channels import neighbour_information
+from boltzax.channels._neighbour_information import _kraskov
 from boltzax.core import DeclarationError
 
 KEY = jax.random.key(0)
+
+
+def test_the_formula_by_all_distances():
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(40, 1)), rng.normal(size=(40, 2))
+    apart = [np.abs(each[:, None] - each).max(axis=-1) for each in (x, y)]
+    reach = np.sort(np.maximum(*apart), axis=1)[:, 3:4]  # the first is the sample itself
+    nearer = [np.sum(each < reach, axis=1) - 1 for each in apart]
+    exact = psi(3) + psi(40) - np.mean(sum(psi(each + 1) for each in nearer))
+    np.testing.assert_allclose(_kraskov(x, y, 3), exact, rtol=1e-12)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.6, 0.9])

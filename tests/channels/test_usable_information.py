@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize
 
 from boltzax.channels import gaussian_information, usable_information
+from boltzax.channels._usable_information import _labels
 from boltzax.core import DeclarationError
 
 KEY = jax.random.key(0)
@@ -47,6 +49,34 @@ def test_three_labels():
     x = 8 * np.eye(3)[y[:, 0]] + rng.normal(size=(300, 3))
     found = usable_information(x, y, family="categorical", penalty=1e-3, key=KEY)
     assert 0.99 * np.log(3) < float(found.total.value) < 1.02 * np.log(3)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "bernoulli"])
+def test_what_is_learnt_by_heart_is_no_information(family):
+    """Forty coordinates of noise and 100 samples: in the sample much would be gained."""
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(100, 40)), rng.integers(0, 2, (100, 1))
+    found = usable_information(x, y, family=family, penalty=0.1, key=KEY)
+    assert float(found.total.upper) < 0
+
+
+def test_labels_by_another_optimiser():
+    """The fit of one fold, by scipy: softmax of two labels is logistic with half the penalty."""
+    rng, penalty = np.random.default_rng(7), 3.0
+    x, fold = rng.normal(size=(60, 2)), np.arange(60) % 2
+    labels = (x[:, :1] + rng.normal(size=(60, 1)) > 0).astype(int)
+    gain, base = _labels(x, labels, fold, 2, penalty)
+    train, y = fold == 0, 2 * labels[:, 0] - 1
+    counts = np.bincount(labels[train, 0]) + 0.5
+    offset, rows = np.log(counts[1] / counts[0]), np.c_[x, np.ones(60)]
+
+    def loss(w):
+        losses = np.logaddexp(0, -y * (offset + rows @ w))
+        return losses[train].sum() + 0.25 * penalty * w @ w
+
+    w = optimize.minimize(loss, np.zeros(3), tol=1e-10).x
+    exact = -np.logaddexp(0, -y * (offset + rows @ w))
+    np.testing.assert_allclose((gain + base)[fold == 1, 0], exact[fold == 1], atol=2e-3)
 
 
 def test_gaussian_outputs():
