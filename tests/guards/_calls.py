@@ -164,6 +164,10 @@ class Given:
         return self.rng.normal(size=(12, 2))
 
     @cached_property
+    def many(self):
+        return self.rng.normal(size=(40, 4))
+
+    @cached_property
     def layers(self):
         return bx.models.MLP((2, 3, 3), key=self.key)
 
@@ -1129,6 +1133,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "channels.jacobian_ranks": lambda g: call(
         ch.jacobian_ranks, g.layers, g.x, key=g.key, probes=4, depths=(1, 2)
     ),
+    "channels.classify_regime": lambda g: call(ch.classify_regime, g.many),
     "channels.canonical_spectrum": lambda g: call(ch.canonical_spectrum, g.rows, g.rows**2),
     # theory
     "theory.exact_free_energy": lambda g: call(

@@ -1,0 +1,110 @@
+"""Regimes of planted covariances: right with enough data, undecided rather than wrong with few."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from boltzax import channels as ch
+from boltzax.channels._factor_models import fitted, log_likelihoods
+from boltzax.core import DeclarationError
+
+KINDS = ("scarce channels", "mixed", "scarce modules")
+
+
+def planted(rng, kind, samples=None, sizes=(16, 41)):
+    """Samples of a random system of a kind, in random order of coordinates, and its modules."""
+    size = int(rng.integers(*sizes))
+    few, samples = max(1, size // 8), samples or int(rng.integers(15 * size, 40 * size))
+    order, labels = rng.permutation(size), np.arange(size)
+    if kind == "scarce modules":
+        sources = int(rng.integers(size // 2, size + 1))
+        x = rng.normal(size=(samples, sources)) @ rng.normal(size=(sources, size)) / sources**0.5
+        x = x + rng.uniform(0.1, 0.5) * rng.normal(size=x.shape)
+        return x[:, order], labels
+    channels = int(rng.integers(0, few + 1))
+    loadings = rng.uniform(0.5, 1.2) * rng.normal(size=(channels, size)) / max(channels, 1) ** 0.5
+    x = rng.normal(size=(samples, channels)) @ loadings
+    if kind == "scarce channels":
+        return (x + rng.normal(size=x.shape) * rng.uniform(0.5, 1.5, size=size))[:, order], labels
+    labels = np.arange(size) % int(rng.integers(2, 5))
+    for module in np.unique(labels):
+        inside = labels == module
+        count = inside.sum()
+        mixing = rng.normal(size=(count, count)) / count**0.5
+        x[:, inside] += rng.normal(size=(samples, count)) @ mixing
+    return (x + 0.3 * rng.normal(size=x.shape))[:, order], labels[order]
+
+
+def counted(rng, cases, samples=None, sizes=(16, 41)):
+    found = Counter()
+    for number in range(cases):
+        kind = KINDS[number % 3]
+        verdict = ch.classify_regime(planted(rng, kind, samples, sizes)[0]).verdict
+        found[verdict if verdict == "undecided" else verdict == kind] += 1
+    return found
+
+
+def test_planted_regimes_are_found():
+    found = counted(np.random.default_rng(0), 6, sizes=(16, 20))
+    assert found[True] >= 5 and found[False] == 0
+
+
+@pytest.mark.slow
+def test_at_least_95_of_100_planted_regimes_are_found():
+    found = counted(np.random.default_rng(1), 100)
+    assert found[True] >= 95
+
+
+@pytest.mark.slow
+def test_few_samples_leave_it_undecided_rather_than_wrong():
+    found = counted(np.random.default_rng(2), 60, 24)
+    assert found[False] <= 3
+
+
+def test_what_was_planted_is_told():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(900, 2)) @ rng.normal(size=(2, 16)) + rng.normal(size=(900, 16))
+    found = ch.classify_regime(x)
+    assert (found.verdict, found.channels, found.modules) == ("scarce channels", 2, 16)
+    assert "Regime: scarce channels (16 coordinates, 900 samples)" in repr(found)
+    assert np.asarray(found.gains.value).max() == 0.0
+    x, labels = planted(rng, "mixed", 900, (16, 17))
+    found = ch.classify_regime(x)
+    same = (found.labels[:, None] == found.labels) == (labels[:, None] == labels)
+    assert found.verdict == "mixed" and np.mean(same) > 0.9
+
+
+def test_the_verdict_does_not_depend_on_units_or_order():
+    rng = np.random.default_rng(4)
+    x, _ = planted(rng, "scarce channels", 300, (12, 13))
+    one = ch.classify_regime(x)
+    two = ch.classify_regime(x * rng.uniform(0.1, 10.0, size=12) + 5.0)
+    assert (one.verdict, one.channels) == (two.verdict, two.channels)
+    assert np.allclose(one.gains.value, two.gains.value, atol=1e-4)
+    two = ch.classify_regime(x[:, rng.permutation(12)])
+    assert (one.verdict, one.channels) == (two.verdict, two.channels)
+
+
+def test_factors_and_blocks_of_a_known_covariance_are_recovered():
+    rng = np.random.default_rng(5)
+    labels = np.repeat(np.arange(4), 5)
+    loadings = rng.normal(size=(20, 1))
+    blocks = np.zeros((20, 20))
+    for module in range(4):
+        inside = np.ix_(labels == module, labels == module)
+        root = rng.normal(size=(5, 5))
+        blocks[inside] = root @ root.T + np.eye(5)
+    exact = loadings @ loadings.T + blocks
+    model = fitted(exact, 1, labels, 400)
+    assert np.allclose(model.covariance, exact, atol=1e-3)
+    assert np.all(model.residual[labels[:, None] != labels] == 0)
+    x = rng.normal(size=(3, 20))
+    logs = -0.5 * np.sum(x @ np.linalg.inv(exact) * x, axis=1) - 0.5 * np.linalg.slogdet(exact)[1]
+    assert np.allclose(log_likelihoods(model, x), logs, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(10, 8), (100, 3)])
+def test_too_small_data_are_refused(shape):
+    with pytest.raises(DeclarationError):
+        ch.classify_regime(np.random.default_rng(6).normal(size=shape))
