@@ -20,6 +20,7 @@ FUNCTIONS = {
     "influence": lambda run, ax: bx.plot.influence(_estimate([[1.0, 0.01], [0.01, -2.0]]), ax=ax),
     "interface": lambda run, ax: bx.plot.interface(bx.Interface.thresholds(1.0, 4.0), ax=ax),
     "contract": lambda run, ax: bx.plot.contract(_contract(), ax=ax),
+    "channel_spectrum": lambda run, ax: bx.plot.channel_spectrum(_channels(), ax=ax),
     "clouds": lambda run, ax: bx.plot.clouds(np.eye(4), np.ones((3, 4)), ax=ax),
     "sweep": lambda run, ax: bx.plot.sweep(_swept(), ax=ax),
     "along_training": lambda run, ax: bx.plot.along_training(_trained(), ax=ax),
@@ -66,6 +67,11 @@ def _trajectory() -> bx.degrade.TrajectorySpectrum:
 def _information() -> bx.channels.InformationLadder:
     x, y = np.random.default_rng(0).normal(size=(2, 40, 2))
     return bx.channels.information_ladder(x, y, floors=(0.0, 0.1), key=jax.random.key(0))
+
+
+def _channels() -> bx.channels.CovarianceSpectrum:
+    x = np.random.default_rng(0).normal(size=(60, 5)) * (9.0, 1.0, 1.0, 1.0, 1.0)
+    return bx.channels.covariance_spectrum(x)
 
 
 def _components() -> bx.ResponseComponents:
@@ -407,3 +413,15 @@ def test_curves_on_the_same_axes_have_colours_of_their_own_and_geometric_grids_a
     first, second, third = (line.get_color() for line in ax.lines)
     assert first != second and third == "k" and ax.get_xscale() == "log"
     assert bx.plot.curve(bx.Curve(even, values, axis="step")).get_xscale() == "linear"
+
+
+def test_spectra_of_channels_are_drawn_with_their_edge_and_corrected_outliers():
+    found = _channels()
+    ax = bx.plot.channel_spectrum(found)
+    assert np.allclose(_line(ax, "sample")[1], found.eigenvalues)
+    assert np.allclose(_line(ax, "edge of white noise")[1], found.edge)
+    assert "corrected, 95% bars" in _labels(ax) and ax.get_yscale() == "log"
+    x = np.random.default_rng(1).normal(size=(60, 4))
+    ax = bx.plot.channel_spectrum(bx.channels.canonical_spectrum(x[:, :2], x[:, 2:]))
+    assert "edge of independence" in _labels(ax) and ax.get_ylabel() == "canonical correlation"
+    plt.close("all")

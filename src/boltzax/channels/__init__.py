@@ -41,10 +41,10 @@ from ._ranks import participation_ratio as participation_ratio
 from ._ranks import stable_rank as stable_rank
 from ._read_taps import leading_components as leading_components
 from ._read_taps import read_taps as read_taps
-from ._screen import Screening as Screening
-from ._screen import screen as screen
 from ._regime import Regime as Regime
 from ._regime import classify_regime as classify_regime
+from ._screen import Screening as Screening
+from ._screen import screen as screen
 from ._training_success import training_success as training_success
 from ._usable_information import UsableInformation as UsableInformation
 from ._usable_information import usable_information as usable_information
