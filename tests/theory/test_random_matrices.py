@@ -122,6 +122,20 @@ def test_white_noise_gives_false_alarms_at_the_level(freedom, dimensions, draws)
         assert abs(rate - level) < 0.012 + 3 * np.sqrt(level * (1 - level) / draws)
 
 
+def test_the_largest_eigenvalue_has_the_scale_of_its_law():
+    size = 40
+    values = np.linalg.svd(np.random.default_rng(1).normal(size=(1500, size, size)))[1] ** 2
+    share = values[:, 0] * size / values.sum(axis=1)
+
+    def quantile(level):
+        return optimize.brentq(
+            lambda t: float(th.largest_eigenvalue_p_value(t, size, size)) - level, 1.0, size
+        )
+
+    width = np.quantile(share, 0.95) - np.quantile(share, 0.5)
+    assert quantile(0.05) - quantile(0.5) == pytest.approx(width, rel=0.1)
+
+
 def test_p_values_of_independent_sides_are_uniform():
     rng = np.random.default_rng(2)
     shapes = {"many": (20, 12, 60), "one": (1, 4, 12)}
