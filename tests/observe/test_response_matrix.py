@@ -328,6 +328,11 @@ def test_a_prediction_of_the_order_has_score_one():
     assert float(found) == pytest.approx(1.0)
     opposite = bx.linear_datamodeling_score(-predicted, SUBSETS, outcomes, key=jax.random.key(0))
     assert float(opposite) == pytest.approx(-1.0)
+    one = bx.linear_datamodeling_score(predicted[0], SUBSETS, outcomes[:, 0], key=jax.random.key(0))
+    same = bx.linear_datamodeling_score(
+        predicted[:1], SUBSETS, outcomes[:, :1], key=jax.random.key(0)
+    )
+    assert float(one) == float(same) and float(one.standard_error) == float(same.standard_error)
     few = bx.linear_datamodeling_score(predicted, SUBSETS[:4], outcomes[:4], key=jax.random.key(0))
     # some resamples of four subsets hold one subset only, which has no ranks
     assert np.all(np.isfinite([few.standard_error, *few.interval()]))

@@ -138,9 +138,9 @@ def _trained(gibbs: Gibbs, data, masked: Array, keys, rate: Array, steps: int, m
 
 @typed
 def linear_datamodeling_score(
-    predicted: Estimate | Float[Array, "query datum"] | Float[np.ndarray, "query datum"],
+    predicted: Estimate | Float[Array, "*query datum"] | Float[np.ndarray, "*query datum"],
     subsets: Subsets,
-    outcomes: Float[Array, "subset query"] | Float[np.ndarray, "subset query"],
+    outcomes: Float[Array, "subset *query"] | Float[np.ndarray, "subset *query"],
     *,
     key: Key,
     resamples: Count = 1000,
@@ -149,15 +149,17 @@ def linear_datamodeling_score(
 
     Spearman's correlation over the subsets, averaged over the queries. The error and the 95%
     interval are those of the bootstrap, which draws subsets and queries with replacement: `ess`
-    is the number of subsets.
+    is the number of subsets. The score of one query has the error over subsets alone, and says
+    nothing about other queries.
 
     Park et al. 2023, ICML, arXiv:2303.14186 (definition 2.4).
 
     Args:
-        predicted: Responses `[query, datum]`, as `influence` or `classical_influence` gives.
+        predicted: Responses `[query, datum]`, as `influence` or `classical_influence` gives;
+            `[datum]` of one query.
         subsets: Which data each model was trained on.
-        outcomes: The same queries of the models trained so, `[subset, query]`; average over seeds
-            first, if there are several.
+        outcomes: The same queries of the models trained so, `[subset, query]`, or `[subset]` of one
+            query; average over seeds first, if there are several.
         key: For the bootstrap.
         resamples: Of the bootstrap.
 
@@ -167,11 +169,15 @@ def linear_datamodeling_score(
     """
     values = np.asarray(predicted.value if isinstance(predicted, Estimate) else predicted, float)
     chosen, found = np.asarray(subsets, float), np.asarray(outcomes, float)
-    if values.shape != (found.shape[1], chosen.shape[1]) or len(found) != len(chosen):
+    if values.ndim == found.ndim == 1:
+        values, found = values[None], found[:, None]
+    fits = values.ndim == found.ndim == 2 and len(found) == len(chosen)
+    if not fits or values.shape != (found.shape[1], chosen.shape[1]):
         raise DeclarationError(
             "outcomes",
             got=f"{found.shape} for predictions {values.shape} and subsets {chosen.shape}",
-            expected="predicted [query, datum], subsets [subset, datum], outcomes [subset, query]",
+            expected="predicted [query, datum], subsets [subset, datum], outcomes [subset, query]; "
+            "or [datum] and [subset] of one query",
             mend="transpose the one that does not fit",
         )
     if len(found) < 4:

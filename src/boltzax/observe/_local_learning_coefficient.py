@@ -158,7 +158,9 @@ def local_learning_coefficient(
             too few draws, `reason` gives the number of gradients that would suffice. If None:
             1,000,000; above 100,000 coordinates as many as take 2e13 floating-point operations,
             some ten minutes of two cores.
-        progress: Show a bar.
+        progress: Show a bar for each step size. The time that it says is left is that of the whole
+            cap; the run ends before if `tolerance` is met. For a forecast run it with a small
+            `max_gradients` first: `Evidence.needed` says how many gradients would do.
         checkpoints: Where the runs are saved, and resumed from (`bx.Checkpoints`).
         placement: Devices for the chains (`bx.Placement`).
 
