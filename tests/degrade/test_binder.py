@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import gamma, gammaln
@@ -97,7 +97,7 @@ def test_place_level_and_exponent_of_a_crossing_cover():
     assert np.all(held >= 86)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_errors_of_level_and_exponent_are_those_of_moved_curves(seed):
     """To first order: curves are moved at each point, and errors are added in squares."""
     rng = np.random.default_rng(seed)
@@ -140,6 +140,7 @@ def test_chains_are_series():
     assert abs(float(chain.z_score(0.0))) < 4
 
 
+@settings(max_examples=20)
 @given(st.floats(0.1, 10), st.integers(0, 1000))
 def test_units_do_not_matter(scale, seed):
     m = np.random.default_rng(seed).normal(size=(3, 8, 1))
@@ -148,6 +149,7 @@ def test_units_do_not_matter(scale, seed):
     )
 
 
+@settings(max_examples=20)
 @given(st.floats(-5, 5), st.floats(0.1, 10))
 def test_another_axis_moves_the_crossing_along(shift, scale):
     curves = CURVES

@@ -68,7 +68,7 @@ def gibbs():
 def tempered(gibbs):
     dial = Tempered(bx.HMC(max_steps=32), chains=8, warmup=300, start="prior")
     key = jax.random.key(1)
-    return along_dial(dial, TEMPERATURES, overlaps, gibbs=gibbs, key=key, count=2400)
+    return along_dial(dial, TEMPERATURES, overlaps, gibbs=gibbs, key=key, count=1600)
 
 
 def exact(head, temperatures=TEMPERATURES):
@@ -118,7 +118,7 @@ def test_tempering_gives_the_exact_survival(tempered):
 def test_heating_equals_cooling(gibbs, tempered):
     dial = Tempered(bx.HMC(max_steps=32), chains=8, warmup=300, start="model")
     heated = along_dial(
-        dial, TEMPERATURES, overlaps, gibbs=gibbs, key=jax.random.key(2), count=2400
+        dial, TEMPERATURES, overlaps, gibbs=gibbs, key=jax.random.key(2), count=1600
     )
     apart = heated.minus(tempered)
     assert np.all(np.abs(apart.z_score(0.0)) < 4.5)
@@ -534,7 +534,7 @@ def test_a_head_that_no_chain_touches_counts_as_unharmed(gibbs):
     """Its damage is constant, so that a chain tells no error of it."""
     found = clean_window(
         erase_last, first_overlap, other_losses, Tempered(bx.HMC(max_steps=32), warmup=300),
-        [0.1, 12.0], outputs=outputs, gibbs=gibbs, key=jax.random.key(0), count=2400,
+        [0.1, 12.0], outputs=outputs, gibbs=gibbs, key=jax.random.key(0), count=1600,
         tolerance=1.0,
     )  # fmt: skip
     assert np.all(found.damage.value[:, 0] == 0)

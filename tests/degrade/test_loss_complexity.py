@@ -54,7 +54,7 @@ def problem(seed):
     return bx.SquaredError(model, bx.Empirical((x, y))), Exact(x, y)
 
 
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(st.integers(0, 1000))
 def test_a_linear_model_is_exact_at_its_levels(seed):
     energy, exact = problem(seed)
@@ -119,7 +119,7 @@ def test_two_phases_on_a_line():
     model = bx.models.Function(line, np.zeros(()))
     energy = bx.PerDatum(model, bx.Empirical(np.zeros(1)), well)
     gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
-    few = {"chains": 4, "draws": 1500, "thin": 2, "throw": False, "bound": False, "spacing": 0.3}
+    few = {"chains": 4, "draws": 1000, "thin": 2, "throw": False, "bound": False, "spacing": 0.3}
     trace = bx.anneal(gibbs, np.geomspace(0.1, 3, 6), bx.RandomWalk(), key=KEY, **few)
     found = loss_complexity(trace)
     assert found.one_phase == Outcome.disagree

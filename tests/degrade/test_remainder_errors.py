@@ -161,7 +161,7 @@ def test_rare_errors_that_are_many_are_seen():
     assert error_rates(fitted, (model, part)).outcome(0) == Outcome.disagree
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.integers(0, 1000), st.floats(0.1, 10), st.floats(-3, 3))
 def test_units_of_margins_do_not_matter(seed, scale, shift):
     rng = np.random.default_rng(seed)

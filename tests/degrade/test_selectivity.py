@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import boltzax as bx
 from boltzax.degrade import characteristic_temperature, order_of_death, selectivity
 
-law = settings(derandomize=True, deadline=None, max_examples=5)
+law = settings(derandomize=True, deadline=None, max_examples=4)
 MATCHED = 1 / (1 + 4 * 3 / 7)
 """Of `1/(1 + 2T)` where `1/(1 + T/2)` is 0.7."""
 
@@ -90,7 +90,7 @@ def test_an_order_says_which_structure_lives_on():
 def test_exact_curves_that_are_not_resolved_are_matched_between_two_points():
     """One pruned model a setting: a cubic through jagged points would give values far outside."""
     x, apart = np.linspace(0.02, 0.9, 16), []
-    for seed in range(40):
+    for seed in range(24):
         rng = np.random.default_rng(seed)
         values = (1 - 0.9 * x + 0.03 * rng.normal(size=16), 1 - 1.2 * x + 0.2 * rng.normal(size=16))
         kept, lost = (bx.Curve(x, bx.Estimate.exact(v), axis="share") for v in values)
@@ -101,4 +101,4 @@ def test_exact_curves_that_are_not_resolved_are_matched_between_two_points():
         low, high = np.sort(values[1][right - 1 : right + 1])
         value, error = float(found.value), float(found.standard_error)
         apart.append(max(low - value, value - high, 0.0) / error)
-    assert len(apart) > 15 and max(apart) < 3
+    assert len(apart) > 10 and max(apart) < 3
