@@ -67,6 +67,7 @@ def drawn(rng, sizes, betas, draws):
     return curves
 
 
+@pytest.mark.slow
 def test_drawn_curves_cross_within_their_errors():
     rng, betas, scores = np.random.default_rng(0), np.linspace(0.9, 1.1, 9), []
     for _ in range(8):

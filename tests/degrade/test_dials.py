@@ -511,6 +511,7 @@ def test_a_clean_window(gibbs):
     assert float(opens.standard_error) < 0.2 * truth and float(closes.standard_error) < 2
 
 
+@pytest.mark.slow
 def test_the_damage_of_a_mean_of_few_models_is_not_biased(gibbs):
     """The noise of a mean of 4 outputs alone would shift it by a quarter of the variance lost."""
     place = np.array([12.0])
