@@ -74,8 +74,8 @@ def main(options: Options) -> None:
         axes[0].set_title(f"gain {gain}")
         for i, (gain, cost) in enumerate(costs.items()):
             bx.plot.curve(cost.per_piece, ax=axes[1], color=f"C{i}", label=f"gain {gain}")
-        axes[1].set(ylabel="bits a piece (95% bands)", xscale="log", yscale="log")
-        axes[1].legend(frameon=False, fontsize="small")
+        axes[1].set(ylabel="bits a piece (95% bands)", yscale="log", xticks=options.widths)
+        axes[1].legend(frameon=False, fontsize="small", ncols=2, loc="upper left")
         figure.savefig(options.figure, dpi=160)
 
 

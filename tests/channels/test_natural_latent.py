@@ -104,7 +104,7 @@ def test_labels_without_information_have_no_bias():
     # what is left is of the next order in 1/n
     assert abs(np.mean(each)) < 4 * np.std(each) / math.sqrt(200) + 1e-3
     errors = np.array([float(f.mediation.standard_error) for f in found])
-    assert 0.8 < np.mean(errors) / np.std(each) < 1.4
+    assert 0.85 < np.mean(errors) / np.std(each) < 1.25
 
 
 def test_single_precision():
@@ -176,4 +176,5 @@ def test_only_channels_that_the_environment_pays_for_form():
     assert with_information.shared.values.lower[-1] > 1.0
     assert without.shared.values.upper[-1] < 0.02
     assert with_information.private.values.upper[-1] < 0.02
-    assert with_information.far_loss.upper < 0.4 and without.far_loss.lower > 0.95
+    # 0.36 is the least that can be, 1 is without a channel
+    assert with_information.far_loss.upper < 0.5 and without.far_loss.lower > 0.95
