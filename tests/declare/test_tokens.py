@@ -279,3 +279,9 @@ def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path):
 def test_wrong_sources_are_refused(wrong):
     with pytest.raises(bx.DeclarationError, match="source"):
         bx.Batches(wrong, 3, key=key)
+
+
+def test_ragged_data_are_refused():
+    batches = bx.Batches([np.ones(2), np.ones(3)], 2, key=jax.random.key(0))
+    with pytest.raises(bx.DeclarationError, match="one shape"):
+        batches[0]

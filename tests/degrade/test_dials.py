@@ -764,3 +764,23 @@ def test_wrong_declarations(gibbs, call, argument):
     with pytest.raises(bx.DeclarationError) as caught:
         call(gibbs)
     assert caught.value.argument == argument
+
+
+def scaled_line(w, x):
+    return 100 * x @ w
+
+
+def test_snapshots_of_another_function_are_refused(gibbs):
+    other = bx.models.Function(scaled_line, jnp.asarray(TRAINED))
+    with pytest.raises(bx.DeclarationError, match="another"):
+        along_dial(Snapshots([other], [0]), [0.0], outputs, gibbs=gibbs, key=KEY)
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_three_dials_have_three_noises(left, gibbs):
+    """The variance of two of three unit noises is 2 (± .045 over 4,000 models)."""
+    noise = WeightNoise(relative=False)
+    dial = (noise @ noise) @ noise if left else noise @ (noise @ noise)
+    weights = dial.ensemble(gibbs, np.array([0.0, 1.0, 1.0]), key=KEY, count=4000).w
+    drawn = np.asarray(next(iter(weights.values())))[:, 0, 0]
+    assert abs(np.var(drawn) - 2) < 4 * 0.045

@@ -262,3 +262,11 @@ def test_a_constant_amplitude_is_refused():
         coupling(np.ones(10), np.arange(10.0), key=KEY)
     with pytest.raises(bx.DeclarationError, match="remainder"):
         coupling(np.arange(10.0), np.zeros((10, 0)), key=KEY)
+
+
+@pytest.mark.parametrize("scale", [1e150, 1e-150])
+def test_coupling_of_numbers_of_any_size(scale):
+    a = np.random.default_rng(0).normal(size=64)
+    found = coupling(scale * a, scale * a[:, None], key=KEY)
+    assert float(found.p_value) == float(coupling(a, a[:, None], key=KEY).p_value) < 0.01
+    assert float(found.correlation[0, 0]) == pytest.approx(1)

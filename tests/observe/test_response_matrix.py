@@ -395,3 +395,31 @@ def test_wrong_declarations(argument, call):
     with pytest.raises(bx.DeclarationError) as caught:
         call()
     assert caught.value.argument == argument
+
+
+def of_types(rng, rows=6, types=8, repeats=64):
+    """Independent rows whose columns of one type are nearly alike, and the types."""
+    kinds = rng.permutation(np.repeat(np.arange(types), repeats))
+    values = rng.normal(size=(rows, types))[:, kinds]
+    return matrix_of(values + 0.3 * rng.normal(size=values.shape)), kinds
+
+
+def test_tokens_of_one_type_make_no_component_if_they_are_grouped():
+    """At level 5% and 100 matrices 5 ± 2.2 rejections; permutations reject nearly all."""
+    refused = np.zeros(2)
+    for seed in range(100):
+        matrix, kinds = of_types(np.random.default_rng(seed))
+        for i, groups in enumerate((kinds, None)):
+            found = matrix.components(key=jax.random.key(seed), permutations=39, groups=groups)
+            refused[i] += found.p_values[0] <= 0.05
+    assert refused[0] <= 5 + 3 * 2.2 and refused[1] > 90
+
+
+def test_groups_find_a_planted_component_and_are_checked():
+    rng = np.random.default_rng(0)
+    shared, kinds = rng.normal(size=300), np.arange(300) // 10
+    matrix = matrix_of(rng.normal(size=(6, 300)) + 2 * shared)
+    assert matrix.components(key=jax.random.key(0), groups=kinds).p_values[0] < 0.01
+    for wrong in (kinds[:-1], np.arange(300) % 3):
+        with pytest.raises(bx.DeclarationError, match="groups"):
+            matrix.components(key=jax.random.key(0), groups=wrong)

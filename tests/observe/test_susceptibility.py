@@ -379,6 +379,9 @@ def test_a_plan_has_each_draw_once(chains, draws, chunk):
     assert lengths.size >= min(32, 2 * chains * (draws // 8))
 
 
+SCALED = bx.SquaredError(
+    bx.models.Function(lambda w, x: 100 * (w @ x), jnp.zeros(DIM)), bx.Empirical((X, Y))
+)
 OTHER = bx.SquaredError(
     bx.models.Function(lambda w, x: w @ x, jnp.zeros(3)), bx.Empirical((jnp.ones((2, 3)), Y[:2]))
 )
@@ -409,6 +412,7 @@ OTHER = bx.SquaredError(
         ),
         ("energy", lambda: bx.influence(FEW, X)),
         ("energy", lambda: bx.influence(FEW, OTHER)),
+        ("energy", lambda: bx.influence(FEW, SCALED)),
         (
             "energy",
             lambda: bx.influence(FEW, bx.PerDatum(NET, bx.Empirical(X), lambda m, x: x * m(x))),

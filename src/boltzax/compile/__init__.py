@@ -5,6 +5,8 @@ from ..numerics import Split as Split
 from ._anchors import anchored as anchored
 from ._anchors import slope_at as slope_at
 from ._check import check_betas as check_betas
+from ._check import check_function as check_function
+from ._check import check_settings as check_settings
 from ._compile import compile as compile
 from ._compile import prior as prior
 from ._coordinates import Coordinates as Coordinates

@@ -203,7 +203,7 @@ def check_settings(declared: PyTree, model: PyTree) -> None:
             )
 
 
-def check_function(declared: PyTree, model: PyTree) -> None:
+def check_function(declared: PyTree, model: PyTree, argument: str = "model") -> None:
     """Check that a model is the same function of its weights as the declared one.
 
     Energies are evaluated with the declared model and the weights of the given one. So classes,
@@ -220,7 +220,7 @@ def check_function(declared: PyTree, model: PyTree) -> None:
     differing = [path for path in {**here, **there} if here.get(path) != there.get(path)]
     if differing:
         raise DeclarationError(
-            "model",
+            argument,
             got=f"a model with another `{differing[0]}` than the declared one",
             expected="the declared model with other weights",
             mend="compile a declaration of this model, or change the weights of the declared one, "

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ..core import Constraint, Count, DeclarationError, Key, Refused, Whole, typed
+from ..core import Constraint, Count, DeclarationError, Key, Refused, Whole, errors_named, typed
 from ._empirical import permuted
 from ._tokens import Windows
 
@@ -118,7 +118,8 @@ class Batches(eqx.Module):
         if isinstance(self.source, tuple | dict):
             return jax.tree.map(lambda part: part[chosen], self.source)
         data = [self.source[int(i)] for i in chosen]
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *data)
+        with errors_named("source", expected="data of one shape", mend="pad them to one shape"):
+            return jax.tree.map(lambda *leaves: np.stack(leaves), *data)
 
     def after(self, done: Whole = 0) -> Iterator[tuple[int, PyTree]]:
         """Steps from `done` on with their batches, without end.

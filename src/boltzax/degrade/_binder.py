@@ -134,7 +134,7 @@ def size_crossing(curves: Mapping[float, Curve], *, threshold: Fraction = 0.05) 
         places,
         levels[-1],
         Estimate.stack(exponents),
-        np.asarray(_drift(places)),
+        np.asarray(_drift(places, [curves[size] for size in sizes])),
         tuple(map(float, sizes)),
         threshold,
     )
@@ -230,16 +230,22 @@ def _segment(curve: Curve, place: float) -> tuple[np.ndarray, np.ndarray, int]:
     return x, y, int(np.clip(np.searchsorted(x, place) - 1, 0, len(x) - 2))
 
 
-def _drift(places: Estimate) -> float:
+def _drift(places: Estimate, curves: list[Curve]) -> float:
     """p-value of equal crossings: `χ²` of the pairs about their weighted mean.
 
-    Neighbouring pairs share a size. For curves of like errors their crossings are anticorrelated,
-    by half the product of their errors.
+    Neighbouring pairs share a curve, whose error moves the one crossing up and the other down:
+    their correlation is minus the root of its shares in both variances.
     """
     value, error = np.asarray(places.value, float), np.asarray(places.standard_error, float)
     if len(value) < 2 or not np.all(np.isfinite(value) & np.isfinite(error) & (error > 0)):
         return np.nan
-    correlation = np.eye(len(value)) - 0.5 * (np.eye(len(value), k=1) + np.eye(len(value), k=-1))
+    shares = []  # of the smaller and the larger size in the variance of each pair
+    for pair, at in zip(itertools.pairwise(curves), value, strict=True):
+        squares = np.array([float(curve.at(at).standard_error) for curve in pair]) ** 2
+        whole = squares.sum()
+        shares.append(np.clip(squares / whole, 0.01, 0.99) if whole > 0 else np.full(2, 0.5))
+    shared = np.sqrt([one[1] * other[0] for one, other in itertools.pairwise(shares)])
+    correlation = np.eye(len(value)) - np.diag(shared, 1) - np.diag(shared, -1)
     precision = np.linalg.inv(correlation * np.outer(error, error))
     mean = np.sum(precision @ value) / np.sum(precision)
     square = (value - mean) @ precision @ (value - mean)

@@ -29,7 +29,7 @@ from ..sample import Ensemble
 Base: TypeAlias = Gibbs | Ensemble
 """What a dial degrades: the declared model of a measure, or each model of an ensemble."""
 FIRST_SOURCE = 31
-"""Folded into the key for the inner dial of two."""
+"""Folded into the key for an inner dial, with one less than the number of outer dials added."""
 
 
 def _settings(value):
@@ -162,7 +162,7 @@ class Combined(AbstractDial):
 
     def upon(self, bases, settings, *, key, count):
         cut = len(self.outer.axes)
-        key_inner = jax.random.fold_in(key, FIRST_SOURCE)
+        key_inner = jax.random.fold_in(key, FIRST_SOURCE + cut - 1)  # (a @ b) @ c: b has another
         between = self.inner.upon(bases, settings[:, cut:], key=key_inner, count=count)
         return self.outer.upon(between, settings[:, :cut], key=key, count=count)
 

@@ -102,20 +102,24 @@ def coupling(
         DeclarationError: For fewer than 8 rows, no output, numbers that are not finite, a constant.
     """
     a, r = _read(amplitude, remainder)
-    powers = _scores(np.stack([a, a**2], axis=1))
+    unit_a, size_a = _of_unit_size(a)  # so that squares neither overflow nor vanish
+    unit_r, size_r = _of_unit_size(r)
+    powers = _scores(np.stack([unit_a, unit_a**2], axis=1))
     numbers = memory // (8 * SHARE)
-    found = np.concatenate([powers.T @ part for part in _moments(r, numbers)], axis=1)
+    found = np.concatenate([powers.T @ part for part in _moments(unit_r, numbers)], axis=1)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     null = np.concatenate(
         [
-            _largest(powers, r, order, numbers)
+            _largest(powers, unit_r, order, numbers)
             for order in _orders(rng, len(a), permutations, numbers)
         ]
     )
     p_values, critical = permutation_test(np.abs(found), null, level, 1e-12)
     with_each = np.stack([np.zeros(r.shape[1], int), np.arange(1, r.shape[1] + 1)], axis=1)
+    both = np.concatenate([unit_a[:, None], unit_r], axis=1)
+    covariance = joint_at(both, 0, with_each, float(len(a)))
     return Coupling(
-        joint_at(np.concatenate([a[:, None], r], axis=1), 0, with_each, float(len(a))),
+        covariance.scaled(size_a).scaled(size_r),
         found,
         p_values,
         np.min(p_values),
@@ -137,6 +141,13 @@ def _read(amplitude: Array, remainder: Array) -> tuple[np.ndarray, np.ndarray]:
         )
     r = given.reshape(len(a), -1)
     return a - a.mean(), r - r.mean(axis=0)
+
+
+def _of_unit_size(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns divided by their largest entry, and that."""
+    largest = np.max(np.abs(columns), axis=0)
+    size = np.where(largest > 0, largest, 1.0)
+    return columns / size, size
 
 
 def _moments(r: np.ndarray, numbers: int) -> Iterator[np.ndarray]:

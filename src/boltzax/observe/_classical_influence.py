@@ -26,7 +26,14 @@ from ..core import (
     with_weights,
 )
 from ..declare import AbstractDataTerm, AbstractEnergy
-from ._response_functions import DatumLosses, Flat, Observable, check_energy, checked_function
+from ._response_functions import (
+    DatumLosses,
+    Flat,
+    Observable,
+    check_energy,
+    check_own_energy,
+    checked_function,
+)
 
 FEW = 64
 """Coordinates below which all eigenvalues of the Hessian are computed."""
@@ -172,7 +179,8 @@ def _least_curvature(curved: Callable[[Array], Array], place: Array) -> Float[Ar
 
 
 def losses_of_data(gibbs: Gibbs, argument: str, energy: AbstractEnergy) -> tuple[DatumLosses, ...]:
-    check_energy(gibbs.declared, argument, energy)
+    check = check_energy if argument == "query" else check_own_energy
+    check(gibbs.declared, argument, energy)
     terms = [(f, term) for f, term in energy.terms() if isinstance(term, AbstractDataTerm)]
     if not terms:
         raise DeclarationError(

@@ -35,6 +35,7 @@ from ._response_functions import (
     Observable,
     Values,
     check_energy,
+    check_own_energy,
     checked_function,
 )
 
@@ -282,7 +283,8 @@ def _blocks(
 
     Without a size, a block is as large as leaves room for 4 draws.
     """
-    check_energy(trace.gibbs.declared, argument, energy)
+    check = check_energy if argument == "query" else check_own_energy
+    check(trace.gibbs.declared, argument, energy)
     blocks, largest, lengths = [], 1, set()
     for factor, term in energy.terms():
         if not isinstance(term, AbstractDataTerm):

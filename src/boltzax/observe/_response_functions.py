@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ..compile import check_function
 from ..core import (
     DeclarationError,
     ModelFunction,
@@ -106,8 +107,15 @@ def checked_function(declared: PyTree, argument: str, observable: Observable) ->
     return function
 
 
+def check_own_energy(declared: PyTree, argument: str, energy: AbstractEnergy) -> None:
+    """`check_energy`, and raise for an energy of another function of the same weights too."""
+    check_energy(declared, argument, energy)
+    for _, term in energy.terms():
+        check_function(declared, term.model, argument)
+
+
 def check_energy(declared: PyTree, argument: str, energy: AbstractEnergy) -> None:
-    """Raise `DeclarationError` for an energy of another model, or with a `Localisation`."""
+    """Raise `DeclarationError` for an energy of other weights, or with a `Localisation`."""
     shapes = shapes_of(declared)
     for _, term in energy.terms():
         if isinstance(term, Localisation):

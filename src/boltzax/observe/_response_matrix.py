@@ -1,12 +1,13 @@
 """The response of parts of a model to tokens: a matrix, its components and their null."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from ..core import (
     MEMORY,
@@ -16,6 +17,7 @@ from ..core import (
     Key,
     Memory,
     ModelFunction,
+    Said,
     model_errors,
     typed,
 )
@@ -24,6 +26,12 @@ from ._response import Row, response_to
 from ._response_functions import Observable
 
 TINY = np.finfo(float).tiny
+FEWEST = 6
+"""Groups whose signs have fewer than 2^5 patterns tell little."""
+Groups: TypeAlias = Annotated[
+    Integer[np.ndarray, " token"],
+    Said("the group of each token, whole numbers [token]", "pass e.g. the ids of the tokens"),
+]
 
 
 @typed
@@ -41,12 +49,17 @@ class ResponseMatrix(eqx.Module):
     estimate: Estimate
     pieces: tuple[Float[Array, "_ token"], ...] | None = None
 
-    def components(self, *, key: Key, permutations: Count = 200) -> "ResponseComponents":
+    def components(
+        self, *, key: Key, permutations: Count = 200, groups: Groups | None = None
+    ) -> "ResponseComponents":
         """Principal components of the tokens' responses, and how large they are by chance.
 
         The mean of each row is subtracted, and rows are scaled to mean square one. There are two
         nulls. One permutes the tokens of each row separately: rows keep their values, and what they
-        have in common is lost. The other is the noise of the draws: the deviations of the pieces
+        have in common is lost. That takes exchangeable tokens. Where tokens of one letter or of one
+        sequence respond alike, parts without anything in common have a larger component than
+        permutations tell: pass `groups`, and each group of each row gets one random sign instead.
+        The other null is the noise of the draws: the deviations of the pieces
         of the chains from their mean, with random signs. Rows have independent noise, but that of
         different tokens is correlated, so that a few directions of it dominate, by chance in
         several rows at once; a permutation does not see that. The p-value of component k compares
@@ -57,8 +70,12 @@ class ResponseMatrix(eqx.Module):
         Args:
             key: For the permutations and signs.
             permutations: Their number in each null.
+            groups: The group of each token, whole numbers `[token]`, such as the ids of the tokens.
+
+        Raises:
+            DeclarationError: For another number of groups than tokens, and fewer than six groups.
         """
-        return _components(self, key, permutations)
+        return _components(self, key, permutations, groups)
 
     def __repr__(self) -> str:
         rows, columns = self.estimate.shape
@@ -186,7 +203,9 @@ class Centred(eqx.Module):
         return values - jnp.mean(values)
 
 
-def _components(matrix: ResponseMatrix, key: Key, permutations: int) -> ResponseComponents:
+def _components(
+    matrix: ResponseMatrix, key: Key, permutations: int, groups: np.ndarray | None
+) -> ResponseComponents:
     values = np.asarray(matrix.estimate.value, float)
     values = values - values.mean(axis=1, keepdims=True)
     size = np.mean(values**2, axis=1, keepdims=True)
@@ -202,7 +221,8 @@ def _components(matrix: ResponseMatrix, key: Key, permutations: int) -> Response
     axes, lengths, scores = np.linalg.svd(values, full_matrices=False)
     signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     observed = lengths**2 / np.sum(lengths**2)
-    nulls = [[_shares(rng.permuted(values, axis=1)) for _ in range(permutations)]]
+    shuffled = _permuted(values, rng) if groups is None else _flipped(values, groups, rng)
+    nulls = [[_shares(next(shuffled)) for _ in range(permutations)]]
     if matrix.pieces is not None:
         apart = [np.asarray(pieces, float) for pieces in matrix.pieces]
         apart = [pieces - pieces.mean(axis=0) for pieces in apart]
@@ -219,6 +239,29 @@ def _components(matrix: ResponseMatrix, key: Key, permutations: int) -> Response
         jnp.asarray((1 + more.max(axis=0)) / (1 + permutations)),
         float(np.mean(noise / size)),
     )
+
+
+def _permuted(values: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """The columns of each row in random orders."""
+    while True:
+        yield rng.permuted(values, axis=1)
+
+
+def _flipped(
+    values: np.ndarray, groups: np.ndarray, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Rows with one random sign for each group of columns."""
+    _, member = np.unique(groups, return_inverse=True)
+    count = int(member.max(initial=-1)) + 1
+    if groups.shape != values.shape[1:] or count < FEWEST:
+        raise DeclarationError(
+            "groups",
+            got=f"{groups.size} numbers that name {count} groups, for {values.shape[1]} tokens",
+            expected=f"one number for each token, of at least {FEWEST} groups",
+            mend="pass e.g. the ids of the tokens",
+        )
+    while True:
+        yield values * rng.choice([-1.0, 1.0], (len(values), count))[:, member]
 
 
 def _signed(apart: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..compile import Gibbs, Weights, check_kept
+from ..compile import Gibbs, Weights, check_function, check_kept
 from ..core import (
     MEMORY,
     Count,
@@ -116,8 +116,9 @@ class Ensemble(eqx.Module):
             axes: Names of the leading axes.
 
         Raises:
-            DeclarationError: For weights of other shapes, or outside the support of the prior, and
-                for weights that would be lost: values of frozen or tied weights that differ from
+            DeclarationError: For weights of other shapes, or outside the support of the prior,
+                for models that are another function of their weights, and for weights that would be
+                lost: values of frozen or tied weights that differ from
                 the declared ones, and a measure that has weights integrated out.
         """
         lost = gibbs.potential.integrated()
@@ -128,6 +129,9 @@ class Ensemble(eqx.Module):
                 expected="a measure that keeps all weights of the models",
                 mend="compile it with marginalise=False",
             )
+        given = models if isinstance(models, Sequence) else [models]
+        for model in {jax.tree.structure(model): model for model in given}.values():
+            check_function(gibbs.declared, model, "models")
         each = [weights_of(m) for m in models] if isinstance(models, Sequence) else None
         weights = weights_of(models) if each is None else _stacked(each)
         base = {path: leaf.shape for path, leaf in gibbs.coordinates.base.items()}
