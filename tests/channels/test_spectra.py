@@ -124,6 +124,24 @@ def test_error_bars_of_ranks_cover_the_truth(rank, exact, draw, truth):
     assert abs(values.mean() - expected) < 0.35 * np.mean([float(f.standard_error) for f in found])
 
 
+def test_a_stable_rank_covers_the_truth_and_has_a_bound_without_an_outlier():
+    rng = np.random.default_rng(10)
+    true = np.array([9.0] + [1.0] * 19)
+    scores = []
+    for _ in range(60):
+        found = ch.stable_rank(rng.normal(size=(200, 20)) * np.sqrt(true))
+        scores.append(float(found.z_score(28 / 9)))
+    assert abs(np.mean(scores)) < 0.5 and 0.6 < np.std(scores) < 1.4
+    found = ch.stable_rank(rng.normal(size=(200, 20)), level=0.001)
+    assert found.upper == 20 and found.lower < 17
+
+
+def test_the_bar_of_an_effective_rank_holds_its_bias_in_few_samples():
+    rng = np.random.default_rng(11)
+    found = [ch.effective_rank(rng.normal(size=(60, 40))) for _ in range(40)]
+    assert np.mean([f.upper >= 40 for f in found]) > 0.85
+
+
 def test_ranks_of_more_dimensions_than_samples():
     found = ch.participation_ratio(falling(np.random.default_rng(1), (60, 200)))
     assert abs(found.z_score(9.0)) < 3.5 and found.standard_error < 1.5
