@@ -62,6 +62,7 @@ def target(x):
 def measured(model, x, units):
     """The last hidden layer of one net."""
     last = jax.vmap(lambda one: bx.activations(model, one, "last")["last"])(x)
+    last = last[:, jnp.ptp(last, axis=0) > 1e-3]  # without saturated units
     return {
         "loss": float(0.5 * jnp.mean((jax.vmap(model)(x) - target(x)) ** 2)),
         "participation": channels.participation_ratio(last),
