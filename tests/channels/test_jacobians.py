@@ -97,6 +97,15 @@ def test_the_averaged_side_is_that_of_the_mean_gram_matrix_in_any_memory():
         ch.jacobian_spectrum(model, DATA, memory=500)
 
 
+def test_sides_keep_their_places_where_the_output_is_larger():
+    model = bx.models.MLP((3, 8, 5), key=jax.random.key(3))
+    found = ch.jacobian_spectrum(model, DATA[:, :3])
+    jacobians = np.asarray(jax.vmap(jax.jacrev(model))(jnp.asarray(DATA[:, :3])), float)
+    gram = np.einsum("dik,djk->ij", jacobians, jacobians) / len(DATA)
+    assert found.into.shape == (3,)
+    assert np.allclose(found.out, np.linalg.eigvalsh(gram)[::-1], rtol=1e-3, atol=1e-5)
+
+
 def test_the_error_over_data_covers():
     model = bx.models.MLP((6, 16, 3), key=jax.random.key(3))
     rng = np.random.default_rng(4)
