@@ -31,6 +31,7 @@ FUNCTIONS = {
     "response_components": lambda run, ax: bx.plot.response_components(_components(), ax=ax),
     "information_ladder": lambda run, ax: bx.plot.information_ladder(_information(), ax=ax),
     "channel_cost": lambda run, ax: bx.plot.channel_cost(_cost(), ax=ax),
+    "screening": lambda run, ax: bx.plot.screening({"drop": _screened()}, ax=ax),
     "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
@@ -57,6 +58,13 @@ def _cost() -> bx.channels.ChannelCost:
 
 def _falling() -> bx.Curve:
     return bx.Curve([0.1, 1.0, 10.0], _estimate([0.9, 0.5, 0.1]), axis="temperature")
+
+
+def _screened(noise: float = 0.01) -> bx.channels.Screening:
+    change = bx.Estimate.exact(np.array([0.4, -0.1, 0.02, 0.004])).widened(np.full(4, noise))
+    curve = bx.Curve([1.0, 2.0, 3.0, 4.0], change, axis="radius")
+    sizes = _estimate(1.0), bx.Estimate.exact(0.5), np.array([1, 2, 3, 4])
+    return bx.channels.Screening(curve, *sizes, "drop", bx.Status.successful)
 
 
 def _trajectory() -> bx.degrade.TrajectorySpectrum:
@@ -424,4 +432,16 @@ def test_spectra_of_channels_are_drawn_with_their_edge_and_corrected_outliers():
     x = np.random.default_rng(1).normal(size=(60, 4))
     ax = bx.plot.channel_spectrum(bx.channels.canonical_spectrum(x[:, :2], x[:, 2:]))
     assert "edge of independence" in _labels(ax) and ax.get_ylabel() == "canonical correlation"
+
+
+def test_screening_shows_sizes_limits_and_the_rate():
+    ax = bx.plot.screening(_screened(1e-4))
+    assert ax.get_yscale() == "log"
+    bars = ax.containers[0]
+    np.testing.assert_allclose(bars[0].get_ydata(), [0.8, 0.2, 0.04, 0.008])
+    slope = np.diff(np.log(ax.lines[-1].get_ydata()))
+    np.testing.assert_allclose(slope, -float(_screened(1e-4).rate.value), rtol=1e-6)
+    # of the last two only a bound is known
+    limits = bx.plot.screening(_screened(0.02)).containers[0]
+    assert limits[0].get_ydata()[-1] == pytest.approx((0.004 + 1.96 * 0.02) / 0.5, rel=1e-3)
     plt.close("all")

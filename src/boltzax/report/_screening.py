@@ -1,0 +1,58 @@
+"""Figures of screening: the change of a prediction over the radius."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..channels import Screening
+from ..core import DeclarationError, typed
+from ._axes import CYCLE, POINTS, Axes, axes_of, legend
+
+
+@typed
+def screening(
+    results: Screening | Mapping[str, Screening], *, ax: Axes | None = None, fits: bool = True
+) -> Axes:
+    """The size of the change of a prediction over the radius, with 95% intervals.
+
+    In units of the standard deviation of the prediction over the posterior, on a logarithmic axis;
+    an arrow points down where the interval reaches zero.
+
+    Args:
+        results: From `bx.channels.screen`, one or several by name.
+        ax: Axes to draw into; new ones if None.
+        fits: Draw the fitted decay rates.
+
+    Raises:
+        DeclarationError: For a prediction of several numbers.
+    """
+    ax = axes_of(ax)
+    named = results if isinstance(results, Mapping) else {results.background: results}
+    for (name, result), colour in zip(named.items(), CYCLE, strict=False):
+        if result.change.value.ndim != 1:
+            raise DeclarationError(
+                "results",
+                got=f"changes of shape {result.change.shape}",
+                expected="a prediction of one number",
+                mend="pass prediction=lambda model: model(x)[0] to screen",
+            )
+        unit = float(result.spread.value)
+        x, value = np.asarray(result.change.x), np.asarray(result.change.value)
+        low, high = (np.asarray(end) / unit for end in result.change.interval())
+        size, far = np.abs(value) / unit, np.maximum(np.abs(low), np.abs(high))
+        near = np.minimum(np.abs(low), np.abs(high))
+        open_end = (low <= 0) & (high >= 0)  # only a bound is known
+        drawn = np.where(open_end, far, size)
+        bars = [np.where(open_end, 0.6 * drawn, size - near), np.where(open_end, 0, far - size)]
+        style = POINTS | {"color": colour, "uplims": open_end, "label": f"{name}, 95% interval"}
+        ax.errorbar(x, drawn, np.nan_to_num(bars), **style)
+        rate = float(result.rate.value)
+        if fits and np.isfinite(rate):
+            fitted = ~open_end & (size > 0)
+            middle = np.mean(np.log(size[fitted]) + rate * x[fitted])
+            text = f"{name}: rate {rate:.3g} ± {float(result.rate.standard_error):.1g}"
+            ax.plot(x, np.exp(middle - rate * x), color=colour, ls="--", lw=1, label=text)
+    ax.set_yscale("log")
+    ax.set(xlabel="radius", ylabel="change / posterior sd")
+    legend(ax)
+    return ax
