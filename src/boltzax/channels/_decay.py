@@ -11,7 +11,7 @@ LEAST = 3
 
 
 def decay_rate(curve: Curve) -> Estimate:
-    """`γ` of `|value| ∝ exp(-γ x)`, fitted to the first points that differ from zero.
+    """`γ` of `|value| ∝ exp(-γ x)`, fitted to the points that differ from zero.
 
     The error holds that of the values, with their correlations if the curve knows them, or, where
     it is larger, the scatter about the line, with Student's factor.
@@ -28,19 +28,19 @@ def decay_rate(curve: Curve) -> Estimate:
             mend="take one of them first, curve[:, i]",
         )
     clear = np.abs(value) > CLEAR * error
-    count = int(np.argmin(clear)) if not np.all(clear) else len(clear)
+    count = int(np.sum(clear))
     if count < LEAST:
         return Estimate.exact(np.nan).unknown(True)
-    place = np.asarray(curve.x, float)[:count]
+    place = np.asarray(curve.x, float)[clear]
     place = place - np.mean(place)
-    weights, logs = -place / np.sum(place**2), np.log(np.abs(value[:count]))
+    weights, logs = -place / np.sum(place**2), np.log(np.abs(value[clear]))
     rate = float(weights @ logs)
     left = logs - np.mean(logs) + rate * place
     scatter = np.sqrt(np.sum(left**2) / (count - 2) / np.sum(place**2))
     scatter = float(student_factor(count - 1) / student_factor(np.inf) * scatter)
     given = curve.values if curve.influence is None else curve.influence
-    slopes = (weights / value[:count])[None]  # of the logarithms
-    moved = given[:count].times(slopes)
+    slopes = (weights / value[clear])[None]  # of the logarithms
+    moved = given[np.flatnonzero(clear)].times(slopes)
     noise = (moved.estimate(exact=True) if isinstance(moved, Influence) else moved)[0]
     more = max(scatter**2 - float(noise.standard_error) ** 2, 0.0)
     return noise.shifted(rate - noise.value).widened(more**0.5)
