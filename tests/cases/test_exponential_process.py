@@ -88,6 +88,20 @@ def test_an_exact_neighbour_screens_all_behind_it(setting):
     assert abs(across[0, 0]) < 1e-9 * noise and beside[0, 0] > 1e-3 * min(noise, 1) * 0.05
 
 
+@given(st.integers(0, 100), st.floats(0.1, 10))
+def test_neighbours_without_noise_screen_the_prediction(seed, length):
+    """Of any background beyond one datum on each side, to the order of their noise."""
+    process = drawn(seed, length=length, noise=1e-10)
+    gaps = process.x - 2.0
+    left, right = -np.max(gaps[gaps < 0]), np.min(gaps[gaps > 0])
+    both, one = max(left, right) * (1 + 1e-9), min(left, right) * (1 + 1e-9)
+    for background in ("drop", "average", "resample"):
+        change = process.screened(2.0, np.array([one, both]), background, key=KEY)
+        assert abs(change[1]) < 1e-5
+        if background == "drop":
+            assert abs(change[0]) > 1e3 * abs(change[1])
+
+
 @pytest.mark.parametrize("background", ["drop", "average", "resample"])
 def test_screening_is_a_difference_of_means(background):
     process = drawn(3, count=15)

@@ -56,6 +56,7 @@ def test_predictions_of_a_gaussian_process(lattice, trace):
     assert "modes" in repr(found)
 
 
+@pytest.mark.slow
 def test_losses_are_the_influence(lattice, trace):
     energy = lattice.gibbs(np.zeros(0))[1]
     found = ch.data_interactions(trace, energy, distance=distance)

@@ -30,6 +30,7 @@ def test_gaussian_process():
     assert np.max(np.abs(np.asarray((own.value - own.value.T) / own.standard_error))) < 1e-6
 
 
+@pytest.mark.slow
 def test_labels_of_several_outputs_and_their_temperature():
     """`y = W x`: the posterior is Gaussian, and its rows are independent."""
     x = np.random.default_rng(0).normal(size=(6, 2))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
@@ -117,6 +117,7 @@ def paired(losses, weights, near):
 
 
 @given(st.integers(0, 50), st.floats(0.5, 2.0))
+@settings(max_examples=6)
 def test_an_average_is_the_product_of_the_far_marginals(seed, radius):
     x, y, weights, models = of_classes(seed)
     near = np.linalg.norm(x, axis=1) <= radius
