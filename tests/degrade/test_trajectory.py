@@ -232,3 +232,11 @@ def test_points_without_motion_are_refused(points):
 def test_more_dimensions_than_points_lose_nothing():
     path = walk(np.random.default_rng(8), 10, 500)
     np.testing.assert_allclose(_components(path)[0], _components(_reduced(path))[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [2.0**600, 2.0**-600])
+def test_trajectories_of_any_size(scale):
+    path = np.cumsum(np.random.default_rng(0).normal(size=(12, 4)), axis=0)
+    plain, scaled = (trajectory_spectrum(s * path, key=jax.random.key(0)) for s in (1.0, scale))
+    assert float(plain.walk.p_value) == float(scaled.walk.p_value)
+    np.testing.assert_array_equal(plain.fractions, scaled.fractions)

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "along_training": lambda run, ax: bx.plot.along_training(_trained(), ax=ax),
     "part_coefficients": lambda run, ax: bx.plot.part_coefficients(_parts(), ax=ax),
     "coefficient_grid": lambda run, ax: bx.plot.coefficient_grid(_grid(), ax=ax),
+    "clean_window": lambda run, ax: bx.plot.clean_window(_window(), ax=ax),
     "survival": lambda run, ax: bx.plot.survival({"one": _falling()}, ax=ax, marks={"n": 0.4}),
     "trajectory_spectrum": lambda run, ax: bx.plot.trajectory_spectrum(_trajectory(), ax=ax),
     "response_components": lambda run, ax: bx.plot.response_components(_components(), ax=ax),
@@ -65,6 +66,17 @@ def _screened(noise: float = 0.01) -> bx.channels.Screening:
     curve = bx.Curve([1.0, 2.0, 3.0, 4.0], change, axis="radius")
     sizes = _estimate(1.0), bx.Estimate.exact(0.5), np.array([1, 2, 3, 4])
     return bx.channels.Screening(curve, *sizes, "drop", bx.Status.successful)
+
+
+def _window() -> bx.degrade.CleanWindow:
+    damages = [
+        bx.Curve([0.1, 1.0, 10.0], _estimate([[0.5], [0.1], [0.0]]), axis="temperature")
+        for _ in range(2)
+    ]
+    verdicts = ("harmful", "clean", "effect gone")
+    return bx.degrade.CleanWindow(
+        _falling(), *damages, np.array(1.0), np.array([0.5]), 0.5, 0.2, verdicts
+    )
 
 
 def _trajectory() -> bx.degrade.TrajectorySpectrum:
@@ -444,4 +456,13 @@ def test_screening_shows_sizes_limits_and_the_rate():
     # of the last two only a bound is known
     limits = bx.plot.screening(_screened(0.02)).containers[0]
     assert limits[0].get_ydata()[-1] == pytest.approx((0.004 + 1.96 * 0.02) / 0.5, rel=1e-3)
+    plt.close("all")
+
+
+def test_a_clean_window_is_shaded_and_damages_have_an_axis():
+    ax = bx.plot.clean_window(_window(), names=["linear"])
+    right = ax.figure.axes[1]
+    np.testing.assert_allclose(_line(ax, "effect, 95% band")[1], [0.9, 0.5, 0.1])
+    np.testing.assert_allclose(right.get_lines()[0].get_ydata(), [0.5, 0.1, 0.0])
+    assert "linear, 95% band" in _labels(ax) and "clean" in _labels(ax)
     plt.close("all")

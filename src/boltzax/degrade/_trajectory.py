@@ -187,6 +187,8 @@ def _points(trajectory: Ensemble | Array) -> tuple[np.ndarray, float]:
             expected="at least 4 finite points that are not all equal",
             mend="pass the weights at more times, [time, dim]",
         )
+    _, exponent = np.frexp(np.max(np.abs(points)))
+    points = np.ldexp(points, -exponent)  # so that squares neither overflow nor vanish
     coarse = 4 * float(np.finfo(np.float32).eps) if single else ROUNDING
     return points, coarse * float(np.linalg.norm(points))
 

@@ -1,4 +1,4 @@
-"""Survivals along a dial, spectra of trajectories, components of responses."""
+"""Survivals and clean windows along a dial, spectra of trajectories, components of responses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -6,9 +6,9 @@ from typing import Annotated
 import numpy as np
 
 from ..core import Curve, Fraction, Said, typed
-from ..degrade import TrajectorySpectrum
+from ..degrade import CleanWindow, TrajectorySpectrum
 from ..observe import ResponseComponents
-from ._axes import BLUE, CYCLE, GREY, RED, Axes, axes_of, legend
+from ._axes import BLUE, CYCLE, GREEN, GREY, RED, Axes, axes_of, legend
 from ._curves import curve
 
 Survivals = Annotated[
@@ -99,4 +99,39 @@ def response_components(result: ResponseComponents, *, ax: Axes | None = None) -
         tick.set_fontweight("bold" if p <= 0.05 else "normal")
     ax.set(xlabel="part", ylabel="component (share of variance, p)")
     ax.figure.colorbar(shown, ax=ax).set_label("loading")
+    return ax
+
+
+@typed
+def clean_window(result: CleanWindow, *, names: Sequence[str] = (), ax: Axes | None = None) -> Axes:
+    """Effect and damages of an intervention along a dial with 95% bands; clean windows shaded.
+
+    The effect is in units of that on the clean model, the damages have an axis of their own on the
+    right, where dashed lines are the damages of the mean output.
+
+    Args:
+        result: What `degrade.clean_window` gives.
+        names: Of the damages, for the legend.
+        ax: Axes to draw into; new ones if None.
+    """
+    ax = axes_of(ax)
+    curve(result.effect.scaled(1 / result.clean_effect), ax=ax, label="effect, 95% band")
+    ax.axhline(result.persists, color=BLUE, ls=":", lw=1, label="effect persists above")
+    right = ax.twinx()
+    right.spines["top"].set_visible(False)
+    order = np.argsort(np.asarray(result.effect.x))
+    mean = result.damage_of_mean
+    for i in range(np.asarray(result.damage.value).shape[1]):
+        color, marker = CYCLE[(i + 1) % len(CYCLE)], MARKERS[(i + 1) % len(MARKERS)]
+        name = names[i] if i < len(names) else f"damage {i}"
+        curve(result.damage[:, i], ax=right, color=color, marker=marker)
+        right.plot(np.asarray(mean.x)[order], np.asarray(mean.value)[order, i], "--", color=color)
+        ax.plot([], [], color=color, marker=marker, ms=3.5, label=f"{name}, 95% band")
+    right.axhline(result.tolerance, color=GREY, ls=":", lw=1)
+    ax.plot([], [], color=GREY, ls=":", lw=1, label="damage counts as none below")
+    for low, high in result.windows:
+        ax.axvspan(low, high, color=GREEN, alpha=0.2, lw=0, label="clean")
+    ax.set(ylabel="share of the clean effect")
+    right.set(ylabel="damage (dashed: mean output)", xlabel="")
+    legend(ax)
     return ax
