@@ -95,3 +95,12 @@ def test_refused_sizes(sizes):
     x, y, _ = pair(np.random.default_rng(0), 10 if sizes is None else 20, 3, 3, [])
     with pytest.raises(DeclarationError):
         information_ladder(x, y, sizes=sizes, key=KEY)
+
+
+def test_all_samples_are_always_a_rung():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 100, 2))
+    found = information_ladder(x, y, sizes=(10, 20), key=jax.random.key(0))
+    assert list(found.corrected.x) == [10, 20, 100]
+    with pytest.raises(DeclarationError, match="floors"):
+        information_ladder(x, y, floors=(), key=jax.random.key(0))

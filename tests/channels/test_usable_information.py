@@ -134,3 +134,15 @@ def test_a_bijective_map_hides_what_it_keeps():
 def test_refused(y, family, words):
     with pytest.raises(DeclarationError, match=words):
         usable_information(np.ones((20, 2)), y, family=family, key=KEY)
+
+
+@pytest.mark.parametrize("kinds", [(0, 50, 100), (7, 150), (1, 1)])
+def test_labels_that_do_not_depend_on_x_give_nothing(kinds):
+    """Of 12 runs, 4 or more with an interval above 0 have a probability below 1e-3 (2.5% each)."""
+    above = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(160, 2)), rng.choice(kinds, size=(160, 1))
+        found = usable_information(x, y, family="categorical", key=jax.random.key(seed))
+        above += float(found.total.interval()[0]) > 0
+    assert above < 4

@@ -24,6 +24,10 @@ from ._coupling_conditions import CouplingConditions, coupling_conditions
 SERIES = ("chain", "draw")
 
 
+FEWEST = 8
+"""Draws from which on the error of a slope tells something."""
+
+
 class CouplingSign(eqx.Enumeration):
     """Whether selection for the intended channel also selects for the unintended one."""
 
@@ -112,11 +116,19 @@ def channel_coupling(
         The coupling, of the axes that are neither chains, draws nor samples.
 
     Raises:
-        DeclarationError: For axes without an error of their mean, strengths that are no numbers,
-            and an unintended strength that does not vary.
+        DeclarationError: For fewer than 8 draws, axes without an error of their mean, strengths
+            that are no numbers, and an unintended strength that does not vary.
     """
     values = ensemble.map(_Both(intended, unintended), memory=memory)
     a, b = (_rows(ensemble, name, x) for name, x in zip(NAMES, values, strict=True))
+    draws = a.shape[-2] * a.shape[-1]
+    if draws < FEWEST:
+        raise DeclarationError(
+            "ensemble",
+            got=f"{draws} draws",
+            expected=f"at least {FEWEST}: fewer give no error of a slope",
+            mend="draw more models",
+        )
     a, b = (x - np.mean(x, axis=(-2, -1), keepdims=True) for x in (a, b))
     for name, x in zip(NAMES, (a, b), strict=True):
         scale = np.max(np.abs(np.asarray(values[NAMES.index(name)], float)))

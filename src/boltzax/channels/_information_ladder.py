@@ -119,7 +119,7 @@ def information_ladder(
         x: One side, `[sample, coordinate]`.
         y: The other side, of the same samples.
         key: For the order of the samples, and the noise.
-        sizes: Numbers of samples, at least two; an eighth, a quarter, a half of all and all, if
+        sizes: Numbers of samples, to which all are added; an eighth, a quarter, a half of all, if
             None.
         floors: Relative noise, at least 0.
         level: p-value at or below which a ladder is not flat.
@@ -130,6 +130,10 @@ def information_ladder(
     check_pair(x, y)
     places = _sizes(sizes, len(x), x.shape[1] + y.shape[1])
     check_count(places[0], x.shape[1], y.shape[1])
+    if not len(floors):
+        raise DeclarationError(
+            "floors", got="none", expected="at least one", mend="pass (0.0,) for no noise"
+        )
     rng = generator(key)
     order = rng.permutation(len(x))
     noise = tuple(rng.normal(size=each.shape) for each in (x, y))
@@ -164,7 +168,7 @@ def _sizes(sizes: Sequence[int] | None, samples: int, coordinates: int) -> list[
     if sizes is None:
         sizes = [n for n in (samples // 8, samples // 4, samples // 2) if n > coordinates + 1]
         sizes = [*sizes, samples]
-    places = sorted(set(sizes))
+    places = sorted({*sizes, samples})  # the test compares blocks with all samples
     if len(places) < 2 or places[-1] > samples or 2 * places[0] > places[-1]:
         raise DeclarationError(
             "sizes",

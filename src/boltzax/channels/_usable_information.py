@@ -173,17 +173,24 @@ def _log_normal(y, mean, variance) -> np.ndarray:
 
 
 def _labels(x, labels, fold, folds: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """The same of labels, by softmax regression about the frequencies of the training samples."""
-    classes = max(2, int(labels.max()) + 1)
+    """The same of labels, by softmax regression about the frequencies of the training samples.
+
+    Without x the same regression has an intercept alone, so that x gains nothing by it.
+    """
+    occurring, labels = np.unique(labels, return_inverse=True)
+    labels = labels.reshape(len(x), -1)
+    classes = max(2, len(occurring))
     train = (fold != np.arange(folds)[:, None]).astype(float)
     one_hot = labels[..., None] == np.arange(classes)
     counts = np.einsum("fn,nok->ofk", train, one_hot) + 0.5  # Krichevsky & Trofimov
     prior = np.log(counts / counts.sum(axis=-1, keepdims=True))
-    given = (x, labels.T, prior, train, np.asarray(penalty))
-    fitted = np.asarray(_fitted(*map(jnp.asarray, given)), np.float64)  # [output, fold, sample]
+    given = tuple(map(jnp.asarray, (labels.T, prior, train, np.asarray(penalty))))
     rows = np.arange(len(x))
-    base = np.take_along_axis(prior[:, fold], labels.T[..., None], axis=2)[..., 0]
-    return (fitted[:, fold, rows] - base).T, base.T
+    fitted, base = (
+        np.asarray(_fitted(jnp.asarray(inputs), *given), np.float64)[:, fold, rows].T
+        for inputs in (x, np.zeros_like(x))
+    )  # [sample, output]
+    return fitted - base, base
 
 
 @eqx.filter_jit

@@ -130,7 +130,7 @@ def clean_window(result: CleanWindow, *, names: Sequence[str] = (), ax: Axes | N
     right.axhline(result.tolerance, color=GREY, ls=":", lw=1)
     ax.plot([], [], color=GREY, ls=":", lw=1, label="damage counts as none below")
     for low, high in result.windows:
-        ax.axvspan(low, high, color=GREEN, alpha=0.2, lw=0, label="clean")
+        ax.axvspan(low, high, color=GREEN, alpha=0.2, lw=2, label="clean")
     ax.set(ylabel="share of the clean effect")
     right.set(ylabel="damage (dashed: mean output)", xlabel="")
     legend(ax)
