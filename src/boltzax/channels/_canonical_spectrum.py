@@ -36,7 +36,8 @@ class CanonicalSpectrum(eqx.Module):
         outliers: True correlations along these directions, corrected for finite samples, `[count]`.
         p_values: Of each correlation tested: of the outliers, and of the first that is none.
         edge: Largest correlation of independent data, Wachter's edge.
-        detectable: A weaker correlation gives none beyond the edge.
+        detectable: A weaker correlation gives none beyond the edge in large systems; one of this
+            size itself is found in a small share of samples.
         samples: Their number.
         sizes: Coordinates of x and of y.
         level: Of the tests.
@@ -57,7 +58,7 @@ class CanonicalSpectrum(eqx.Module):
         lines = [
             f"Canonical correlations of {self.sizes[0]} and {self.sizes[1]} coordinates, "
             f"{self.samples} samples: {self.count} beyond independence (level {self.level:g})",
-            f"  edge {self.edge:.3f}, seen from {self.detectable:.3f}",
+            f"  edge {self.edge:.3f}, of large systems from {self.detectable:.3f}",
         ]
         for i in range(min(self.count, SHOWN)):
             lines.append(

@@ -35,7 +35,8 @@ class CovarianceSpectrum(eqx.Module):
         p_values: Of each eigenvalue tested: of the outliers, and of the first that is none.
         noise: Variance of the white noise that the other eigenvalues would be of.
         edge: Upper edge of Marchenko and Pastur for this noise.
-        detectable: `noise (1 + √(d/ν))`; a weaker direction gives no eigenvalue beyond the edge.
+        detectable: `noise (1 + √(d/ν))`; a weaker direction gives no eigenvalue beyond the edge in
+            large systems; one of this variance itself is found in a small share of samples.
         samples: Their number, n; ν = n - 1.
         dimensions: Coordinates of a sample, `d`.
         level: Of the tests.
@@ -57,7 +58,8 @@ class CovarianceSpectrum(eqx.Module):
         lines = [
             f"Covariance of {self.dimensions} coordinates, {self.samples} samples: "
             f"{self.count} beyond white noise (level {self.level:g})",
-            f"  noise {self.noise:.4g}, edge {self.edge:.4g}, seen from {self.detectable:.4g}",
+            f"  noise {self.noise:.4g}, edge {self.edge:.4g}, of large systems "
+            f"from {self.detectable:.4g}",
         ]
         for i in range(min(self.count, SHOWN)):
             lines.append(
