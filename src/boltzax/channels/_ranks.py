@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-import scipy.stats
+from scipy import special
 
 from ..core import Estimate, Fraction, estimate_of_parts, typed
 from ..theory import squared_traces
@@ -97,7 +97,7 @@ def stable_rank(x: Samples, *, level: Fraction = 0.05) -> Estimate:
     total, most = float(np.sum(found.eigenvalues)), float(found.dimensions)
     if not found.count:
         freedom = found.samples - 1
-        largest = found.eigenvalues[0] * freedom / scipy.stats.chi2.ppf(0.025, freedom)
+        largest = found.eigenvalues[0] * freedom / (2 * special.gammaincinv(freedom / 2, 0.025))
         least = float(np.clip(total / largest, 1.0, most))
         value = float(np.clip(total / found.detectable, least, most))
         return estimate_of_parts(value, 0.5 * (most - least), found.samples, bounds=(least, most))
