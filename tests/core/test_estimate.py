@@ -358,3 +358,25 @@ def test_the_exact_interval_has_its_tails(n, hits):
     low, high = bx.core.clopper_pearson(hits, n)
     assert low == 0 if hits == 0 else np.isclose(stats.binom.sf(hits - 1, n, low), 0.025)
     assert high == 1 if hits == n else np.isclose(stats.binom.cdf(hits, n, high), 0.025)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-23, 1e20, 1e30])
+def test_errors_do_not_depend_on_the_unit(size):
+    """Their squares are 0 or infinite in single precision."""
+    rng = np.random.default_rng(1)
+    draws = np.asarray(3 + rng.normal(size=(2, 4, 50)), np.float32)
+
+    def both(unit: float) -> list[bx.Estimate]:
+        rows = np.asarray(draws * unit, np.float32)
+        a, b = (bx.Estimate.of_samples(each.T) for each in rows)
+        seen = a.bounded(a.interval()[0], a.interval()[1])
+        influence = bx.Influence.of_samples(rows[0].T) - bx.Influence.of_samples(rows[1].T)
+        linear = [a + b, seen + b, a.times(np.eye(4)[:2] + 1), seen.times(np.eye(4) - 1)]
+        linear += [a.map(jnp.cumsum), seen.map(jnp.flip), influence.estimate()]
+        return [a / b, seen / b, *(each.scaled(1 / unit) for each in linear)]
+
+    with jax.enable_x64(False):
+        pairs = list(zip(both(size), both(1.0), strict=True))
+    for found, expected in pairs:
+        np.testing.assert_allclose(found.standard_error, expected.standard_error, rtol=1e-5)
+        np.testing.assert_allclose(found.interval(), expected.interval(), rtol=1e-5)

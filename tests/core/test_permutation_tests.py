@@ -1,5 +1,6 @@
 """p-values against their level: exactly at it, one step above, in both precisions."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.core import at_most_level, check_permutations, permutation_test
+from boltzax.core import at_most_level, check_permutations, numpy_generator, permutation_test
 
 DTYPES = st.sampled_from([np.float32, np.float64])
 
@@ -52,3 +53,12 @@ def test_a_statistic_that_is_not_finite_has_no_p_value():
     np.testing.assert_allclose(p_values, [0.95, np.nan, np.nan])
     assert critical == 18.0
     assert not at_most_level(np.nan, 0.05) and at_most_level(np.nan, 0.05, nan=True)
+
+
+def test_random_numbers_of_a_key_are_not_those_of_the_data():
+    """`default_rng(0)` has the stream of the words of `key(0)`."""
+    ours, again = (numpy_generator(jax.random.key(0)).normal(size=9) for _ in range(2))
+    np.testing.assert_array_equal(ours, again)
+    for seed in (0, [0, 0]):
+        assert not np.any(np.isclose(ours, np.random.default_rng(seed).normal(size=9)))
+    assert not np.any(np.isclose(ours, numpy_generator(jax.random.key(1)).normal(size=9)))

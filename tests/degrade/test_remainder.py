@@ -247,3 +247,29 @@ def test_wrong_shapes_are_refused(model, part):
         remainder(np.full(9, np.inf), np.zeros(9))
     with pytest.raises(bx.DeclarationError, match="evaluate a model or function first"):
         remainder(line, np.zeros(9))
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e5])
+def test_a_remainder_does_not_depend_on_the_unit(unit):
+    """In single precision, whose range fifth powers leave soon."""
+    values = np.random.default_rng(0).exponential(size=(200, 2))
+    with jax.enable_x64(False):
+        plain, other = (remainder(values * u, np.zeros_like(values)) for u in (1.0, unit))
+    for name in ("negentropy", "unexplained"):
+        mine, theirs = getattr(plain, name), getattr(other, name)
+        np.testing.assert_allclose(theirs.value, mine.value, rtol=1e-5)
+        np.testing.assert_allclose(theirs.standard_error, mine.standard_error, rtol=1e-4)
+    powers = unit ** np.arange(1.0, 6)[:, None]
+    raw = np.asarray(other.cumulants.standard_error, np.float64) / powers
+    np.testing.assert_allclose(raw, plain.cumulants.standard_error, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(other.fourth.standard_error, float) / unit**4, plain.fourth.standard_error, 1e-5
+    )
+    assert float(other.detectable) == pytest.approx(float(plain.detectable))
+
+
+def test_a_remainder_whose_powers_are_no_numbers_is_refused():
+    values = 1e-9 * np.sign(np.arange(40) - 19.5)
+    wrong = pytest.raises(bx.DeclarationError, match="standard deviation 1e-09")
+    with jax.enable_x64(False), wrong:
+        remainder(np.float32(values), np.zeros(40, np.float32))

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Key, Positive, Said, typed
+from ..core import DeclarationError, Key, Positive, Said, numpy_generator, typed
 from ..declare import AbstractEnergy, Empirical, Function, Normal, SquaredError
 from ._arguments import Above, Finite
 
@@ -96,7 +96,7 @@ class ExponentialProcess(eqx.Module):
         """
         at, out = np.array([centre]), []
         distance = np.abs(self.x - centre)
-        rng = None if key is None else np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        rng = None if key is None else numpy_generator(key)
         response = self.response(at)[0]
         for radius in radii:
             far = distance > radius

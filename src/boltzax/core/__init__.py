@@ -42,6 +42,7 @@ from ._fingerprint_entries import LIBRARIES as LIBRARIES
 from ._fingerprint_entries import Reader as Reader
 from ._fingerprint_entries import in_library as in_library
 from ._fingerprint_entries import name_of as name_of
+from ._generators import numpy_generator as numpy_generator
 from ._influence import Influence as Influence
 from ._memory import MEMORY as MEMORY
 from ._memory import PIECE_MEMORY as PIECE_MEMORY

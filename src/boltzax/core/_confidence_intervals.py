@@ -7,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Float
 from scipy import special
 
 from ._arguments import Fraction, Said
+from ._delta_method import total_length
 from ._tracing import check_known, library
 from ._typing import typed
 
@@ -74,8 +75,8 @@ def added(values: tuple, bounds: tuple, signs: tuple[int, ...]) -> tuple[Array, 
     bounds_of_sum = []
     for side, direction in ((0, -1), (1, 1)):
         distances = [abs(end[side] - value) for end, value in zip(ends, values, strict=True)]
-        square = sum(distance**2 for distance in distances)
+        length = total_length(distances)
         plain = sum(sign * end[side] for end, sign in zip(ends, signs, strict=True))
-        quadrature = total + direction * xp.sqrt(square)
-        bounds_of_sum.append(xp.where(xp.isfinite(square), quadrature, plain))
+        quadrature = total + direction * length
+        bounds_of_sum.append(xp.where(xp.isfinite(length), quadrature, plain))
     return bounds_of_sum[0], bounds_of_sum[1]

@@ -65,7 +65,7 @@ def propagated(fn: Callable, estimates: Sequence[Leaves], bounded: bool) -> Leav
     least = [_among(slope, each[2], xp.min, np.inf) for slope, each in parts]
     most = [_among(slope, each[3], xp.max, -np.inf) for slope, each in parts]
     with np.errstate(invalid="ignore", over="ignore"):  # a limit has no first order
-        error = xp.sqrt(sum(_weighed(slope, each[1] ** 2) for slope, each in parts))
+        error = total_length([_length(slope, each[1]) for slope, each in parts])
         bounds = _moved(fn, value, parts) if bounded else None
     ess, r_hat = functools.reduce(xp.minimum, least), functools.reduce(xp.maximum, most)
     return value, error, ess, r_hat, bounds
@@ -84,7 +84,7 @@ def entrywise(value: Array, parts: Sequence[tuple[Array, Leaves]], bounded: bool
     def size(lengths: Sequence[Array]) -> Array:
         slopes = (slope for slope, _ in parts)
         terms = [xp.where(s == 0, 0.0, s * x) for s, x in zip(slopes, lengths, strict=True)]
-        return xp.sqrt(sum(term**2 for term in terms))
+        return total_length(terms)
 
     ess = functools.reduce(xp.minimum, [leaves[2] for _, leaves in parts])
     r_hat = functools.reduce(xp.maximum, [leaves[3] for _, leaves in parts])
@@ -113,11 +113,32 @@ def multiplied(matrix: Array, leaves: Leaves, bounds: tuple | None) -> Leaves:
     most = xp.max(xp.where(used, r_hat, -np.inf), axis=matrix.ndim - 1)
     product = times(matrix, value)
     if bounds is not None:
-        low, high = (abs(xp.asarray(end) - value) ** 2 for end in bounds)
-        up, down = (xp.where(side, matrix, 0.0) ** 2 for side in (matrix > 0, matrix < 0))
-        below, above = times(up, low) + times(down, high), times(up, high) + times(down, low)
-        bounds = (product - xp.sqrt(below), product + xp.sqrt(above))
-    return product, xp.sqrt(times(matrix**2, error**2)), least, most, bounds
+        low, high = (abs(xp.asarray(end) - value) for end in bounds)
+        up, down = xp.maximum(matrix, 0.0), xp.minimum(matrix, 0.0)
+        below = total_length([_product_length(up, low), _product_length(down, high)])
+        above = total_length([_product_length(up, high), _product_length(down, low)])
+        bounds = (product - below, product + above)
+    return product, _product_length(matrix, error), least, most, bounds
+
+
+def total_length(lengths: Sequence[Array]) -> Array:
+    """`sqrt(Σ length²)` entry by entry; squares of small errors are 0 in single precision."""
+    return abs(functools.reduce(library(*lengths).hypot, lengths))
+
+
+def _product_length(matrix: Array, lengths: Array) -> Array:
+    """`sqrt(matrix² length²)`, a matrix of squares times an array of squares."""
+    xp = library(matrix, lengths)
+    rise, size = (_unit(abs(each)) for each in (matrix, lengths))
+    squares = xp.tensordot((matrix / rise) ** 2, (lengths / size) ** 2, axes=1)
+    return rise * size * xp.sqrt(squares)
+
+
+def _unit(lengths: Array, axes: tuple[int, ...] | None = None) -> Array:
+    """The largest length, along axes that are kept or of all; 1 where it is no unit."""
+    xp = library(lengths)
+    largest = xp.max(lengths, axis=axes, keepdims=axes is not None, initial=0.0)
+    return xp.where((largest > 0) & xp.isfinite(largest), largest, 1.0)
 
 
 def _moved(fn: Callable, value: Array, parts: list) -> tuple[Array, Array]:
@@ -127,20 +148,22 @@ def _moved(fn: Callable, value: Array, parts: list) -> tuple[Array, Array]:
         ends = [xp.asarray(fn(jnp.asarray(bound))) for bound in parts[0][1][-1]]
         low, high = xp.minimum(*ends), xp.maximum(*ends)
         return xp.minimum(low, value), xp.maximum(high, value)  # if it turns between them
-    below, above = 0.0, 0.0
+    below, above = [], []
     for slope, leaves in parts:
-        low, high = (abs(xp.asarray(end) - leaves[0]) ** 2 for end in leaves[-1])
+        low, high = (abs(xp.asarray(end) - leaves[0]) for end in leaves[-1])
         up, down = xp.maximum(slope, 0.0), xp.minimum(slope, 0.0)
-        below = below + _weighed(up, low) + _weighed(down, high)
-        above = above + _weighed(up, high) + _weighed(down, low)
-    return xp.asarray(value) - xp.sqrt(below), xp.asarray(value) + xp.sqrt(above)
+        below += [_length(up, low), _length(down, high)]
+        above += [_length(up, high), _length(down, low)]
+    return xp.asarray(value) - total_length(below), xp.asarray(value) + total_length(above)
 
 
-def _weighed(slope: Array, squares: Array) -> Array:
-    """`Σ slope² square` over the axes of the squares; a slope of 0 sees no infinity."""
-    xp = library(slope, squares)
-    terms = xp.where(slope == 0, 0.0, slope**2 * squares)
-    return xp.sum(terms, axis=tuple(range(slope.ndim - np.ndim(squares), slope.ndim)))
+def _length(slope: Array, lengths: Array) -> Array:
+    """`sqrt(Σ slope² length²)` over the axes of the lengths; a slope of 0 sees no infinity."""
+    xp = library(slope, lengths)
+    terms = xp.where(slope == 0, 0.0, slope * lengths)
+    axes = tuple(range(slope.ndim - np.ndim(lengths), slope.ndim))
+    unit = _unit(abs(terms), axes)
+    return xp.squeeze(unit, axes) * xp.sqrt(xp.sum((terms / unit) ** 2, axis=axes))
 
 
 def _among(slope: Array, numbers: Array, worst: Callable, neutral: float) -> Array:

@@ -239,7 +239,7 @@ class Estimate(AbstractQuantity):
         return self._entrywise(other, lambda a, b: (a * b, b, a))
 
     def _ratio(self, other: "Estimate") -> "Estimate":
-        return self._entrywise(other, lambda a, b: (a / b, 1 / b, -a / b**2))
+        return self._entrywise(other, lambda a, b: (a / b, 1 / b, -(a / b) / b))
 
     def _entrywise(self, other: "Estimate", fn: Callable) -> "Estimate":
         """`fn` gives a value and its slopes by both."""

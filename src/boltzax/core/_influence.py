@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ._arithmetic import AbstractQuantity, held
 from ._autocorrelation import check_some
-from ._delta_method import FUNCTION, check_array
+from ._delta_method import FUNCTION, check_array, total_length
 from ._errors import DeclarationError, errors_named
 from ._estimate import Estimate, estimate_of_parts
 from ._quantity_checks import check_matrix, check_stack
@@ -107,7 +107,7 @@ class Influence(AbstractQuantity):
         if not parts:
             return Estimate.exact(self.value)
         errors, ess, r_hat = (np.stack(column) for column in zip(*parts, strict=True))
-        error = np.sqrt(np.sum(errors**2, axis=0))
+        error = total_length(list(errors))
         return estimate_of_parts(self.value, error, np.min(ess, axis=0), np.max(r_hat, axis=0))
 
     def map(self, fn: Callable, *others: "Influence") -> "Influence":

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeAlias, final
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -17,6 +16,7 @@ from ..core import (
     Fraction,
     Key,
     Said,
+    numpy_generator,
     text_of_values,
     typed,
 )
@@ -119,7 +119,7 @@ def order_of_death(
         )
     _check_alike([curve for replicates in each.values() for curve in replicates])
     count = counts.pop()
-    generator = _generator(key)
+    generator = numpy_generator(key)
     if count > 1:
         found = np.array(
             [[_place(curve, level) for curve in replicates] for replicates in each.values()]
@@ -235,11 +235,6 @@ def _noise(
         freedom = max(count - 1, 1e-3)
         noise = noise / np.sqrt(generator.chisquare(freedom, size=(resamples, 1)) / freedom)
     return noise, count
-
-
-def _generator(key: Key) -> np.random.Generator:
-    """Numbers of numpy: how many are drawn depends on the data, and would compile anew."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
 
 
 def _pieces(curves: Sequence[Curve]) -> dict[str, int]:

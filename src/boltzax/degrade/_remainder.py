@@ -29,7 +29,7 @@ from ..core import (
 from ..sample import Ensemble
 from ._edgeworth import Edgeworth, Order, negentropy
 from ._outcome_words import words
-from ._remainder_cumulants import cumulants, effective_count, joint, series_of
+from ._remainder_cumulants import HIGHEST, cumulants, effective_count, joint, series_of
 from ._remainder_normality import ROUNDING, normality, varying
 
 SLOPES = (0.39894228 / 6, 0.55058857 / 24)
@@ -161,26 +161,35 @@ def remainder(
         tolerance: The smallest change of a probability that matters.
 
     Raises:
-        DeclarationError: For fewer than 8 inputs, other axes, and numbers that are not finite.
+        DeclarationError: For fewer than 8 inputs, other axes, numbers that are not finite, and
+            remainders whose fifth powers are not numbers of the precision.
     """
     axes = _draw_axes(ensemble)
     values, explained = _values(model, interpretation, ensemble)
-    influence = cumulants(values, axes, "values")
+    units = _units(values)
+    rescaled = values / units
+    free = cumulants(rescaled, axes, "values")
+    influence = free.scaled(units ** np.arange(1.0, HIGHEST + 1)[:, None])
     estimate = influence.estimate()
-    centred, count = values - np.asarray(influence.value)[0], effective_count(values, axes)
+    centred, count = rescaled - np.asarray(free.value)[0], effective_count(rescaled, axes)
+
+    def of_degree(degree: int) -> Estimate:
+        scale = functools.reduce(np.multiply.outer, [units] * degree)
+        return joint(centred, axes, degree, count).scaled(scale)
+
     few = values.shape[-1] <= joint_outputs
-    third, fourth = (joint(centred, axes, k, count) if few else None for k in (3, 4))
-    p_value, errors = normality(influence, values.shape[0] if not axes else None)
+    third, fourth = (of_degree(degree) if few else None for degree in (3, 4))
+    p_value, errors = normality(free, values.shape[0] if not axes else None)
     tests = 2 * values.shape[-1]
     quantile = -float(scipy.special.ndtri(level / 2 / tests)) + POWER_QUANTILE
     shifts = [s * e for s, e in zip(SLOPES, errors, strict=True)]
     return Remainder(
         estimate[0],
-        joint(centred, axes, 2, count),
+        of_degree(2),
         third,
         fourth,
         estimate,
-        _negentropy(influence),
+        _negentropy(free),
         _unexplained(values, explained, axes),
         np.asarray(p_value),
         np.asarray(quantile * float(np.max(shifts))),
@@ -228,6 +237,23 @@ def _values(model: Array, interpretation: Array, ensemble: Ensemble | None) -> t
     difference = whole - part
     shape = whole.shape if len(rest) == 2 else (*whole.shape, 1)
     return difference.reshape(shape), whole.reshape(shape)
+
+
+def _units(values: np.ndarray) -> np.ndarray:
+    """A power of two near the spread of each output, `[output]`; 1 for a constant."""
+    over = tuple(range(values.ndim - 1))
+    spread, size = values.std(axis=over), np.max(np.abs(values), axis=over)
+    limits, vary = jnp.finfo(jnp.result_type(float)), spread > ROUNDING * size
+    low, high = (1e3 * float(limits.tiny)) ** (1 / HIGHEST), (1e-3 * float(limits.max)) ** 0.2
+    outside = vary & ~((low < spread) & (spread < high))
+    if np.any(outside):
+        raise DeclarationError(
+            "model",
+            got=f"a remainder with standard deviation {spread[outside][0]:.2g}",
+            expected=f"one from {low:.1g} to {high:.1g}, so that fifth powers are numbers",
+            mend="measure model and interpretation in other units, or set jax_enable_x64",
+        )
+    return np.exp2(np.round(np.log2(np.where(vary, spread, 1.0))))
 
 
 def _unexplained(values: np.ndarray, model: np.ndarray, axes: int) -> Estimate:

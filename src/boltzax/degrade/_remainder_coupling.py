@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -19,6 +18,7 @@ from ..core import (
     Outcome,
     at_hand,
     at_most_level,
+    numpy_generator,
     outcome_of,
     permutation_test,
     text_of_values,
@@ -107,7 +107,7 @@ def coupling(
     powers = _scores(np.stack([unit_a, unit_a**2], axis=1))
     numbers = memory // (8 * SHARE)
     found = np.concatenate([powers.T @ part for part in _moments(unit_r, numbers)], axis=1)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = numpy_generator(key)
     null = np.concatenate(
         [
             _largest(powers, unit_r, order, numbers)

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -14,6 +13,7 @@ from ..core import (
     Key,
     Said,
     at_hand,
+    numpy_generator,
     text_of_values,
     typed,
     whole,
@@ -139,7 +139,7 @@ def trajectory_spectrum(
     """
     points, rounding = _points(trajectory)
     path = _reduced(points)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = numpy_generator(key)
     steps = np.diff(path, axis=0)
     walk = walk_test(steps, rng, shuffles, level)
     relaxation, phi = relaxation_test(path, rng, shuffles, level, rounding)

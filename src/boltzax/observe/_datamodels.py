@@ -22,6 +22,7 @@ from ..core import (
     estimate_of_parts,
     map_within,
     model_errors,
+    numpy_generator,
     typed,
 )
 from ..declare import AbstractEnergy
@@ -200,7 +201,7 @@ def linear_datamodeling_score(
                 mend="leave the query out",
             )
     score = np.mean(_spearman(sums, found))
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = numpy_generator(key)
     again = np.empty(resamples)
     for i in range(resamples):
         rows = rng.integers(len(found), size=len(found))

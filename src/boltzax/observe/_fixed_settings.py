@@ -23,6 +23,7 @@ from ..core import (
     Whole,
     check_on_host,
     model_errors,
+    numpy_generator,
     typed,
     whole,
 )
@@ -263,7 +264,7 @@ def measured(
 def _prior_loss(gibbs: Gibbs, key: PRNGKeyArray) -> float:
     """Median loss of a few draws of the localising Gaussian alone; infinite if not a number."""
     # on the host: a program that draws every leaf takes longer to compile than the draws to make
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = numpy_generator(key)
     priors, place = gibbs.coordinates.priors, gibbs.position()
     scales = {
         p: float(np.max(each.scale)) for p, each in priors.items() if isinstance(each, Normal)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..compile import Gibbs, Weights
-from ..core import POWER, at_hand, with_weights
+from ..core import POWER, at_hand, numpy_generator, with_weights
 from ..declare import AbstractDataTerm, AbstractEnergy, Empirical, Subsampled
 from ..numerics import ITERATIONS, lbfgs, root_beyond
 
@@ -153,7 +153,7 @@ def _blocks(energy: AbstractEnergy, key: PRNGKeyArray) -> PyTree | None:
     size = len(weights) // BLOCKS
     if size == 0:
         return None
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = numpy_generator(key)
     order = rng.permutation(len(weights))[: size * BLOCKS]
 
     def cut(leaf: Array) -> Array | np.ndarray:

@@ -20,6 +20,7 @@ from ..core import (
     Said,
     check_on_host,
     model_errors,
+    numpy_generator,
     shapes_of,
     typed,
     weights_of,
@@ -184,9 +185,7 @@ def _shuffled(model: Model, inside: list[dict], key: PRNGKeyArray) -> list[PyTre
     """For each part the model with its weights in random order, within each array."""
     models = []
     for number, masks in enumerate(inside):
-        rng = np.random.default_rng(
-            np.asarray(jax.random.key_data(jax.random.fold_in(key, number)))
-        )
+        rng = numpy_generator(jax.random.fold_in(key, number))
         weights = {path: np.array(leaf) for path, leaf in weights_of(model).items()}
         for path in sorted(masks):
             weights[path][masks[path]] = rng.permutation(weights[path][masks[path]])

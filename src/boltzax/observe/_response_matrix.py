@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
@@ -19,6 +18,7 @@ from ..core import (
     ModelFunction,
     Said,
     model_errors,
+    numpy_generator,
     typed,
 )
 from ..sample import AbstractDrawn, Trace, trace_of
@@ -217,7 +217,7 @@ def _components(
             mend="leave the part out, or draw more",
         )
     values = values / np.sqrt(size)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rng = numpy_generator(key)
     axes, lengths, scores = np.linalg.svd(values, full_matrices=False)
     signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     observed = lengths**2 / np.sum(lengths**2)
