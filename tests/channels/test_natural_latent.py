@@ -49,9 +49,9 @@ def test_no_bias_at_few_samples():
         channels.natural_latent(
             rng.normal(size=(20, 2)), rng.normal(size=(20, 3)), rng.normal(size=(20, 5))
         ).mediation.value
-        for _ in range(200)
+        for _ in range(100)
     ]
-    error = np.std(each) / math.sqrt(200)
+    error = np.std(each) / math.sqrt(100)
     assert abs(np.mean(each)) < 4 * error < 0.1
 
 
@@ -90,21 +90,11 @@ def test_labels():
     same = channels.natural_latent(bit, bit, bit, family="categorical")
     np.testing.assert_allclose(same.mediation.value, 0.0)
     np.testing.assert_allclose(same.redundancy.value, 0.0)
+    # other bits may have a probability of up to 0.025^(1/4000) without being seen
+    rare = 1 - 0.025 ** (1 / 4000)
+    np.testing.assert_allclose(same.mediation.upper, entropy(rare), rtol=1e-5)
     with pytest.raises(bx.DeclarationError, match="combinations of labels"):
         channels.natural_latent(rng.normal(size=(9, 1)), y[:9], bit[:9], family="categorical")
-
-
-def test_labels_without_information_have_no_bias():
-    rng = np.random.default_rng(4)
-    found = [
-        channels.natural_latent(*rng.integers(0, 3, (3, 300, 1)) * 1.0, family="categorical")
-        for _ in range(200)
-    ]
-    each = np.array([float(f.mediation.value) for f in found])
-    # what is left is of the next order in 1/n
-    assert abs(np.mean(each)) < 4 * np.std(each) / math.sqrt(200) + 1e-3
-    errors = np.array([float(f.mediation.standard_error) for f in found])
-    assert 0.85 < np.mean(errors) / np.std(each) < 1.25
 
 
 def test_single_precision():

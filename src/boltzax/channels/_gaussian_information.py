@@ -103,11 +103,12 @@ def gaussian_information(x: Samples, y: Paired, *, level: Fraction = 0.05) -> Ga
     law, critical, detectable = independence(len(x), *sizes, level)
     plug_in = found.information
     squares = true_squares(found.correlations, len(x), sizes)
-    error, low, high = standard_error_and_bounds(spread_of(law, plug_in, squares), plug_in)
+    value = plug_in - law.bias
+    error, low, high = standard_error_and_bounds(spread_of(law, plug_in, squares), plug_in, value)
     numbers = (plug_in, law.bias, found.correlations)
     tests = (law.exceeded(plug_in), critical - law.bias, detectable)
     return GaussianInformation(
-        estimate_of_parts(plug_in - law.bias, error, len(x), bounds=(low, high)),
+        estimate_of_parts(value, error, len(x), bounds=(low, high)),
         *(np.asarray(number) for number in (*numbers, *tests)),
         len(x),
         sizes,

@@ -1,5 +1,6 @@
 """The standard error and the interval of a Gaussian information, by inversion of its law."""
 
+import abc
 import functools
 import math
 from typing import NamedTuple
@@ -28,7 +29,42 @@ class Independence(NamedTuple):
     detectable: float
 
 
-class Spread:
+class AbstractSpread(abc.ABC):
+    """The law of the plug-in about an information, by its mean and its variance."""
+
+    freedom: float
+    """Degrees of freedom of `χ²`, twice the number of samples times the plug-in of independent
+    sides."""
+
+    @abc.abstractmethod
+    def bias(self, information: float) -> float:
+        """Mean of the plug-in less the information, nats."""
+
+    @abc.abstractmethod
+    def variance(self, information: float) -> float:
+        """Of the plug-in, nats²; below 0 that of independent data."""
+
+    def exceeded(self, plug_in: float, information: float) -> float:
+        """The probability of a plug-in above `plug_in`.
+
+        By a noncentral χ² with the mean and the variance of the plug-in, which is its law in large
+        samples near independence. If the variance is larger than such a law can have, that is a
+        Gamma law.
+        """
+        offset, information = min(information, 0.0), max(information, 0.0)
+        mean, variance = information + self.bias(information), self.variance(information)
+        relative = variance / mean**2
+        rest = 16 - 8 * self.freedom * relative
+        value = (plug_in - offset) / mean
+        if value <= 0:
+            return 1.0
+        if rest <= 0:
+            return float(special.gammaincc(1 / relative, value / relative))
+        total = (4 + math.sqrt(rest)) / (2 * relative)
+        return 1.0 - float(special.chndtr(value * total, self.freedom, total - self.freedom))
+
+
+class Spread(AbstractSpread):
     """The law of the plug-in about an information that `count` equal correlations carry.
 
     Args:
@@ -37,35 +73,19 @@ class Spread:
     """
 
     def __init__(self, law: InformationLaw, count: float):
-        self.law, self.count = law, count
+        self.law, self.count, self.freedom = law, count, float(law.x_size * law.y_size)
 
     def sums(self, information: float) -> tuple[float, float]:
         """`Σ ρ²` and `Σ ρ⁴`; 0 for no information."""
         square = -math.expm1(-2 * max(information, 0.0) / self.count)
         return self.count * square, self.count * square**2
 
+    def bias(self, information: float) -> float:
+        """The same at any information."""
+        return self.law.bias
+
     def variance(self, information: float) -> float:
-        """Of the plug-in, nats²; below 0 that of independent data."""
         return self.law.variance_at(*self.sums(information))
-
-    def exceeded(self, plug_in: float, information: float) -> float:
-        """The probability of a plug-in above `plug_in`.
-
-        By a noncentral χ² of `dx dy` degrees of freedom with the mean and the variance of the
-        plug-in, which is its law in large samples near independence. If the variance is larger than
-        such a law can have, that is a Gamma law.
-        """
-        offset, information = min(information, 0.0), max(information, 0.0)
-        mean, variance = information + self.law.bias, self.variance(information)
-        relative, freedom = variance / mean**2, self.law.x_size * self.law.y_size
-        rest = 16 - 8 * freedom * relative
-        value = (plug_in - offset) / mean
-        if value <= 0:
-            return 1.0
-        if rest <= 0:
-            return float(special.gammaincc(1 / relative, value / relative))
-        total = (4 + math.sqrt(rest)) / (2 * relative)
-        return 1.0 - float(special.chndtr(value * total, freedom, total - freedom))
 
 
 def effective_count(information: float, squares: float, most: int) -> float:
@@ -103,9 +123,10 @@ def spread_of(law: InformationLaw, plug_in: float, squares: float) -> Spread:
     return Spread(law, effective_count(plug_in - law.bias, squares, most))
 
 
-def standard_error_and_bounds(spread: Spread, plug_in: float) -> tuple[float, float, float]:
-    """Of the information, nats; beyond each bound the plug-in would be as far with 2.5%."""
-    found = plug_in - spread.law.bias
+def standard_error_and_bounds(
+    spread: AbstractSpread, plug_in: float, found: float
+) -> tuple[float, float, float]:
+    """Of the information found, nats; beyond each bound the plug-in is as far with 2.5%."""
     error = math.sqrt(spread.variance(found))
 
     def end(sign: int, tail: float) -> float:

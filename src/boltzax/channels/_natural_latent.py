@@ -9,14 +9,13 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from ..core import DeclarationError, Estimate, estimate_of_parts, text_of_values, typed
+from ..core import Estimate, text_of_values, typed
 from ._gaussian_information import gaussian_information
+from ._label_information import label_information
 from ._sample_matrices import WORDS, Paired, Samples, check_pair, side
 
 Third: TypeAlias = Annotated[Float[np.ndarray, "third z"], WORDS]
 """The latent, of the same samples."""
-LEAST = 5.0
-"""Samples for each occupied combination of labels."""
 
 
 @typed
@@ -65,9 +64,12 @@ def natural_latent(
       what is left of both sides after regression on the third. Its bias is subtracted exactly; with
       `d` coordinates of the third, `n - 1 - d` degrees of freedom are left. What a deterministic
       function adds is infinite: noise must be part of the data.
-    - `"categorical"`: rows that are equal are one label. Of the counts, less the leading bias,
-      `(cells of all - of two pairs + of the third)/2n` with the cells that occur (Miller 1955);
-      the error is the spread of the log-ratios, and `χ²` of the independent case.
+    - `"categorical"`: rows that are equal are one label. Of the counts, on the line of laws from
+      conditional independence (with the pairs of the sample) to the frequencies of the sample: the
+      information whose mean plug-in is the one observed. The mean is exact: over all pairings
+      within each third label for independence, of binomial counts along the line. The interval
+      inverts a noncentral `χ²` with that mean and the variance of the log-ratios. Where a label
+      that the third determines never varied, it ends at the entropy that may have been missed.
 
     Args:
         x: One side, `[sample, coordinate]`.
@@ -77,7 +79,8 @@ def natural_latent(
 
     Raises:
         DeclarationError: As `gaussian_information`; for labels, fewer than 5 samples for each
-            combination that occurs.
+            combination that occurs, or fewer than one for each that may (a label of x and one of y
+            that each occur with the same third one).
     """
     check_pair(x, y)
     check_pair(x, latent)
@@ -89,8 +92,8 @@ def natural_latent(
         ]
     else:
         x, y, latent = map(_labels, (x, y, latent))
-        information = _of_labels(x, y, np.zeros_like(x))
-        given = [_of_labels(*three) for three in _thirds(x, y, latent)]
+        information = label_information(x, y, np.zeros_like(x))
+        given = [label_information(*three) for three in _thirds(x, y, latent)]
     mediation, *redundancy = given
     return NaturalLatent(information, mediation, Estimate.stack(redundancy), family)
 
@@ -125,25 +128,3 @@ def _left(one: np.ndarray, other: np.ndarray, third: np.ndarray) -> tuple[np.nda
 def _labels(values: np.ndarray) -> np.ndarray:
     """A whole number for each row; equal rows have equal ones."""
     return np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _of_labels(one: np.ndarray, other: np.ndarray, third: np.ndarray) -> Estimate:
-    """Conditional mutual information of labels, from their counts."""
-    count = len(one)
-    groups = [(one, other, third), (one, third), (other, third), (third,)]
-    cells = [np.unique(np.stack(group, 1), axis=0, return_inverse=True) for group in groups]
-    sizes = [len(found) for found, _ in cells]
-    if count < LEAST * sizes[0]:
-        raise DeclarationError(
-            "x",
-            got=f"{count} samples of {sizes[0]} combinations of labels",
-            expected=f"at least {LEAST:g} samples for each combination",
-            mend="take more samples, or labels with fewer values",
-        )
-    logs = [np.log(np.bincount(at.reshape(-1))[at.reshape(-1)]) for _, at in cells]
-    ratio = logs[0] + logs[3] - logs[1] - logs[2]
-    freedom = max(sizes[0] - sizes[1] - sizes[2] + sizes[3], 0)
-    # where nothing is shared 2nI is χ², and the spread of the ratios twice as large a variance
-    chance = freedom / (2 * count**2)
-    error = math.sqrt(max(np.var(ratio) / count - chance, chance))
-    return estimate_of_parts(np.mean(ratio) - freedom / (2 * count), error, count)

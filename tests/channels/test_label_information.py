@@ -1,0 +1,121 @@
+"""Information of labels: exact means, coverage at nine laws."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import special
+
+from boltzax.channels._label_information import (
+    _cells,
+    _mean,
+    _of_binomial,
+    _paired,
+    label_information,
+)
+
+
+def flipped_twice(flip, labels=2):
+    """The law `[x, y, latent]` of a label seen twice, another one with probability `flip`."""
+    seen = np.full((labels, labels), flip / (labels - 1))
+    np.fill_diagonal(seen, 1 - flip)
+    return np.einsum("xz,yz->xyz", seen, seen) / labels
+
+
+def exact_information(law):
+    def total(p):
+        return float(np.sum(special.entr(p)))
+
+    return total(law.sum(1)) + total(law.sum(0)) - total(law.sum((0, 1))) - total(law)
+
+
+def intervals(law, samples, repeats, seed=0):
+    """Value, error and ends for data of a law of three labels, `[quantity, data]`."""
+    counts = np.random.default_rng(seed).multinomial(samples, law.ravel(), size=repeats)
+    found = []
+    for each in counts:
+        labels = np.unravel_index(np.repeat(np.arange(law.size), each), law.shape)
+        info = label_information(*labels)
+        found.append([float(v) for v in (info.value, info.standard_error, *info.interval())])
+    return np.array(found).T
+
+
+RANDOM = np.random.default_rng(0).dirichlet(np.ones(18)).reshape(3, 3, 2)
+TWICE, RARE = flipped_twice(0.1), flipped_twice(0.02)
+LAWS = {
+    "bits": (TWICE, 1000), "few bits": (TWICE, 50), "rare flips": (RARE, 1000),
+    "few rare flips": (RARE, 60), "nine labels": (np.full((3, 3, 3), 1 / 27), 300),
+    "four labels": (flipped_twice(0.1, 4), 400), "dependent": (RANDOM, 200),
+    "the latent, of bits": (TWICE.transpose(0, 2, 1), 200),
+    "the latent, of rare flips": (RARE.transpose(0, 2, 1), 60),
+}  # fmt: skip
+
+
+def check_coverage(name, repeats):
+    law, samples = LAWS[name]
+    truth = exact_information(law)
+    value, error, low, high = intervals(law, samples, repeats)
+    inside = np.mean((low <= truth + 1e-12) & (truth <= high))
+    assert inside > 0.91 - 4 * (0.09 * 0.91 / repeats) ** 0.5
+    # within a half of the standard deviation
+    assert abs(np.mean(value) - truth) < (0.5 + 4 / repeats**0.5) * np.std(value)
+    assert np.mean(error) > (0.75 - 2 / repeats**0.5) * np.std(value)
+
+
+@pytest.mark.parametrize("name", ["bits", "few rare flips", "the latent, of rare flips"])
+def test_intervals_cover(name):
+    check_coverage(name, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAWS)
+def test_intervals_cover_at_many_laws(name):
+    check_coverage(name, 1000)
+
+
+def counted(x, y, third):
+    """Counts of every combination, of nine times as many samples as are taken."""
+    cells = _cells(*(np.tile(each, 9) for each in (x, y, third)))
+    return cells._replace(counts=cells.counts / 9)
+
+
+def plug_in(x, y, third):
+    law = np.zeros((3, 3, 2))
+    np.add.at(law, (x, y, third), 1 / len(x))
+    return exact_information(law)
+
+
+def test_the_mean_over_all_pairings():
+    """By all 720 orders of six samples, and two groups of three."""
+    x, y = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 1, 0, 0])
+    third = np.array([0, 0, 0, 1, 1, 1])
+    for groups in (np.zeros(6, int), third):
+        cells = counted(x, y, groups)
+        orders = [list(p) for p in itertools.permutations(range(6))]
+        orders = [p for p in orders if np.array_equal(groups[p], groups)]
+        each = [plug_in(x, y[p], groups) for p in orders]
+        np.testing.assert_allclose(_paired(cells)[0], np.mean(each), rtol=1e-12)
+
+
+def test_the_mean_over_all_counts():
+    """Of four samples of a law of two bits given a third, by all 70 kinds of counts."""
+    law = np.random.default_rng(1).dirichlet(np.ones(4))
+    bits = np.array(list(itertools.product((0, 1), (0, 1), (0,))))
+    cells = counted(*np.repeat(bits, 2, axis=0).T)
+    mean = 0.0
+    for counts in itertools.product(range(5), repeat=4):
+        if sum(counts) == 4:
+            logs = special.gammaln(5) - special.gammaln(np.add(counts, 1)).sum()
+            probability = np.exp(logs + special.xlogy(counts, law).sum())
+            mean += probability * plug_in(*np.repeat(bits, counts, axis=0).T)
+    np.testing.assert_allclose(_mean(cells, law, 4), mean, rtol=1e-12)
+
+
+def test_large_counts_by_moments():
+    """Means just above 100 against the sum over all counts."""
+    samples, p = 5000, np.array([0.0201, 0.03])
+    k = np.arange(samples + 1.0)
+    logs = special.gammaln(samples + 1) - special.gammaln(k + 1) - special.gammaln(samples - k + 1)
+    masses = np.exp(logs + k * np.log(p[:, None]) + (samples - k) * np.log1p(-p[:, None]))
+    exact = np.sum(masses @ special.xlogy(k, k))
+    assert abs(_of_binomial(samples, p) - exact) < 1e-4
