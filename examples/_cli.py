@@ -1,13 +1,16 @@
 """What every example shares: flags, a JSON file of finite numbers, a figure."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import boltzax as bx
@@ -67,11 +70,33 @@ def save(results: dict, path: Path | None) -> None:
 
 
 def table(columns: dict) -> str:
-    """Columns of equal length as text."""
-    names = list(columns)
-    rows = [names, *[[f"{x:.6g}" for x in row] for row in zip(*columns.values(), strict=True)]]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(names))]
+    """Columns of equal length as text; estimates with their errors, curves after their places."""
+    shown = {}
+    for name, column in columns.items():
+        if isinstance(column, bx.Curve):
+            shown[column.axis] = column.x
+        if isinstance(column, bx.Curve | bx.Estimate):
+            shown |= {name: column.value, f"±{' ' * len(shown)}": column.standard_error}
+        else:
+            shown[name] = column
+    rows = zip(*shown.values(), strict=True)
+    cells = [
+        [name.strip() for name in shown],
+        *[[x if isinstance(x, str) else f"{x:.5g}" for x in row] for row in rows],
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(shown))]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
+        for row in cells
     )
+
+
+@contextlib.contextmanager
+def panels(path: Path | None, count: int = 1, rows: int = 1) -> Iterator[np.ndarray]:
+    """Axes of one figure, side by side or `[row, panel]`; it is saved if there is a path."""
+    size = (4.0 * max(count, 1.5), 3.8 if rows == 1 else 2.7 * rows)
+    figure, axes = plt.subplots(rows, count, figsize=size, layout="constrained", squeeze=False)
+    yield axes[0] if rows == 1 else axes
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    plt.close(figure)

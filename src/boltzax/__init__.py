@@ -30,6 +30,7 @@ from .core import RunError as RunError
 from .core import Status as Status
 from .core import exported as _exported
 from .core import mean_estimate as mean_estimate
+from .core import replicated as replicated
 from .declare import Ablate as Ablate
 from .declare import AbstractIntervention as AbstractIntervention
 from .declare import AbstractMeasure as AbstractMeasure
@@ -88,6 +89,7 @@ from .observe import Phase as Phase
 from .observe import Phases as Phases
 from .observe import ResponseComponents as ResponseComponents
 from .observe import ResponseMatrix as ResponseMatrix
+from .observe import SignChanges as SignChanges
 from .observe import TwoSample as TwoSample
 from .observe import Verdict as Verdict
 from .observe import along_training as along_training
@@ -111,6 +113,7 @@ from .observe import part_coefficients as part_coefficients
 from .observe import phases as phases
 from .observe import response_matrix as response_matrix
 from .observe import retrained as retrained
+from .observe import sign_changes as sign_changes
 from .observe import sliced_wasserstein as sliced_wasserstein
 from .observe import spectrum as spectrum
 from .observe import susceptibility as susceptibility

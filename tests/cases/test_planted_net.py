@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.cases import PLANTED_HEADS, planted_kernel, planted_net
-from boltzax.theory import linear_temperature
+from boltzax.cases import PLANTED_HEADS, planted_kernel, planted_net, planted_temperatures
+from boltzax.theory import linear_survival, linear_temperature
 
 law = settings(derandomize=True, deadline=None, max_examples=5)
 
@@ -77,3 +77,16 @@ def test_other_inputs_have_one_norm():
     with pytest.raises(bx.DeclarationError) as caught:
         planted_kernel(net)
     assert caught.value.argument == "net"
+
+
+@pytest.mark.parametrize("level", [0.3, 0.5])
+def test_temperatures_of_infinite_width_are_those_of_the_exact_survival(level):
+    net = planted_net(4, key=jax.random.key(3))
+    found = planted_temperatures(net, level)
+    values, vectors = np.linalg.eigh(planted_kernel(net))
+    for head, temperature in enumerate(found):
+        powers = (vectors.T @ net.y[:, head]) ** 2
+        exact = linear_survival(np.maximum(values, 0), powers, 1 / temperature)
+        assert float(exact.survival) == pytest.approx(level, abs=1e-6)
+    # the linear task dies last, and labels at random first
+    assert np.argmax(found) == 0

@@ -317,3 +317,22 @@ def test_levels_and_indices_that_cannot_be_read_are_refused():
     ):
         with pytest.raises(bx.DeclarationError, match=name):
             jax.jit(read)(number)
+
+
+def test_columns_are_curves_that_share_their_draws():
+    rows = np.random.default_rng(0).normal(size=(4, 2, 30))
+    curve = C(np.arange(4.0), J.of(rows[:, :, None]), axis="x")
+    named = curve.columns(["a", "b"])
+    for i, (name, column) in enumerate(named.items()):
+        assert name == "ab"[i] and column.axis == "x"
+        np.testing.assert_array_equal(column.value, curve.value[:, i])
+        np.testing.assert_array_equal(column.standard_error, curve.standard_error[:, i])
+    twice = named["a"] + curve.columns(("c", "d"))["c"]
+    np.testing.assert_allclose(twice.standard_error, 2 * named["a"].standard_error, rtol=1e-6)
+
+
+def test_columns_need_a_name_each():
+    curve = C(np.arange(3.0), E.exact(np.ones((3, 2))), axis="x")
+    for wrong, names in ((curve, ["a"]), (curve.columns(["a", "b"])["a"], ["a"])):
+        with pytest.raises(bx.DeclarationError, match="names"):
+            wrong.columns(names)

@@ -716,6 +716,8 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Ensemble.models": lambda g: call(g.drawn.ensemble.models),
     "Ensemble.take": lambda g: call(g.drawn.ensemble.take, 4, key=g.key),
     # observe
+    "replicated": lambda g: call(bx.replicated, g.falling.shifted, [0.0, g.scale]),
+    "sign_changes": lambda g: call(bx.sign_changes, [g.curve.values, g.curve.scaled(-1.0).values]),
     "mean_estimate": lambda g: call(bx.mean_estimate, g.series),
     "free_energy": lambda g: call(bx.free_energy, g.laddered),
     "free_energy by integration": lambda g: call(bx.free_energy, g.laddered, "integration"),
@@ -800,6 +802,10 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "Curve.slope": lambda g: call(g.curve.slope),
     "Curve.minus": lambda g: call(g.curve.minus, g.curve),
     "Curve.map": lambda g: call(g.curve.map, jnp.exp),
+    "Curve.columns": lambda g: call(
+        bx.Curve(g.betas, bx.Estimate.of_samples(g.many.reshape(40, 2, 2)), axis="beta").columns,
+        ["first", "second"],
+    ),
     "Curve.over": lambda g: call(g.curve.over, g.scale * np.arange(1.0, 4.0), "beta"),
     "Curve.scaled": lambda g: call(g.curve.scaled, g.scale),
     "Curve.shifted": lambda g: call(g.curve.shifted, g.scale),
@@ -1071,6 +1077,8 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "cases.xor_circuit": lambda g: call(cases.xor_circuit, scale=g.scale),
     "cases.planted_xor": lambda g: call(cases.planted_xor, 2 * g.scale),
     "cases.planted_net": lambda g: call(cases.planted_net, 4, scale=g.scale, key=g.key),
+    "cases.planted_temperatures": lambda g: call(cases.planted_temperatures, g.planted),
+    "cases.superposition_polygon": lambda g: call(cases.superposition_polygon, 5, bias=-g.scale),
     "cases.planted_kernel": lambda g: call(cases.planted_kernel, g.planted, nodes=8),
     "cases.PlantedNet.gibbs": lambda g: call(g.planted.gibbs, False),
     "cases.PlantedNet.outputs": lambda g: call(g.planted.outputs, g.planted.model),

@@ -33,6 +33,8 @@ FUNCTIONS = {
     "information_ladder": lambda run, ax: bx.plot.information_ladder(_information(), ax=ax),
     "channel_cost": lambda run, ax: bx.plot.channel_cost(_cost(), ax=ax),
     "screening": lambda run, ax: bx.plot.screening({"drop": _screened()}, ax=ax),
+    "selectivity": lambda run, ax: bx.plot.selectivity({"dial": (_falling(),) * 2}, ax=ax, at=0.7),
+    "intervals": lambda run, ax: bx.plot.intervals({"one": _estimate(1.0)}, ax=ax),
     "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
 }
@@ -163,7 +165,7 @@ def test_draws_into_the_axes_it_is_given_or_its_own(name, curve):
     own = FUNCTIONS[name](curve, None)
     assert isinstance(own, Axes) and own.has_data()
     own.figure.canvas.draw()
-    assert (own.get_xlabel() and own.get_ylabel()) or name in ("estimate", "curve")
+    assert (own.get_xlabel() and own.get_ylabel()) or name in ("estimate", "curve", "intervals")
     assert plt.get_fignums() == [own.figure.number]
     plt.close("all")
 
@@ -466,3 +468,45 @@ def test_a_clean_window_is_shaded_and_damages_have_an_axis():
     np.testing.assert_allclose(right.get_lines()[0].get_ydata(), [0.5, 0.1, 0.0])
     assert "linear, 95% band" in _labels(ax) and "clean" in _labels(ax)
     plt.close("all")
+
+
+def test_intervals_stand_in_rows_from_the_top():
+    few = bx.Estimate.of_replicates(np.array([1.0, 2.0, 3.0]))
+    ax = bx.plot.intervals({"first": few, "second": bx.Estimate.exact(5.0)})
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["first", "second"]
+    assert ax.yaxis_inverted()
+    points, _, (bars,) = ax.containers[0]
+    np.testing.assert_allclose(points.get_xdata(), [2.0, 5.0])
+    ends = [segment[:, 0] for segment in bars.get_segments()]
+    # Student's t with 2 degrees of freedom
+    np.testing.assert_allclose(ends[0], 2 + np.array([-1, 1]) * 4.302653 / 3**0.5, rtol=1e-5)
+    np.testing.assert_allclose(ends[1], 5.0)
+    bx.plot.intervals({"first": few}, ax=ax, label=None, marker="s")
+    assert ax.yaxis_inverted() and _labels(ax) == ["95% interval"]
+    for wrong in ({}, {"two": _estimate([1.0, 2.0])}):
+        with pytest.raises(bx.DeclarationError, match="values"):
+            bx.plot.intervals(wrong)
+
+
+def test_dials_are_drawn_against_what_is_to_stay():
+    kept, lost = _falling(), _falling().scaled(0.5)
+    ax = bx.plot.selectivity({"dial": (kept, lost)}, at=0.7)
+    x, y = ax.containers[0][0].get_data()
+    np.testing.assert_allclose(x, kept.value)
+    np.testing.assert_allclose(y, lost.value)
+    assert ax.get_lines()[-1].get_xdata()[0] == 0.7
+    with pytest.raises(bx.DeclarationError):
+        bx.plot.selectivity({"dial": (kept, lost[:2])})
+
+
+def test_a_matrix_shows_the_clearest_columns_by_name():
+    matrix = _estimate([[0.0, 1.0, -3.0], [0.02, 0.0, 0.0]])
+    ax = bx.plot.influence(matrix, queries=["q", "r"], data=["a", "b", "c"], most=2)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["b", "c"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["q", "r"]
+    shown = ax.collections[0].get_array()
+    np.testing.assert_allclose(shown, [[1.0, -3.0], [0.0, 0.0]])
+    assert [t.get_text() for t in bx.plot.influence(matrix, most=1).get_xticklabels()] == ["2"]
+    for names in ({"queries": ["q"]}, {"data": ["a", "b"], "most": 2}):
+        with pytest.raises(bx.DeclarationError, match="names"):
+            bx.plot.influence(matrix, **names)

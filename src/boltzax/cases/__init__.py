@@ -1,4 +1,4 @@
-"""Worked systems with exact answers: modular addition, the Curie-Weiss magnet, circuits."""
+"""Worked systems with exact answers: modular addition, superposition, the magnet, circuits."""
 
 from ..core import exported as _exported
 from ._chains import linear_channel as linear_channel
@@ -49,6 +49,10 @@ from ._planted_net import PLANTED_HEADS as PLANTED_HEADS
 from ._planted_net import PlantedNet as PlantedNet
 from ._planted_net import planted_kernel as planted_kernel
 from ._planted_net import planted_net as planted_net
+from ._planted_net import planted_temperatures as planted_temperatures
+from ._superposition import SUPERPOSITION_PHASES as SUPERPOSITION_PHASES
+from ._superposition import SuperpositionNet as SuperpositionNet
+from ._superposition import superposition_polygon as superposition_polygon
 from ._voltages import voltage_amplifier as voltage_amplifier
 from ._voltages import voltage_chain as voltage_chain
 from ._voltages import voltage_middles as voltage_middles

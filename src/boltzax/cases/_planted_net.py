@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, compile
-from ..core import Count, DeclarationError, Key, Model, typed, whole
+from ..core import Count, DeclarationError, Fraction, Key, Model, typed, whole
 from ..declare import Empirical, Independent, Normal, SquaredError, tap
+from ..theory import linear_temperature
 from ._arguments import Above
 
 Tasks: TypeAlias = tuple[Float[np.ndarray, "input feature"], Float[np.ndarray, "input head"]]
@@ -160,6 +161,24 @@ def planted_kernel(net: PlantedNet, *, nodes: Count = 240) -> Float[np.ndarray, 
     if net.model.inner is not None:
         kernel = _tanh_kernel(hidden * scales["inner"] ** 2 * kernel, nodes)
     return hidden * scales["readout"] ** 2 * kernel
+
+
+@typed
+def planted_temperatures(net: PlantedNet, level: Fraction = 0.5) -> Float[np.ndarray, " head"]:
+    """Where each head dies in the limit of infinite width: `theory.linear_temperature`.
+
+    Its eigenvalues are those of `planted_kernel`, and the powers of a head `(v_i·y)²`.
+
+    Args:
+        net: Its tasks and its prior scales.
+        level: Survival at which a head counts as dead.
+
+    Raises:
+        DeclarationError: For inputs of several norms.
+    """
+    values, vectors = np.linalg.eigh(planted_kernel(net))
+    powers = (vectors.T @ net.y) ** 2
+    return np.array([linear_temperature(np.maximum(values, 0), c, level) for c in powers.T])
 
 
 def _tanh_kernel(covariance: np.ndarray, nodes: int) -> np.ndarray:

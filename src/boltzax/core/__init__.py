@@ -60,6 +60,7 @@ from ._permutation_tests import permutation_test as permutation_test
 from ._precision import FULL as FULL
 from ._precision import full_products as full_products
 from ._precision import shortened as shortened
+from ._replicated import replicated as replicated
 from ._sharding import automatic as automatic
 from ._sharding import automatic_mesh as automatic_mesh
 from ._sharding import to_host as to_host

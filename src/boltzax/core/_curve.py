@@ -1,7 +1,7 @@
 """Estimates along an axis."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeAlias
 
 import equinox as eqx
@@ -28,6 +28,8 @@ Values: TypeAlias = Annotated[
     Estimate | Influence,
     Said("an Estimate or an Influence", "numbers that are exact are Estimate.exact(numbers)"),
 ]
+
+Names: TypeAlias = Annotated[Sequence[str], Said("names", "pass a list of str")]
 
 
 @typed
@@ -132,6 +134,21 @@ class Curve(AbstractQuantity):
         influence = None if self.influence is None else self.influence[index]
         x = jnp.asarray(np.asarray(self.x)[places]) if known(self.x) else self.x[places]
         return Curve(x, values, axis=self.axis, unit=self.unit, influence=influence)
+
+    def columns(self, names: Names) -> "dict[str, Curve]":
+        """The columns of a curve `[point, column]` by name, as curves of one number.
+
+        Args:
+            names: One for each column; `DeclarationError` for another number of them.
+        """
+        if len(self.shape) != 2 or len(names) != self.shape[1]:
+            raise DeclarationError(
+                "names",
+                got=f"{len(names)} for a curve of shape {self.shape}",
+                expected="one name for each column of a curve of shape [point, column]",
+                mend="pass as many names; one curve is named by {name: curve}",
+            )
+        return {name: self._each(lambda v, i=i: v[:, i]) for i, name in enumerate(names)}
 
     def over(self, x: ArrayLike, axis: str, unit: str = "") -> "Curve":
         """The same values over another axis, e.g. the temperature `1/x`."""

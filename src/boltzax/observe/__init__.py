@@ -49,6 +49,8 @@ from ._response_functions import DatumLosses as DatumLosses
 from ._response_matrix import ResponseComponents as ResponseComponents
 from ._response_matrix import ResponseMatrix as ResponseMatrix
 from ._response_matrix import response_matrix as response_matrix
+from ._sign_changes import SignChanges as SignChanges
+from ._sign_changes import sign_changes as sign_changes
 from ._spectrum import spectrum as spectrum
 
 __all__ = _exported(globals())

@@ -1,12 +1,13 @@
 """Estimates and curves: lines with bands, and the learning coefficient over the temperature."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from ..core import Curve, DeclarationError, Estimate, Fraction, typed
+from ..core import Curve, DeclarationError, Estimate, Fraction, Said, typed
 from ..observe import free_energy as measured_free_energy
 from ..observe import learning_coefficient as measured_learning_coefficient
 from ..sample import Trace
@@ -17,6 +18,9 @@ NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
 """How axes are written in figures."""
 
 Points = Float[np.ndarray, " point"]
+Named = Annotated[
+    Mapping[str, Estimate], Said("estimates by name", "pass {name: estimate}, one number each")
+]
 
 
 @typed
@@ -84,6 +88,48 @@ def curve(
         steps = np.diff(np.log(places))
         if np.ptp(steps) < 0.02 * np.max(steps):
             ax.set_xscale("log")
+    return ax
+
+
+@typed
+def intervals(
+    values: Named,
+    *,
+    ax: Axes | None = None,
+    label: str | None = "95% interval",
+    color: str = BLUE,
+    marker: str = "o",
+) -> Axes:
+    """Estimates by name, one below the other: points with their 95% intervals.
+
+    Further calls with the same axes add to its rows; a number that is known exactly has no bar.
+
+    Args:
+        values: An `Estimate` of one number for each name.
+        ax: Axes to draw into; new ones if None.
+        label: For the legend; none if None.
+        color: Of points and bars.
+        marker: Of the points.
+
+    Raises:
+        DeclarationError: For no estimate, and one of several numbers.
+    """
+    wrong = [name for name, each in values.items() if each.shape]
+    if wrong or not values:
+        raise DeclarationError(
+            "values",
+            got=f"{wrong[0]!r} of shape {values[wrong[0]].shape}" if wrong else "none",
+            expected="an Estimate of one number for each name",
+            mend="pick one entry of it first, estimate[i]",
+        )
+    ax = axes_of(ax, size=(6.4, 1.2 + 0.28 * len(values)))
+    centres = np.array([float(each.value) for each in values.values()])
+    ends = np.array([[float(end) for end in each.interval()] for each in values.values()]).T
+    style = {**POINTS, "fmt": marker, "color": color, "label": label}
+    ax.errorbar(centres, list(values), xerr=np.abs(ends - centres), **style)
+    if not ax.yaxis_inverted():
+        ax.invert_yaxis()
+    legend(ax)
     return ax
 
 

@@ -16,6 +16,10 @@ Survivals = Annotated[
     Said("survivals by name, a Curve or several of each", "pass {name: curve}"),
 ]
 Marks = Annotated[Mapping[str, float], Said("places on the dial by name", "pass {name: place}")]
+Pairs = Annotated[
+    Mapping[str, tuple[Curve, Curve]],
+    Said("two survivals by name of the dial", "pass {name: (kept, lost)}"),
+]
 MARKERS = "os^vDP*X"
 
 
@@ -52,6 +56,35 @@ def survival(
             place, 1.01, name, ha="center", fontsize="small", transform=ax.get_xaxis_transform()
         )
     ax.set(ylabel="survival")
+    legend(ax)
+    return ax
+
+
+@typed
+def selectivity(pairs: Pairs, *, ax: Axes | None = None, at: Fraction | None = None) -> Axes:
+    """What is left of one structure against what is left of another, a line for each dial.
+
+    Settings of dials have no common unit; where lines are compared at one place of the x-axis, the
+    lowest is the most selective dial (`degrade.selectivity`).
+
+    Args:
+        pairs: By dial the survival that is to stay and the one that is to go.
+        ax: Axes to draw into; new ones if None.
+        at: Survival at which dials are compared, a vertical line; none if None.
+
+    Raises:
+        DeclarationError: For curves over different points.
+    """
+    ax = axes_of(ax)
+    for i, (name, (kept, lost)) in enumerate(pairs.items()):
+        kept.minus(lost)  # refuses curves over different places
+        y, x = (np.asarray(curve.value, float) for curve in (lost, kept))
+        bars = (np.abs(np.asarray(c.interval()) - np.asarray(c.value)) for c in (lost, kept))
+        style = {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)], "ms": 4}
+        ax.errorbar(x, y, *bars, lw=1, label=f"{name}, 95%", **style)
+    if at is not None:
+        ax.axvline(at, color="0.8", zorder=0)
+    ax.set(xlabel="survival of what is to stay", ylabel="survival of what is to go")
     legend(ax)
     return ax
 

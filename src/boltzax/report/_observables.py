@@ -1,15 +1,17 @@
 """Figures of observables and of the runs behind them: spectra, influence, chains, ladders."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..core import DeclarationError, Estimate, Probability, typed
+from ..core import Count, DeclarationError, Estimate, Probability, Said, typed
 from ..observe import bridges_of
 from ..sample import AbstractDrawn, Trace, trace_of
 from ._axes import BLUE, CYCLE, GREY, POINTS, Axes, axes_of, legend
 
+Names = Annotated[Sequence[str], Said("names, one for each entry", "pass a list of str")]
 Against = Literal["sqrt", "linear", "log"]
 PLACES = {
     "sqrt": (r"$\sqrt{k}$", np.sqrt),
@@ -89,6 +91,9 @@ def influence(
     ax: Axes | None = None,
     limit: float | None = None,
     sigmas: float = 2.0,
+    queries: Names = (),
+    data: Names = (),
+    most: Count | None = None,
     label: str = r"$\partial\langle\ell_i\rangle/\partial\mu_j$",
 ) -> Axes:
     """A matrix in colours, red for positive and blue for negative entries.
@@ -101,10 +106,14 @@ def influence(
         limit: The value of the darkest colours, ±; the largest entry if None. Set it to compare
             matrices.
         sigmas: An entry below this number of standard errors is hatched.
+        queries: Names of the rows; numbers if there are none.
+        data: Names of the columns.
+        most: Columns that are shown, those with the largest entries in standard errors; all if
+            None.
         label: Of the colours.
 
     Raises:
-        DeclarationError: For an estimate that is not a matrix.
+        DeclarationError: For an estimate that is not a matrix, and another number of names.
     """
     value, error = np.asarray(matrix.value, float), np.asarray(matrix.standard_error, float)
     if value.ndim != 2:
@@ -114,6 +123,12 @@ def influence(
             expected="a matrix, [query, datum]",
             mend="pick one temperature first: influence(trace, energy)[i]",
         )
+    numbers = np.arange(value.shape[1])
+    if most is not None:
+        z = np.nan_to_num(np.abs(matrix.z_score(0.0)), nan=0.0, posinf=np.inf)
+        numbers = np.sort(np.argsort(-z.max(axis=0), kind="stable")[:most])
+    names = [_names("queries", queries, value.shape[0]), _names("data", data, value.shape[1])]
+    value, error = value[:, numbers], error[:, numbers]
     ax = axes_of(ax, size=(5.2, 4.4))
     finite = np.abs(value[np.isfinite(value)])
     top = (float(np.max(finite, initial=0.0)) if limit is None else limit) or 1.0
@@ -126,6 +141,11 @@ def influence(
         cells = [(j - 0.5, 1.0) for j in np.flatnonzero(row)]
         ax.broken_barh(cells, (i - 0.5, 1.0), **style)
     ax.invert_yaxis()
+    if names[0]:
+        ax.set_yticks(np.arange(len(value)), names[0])
+    if names[1] or most is not None:
+        shown = [names[1][j] if names[1] else f"{j}" for j in numbers]
+        ax.set_xticks(np.arange(len(numbers)), shown, rotation=90)
     ax.set(xlabel="datum", ylabel="query", aspect="equal")
     ax.figure.colorbar(mesh, ax=ax, shrink=0.85).set_label(label)
     return ax
@@ -199,3 +219,15 @@ def ladder(
     ax.set_title(text, loc="left", fontsize="medium")
     legend(ax)
     return ax
+
+
+def _names(argument: str, given: Sequence[str], count: int) -> list[str]:
+    """As many names as there are entries, or none."""
+    if given and len(given) != count:
+        raise DeclarationError(
+            argument,
+            got=f"{len(given)} names for {count} entries",
+            expected="one name for each entry",
+            mend="pass as many names, or none",
+        )
+    return list(given)

@@ -9,9 +9,11 @@ from ._channels import channel_cost as channel_cost
 from ._curves import curve as curve
 from ._curves import estimate as estimate
 from ._curves import free_energy as free_energy
+from ._curves import intervals as intervals
 from ._curves import learning_coefficient as learning_coefficient
 from ._degrade import clean_window as clean_window
 from ._degrade import response_components as response_components
+from ._degrade import selectivity as selectivity
 from ._degrade import survival as survival
 from ._degrade import trajectory_spectrum as trajectory_spectrum
 from ._information import information_ladder as information_ladder
