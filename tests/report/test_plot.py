@@ -1,5 +1,7 @@
 """Figures: what is drawn is what was measured."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -24,6 +26,9 @@ FUNCTIONS = {
     "clouds": lambda run, ax: bx.plot.clouds(np.eye(4), np.ones((3, 4)), ax=ax),
     "sweep": lambda run, ax: bx.plot.sweep(_swept(), ax=ax),
     "along_training": lambda run, ax: bx.plot.along_training(_trained(), ax=ax),
+    "local_learning_coefficient": lambda run, ax: bx.plot.local_learning_coefficient(
+        _local(), ax=ax
+    ),
     "part_coefficients": lambda run, ax: bx.plot.part_coefficients(_parts(), ax=ax),
     "coefficient_grid": lambda run, ax: bx.plot.coefficient_grid(_grid(), ax=ax),
     "clean_window": lambda run, ax: bx.plot.clean_window(_window(), ax=ax),
@@ -43,6 +48,14 @@ FUNCTIONS = {
 def _contract() -> bx.Contract:
     double = bx.Component(bx.models.Function(lambda p, x: p * x, 2 * jnp.ones(())), bx.Normal())
     return bx.Contract(double, *[bx.Interface.intervals({0: [(0, 1)], 1: [(2, 5)]})] * 2)
+
+
+@functools.cache
+def _local() -> bx.LocalLearningCoefficient:
+    line, x = bx.models.Function(lambda w, x: w * x, jnp.ones(())), np.linspace(-1, 1, 20)
+    energy = bx.SquaredError(line, bx.Empirical((x, x)))
+    few = {"kernel": bx.SGLD(), "max_gradients": 4000}
+    return bx.local_learning_coefficient(energy, key=jax.random.key(0), **few)
 
 
 def _fixed(value: float) -> bx.FixedCoefficient:
@@ -382,6 +395,24 @@ def test_contract_is_drawn_with_its_logic():
     pairs = bx.Interface.boxes({0: [((0, 0), (1, 1))], 1: [((4, 4), (5, 5))]})
     with pytest.raises(bx.DeclarationError, match="from the line"):
         bx.plot.contract(bx.Contract(gate, pairs, before))
+
+
+def test_a_local_coefficient_is_drawn_with_its_chains_and_steps():
+    """The chains are those at the last step, so that their mean is the value there."""
+    found = _local()
+    ax = bx.plot.local_learning_coefficient(found)
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    chains, steps = (
+        [f"chain {c}" for c in range(4)],
+        [f"step × {s:g}" for s in found.evidence.steps],
+    )
+    assert names == ["estimate", *chains, *steps] and len(steps) >= 2
+    *points, last = [float(bars[0].get_xdata()[0]) for bars in ax.containers]
+    assert np.mean(points[:4]) == pytest.approx(found.evidence.by_step[-1])
+    np.testing.assert_allclose(points[4:], found.evidence.by_step)
+    assert last == pytest.approx(float(found.estimate.value))
+    assert not found.usable and ax.get_title(loc="left").endswith("not usable")
+    assert ax.containers[-1][0].get_markerfacecolor() == "white"
 
 
 def test_coefficients_are_drawn_where_they_are():

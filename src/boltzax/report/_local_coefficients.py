@@ -2,10 +2,59 @@
 
 import numpy as np
 
-from ..core import typed
-from ..observe import AlongTraining, CoefficientGrid, PartCoefficients
+from ..core import Estimate, typed
+from ..observe import AlongTraining, CoefficientGrid, LocalLearningCoefficient, PartCoefficients
 from ._axes import BLUE, CYCLE, GREY, ORANGE, POINTS, Axes, axes_of, legend
 from ._curves import curve
+
+
+@typed
+def local_learning_coefficient(result: LocalLearningCoefficient, *, ax: Axes | None = None) -> Axes:
+    """`λ̂` of each chain, of each step size that was run, and the estimate, with 95% intervals.
+
+    Chains that disagree, and steps that do, are what makes an estimate unusable: then its point is
+    hollow, and the title says why. The chains are those at the shortest step.
+
+    Args:
+        result: What `bx.local_learning_coefficient` gives.
+        ax: Axes to draw into; new ones if None.
+    """
+    evidence = result.evidence
+    energy = np.asarray(result.trace.energy, float)
+    of_draws = (energy - float(result.reference)) * float(result.trace.betas)
+    of_chains = [Estimate.of_series(series[None], exact=True) for series in of_draws]
+    each = [(f"chain {c}", *_ends(chain)) for c, chain in enumerate(of_chains)]
+    for step, value, error in zip(
+        evidence.steps, evidence.by_step, evidence.by_step_error, strict=True
+    ):
+        each.append((f"step × {step:g}", value, value - 1.96 * error, value + 1.96 * error))
+    ax = axes_of(ax, size=(6.4, 1.4 + 0.28 * len(each)))
+    for place, (_, value, low, high) in enumerate(each, 1):
+        bars = [[value - low], [high - value]]
+        ax.errorbar(value, place, xerr=np.maximum(bars, 0.0), color=GREY, **POINTS)
+    value, low, high = _ends(result.estimate)
+    style = {"fmt": "s", "color": BLUE, "elinewidth": 1.5, "capsize": 3}
+    hollow = {} if result.usable else {"mfc": "white"}
+    bars = np.maximum([[value - low], [high - value]], 0.0)
+    ax.errorbar(value, 0, xerr=bars, **style, **hollow)
+    names = ["estimate", *(name for name, *_ in each)]
+    ax.set(
+        yticks=range(len(names)),
+        yticklabels=names,
+        xlabel=r"$\hat\lambda$, with 95% intervals",
+        ylabel="mean over",
+    )
+    ax.invert_yaxis()
+    verdict = "usable" if result.usable else "not usable"
+    ax.set_title(
+        f"{value:.4g} ± {float(result.estimate.standard_error):.2g}, {verdict}", loc="left"
+    )
+    return ax
+
+
+def _ends(estimate: Estimate) -> tuple[float, float, float]:
+    low, high = estimate.interval()
+    return float(estimate.value), float(low), float(high)
 
 
 @typed

@@ -21,6 +21,7 @@ from ._interfaces import contract as contract
 from ._interfaces import interface as interface
 from ._local_coefficients import along_training as along_training
 from ._local_coefficients import coefficient_grid as coefficient_grid
+from ._local_coefficients import local_learning_coefficient as local_learning_coefficient
 from ._local_coefficients import part_coefficients as part_coefficients
 from ._meanfield import clouds as clouds
 from ._meanfield import sweep as sweep
