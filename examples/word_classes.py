@@ -10,10 +10,9 @@ for a class: the coefficient is then negative. Needs `pip install --no-deps g2p-
 from dataclasses import dataclass, replace
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from _cli import Drawn, save
+from _cli import Drawn, panels, save
 from _speller import dictionary, pretrained, word_loss
 
 import boltzax as bx
@@ -46,13 +45,9 @@ def main(options: Options) -> None:
     model = pretrained()
     settings = bx.FixedSettings(
         bx.temperature.Temperature(options.nbeta),
-        options.localisation,
-        bx.SGLD(options.step_size),
-        chains=options.chains,
-        warmup=options.warmup,
-        draws=options.draws,
-        thin=options.thin,
-    )
+        options.localisation, bx.SGLD(options.step_size), chains=options.chains,
+        warmup=options.warmup, draws=options.draws, thin=options.thin,
+    )  # fmt: skip
     found = {}
     for ending in options.endings:
         places = [i for i, word in enumerate(names) if word.endswith(ending)]
@@ -65,18 +60,15 @@ def main(options: Options) -> None:
         found[name] = bx.local_coefficient_at(energy, settings, key=key)
         print(f"{name}: {found[name]}", flush=True)
     save(found, options.json)
-    if options.figure is not None:
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.6), layout="constrained")
-        coefficient = bx.Estimate.stack([result.estimate for result in found.values()])
-        of_draws = bx.Estimate.stack([result.loss_of_draws for result in found.values()])
-        names, style = list(found), {"fmt": "o", "capsize": 3, "label": "draws, 95%"}
-        left.errorbar(names, coefficient.value, 1.96 * coefficient.standard_error, **style)
-        left.set(ylabel="local learning coefficient", xlabel="ending of the words")
-        right.errorbar(names, of_draws.value, 1.96 * of_draws.standard_error, **style)
-        right.plot(names, [result.loss for result in found.values()], "s", label="w*")
-        right.set(ylabel="mean loss, nats a word", xlabel="ending of the words", ylim=(0, None))
-        right.legend(frameon=False)
-        figure.savefig(options.figure, dpi=150)
+    with panels(options.figure, 2) as axes:
+        coefficients = {name: result.estimate for name, result in found.items()}
+        bx.plot.intervals(coefficients, ax=axes[0], label=None)
+        losses = {name: result.loss_of_draws for name, result in found.items()}
+        bx.plot.intervals(losses, ax=axes[1], label="draws, 95%")
+        axes[1].plot([result.loss for result in found.values()], list(found), "C1s", label="w*")
+        axes[0].set(xlabel="local learning coefficient, 95%", ylabel="ending of the words")
+        axes[1].set(xlabel="mean loss, nats a word", xlim=(0, None))
+        axes[1].legend(frameon=False)
 
 
 if __name__ == "__main__":
