@@ -33,8 +33,6 @@ from ._decay import decay_rate
 
 LEAST = 3
 """Pairs of data in a bin."""
-SWEEPS = 12
-"""Fits of a rate at the places that the last one gives."""
 
 Value: TypeAlias = Annotated[
     Callable | None,
@@ -74,18 +72,12 @@ class DataInteractions(eqx.Module):
 
     @property
     def rate(self) -> Estimate:
-        """`γ` of correlations that fall as `exp(-γ distance)`; NaN where too few are seen.
+        """`γ` of correlations that fall as `exp(-γ distance)`; NaN where it is not determined.
 
-        The place of a bin is where `exp(-2γ distance)` has its mean over the pairs of the bin.
+        The decay is fitted by the means of `exp(-2γ distance)` over the pairs of each bin.
         """
-        pairs, found = _binned(self.distances, len(self.decay)), decay_rate(self.decay)
-        for _ in range(SWEEPS):
-            rate = float(found.value)
-            if not np.isfinite(rate) or rate <= 0:
-                break
-            places = [-np.log(np.mean(np.exp(-rate * apart))) / rate for apart in pairs]
-            found = decay_rate(self.decay.over(np.array(places), self.decay.axis))
-        return found.scaled(0.5)
+        pairs = _binned(self.distances, len(self.decay))
+        return decay_rate(self.decay, signed=True, apart=pairs).scaled(0.5)
 
     @property
     def range(self) -> Estimate:

@@ -51,10 +51,10 @@ class Screening(eqx.Module):
 
     @property
     def rate(self) -> Estimate:
-        """`γ` of the fit `|change| ∝ exp(-γ radius)` to the points that differ from zero.
+        """`γ` of the fit `|change| ∝ exp(-γ radius)` to all points, in noise or out of it.
 
-        NaN for fewer than three. The error is that of the draws, or the scatter about the fit where
-        that is larger, as in one draw of disordered data.
+        NaN where it is not determined. The error is that of the draws, and of the scatter about the
+        fit where the draws do not explain it, as in one draw of disordered data.
 
         Raises:
             DeclarationError: For a prediction of several numbers.
