@@ -8,7 +8,7 @@ import pytest
 import boltzax as bx
 from boltzax import channels as ch
 from boltzax.cases import exponential_process
-from boltzax.channels._data_interactions import _decay
+from boltzax.channels._data_interactions import _decay, _of_pieces
 from boltzax.theory import screening_exponent
 
 KEY = jax.random.key(0)
@@ -48,7 +48,7 @@ def test_predictions_of_a_gaussian_process(lattice, trace):
     assert np.all(found.participation >= 1) and np.all(found.participation <= 24)
     assert 1 < found.effective_modes < 24
     # the decay, against that of the exact matrix in the same bins, and of an endless lattice
-    true = _decay(bx.Estimate.exact(exact), found.distances, 8)
+    true = _decay(np.stack([exact, exact]), found.distances, 8)
     assert np.max(np.abs(np.asarray((found.decay - true).value))[:4] / true.value[:4]) < 0.3
     rate = screening_exponent(1 / GAP, 1.0, NOISE, "lattice")
     assert abs(float(found.rate.value) - rate) < 4 * float(found.rate.standard_error) < 0.4 * rate
@@ -71,14 +71,31 @@ def test_losses_are_the_influence(lattice, trace):
 def test_decay_of_known_correlations():
     x = np.linspace(0, 3, 30)
     apart = np.abs(x[:, None] - x)
-    matrix = bx.Estimate.exact(np.outer(1 + x, 1 + x) * np.exp(-2 * apart))
-    curve = _decay(matrix, apart, 10)
+    matrix = np.outer(1 + x, 1 + x) * np.exp(-2 * apart)
+    curve = _decay(np.stack([matrix, matrix]), apart, 10)
     near = np.argmin(np.abs(np.log(curve.value) + 4 * curve.x))
     assert abs(np.log(curve.value[near]) + 4 * curve.x[near]) < 0.1
-    found = ch.DataInteractions(matrix, apart, np.eye(30), matrix[0], curve)
-    assert float(found.rate.value) == pytest.approx(2, rel=1e-3)
-    noisy = matrix.widened(np.full((30, 30), 0.1))
-    assert np.all(np.asarray(_decay(noisy, apart, 10).value) < np.asarray(curve.value))
+    held = bx.Estimate.exact(matrix)
+    found = ch.DataInteractions(held, apart, np.eye(30), held[0], curve)
+    assert float(found.rate.value) == pytest.approx(2, rel=1e-6)
+
+
+def test_noise_adds_nothing_to_squares_and_rates_are_covered():
+    x, rng = np.linspace(0, 3, 20), np.random.default_rng(0)
+    apart = np.abs(x[:, None] - x)
+    root = np.linalg.cholesky(np.exp(-2 * apart))
+    exact = np.asarray(_decay(np.stack(2 * [root @ root.T]), apart, 8).value)
+    values, inside = [], []
+    for _ in range(40):
+        curve = _decay(_of_pieces(rng.normal(size=(4, 200, 20)) @ root.T), apart, 8)
+        values.append(np.asarray(curve.value))
+        held = bx.Estimate.exact(np.eye(20))
+        low, high = ch.DataInteractions(held, apart, np.eye(20), held[0], curve).rate.interval()
+        inside.append(float(low) < 2 < float(high))
+    mean = bx.Estimate.of_samples(np.array(values))
+    # correlations are divided by variances of the same draws: 4 of 1,000 draws
+    assert np.all(np.abs(mean.value - exact) < 4 * mean.standard_error + 4e-3 * exact)
+    assert exact[-1] < 1 / 800 and np.mean(inside) > 0.8  # the square of the noise of a pair
 
 
 @pytest.mark.parametrize(

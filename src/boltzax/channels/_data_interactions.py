@@ -15,6 +15,7 @@ from ..core import (
     Curve,
     DeclarationError,
     Estimate,
+    Influence,
     Key,
     Memory,
     Model,
@@ -33,6 +34,8 @@ from ._decay import decay_rate
 
 LEAST = 3
 """Pairs of data in a bin."""
+PIECES = 32
+"""Pieces of the chains at least, whose covariances are taken for independent."""
 
 Value: TypeAlias = Annotated[
     Callable | None,
@@ -60,8 +63,8 @@ class DataInteractions(eqx.Module):
         modes: Orthonormal eigenvectors of the matrix, `[mode, datum]`, strongest first.
         spectrum: `β Var(v · ℓ)` of each mode. The modes are chosen by the same draws: noise makes
             the largest of n eigenvalues too large by a fraction of about `2 √(n/ess)`.
-        decay: Mean of the squared correlation of pairs over their distance, less what noise adds.
-            Pairs count as independent.
+        decay: Mean of the squared correlation of pairs over their distance; what noise adds to a
+            square has mean zero. Its errors are those of the draws, which all pairs share.
     """
 
     matrix: Estimate
@@ -162,18 +165,19 @@ def data_interactions(
     values = np.asarray(matrix.value, float)
     strengths, vectors = np.linalg.eigh(0.5 * (values + values.T))
     modes = vectors.T[::-1]
-    series = np.asarray(trace.evaluate(asked, key, memory=memory), float) @ modes.T
+    series = np.asarray(trace.evaluate(asked, key, memory=memory), float)
     series = series - np.mean(series, axis=(0, 1))
-    spread = np.mean(series**2, axis=(0, 1))
+    apart = np.asarray(_separations(Apart() if distance is None else distance, points), float)
+    along = series @ modes.T
+    spread = np.mean(along**2, axis=(0, 1))
     # the factors of the energy and β, which the covariance of values does not have
     factor = np.where(spread > 0, strengths[::-1] / np.where(spread > 0, spread, 1.0), 1.0)
-    apart = np.asarray(_separations(Apart() if distance is None else distance, points), float)
     return DataInteractions(
         matrix,
         apart,
         modes,
-        trace.mean_of(series**2).scaled(factor),
-        _decay(matrix, apart, bins),
+        trace.mean_of(along**2).scaled(factor),
+        _decay(_of_pieces(series), apart, bins),
     )
 
 
@@ -215,16 +219,31 @@ def _separations(distance: Callable, points: PyTree) -> Array:
     return jax.vmap(lambda a: jax.vmap(lambda b: distance(a, b))(points))(points)
 
 
-def _decay(matrix: Estimate, distances: np.ndarray, bins: int) -> Curve:
-    """Mean squared correlations of pairs, in bins of distance."""
-    value, error = (np.asarray(x, float) for x in (matrix.value, matrix.standard_error))
-    scale = np.sqrt(np.maximum(np.diag(value), np.finfo(float).tiny))
-    first, second = np.triu_indices(len(value), 1)
-    squares = (value**2 - np.nan_to_num(error) ** 2) / np.outer(scale, scale) ** 2
+def _of_pieces(series: Float[np.ndarray, "chain draw datum"]) -> np.ndarray:
+    """Covariances in pieces of the chains about the mean of all, `[piece, datum, datum]`."""
+    chains, draws, data = series.shape
+    count = max(1, min(-(-PIECES // chains), draws // 4))
+    whole = series[:, : draws // count * count].reshape(chains * count, -1, data)
+    return np.swapaxes(whole, 1, 2) @ whole / whole.shape[1]
+
+
+def _decay(pieces: np.ndarray, distances: np.ndarray, bins: int) -> Curve:
+    """Mean squared correlations of pairs, in bins of distance.
+
+    A square is the mean product of the covariances of two different pieces, to which noise adds
+    nothing. What each piece adds is twice its product with the others.
+    """
+    count, total = len(pieces), np.sum(pieces, axis=0)
+    variance = np.maximum(np.diag(total) / count, np.finfo(float).tiny)
+    first, second = np.triu_indices(len(total), 1)
+    each = pieces[:, first, second] / np.sqrt(variance[first] * variance[second])
+    products = each * (np.sum(each, axis=0) - each) / (count - 1)
     groups = _groups(distances[first, second], bins)
-    places = [np.mean(distances[first[g], second[g]]) for g in groups]
-    means = [Estimate.of_samples(squares[first[g], second[g]], exact=True) for g in groups]
-    return Curve(np.array(places), Estimate.stack(means), axis="distance")
+    places = np.array([np.mean(distances[first[g], second[g]]) for g in groups])
+    binned = np.stack([np.mean(products[:, g], axis=1) for g in groups])[..., None]
+    squares = np.mean(binned, axis=1, keepdims=True)
+    moved = Influence.of(squares + 2 * (binned - squares))
+    return Curve(places, moved.estimate(exact=True), axis="distance", influence=moved)
 
 
 def _groups(apart: np.ndarray, bins: int) -> list[np.ndarray]:

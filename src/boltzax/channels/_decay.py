@@ -233,4 +233,5 @@ def _end(points: _Points, fit: _Fit, side: int, half: float, factor: float) -> f
         if distance > most:
             return np.inf
     inner = 0.0 if distance == half else distance / 2
-    return fit.rate + side * scipy.optimize.brentq(beyond, inner, distance, rtol=1e-4)
+    found = scipy.optimize.root_scalar(beyond, bracket=(inner, distance), rtol=1e-4)
+    return fit.rate + side * float(found.root)
