@@ -30,6 +30,22 @@ def test_gaussian_process():
     assert np.max(np.abs(np.asarray((own.value - own.value.T) / own.standard_error))) < 1e-6
 
 
+def test_errors_are_those_over_runs_of_different_keys():
+    """All weights are integrated out: nothing but the key of the run tells runs apart."""
+    rng = np.random.default_rng(1)
+    process = exponential_process(rng.uniform(0, 3, 6), rng.normal(size=6), length=1.0, noise=0.5)
+    gibbs, energy, inputs = process.gibbs(np.array([1.0]))
+
+    def response(seed):
+        trace = bx.sample(gibbs, key=jax.random.key(seed), chains=2, draws=100)
+        return ch.label_response(trace, energy, lambda model: model(inputs[0]))
+
+    found = bx.Estimate.stack([response(seed) for seed in range(16)])
+    assert np.array_equal(response(3).value, found[3].value)
+    ratio = np.std(found.value, axis=0, ddof=1) / np.mean(found.standard_error, axis=0)
+    assert 0.7 < np.sqrt(np.mean(ratio**2)) < 1.4
+
+
 @pytest.mark.slow
 def test_labels_of_several_outputs_and_their_temperature():
     """`y = W x`: the posterior is Gaussian, and its rows are independent."""

@@ -33,8 +33,14 @@ def loss(model):
 
 
 def same(a, b) -> bool:
-    a, b = jax.tree.leaves(a), jax.tree.leaves(b)
+    a, b = ([unkeyed(leaf) for leaf in jax.tree.leaves(each)] for each in (a, b))
     return len(a) == len(b) and all(np.array_equal(*each) for each in zip(a, b, strict=True))
+
+
+def unkeyed(leaf):
+    """The numbers of a key, or a leaf as it is."""
+    key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if key else leaf
 
 
 class Cut(Exception):

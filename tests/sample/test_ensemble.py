@@ -1,5 +1,6 @@
 """Weights with named axes: slices, means, foreign draws."""
 
+import dataclasses
 import functools
 import operator
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boltzax as bx
+from boltzax.core import weights_of
 
 KEY = jax.random.key(7)
 NET = bx.models.TwoLayer(3, key=KEY)
@@ -104,6 +106,26 @@ def test_weights_that_were_integrated_out_are_drawn():
     assert not same(first["out"], other["out"])
 
 
+def test_runs_of_different_keys_draw_other_weights_that_were_integrated_out():
+    line = bx.SquaredError(bx.models.DeepLinear((1, 1)), bx.GaussianMeasure(1), bx.zero)
+    exact, half = (bx.compile(each, bx.Normal(), beta=3.0) for each in (line, ENERGY))
+    few = {"chains": 2, "warmup": 4, "draws": 8, "throw": False}
+    runs = {
+        "all": lambda key: bx.sample(exact, key=key, draws=8).ensemble,
+        "levels": lambda key: bx.anneal(exact, (0.5, 1.0), key=key, draws=8, keep=True).ensemble[
+            :1
+        ],
+        "some": lambda key: bx.sample(half, bx.RandomWalk(), key=key, **few).ensemble,
+        "prior": lambda key: bx.Ensemble.prior(half, 8, key=key),
+    }
+    for name, run in runs.items():
+        one, again, other = (run(jax.random.key(seed)) for seed in (1, 1, 2))
+        other = dataclasses.replace(other, w=one.w)
+        drawn = [each.map(weights_of) for each in (one, again, other)]
+        last = [jax.tree.leaves(each)[-1] for each in drawn]
+        assert np.array_equal(last[0], last[1]) and not np.any(last[0] == last[2]), name
+
+
 WRONG = {
     "axes": lambda e: bx.Ensemble.of(whole(), e.w, ("chain", "chain", "draw")),
     "w": lambda e: bx.Ensemble.of(whole(), {"embedding": np.ones((4, 3, 1))}),
@@ -153,11 +175,11 @@ def test_a_slice_of_a_trace_keeps_every_field():
     run = bx.sample(whole().at(betas), bx.MALA(), key=KEY, **options)
     part = run[1:]
     for name, field in vars(run).items():
-        if name in ("gibbs", "status", "bridges"):
+        if name in ("gibbs", "status", "bridges", "key"):
             continue
         pairs = zip(jax.tree.leaves(field), jax.tree.leaves(vars(part)[name]), strict=True)
         assert all(np.array_equal(a[1:], b, equal_nan=True) for a, b in pairs), name
-    assert part.reduced and part.gradients is not None
+    assert part.reduced and part.gradients is not None and part.key is run.key is not None
     assert np.array_equal(part.gibbs.beta, betas[1:])
     means = jax.tree.map(lambda leaf: leaf[1:], run.mean(lambda m: m.readout))
     assert np.array_equal(part.mean(lambda m: m.readout).value, means.value)

@@ -73,8 +73,13 @@ WAYS = {
 def same(a, b):
     """Equal numbers, leaf by leaf (functions are not compared)."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    numbers = (pair for pair in pairs if isinstance(pair[0], jax.Array | np.ndarray))
+    numbers = (map(unkeyed, pair) for pair in pairs if isinstance(pair[0], jax.Array | np.ndarray))
     return all(np.array_equal(x, y, equal_nan=True) for x, y in numbers)
+
+
+def unkeyed(leaf):
+    """The numbers of a key, or an array as it is."""
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -26,7 +26,7 @@ from ..core import (
     working_bytes,
 )
 from ..declare import AbstractDataTerm, AbstractEnergy
-from ..sample import AbstractDrawn, Trace, trace_of
+from ..sample import AbstractDrawn, Trace, completing_key, trace_of
 from ._comoments import Draws, correlation, covariance, covariance_of_pieces, plan, spread
 from ._response_functions import (
     Both,
@@ -334,7 +334,7 @@ def _draws_by_beta(
 ) -> Iterator[tuple[Array, Draws]]:
     """Each beta and its draws, completed with the keys that `trace.evaluate` uses."""
     *_, chains, count = trace.energy.shape
-    keys = jax.random.split(jax.random.key(0) if key is None else key, trace.energy.shape)
+    keys = jax.random.split(completing_key(key, trace.key), trace.energy.shape)
     axes = trace.energy.ndim
     flat = jax.tree.map(lambda x: x.reshape(-1, chains * count, *x.shape[axes:]), trace.w)
     for i, beta in enumerate(trace.betas.reshape(-1)):

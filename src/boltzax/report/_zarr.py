@@ -33,6 +33,7 @@ from ..sample import (
     describe,
     differences,
     fingerprint,
+    integrated_key,
     judge,
     made_by,
 )
@@ -176,6 +177,8 @@ class _Store:
             about = {"declaration": declaration, "rows": plan.rows, "whole": True}
             about |= {"gibbs": repr(dynamics.gibbs)} if chains else {"dynamics": repr(dynamics)}
             about |= {"inference_library": "boltzax", "draws": plan.draws}
+            words = np.asarray(jax.random.key_data(plan.key)).tolist()
+            about |= {"key": words, "key_impl": str(jax.random.key_impl(plan.key))}
             self.group = self._try(lambda: _zarr().create_group(path, attributes=about))
             if chains:
                 self._beta(dynamics.gibbs.beta)
@@ -312,7 +315,8 @@ def open_zarr(path: str | Path) -> _xarray.Dataset:
     data = _xarray.open_zarr(place, consolidated=False, chunks=None, decode_cf=False)
     data = data.drop_vars("written", errors="ignore").isel(draw=slice(0, there))
     places = {name: np.arange(data.sizes[name]) for name in ("chain", "draw") if name in data.dims}
-    data.attrs.pop("declaration")
+    for name in ("declaration", "key", "key_impl"):
+        data.attrs.pop(name, None)
     return data.assign_coords(places).set_coords([name for name in ["beta"] if name in data])
 
 
@@ -328,7 +332,8 @@ def load_trace(path: str | Path, gibbs: Gibbs, draws: slice = slice(None)) -> Tr
     Raises:
         DeclarationError: For draws of another Gibbs measure, and a store without them.
     """
-    stored = dict(_group(Path(path).absolute()).attrs["declaration"])
+    about = _group(Path(path).absolute()).attrs
+    stored = dict(about["declaration"])
     own = {name: stored[name] for name in stored if name.startswith(("gibbs", "made by "))}
     lines, _ = differences(own, describe("gibbs", gibbs) | made_by())
     if lines:
@@ -339,7 +344,7 @@ def load_trace(path: str | Path, gibbs: Gibbs, draws: slice = slice(None)) -> Tr
             mend="compile the same declaration at the same beta",
         )
     data = open_zarr(path)
-    fields = {field.name for field in dataclasses.fields(Trace)} - {"gibbs", "w", "status"}
+    fields = {field.name for field in dataclasses.fields(Trace)} - {"gibbs", "w", "status", "key"}
     names = {NAMES.get(name, name): name for name in fields}
     needed = {"energy", "energy_variance", "acceptance_rate", "diverging"}
     if missing := needed - set(data):
@@ -360,8 +365,11 @@ def load_trace(path: str | Path, gibbs: Gibbs, draws: slice = slice(None)) -> Tr
     stored = {path: stored_name(f"w.{path}") for path in kinds}
     w = {path: leaf(stored[path]).astype(kind.dtype) for path, kind in kinds.items()
          if stored[path] in data}  # fmt: skip
-    status = judge(read, 1.1)
-    return Trace(gibbs, w=w or None, status=status, **read)
+    key = None  # of a store without one
+    if "key" in about:
+        words = jnp.asarray(about["key"], jnp.uint32)
+        key = integrated_key(jax.random.wrap_key_data(words, impl=str(about["key_impl"])))
+    return Trace(gibbs, w=w or None, status=judge(read, 1.1), key=key, **read)
 
 
 def _group(path: Path) -> Any:

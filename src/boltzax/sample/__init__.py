@@ -29,6 +29,8 @@ from ._fingerprint import made_by as made_by
 from ._free_energy_bounds import Bounds as Bounds
 from ._hidden_unit_moves import UnitMoves as UnitMoves
 from ._hmc import HMC as HMC
+from ._integrated_keys import completing_key as completing_key
+from ._integrated_keys import integrated_key as integrated_key
 from ._interrupt import Interrupted as Interrupted
 from ._interrupt import raise_for_run as raise_for_run
 from ._kernel import AbstractCosted as AbstractCosted

@@ -31,6 +31,7 @@ from ._chain_starts import starts
 from ._dynamics import over_chains
 from ._exact_runs import exact_ladder, is_exact, refuse_exact
 from ._hidden_unit_moves import UnitMoves
+from ._integrated_keys import integrated_key
 from ._kernel import AbstractKernel
 from ._loop import Run, draws_at, loop
 from ._nuts import NUTS
@@ -136,7 +137,7 @@ def anneal(
     refuse_exact(gibbs, {"sink": sink})
     given = [gibbs.position(seed) for seed in seeds]
     if is_exact(gibbs):
-        return exact_ladder(gibbs, requested, chains, draws, keep)
+        return exact_ladder(gibbs, key, requested, chains, draws, keep)
     gibbs = lower_units(gibbs, float(requested.max()))
     _check_precision(gibbs, requested)
     if kernel is None:
@@ -168,8 +169,8 @@ def anneal(
     if bound and outcome.status != Status.interrupted:
         key_bound = jax.random.fold_in(key_run, attempt + 1)
         outcome = _bounded(outcome, requested, given, cost, key_bound)
-    if not keep:
-        outcome = dataclasses.replace(outcome, w=None)
+    w = outcome.w if keep else None
+    outcome = dataclasses.replace(outcome, w=w, key=integrated_key(key))
     raise_for_trace(outcome, throw, contradiction(outcome.bridges))
     return _requested(outcome, requested)
 

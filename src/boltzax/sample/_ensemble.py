@@ -30,6 +30,7 @@ from ..core import (
     weights_of,
     with_weights,
 )
+from ._integrated_keys import completing_key, integrated_key
 
 SERIES = ("chain", "draw")
 """Axes of draws that depend on each other: along a chain."""
@@ -54,6 +55,8 @@ class Ensemble(eqx.Module):
         change: A change of each model beside its weights, `change(model, key) -> model`, such as
             noise on its activations. `map` and `mean` see the changed models.
         keys: The key of the change of each model, `[*axes]`.
+        key: Of the weights that were integrated out, for `map` and `mean` without one; None for a
+            fixed one.
     """
 
     gibbs: Gibbs
@@ -62,6 +65,7 @@ class Ensemble(eqx.Module):
     shape: tuple[int, ...] = eqx.field(static=True)
     change: Callable | None = None
     keys: Array | None = None
+    key: Key | None = None
 
     def __check_init__(self):
         betas = self.gibbs.beta.shape
@@ -151,7 +155,8 @@ class Ensemble(eqx.Module):
     @staticmethod
     def prior(gibbs: Gibbs, count: Count, *, key: Key) -> "Ensemble":
         """`count` independent draws of the prior, on the axis `sample`."""
-        return Ensemble(gibbs, _drawn(gibbs, jax.random.split(key, count)), ("sample",), (count,))
+        w = _drawn(gibbs, jax.random.split(key, count))
+        return Ensemble(gibbs, w, ("sample",), (count,), key=integrated_key(key))
 
     def __getitem__(self, index: int | slice | tuple[int | slice, ...]) -> "Ensemble":
         """A part of the ensemble: whole numbers and slices, one an axis, as numpy takes them."""
@@ -171,7 +176,7 @@ class Ensemble(eqx.Module):
         axes = (*left, *self.axes[len(places) :])
         w = {path: leaf[places] for path, leaf in self.w.items()}
         keys = None if self.keys is None else self.keys[places]
-        return Ensemble(gibbs, w, axes, shape, self.change, keys)
+        return Ensemble(gibbs, w, axes, shape, self.change, keys, self.key)
 
     @model_errors("at a draw")
     def map(self, fn: Callable, *, key: Key | None = None, memory: Count = MEMORY) -> PyTree:
@@ -180,7 +185,7 @@ class Ensemble(eqx.Module):
         Args:
             fn: A function of the model that gives an array or a pytree of arrays.
             key: For the weights that were integrated out, which are drawn from their conditional
-                law (a fixed key if None).
+                law (the own key of the ensemble if None).
             memory: Bytes of intermediate values at once; as many draws are looked at together as
                 fit. The result does not depend on it by more than rounding.
 
@@ -190,7 +195,7 @@ class Ensemble(eqx.Module):
         Raises:
             DeclarationError: For a function that raises an error, or returns no arrays.
         """
-        key = jax.random.key(0) if key is None else key
+        key = completing_key(key, self.key)
         changed = (self.change, self.keys)
         return _mapped(self.gibbs, self.w, as_argument(fn), key, self.shape, memory, changed)
 
@@ -297,7 +302,7 @@ class Ensemble(eqx.Module):
         axes = ("sample",) if independent else ("subset",)
         keys = None if self.keys is None else self.keys.reshape(-1)[chosen]
         w = {path: leaf[chosen] for path, leaf in flat.items()}
-        return Ensemble(self.gibbs, w, axes, (count,), self.change, keys)
+        return Ensemble(self.gibbs, w, axes, (count,), self.change, keys, self.key)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{axis} {n}" for axis, n in zip(self.axes, self.shape, strict=True))

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 from ..compile import Gibbs, Moments
-from ..core import DeclarationError, Status
+from ..core import DeclarationError, Key, Status
+from ._integrated_keys import integrated_key
 from ._temperature_ladder import fill
 from ._trace import Bridges, Trace
 
@@ -22,7 +23,7 @@ def is_exact(gibbs: Gibbs) -> bool:
     return not gibbs.coordinates.priors
 
 
-def exact_draws(gibbs: Gibbs, chains: int, draws: int, keep: bool) -> Trace:
+def exact_draws(gibbs: Gibbs, key: Key, chains: int, draws: int, keep: bool) -> Trace:
     """The run that `sample` would make: at every draw the energy is its posterior mean.
 
     The weights are drawn independently from their conditional law when the trace is evaluated
@@ -35,16 +36,19 @@ def exact_draws(gibbs: Gibbs, chains: int, draws: int, keep: bool) -> Trace:
     return Trace(
         gibbs, energy=energy, energy_variance=variance, acceptance=ones, divergent=none,
         w={} if keep else None, status=Status.successful, gradients=jnp.zeros(shape),
+        key=integrated_key(key),
     )  # fmt: skip
 
 
-def exact_ladder(gibbs: Gibbs, betas: np.ndarray, chains: int, draws: int, keep: bool) -> Trace:
+def exact_ladder(
+    gibbs: Gibbs, key: Key, betas: np.ndarray, chains: int, draws: int, keep: bool
+) -> Trace:
     """The run that `anneal` would make, over levels at most `SPACING` apart in log beta."""
     start = 1 / max(float(gibbs.at(0.0).energy({})), 1e-300)
     positive = betas[betas > 0]
     ladder = fill(np.concatenate([[0.0, min([start, *positive])], positive]), SPACING)
     levels = gibbs.at(jnp.asarray(ladder))
-    whole = exact_draws(levels, chains, draws, keep)
+    whole = exact_draws(levels, key, chains, draws, keep)
     steps = _spread(jnp.diff(_moments(levels).potential), (len(ladder) - 1, chains, draws))
     index = tuple(int(np.argmin(np.abs(ladder - beta))) for beta in betas)
     bridges = Bridges(
@@ -52,7 +56,7 @@ def exact_ladder(gibbs: Gibbs, betas: np.ndarray, chains: int, draws: int, keep:
         down=steps, swap_rate=jnp.ones(len(ladder) - 1), round_trips=jnp.ones(chains),
         requested=index,
     )  # fmt: skip
-    run = exact_draws(gibbs.at(levels.beta[jnp.asarray(index)]), chains, draws, keep)
+    run = exact_draws(gibbs.at(levels.beta[jnp.asarray(index)]), key, chains, draws, keep)
     return dataclasses.replace(run, bridges=bridges)
 
 

@@ -22,6 +22,7 @@ from ..core import (
 from ._chain_starts import Start, starts
 from ._dynamics import Chains, over_chains
 from ._exact_runs import exact_draws, is_exact, refuse_exact
+from ._integrated_keys import integrated_key
 from ._kernel import AbstractKernel
 from ._loop import draws_at, loop
 from ._nuts import NUTS
@@ -91,7 +92,7 @@ def sample(
     reduce = _filled(reduce or {}, draws)
     refuse_exact(gibbs, {"reduce": reduce, "sink": sink})
     if is_exact(gibbs):
-        return exact_draws(gibbs, chains, draws, keep)
+        return exact_draws(gibbs, key, chains, draws, keep)
     key_start, key_run = jax.random.split(key)
     begin = starts(gibbs, start, key_start, chains, kernel)
     placed = gibbs
@@ -114,7 +115,8 @@ def sample(
     if isinstance(kernel, AbstractUnadjusted):
         status = equilibrium_status(placed, records.get("w", {}), status)
     kept = {name: records[name] for name in (*TRACE_RECORDS, "gradients", "moved")}
-    trace = Trace(gibbs, w=records.get("w") if keep else None, status=status, **kept)
+    w = records.get("w") if keep else None
+    trace = Trace(gibbs, w=w, status=status, key=integrated_key(key_run), **kept)
     sums = {} if state is None else to_host(state.sums)
     found = {name: reduce[name].result(each) for name, each in sums.items()}
     trace = dataclasses.replace(trace, reduced=jax.tree.map(

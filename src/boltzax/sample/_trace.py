@@ -51,6 +51,8 @@ class Trace(eqx.Module):
         noise: For energies that are estimates (from minibatches), an unbiased estimate of the
             variance of each about the energy over all data; None for energies that are exact.
             Means of such energies are unbiased, and the noise is in their error bars.
+        key: Of the weights that were integrated out, which functions of the draws draw again; None
+            for a fixed one.
     """
 
     gibbs: Gibbs
@@ -65,6 +67,7 @@ class Trace(eqx.Module):
     reduced: dict[str, PyTree] = eqx.field(default_factory=dict)
     moved: Bool[Array, "*beta chain draw leaf"] | None = None
     noise: Float[Array, "*beta chain draw"] | None = None
+    key: Key | None = None
 
     @property
     def betas(self) -> Float[Array, "*beta"]:
@@ -137,7 +140,8 @@ class Trace(eqx.Module):
         """The ensemble without its weights."""
         several = self.betas.ndim
         betas = ("beta",) if several == 1 else tuple(f"beta_{i}" for i in range(several))
-        return Ensemble(self.gibbs, {}, (*betas, "chain", "draw"), self.energy.shape)
+        axes = (*betas, "chain", "draw")
+        return Ensemble(self.gibbs, {}, axes, self.energy.shape, key=self.key)
 
     def evaluate(self, fn: Callable, key: Key | None = None, *, memory: Memory = MEMORY) -> PyTree:
         """`fn(model)` at every draw, `[*beta, chain, draw, *shape]`: `Ensemble.map` of the draws.
@@ -146,7 +150,7 @@ class Trace(eqx.Module):
             fn: A function of the model that gives an array or a pytree of arrays. It is compiled
                 once, as under `jax.jit`.
             key: For the weights that were integrated out: they are drawn from their conditional
-                law, so that `fn` sees draws of the full posterior (a fixed key if None).
+                law, so that `fn` sees draws of the full posterior (the run's own if None).
             memory: Bytes of intermediate values at once.
 
         Raises:
