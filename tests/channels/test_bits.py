@@ -227,3 +227,29 @@ def test_bad_declarations():
         channels.channel_cost(lambda n, w: chain.prior, [1, 2, 3], key=KEY)
     with pytest.raises(bx.DeclarationError, match="lengths"):
         channels.channel_cost(linear, [1, 2, True], key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("strength", "words"),
+    [
+        (lambda model: jnp.ones(2), r"shape \(2,\)"),
+        (lambda model: model.nothing, "AttributeError"),
+        (lambda model: None, "gives None"),
+        (lambda model: jnp.asarray(True), "bool.*\n.*nearly good"),
+    ],
+)
+def test_what_is_no_strength_is_named(strength, words):
+    chain, few = cases.noisy_channel(2, 1, samples=4, key=KEY), {"key": KEY, "throw": False}
+    other = channels.Channel(chain.prior, strength, chain.energy)
+    runs = {
+        "strength": lambda: channels.bits_of_optimisation(chain.prior, strength, **few),
+        "build": lambda: channels.channel_cost(lambda n, w: other, [1, 2, 3], **few),
+        "channel": lambda: channels.training_success(other, optax.sgd(0.1), [0], starts=2, key=KEY),
+    }
+    for name, run in runs.items():
+        if name == "channel" and "bool" in words:  # to be counted, it need not rise
+            run()
+            continue
+        with pytest.raises(bx.DeclarationError, match=words) as caught:
+            run()
+        assert caught.value.argument == name

@@ -40,9 +40,9 @@ def test_exact_derivatives(name):
     assert repr(found).startswith("ChannelCoupling: ")
 
 
-def test_the_signs_that_are_guaranteed():
-    guaranteed = {name: found.conditions.guaranteed for name, found in COUPLED.items()}
-    assert guaranteed == {"shared": 1, "apart": 0, "overlap": None, "rival": -1}
+def test_the_signs_of_harris():
+    signs = {name: found.conditions.harris_sign for name, found in COUPLED.items()}
+    assert signs == {"shared": 1, "apart": 0, "overlap": None, "rival": -1}
     assert COUPLED["shared"].conditions.monotone_in == "|w|"
     kind = channels.CouplingSign
     assert COUPLED["shared"].sign == kind.positive and COUPLED["rival"].sign == kind.negative
@@ -89,7 +89,7 @@ def test_no_parametrisation_matters(scale, seed):
     two = channels.channel_coupling(moved, system.intended, system.unintended)
     np.testing.assert_allclose(one.derivative.value, two.derivative.value, rtol=1e-9)
     np.testing.assert_allclose(one.derivative.standard_error, two.derivative.standard_error)
-    assert two.conditions.guaranteed == 1
+    assert two.conditions.harris_sign == 1
 
 
 def cases_model(system, w):
@@ -101,7 +101,7 @@ def test_a_channel_with_itself():
     ensemble = bx.Ensemble.prior(system.prior, 50, key=KEY)
     same = channels.channel_coupling(ensemble, system.intended, system.intended)
     assert float(same.derivative.value) == 1.0 and float(same.derivative.standard_error) == 0.0
-    assert same.sign == channels.CouplingSign.positive and same.conditions.guaranteed is None
+    assert same.sign == channels.CouplingSign.positive and same.conditions.harris_sign is None
 
 
 def test_chains_betas_and_float32():
@@ -117,11 +117,11 @@ def test_chains_betas_and_float32():
     narrow = bx.Ensemble.of(system.prior, {"weight": jnp.asarray(w.reshape(400, 7), jnp.float32)})
     single = channels.channel_coupling(narrow, system.intended, system.unintended)
     np.testing.assert_allclose(single.derivative.value, plain.derivative.value, rtol=1e-5)
-    assert single.conditions.guaranteed == 1
+    assert single.conditions.harris_sign == 1
     betas = system.prior.at(jnp.array([0.0, 1.0]))
     both = bx.Ensemble.of(betas, {"weight": jnp.asarray(w[:2])}, ("beta", "sample"))
     pair = channels.channel_coupling(both, system.intended, system.unintended)
-    assert pair.derivative.shape == (2,) and pair.conditions.guaranteed is None
+    assert pair.derivative.shape == (2,) and pair.conditions.harris_sign is None
     with pytest.raises(bx.DeclarationError, match="one, for a sign"):
         _ = pair.sign
 
@@ -164,17 +164,17 @@ def conditions(first, second, prior=None):
 
 def test_conditions():
     assert (
-        conditions(rising, least).guaranteed == 1 and conditions(rising, least).monotone_in == "w"
+        conditions(rising, least).harris_sign == 1 and conditions(rising, least).monotone_in == "w"
     )
-    assert conditions(rising, falling).guaranteed == -1
-    assert conditions(step, rising).guaranteed is None  # without slopes nothing is known
-    assert conditions(bumpy, rising).guaranteed is None  # refuted by pairs of draws
-    assert conditions(bent, rising).guaranteed is None
-    assert conditions(bent, least_private).guaranteed == 0  # where one may do anything
-    assert conditions(correlated, rising).guaranteed is None
+    assert conditions(rising, falling).harris_sign == -1
+    assert conditions(step, rising).harris_sign is None  # without slopes nothing is known
+    assert conditions(bumpy, rising).harris_sign is None  # refuted by pairs of draws
+    assert conditions(bent, rising).harris_sign is None
+    assert conditions(bent, least_private).harris_sign == 0  # where one may do anything
+    assert conditions(correlated, rising).harris_sign is None
     joint = bx.MultivariateNormal(jnp.zeros(7), jnp.eye(7) + 0.5)
     found = conditions(rising, least, joint)
-    assert found.guaranteed is None and not found.independent and found.monotone_in == "w"
+    assert found.harris_sign is None and not found.independent and found.monotone_in == "w"
 
 
 def least_private(model):
@@ -227,3 +227,49 @@ def constant(model):
 
 def several(model):
     return model.weight[:2]
+
+
+def test_truth_values_and_whole_numbers_are_strengths():
+    """Of signs of two weights: D is 4 Cov(1[w0 > 0], w0) = 4 φ(0) and exact for pairs of bits."""
+    system = SYSTEMS["shared"]
+    ensemble = bx.Ensemble.prior(system.prior, 4000, key=KEY)
+    for kind in (bool, int, float):
+
+        def sign(model, kind=kind):
+            return (model.weight[0] > 0).astype(kind)
+
+        found = channels.channel_coupling(ensemble, first_weight, sign)
+        assert abs(found.derivative.z_score(4 / math.sqrt(2 * math.pi))) < 4
+        assert found.conditions.harris_sign is None  # it has no slopes
+        same = channels.channel_coupling(ensemble, sign, sign)
+        assert float(same.derivative.value) == 1.0
+
+
+def first_weight(model):
+    return model.weight[0]
+
+
+@pytest.mark.parametrize(
+    ("strength", "words"),
+    [
+        (lambda model: 1j * model.weight[0], "complex"),
+        (lambda model: (model.weight[0],), "gives \\("),
+        (lambda model: model.nothing, "AttributeError"),
+        (lambda model: model.weight, r"shape \(7,\)"),
+    ],
+)
+def test_what_is_no_strength_is_named(strength, words):
+    ensemble = bx.Ensemble.prior(SYSTEMS["shared"].prior, 20, key=KEY)
+    for name, pair in {
+        "intended": (strength, rising), "unintended": (rising, strength)
+    }.items():  # fmt: skip
+        with pytest.raises(bx.DeclarationError, match=words) as caught:
+            channels.channel_coupling(ensemble, *pair)
+        assert caught.value.argument == name
+
+
+def test_the_old_name_of_the_sign_works_with_a_warning():
+    conditions = COUPLED["shared"].conditions
+    with pytest.warns(DeprecationWarning, match="is now .harris_sign") as told:
+        assert conditions.guaranteed == conditions.harris_sign
+    assert told[0].filename == __file__

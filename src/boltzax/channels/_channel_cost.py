@@ -30,7 +30,7 @@ from ..core import (
     typed,
 )
 from ..observe import By, MaxLevels, Particles, Replicates
-from ._channel import Channel
+from ._channel import Channel, check_strength
 from ._optimisation_bits import OptimisationBits, bits_of_optimisation
 
 
@@ -213,6 +213,7 @@ def _built(build: Callable, length: int, width: int) -> Channel:
             expected="a function of length and width that gives a Channel",
             mend="return channels.Channel(bx.prior(model, prior), strength)",
         )
+    check_strength("build", channel.strength, channel.prior.declared)
     return channel
 
 

@@ -14,6 +14,8 @@ from ..core import (
     Influence,
     Memory,
     ModelFunction,
+    function_errors,
+    got,
     student_factor,
     text_of_values,
     typed,
@@ -48,7 +50,7 @@ class ChannelCoupling(eqx.Module):
         reverse: `Cov/Var(intended)`: how much of the unintended comes along.
         covariance: Of the two strengths.
         correlation: Their correlation coefficient.
-        conditions: Whether the sign is guaranteed.
+        conditions: Whether Harris' inequality would give the sign, as far as draws can tell.
     """
 
     influence: Influence
@@ -108,7 +110,8 @@ def channel_coupling(
 
     Args:
         ensemble: Weights drawn from the prior, a posterior, or of trained models.
-        intended: Strength of the intended channel, a function of the model.
+        intended: Strength of the intended channel, a function of the model: one number, also a
+            truth value.
         unintended: Strength of the unintended one.
         memory: Bytes of intermediate values at once.
 
@@ -159,7 +162,10 @@ class _Both(eqx.Module):
     two: Callable
 
     def __call__(self, model: PyTree) -> tuple[PyTree, PyTree]:
-        return self.one(model), self.two(model)
+        with function_errors("intended"):
+            one = self.one(model)
+        with function_errors("unintended"):
+            return one, self.two(model)
 
 
 def _slope(covariance: Influence, variance: Influence, by: np.ndarray) -> Influence:
@@ -188,13 +194,15 @@ NAMES = ("intended", "unintended")
 
 def _rows(ensemble: Ensemble, name: str, values: Array) -> Float[np.ndarray, "*axis chain draw"]:
     """Numbers with the axes of chains and draws last; independent samples are chains of one."""
-    numbers = np.asarray(values, float)
+    given = f"a function that gives {got(values)}"
+    if isinstance(values, Array):
+        given = f"values of shape {values.shape[len(ensemble.shape) :]}, {values.dtype}, at a draw"
+    real = isinstance(values, Array) and not jnp.iscomplexobj(values)
+    numbers = np.asarray(values, float) if real else np.full((), np.nan)
     if numbers.shape != ensemble.shape or not np.all(np.isfinite(numbers)):
         raise DeclarationError(
             name,
-            got=f"values of shape {numbers.shape[len(ensemble.shape) :]} at a draw"
-            if numbers.shape != ensemble.shape
-            else "values that are not finite",
+            got=given if numbers.shape != ensemble.shape else "values that are not finite",
             expected="one finite number for each model",
             mend="reduce it, e.g. lambda model: jnp.sum(model.weight ** 2)",
         )

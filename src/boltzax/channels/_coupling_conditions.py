@@ -1,5 +1,6 @@
 """Conditions under which the sign of a coupling is known without an estimate."""
 
+import warnings
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -38,8 +39,12 @@ class CouplingConditions(eqx.Module):
             or neither.
         together: 1 if they rise together, -1 if against each other, 0 if they share no weight; NaN
             if neither.
-        draws: On how many draws it was checked, by slopes there and by the larger of pairs. That
-            can refute the condition, and does not prove it.
+        draws: On how many draws `monotone_in` and `together` were looked at.
+
+    What is known, and what is only seen: `independent` is read from the declaration. That the
+    strengths are monotone is seen on draws, by the signs of their slopes there (beyond rounding)
+    and by pairs of draws, of which each weight is taken from the one that is further. This can
+    refute it, and does not prove it: a strength that turns where no draw lies passes.
     """
 
     independent: bool = eqx.field(static=True)
@@ -48,18 +53,26 @@ class CouplingConditions(eqx.Module):
     draws: int = eqx.field(static=True)
 
     @property
-    def guaranteed(self) -> int | None:
-        """The sign that the inequality gives (0: no covariance); None if it gives none."""
+    def harris_sign(self) -> int | None:
+        """The sign that the inequality gives where the conditions hold as they do on the draws (0:
+        no covariance); None if they are refuted, or the weights not known to be independent."""
         held = self.independent and self.monotone_in != "neither"
         return int(self.together) if held and np.isfinite(self.together) else None
 
+    @property
+    def guaranteed(self) -> int | None:
+        """Deprecated: `harris_sign`, which is no guarantee."""
+        told = "CouplingConditions.guaranteed is now .harris_sign; the old name will go with the"
+        warnings.warn(f"{told} next release", DeprecationWarning, stacklevel=3)  # past equinox
+        return self.harris_sign
+
     def __repr__(self) -> str:
-        words = {None: "no sign is guaranteed", 1: ">= 0", -1: "<= 0", 0: "= 0: no shared weight"}
+        words = {None: "no sign by Harris", 1: ">= 0", -1: "<= 0", 0: "= 0: no shared weight"}
         law = "independent weights" if self.independent else "weights not known to be independent"
         how = {"neither": "not monotone together"}.get(
             self.monotone_in, f"monotone in {self.monotone_in}"
         )
-        return f"{words[self.guaranteed]} ({law}, {how} on {self.draws} draws)"
+        return f"{words[self.harris_sign]} ({law}, {how} on {self.draws} draws)"
 
 
 def coupling_conditions(
@@ -112,7 +125,7 @@ def _looks(gibbs: Gibbs, w: Weights, both: tuple[Callable, Callable]) -> tuple:
 
     def look(strength):
         def at(row):
-            return strength(gibbs.model(back(row)))
+            return _real(strength(gibbs.model(back(row))))
 
         def wider(sides, row):
             value, slope = jax.value_and_grad(at)(row)
@@ -144,9 +157,14 @@ def _at_larger(
     def values(strength, direction):
         place = (jnp.abs(rows), jnp.abs(others)) if absolute else (rows, others)
         chosen = jnp.where(direction * (place[1] - place[0]) > 0, others, rows)
-        return map_within(lambda row: strength(gibbs.model(back(row))), chosen)
+        return map_within(lambda row: _real(strength(gibbs.model(back(row)))), chosen)
 
     return values(both[0], directions[0]), values(both[1], directions[1])
+
+
+def _real(number: Array) -> Array:
+    """A truth value or a whole number as a real one, which has slopes: 0."""
+    return number if jnp.issubdtype(number.dtype, jnp.floating) else number.astype(float)
 
 
 def _flat(w: Weights) -> tuple[Array, Callable]:

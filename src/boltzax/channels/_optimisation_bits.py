@@ -28,6 +28,7 @@ from ..observe import (
     Replicates,
     log_probability,
 )
+from ._channel import check_strength
 
 
 @typed
@@ -150,6 +151,7 @@ def bits_of_optimisation(
         DeclarationError: As `log_probability`.
         RunError: A `status` that is not `successful`.
     """
+    check_strength("strength", strength, gibbs.declared)
     found = log_probability(
         gibbs, strength, at, key=key, by=by, samples=samples, particles=particles, moves=moves,
         replicates=replicates, max_levels=max_levels, keep=keep, memory=memory, throw=False,

@@ -24,7 +24,7 @@ from ..core import (
 from ..declare import AbstractEnergy
 from ..observe import with_model
 from ..sample import Ensemble, Optimiser, Steps, trained
-from ._channel import Channel
+from ._channel import Channel, check_strength
 
 
 @typed
@@ -65,6 +65,7 @@ def training_success(
             expected="one that says what a training minimises",
             mend="pass channels.Channel(prior, strength, energy)",
         )
+    check_strength("channel", channel.strength, channel.prior.declared, steps=True)
     key_starts, key_data = jax.random.split(key)
     models = Ensemble.prior(channel.prior, starts, key=key_starts).models()
     keys = jax.random.split(key_data, starts)
