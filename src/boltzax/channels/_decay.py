@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
 import scipy.special
 from jaxtyping import Float
 
@@ -151,8 +150,10 @@ def _points(places: list, value: np.ndarray, error: np.ndarray, signed: bool) ->
 
 def _fitted(points: _Points, scatter: float, starts: list) -> _Fit:
     """The least squares of a given scatter."""
+    from scipy.optimize import least_squares  # slow to import
+
     found = [
-        scipy.optimize.least_squares(
+        least_squares(
             lambda at: points.residuals((at[0], at[1]), scatter), start, method="lm",
             xtol=1e-10, ftol=1e-12, gtol=1e-12,
         )
@@ -164,6 +165,8 @@ def _fitted(points: _Points, scatter: float, starts: list) -> _Fit:
 
 def _scattered(points: _Points) -> _Fit:
     """The least squares, with as much scatter as gives the degrees of freedom."""
+    from scipy.optimize import brentq  # slow to import
+
     freedom, middle = len(points.value) - 2, points.middle
     signal = np.minimum(np.abs(points.value / points.error), 1e2)
     rough = np.polyfit(middle, np.log(np.abs(points.value) + points.error), 1, w=signal + 1e-3)
@@ -181,7 +184,7 @@ def _scattered(points: _Points) -> _Fit:
     low, high = np.log(SCATTERS)
     if excess(low) <= 0:
         return fit
-    scipy.optimize.brentq(excess, low, high, xtol=1e-3)
+    brentq(excess, low, high, xtol=1e-3)
     return fit
 
 
@@ -212,13 +215,14 @@ def _end(points: _Points, fit: _Fit, side: int, half: float, factor: float) -> f
         half: A first guess of the distance.
         factor: Errors of the rate in the interval.
     """
+    from scipy.optimize import least_squares, root_scalar  # slow to import
 
     def beyond(distance: float) -> float:
         rate = fit.rate + side * distance
         # through the size of the fit at each point: which of them holds it is not known before
         starts = logs - points.logs(0.0, rate)
         squares = [np.sum(points.residuals((at, rate), fit.scatter) ** 2) for at in starts]
-        size = scipy.optimize.least_squares(
+        size = least_squares(
             lambda at: points.residuals((at[0], rate), fit.scatter), starts[np.argmin(squares)],
             method="lm",
         )  # fmt: skip
@@ -233,5 +237,5 @@ def _end(points: _Points, fit: _Fit, side: int, half: float, factor: float) -> f
         if distance > most:
             return np.inf
     inner = 0.0 if distance == half else distance / 2
-    found = scipy.optimize.root_scalar(beyond, bracket=(inner, distance), rtol=1e-4)
+    found = root_scalar(beyond, bracket=(inner, distance), rtol=1e-4)
     return fit.rate + side * float(found.root)
