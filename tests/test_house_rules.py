@@ -124,7 +124,10 @@ def private_modules(source: Source) -> Iterator[str]:
             names = {dotted(target) for target in assigned} or {getattr(node, "name", "")}
             text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             allowed = names <= {"__all__", "__version__", "__getattr__", "__dir__"}
-            if not (text or allowed or isinstance(node, ast.Import | ast.ImportFrom)):
+            imports = node.body if isinstance(node, ast.If) else [node]  # for type checkers alone
+            if not (
+                text or allowed or all(isinstance(n, ast.Import | ast.ImportFrom) for n in imports)
+            ):
                 yield f"{module} line {node.lineno} defines something: put it into a _file.py"
 
 

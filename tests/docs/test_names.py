@@ -22,7 +22,8 @@ NAMESPACES = [
     "boltzax.theory", "boltzax.testing", "boltzax.cases", "boltzax.degrade",
     "boltzax.channels",
 ]  # fmt: skip
-LAZY = {"plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace", "testing"}
+EXTRAS = {"plot", "to_xarray", "ZarrSink", "open_zarr", "load_trace"}
+LAZY = {*EXTRAS, "save", "load", "testing"}
 
 
 def written(module) -> set[str]:
@@ -36,7 +37,7 @@ def written(module) -> set[str]:
 @pytest.mark.parametrize("name", NAMESPACES)
 def test_all_and_dir_are_what_the_source_exports(name):
     module = importlib.import_module(name)
-    lazy = LAZY if name == "boltzax" else set()
+    lazy = {"boltzax": LAZY, "boltzax.report": EXTRAS}.get(name, set())
     assert set(module.__all__) == written(module) | lazy
     assert len(set(module.__all__)) == len(module.__all__)
     assert set(module.__all__) <= set(dir(module))
@@ -84,6 +85,27 @@ def test_a_fresh_import_in_a_notebook_shows_every_name_and_no_warning():
     assert exported == set(bx.__all__)
     assert {*LAZY, "__version__"} <= shown
     assert SLOW & imported == set()
+
+
+BASE = """
+import sys
+sys.modules["matplotlib"] = sys.modules["xarray"] = sys.modules["zarr"] = None
+import boltzax as bx
+bx.save("kept.npz", bx.Estimate.exact(1.0))
+print(float(bx.load("kept.npz").value))
+for name in sorted({names}):
+    try:
+        getattr(bx, name)
+    except bx.DeclarationError as error:
+        print(name, "mends" if "pip install" in str(error) else error)
+"""
+"""A program in an environment without the extras."""
+
+
+def test_a_base_without_extras_saves_and_says_what_to_install(tmp_path):
+    code = BASE.replace("{names}", repr(EXTRAS))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert run.stdout.split("\n")[:-1] == ["1.0", *(f"{name} mends" for name in sorted(EXTRAS))]
 
 
 def test_the_types_of_every_checked_function_can_be_checked():

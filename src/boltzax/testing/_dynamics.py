@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from boltzax import report
 from boltzax.core import Count, Key, Status, Whole, to_host, typed
-from boltzax.report import ZarrSink, open_zarr
 from boltzax.sample import (
     AbstractCheckpoints,
     AbstractDynamics,
@@ -211,13 +211,13 @@ def _check_cut(dynamics, start, whole: Run, options: dict, folder: Path) -> None
 
 
 def _check_sink(dynamics, start, whole: Run, options: dict, folder: Path) -> None:
-    streamed = run(dynamics, start, sink=ZarrSink(folder), **options)
+    streamed = run(dynamics, start, sink=report.ZarrSink(folder), **options)
     for name, record in streamed.records.items():
         assert _same(record, whole.records[name]), f"{name} in memory differs under a sink"
     named = dynamics.streamed
     gone = set(whole.records if named is None else named)
     assert not gone & set(streamed.records), "what is streamed stays in memory"
-    stored = [_record_order(each) for each in open_zarr(folder).data_vars.values()]
+    stored = [_record_order(each) for each in report.open_zarr(folder).data_vars.values()]
     there = {(each.shape, each.tobytes()) for each in stored}
     for leaf in jax.tree.leaves(whole.records):
         assert (leaf.shape, leaf.tobytes()) in there, "the store lacks a record"
