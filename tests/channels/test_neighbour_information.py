@@ -48,13 +48,17 @@ def test_monotone_maps_change_little():
     assert abs(float(one.value - two.value)) < 0.02
 
 
-def test_the_interval_covers():
-    rng, inside = np.random.default_rng(3), 0
-    for _ in range(60):
-        x, z = rng.normal(size=(2, 400, 1))
-        found = neighbour_information(x, 0.6 * x + 0.8 * z, key=KEY).estimate
-        inside += float(found.lower) < -0.5 * np.log(0.64) < float(found.upper)
-    assert inside >= 50
+@pytest.mark.parametrize("setting", [(400, 0.6, 1, 30), (150, 0.95, 1, 30), (200, 0.8, 2, 30)])
+def test_the_interval_covers(setting):
+    """Also where neighbours are far apart, so that the bias is larger than the spread."""
+    (samples, rho, size, repeats), rng, inside = setting, np.random.default_rng(3), 0
+    for _ in range(repeats):
+        x, z = rng.normal(size=(2, samples, size))
+        y = rho * x + (1 - rho**2) ** 0.5 * z
+        found = neighbour_information(x, y, key=KEY, blocks=5).estimate
+        truth = -0.5 * size * np.log1p(-(rho**2))
+        inside += float(found.lower) < truth < float(found.upper)
+    assert inside >= repeats - 5  # of a binomial law of 5%, with probability 0.997
 
 
 RNG = np.random.default_rng(0)

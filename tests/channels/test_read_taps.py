@@ -44,7 +44,7 @@ def test_an_ensemble_gives_one_row_a_model():
 
 
 def test_refused_data():
-    with pytest.raises(DeclarationError, match="x\\[None\\]"):
+    with pytest.raises(DeclarationError, match="as many data"):
         read_taps(Net(), (np.ones((3, 3)), np.ones(2)), "first")
 
 

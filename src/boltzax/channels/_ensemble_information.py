@@ -1,6 +1,5 @@
 """Information between places of a net whose weights are unknown, and given the weights."""
 
-import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -23,6 +22,7 @@ from ..core import (
     function_errors,
     given_numbers,
     map_within,
+    numpy_generator,
     text_of_values,
     typed,
     weights_of,
@@ -30,7 +30,8 @@ from ..core import (
 )
 from ..sample import Ensemble
 from ._gaussian_information import GaussianInformation, gaussian_information
-from ._sample_matrices import generator
+from ._read_taps import data_arrays
+from ._sample_matrices import check_pair, floor_of
 
 
 class Readings(eqx.Module):
@@ -111,7 +112,8 @@ def ensemble_information(
 
     Raises:
         DeclarationError: For other axes than `sample`, models that are changed beside their
-            weights, functions that raise an error or return no arrays, and as
+            weights, data that are no arrays of one length, functions that raise an error or return
+            no arrays, a floor below the rounding of the readings, and as
             `gaussian_information`.
     """
     if ensemble.axes != ("sample",):
@@ -130,13 +132,14 @@ def ensemble_information(
             expected="models that differ in their weights alone",
             mend="put the change into read_x and read_y",
         )
+    readings, data = (as_argument(read_x), as_argument(read_y)), data_arrays(data)
     count = min(ensemble.shape[0], len(jax.tree.leaves(data)[0]))
-    readings, data = (as_argument(read_x), as_argument(read_y)), jax.tree.map(jnp.asarray, data)
     own = jax.tree.map(lambda leaf: leaf[:count], (ensemble.map(weights_of), data))
     pairs = [np.asarray(x) for x in _of_pairs(ensemble.gibbs.declared, readings, *own, memory)]
     known = ensemble[:models].map(Readings(readings, data, memory), memory=memory)
-    rng = generator(key)
-    scales = [float(floor) * math.sqrt(np.mean(np.var(each, axis=0))) for each in pairs]
+    rng = numpy_generator(key)
+    check_pair(*pairs)
+    scales = [floor_of(each, float(floor)) for each in pairs]
 
     def noised(sides):
         pairs = zip(sides, scales, strict=True)

@@ -6,7 +6,15 @@ from jaxtyping import Array, Float
 
 from ..core import Estimate, Fraction, at_most_level, estimate_of_parts, text_of_values, typed
 from ._information_interval import independence, spread_of, standard_error_and_bounds
-from ._sample_matrices import Paired, Samples, canonical, check_count, check_pair, side
+from ._sample_matrices import (
+    Paired,
+    Samples,
+    Side,
+    canonical,
+    check_count,
+    check_pair,
+    side,
+)
 
 SHOWN = 5
 """Correlations in a text."""
@@ -83,8 +91,10 @@ def gaussian_information(x: Samples, y: Paired, *, level: Fraction = 0.05) -> Ga
     `boltzax.channels.information_ladder` shows it. Positions of one sequence, or draws of a chain,
     are no independent samples.
 
-    Numbers are computed in float64 on the host, by QR and SVD. Of float32 data the result is that
-    of the numbers given.
+    Numbers are computed in float64 on the host, by QR and SVD. Of narrower data the result is that
+    of the numbers given; a relation as exact as their rounding is refused. For that, samples count
+    as the coarsest of bfloat16, float16, float32 and float64 that all of them are numbers of, also
+    where they were converted; whole numbers are exact.
 
     Args:
         x: One side, `[sample, coordinate]`.
@@ -97,20 +107,25 @@ def gaussian_information(x: Samples, y: Paired, *, level: Fraction = 0.05) -> Ga
             samples.
     """
     check_pair(x, y)
-    sizes = x.shape[1], y.shape[1]
-    check_count(len(x), *sizes)
-    found = canonical(side("x", x), side("y", y))
-    law, critical, detectable = independence(len(x), *sizes, level)
+    check_count(len(x), x.shape[1], y.shape[1])
+    return information_of_sides(side("x", x), side("y", y), level)
+
+
+def information_of_sides(x: Side, y: Side, level: float) -> GaussianInformation:
+    """Of centred samples in units of their spread."""
+    samples, sizes = len(x.values), (x.values.shape[1], y.values.shape[1])
+    found = canonical(x, y)
+    law, critical, detectable = independence(samples, *sizes, level)
     plug_in = found.information
-    squares = true_squares(found.correlations, len(x), sizes)
+    squares = true_squares(found.correlations, samples, sizes)
     value = plug_in - law.bias
     error, low, high = standard_error_and_bounds(spread_of(law, plug_in, squares), plug_in, value)
     numbers = (plug_in, law.bias, found.correlations)
     tests = (law.exceeded(plug_in), critical - law.bias, detectable)
     return GaussianInformation(
-        estimate_of_parts(value, error, len(x), bounds=(low, high)),
+        estimate_of_parts(value, error, samples, bounds=(low, high)),
         *(np.asarray(number) for number in (*numbers, *tests)),
-        len(x),
+        samples,
         sizes,
         level,
     )

@@ -21,13 +21,14 @@ from ..core import (
     Outcome,
     at_most_level,
     estimate_of_parts,
+    numpy_generator,
     outcome_of,
     text_of_values,
     typed,
 )
 from ._gaussian_information import GaussianInformation, gaussian_information, true_squares
 from ._information_interval import Spread, independence, spread_of
-from ._sample_matrices import Paired, Samples, check_count, check_pair, generator, noisy
+from ._sample_matrices import Paired, Samples, check_count, check_pair, noisy
 
 MATTERS = 2.0
 """Remaining bias that matters, in standard errors of the information of all samples."""
@@ -121,7 +122,7 @@ def information_ladder(
         key: For the order of the samples, and the noise.
         sizes: Numbers of samples, to which all are added; an eighth, a quarter, a half of all, if
             None.
-        floors: Relative noise, at least 0.
+        floors: Relative noise: 0, or above the rounding of the samples (in bfloat16 some 0.013).
         level: p-value at or below which a ladder is not flat.
 
     Raises:
@@ -134,7 +135,7 @@ def information_ladder(
         raise DeclarationError(
             "floors", got="none", expected="at least one", mend="pass (0.0,) for no noise"
         )
-    rng = generator(key)
+    rng = numpy_generator(key)
     order = rng.permutation(len(x))
     noise = tuple(rng.normal(size=each.shape) for each in (x, y))
     columns, tests = [], []

@@ -7,15 +7,20 @@ from typing import Annotated, Literal, TypeAlias
 import equinox as eqx
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..core import Estimate, text_of_values, typed
-from ._gaussian_information import gaussian_information
+from ._gaussian_information import gaussian_information, information_of_sides
 from ._label_information import label_information
-from ._sample_matrices import WORDS, Paired, Samples, check_pair, side
+from ._sample_matrices import WORDS, Paired, Samples, Side, check_count, check_pair, side
+from ._sample_rounding import scaled, stored
 
-Third: TypeAlias = Annotated[Float[np.ndarray, "third z"], WORDS]
+Third: TypeAlias = Annotated[Float[np.ndarray, "third z"] | Bool[np.ndarray, "third z"], WORDS]
 """The latent, of the same samples."""
+NAMES = ("x", "y", "latent"), ("latent", "x", "y"), ("latent", "y", "x")
+"""Of the two sides and the third, in each of the conditions."""
+LEVEL = 0.05
+"""Of the test that each Gaussian information contains."""
 
 
 @typed
@@ -69,7 +74,10 @@ def natural_latent(
       information whose mean plug-in is the one observed. The mean is exact: over all pairings
       within each third label for independence, of binomial counts along the line. The interval
       inverts a noncentral `χ²` with that mean and the variance of the log-ratios. Where a label
-      that the third determines never varied, it ends at the entropy that may have been missed.
+      that the third determines never varied, it ends at the entropy that may have been missed. In
+      25 settings of 1,000 data (two to four labels, 50 to 1,000 samples, flips of probability 0.02
+      to 0.3) it covered 91 to 99%. What remains of the bias was up to 0.2 standard deviations for
+      bits, and 0.35 for four labels in 400 samples, upward.
 
     Args:
         x: One side, `[sample, coordinate]`.
@@ -87,8 +95,8 @@ def natural_latent(
     if family == "gaussian":
         information = gaussian_information(x, y).estimate
         given = [
-            gaussian_information(*_left(one, other, third)).estimate
-            for one, other, third in _thirds(x, y, latent)
+            information_of_sides(*_left(*three, names), LEVEL).estimate
+            for names, three in zip(NAMES, _thirds(x, y, latent), strict=True)
         ]
     else:
         x, y, latent = map(_labels, (x, y, latent))
@@ -105,24 +113,27 @@ def _thirds(x: np.ndarray, y: np.ndarray, latent: np.ndarray) -> Iterator[tuple]
     yield latent, y, x
 
 
-def _left(one: np.ndarray, other: np.ndarray, third: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _left(one: np.ndarray, other: np.ndarray, third: np.ndarray, names: tuple) -> list[Side]:
     """What is left of two sides after regression on a third and a constant, as fewer samples.
 
     Of `n` independent Gaussian samples these are `n - d` centred ones of the law given the third:
     coordinates in an orthonormal basis of what is orthogonal to it, turned to be orthogonal to 1.
     """
-    known = np.concatenate([np.ones((len(third), 1)), side("latent", third).values], axis=1)
+    known = np.concatenate([np.ones((len(third), 1)), side(names[2], third).values], axis=1)
     factors, scales = scipy.linalg.qr(known, mode="raw")[0]
     (turn,) = scipy.linalg.get_lapack_funcs(("ormqr",), (factors,))
-    rows = []
-    for values in (one, other):
-        wide = np.asarray(values, np.float64, order="F")
+    check_count(len(third) - third.shape[1], one.shape[1], other.shape[1])
+    sides = []
+    for name, values in zip(names, (one, other), strict=False):
+        unit, exponents = scaled(values)
+        wide = np.asfortranarray(unit)
         turned = turn("L", "T", factors, scales, wide, max(1, 64 * wide.shape[1]))[0]
         left = np.append(turned[known.shape[1] :], np.zeros((1, wide.shape[1])), axis=0)
         axis = np.full(len(left), -1 / math.sqrt(len(left)))  # a reflection of the last axis to 1
         axis[-1] += 1
-        rows.append(left - np.outer(axis, axis @ left) * (2 / (axis @ axis)))
-    return rows[0], rows[1]
+        rows = left - np.outer(axis, axis @ left) * (2 / (axis @ axis))
+        sides.append(side(name, rows, stored(values, exponents)))
+    return sides
 
 
 def _labels(values: np.ndarray) -> np.ndarray:

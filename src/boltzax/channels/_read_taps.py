@@ -10,7 +10,8 @@ from jaxtyping import Array, PyTree
 from ..core import MEMORY, Arrays, Count, DeclarationError, Memory, Said, map_within, typed
 from ..declare import Predictor, activations
 from ..sample import Ensemble
-from ._sample_matrices import Samples, precision
+from ._sample_matrices import Samples
+from ._sample_rounding import ROUNDINGS, computed, stored
 
 Models = Annotated[
     Predictor | Ensemble,
@@ -58,20 +59,45 @@ def read_taps(
         From place to values `[*axes of the ensemble, datum, *shape]`.
 
     Raises:
-        DeclarationError: As `bx.activations`; and for leaves of `data` of different lengths.
+        DeclarationError: As `bx.activations`; for leaves of `data` of different lengths; and for a
+            model without places.
     """
-    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    reader = Reader(data_arrays(data), patterns, memory)
+    if isinstance(models, Ensemble):
+        found = models.map(reader, memory=memory)
+    else:
+        found = _read(reader, models)
+    if not found:
+        raise DeclarationError(
+            "models",
+            got="a model without places that can be read",
+            expected="a model with submodules (their outputs are places), or with bx.tap",
+            mend='put bx.tap(value, "name") into the call of the model; of a plain function '
+            "jax.vmap(model)(data) is the output",
+        )
+    return found
+
+
+def data_arrays(data: PyTree) -> PyTree:
+    """Data as arrays of jax, `[datum, ...]`.
+
+    Raises:
+        DeclarationError: For leaves of different lengths, and numbers that are in no array.
+    """
+    leaves = jax.tree.leaves(data)
+    lengths = {np.shape(leaf)[:1] for leaf in leaves}
     if len(lengths) != 1 or lengths & {(), (0,)}:
+        lists = any(np.ndim(leaf) == 0 for leaf in leaves)
+        words = ", ".join("none" if not size else str(size[0]) for size in sorted(lengths))
         raise DeclarationError(
             "data",
-            got=f"leading axes of sizes {sorted(lengths)}",
+            got=f"leaves with leading axes of sizes {words}",
             expected="arrays with one and the same number of data along the first axis",
-            mend="pass x[None] for a single datum",
+            mend="pass np.asarray(x) for a list of numbers, x[None] for a single datum"
+            if lists
+            else "pass as many data in each array",
         )
-    reader = Reader(jax.tree.map(jax.numpy.asarray, data), patterns, memory)
-    if isinstance(models, Ensemble):
-        return models.map(reader, memory=memory)
-    return _read(reader, models)
+    return jax.tree.map(jax.numpy.asarray, data)
 
 
 @eqx.filter_jit
@@ -96,16 +122,18 @@ def leading_components(x: Samples, count: Count | None = None) -> np.ndarray:
         DeclarationError: For more components than there are above rounding.
     """
     wide = np.asarray(x, np.float64)
-    centred = wide - wide.mean(axis=0)
-    if not np.all(np.isfinite(wide)) or not centred.any():
+    if not np.all(np.isfinite(wide)) or not np.ptp(wide, axis=0).any():
         raise DeclarationError(
             "x",
             got="numbers that are not finite, or all equal",
             expected="finite numbers that vary",
             mend="leave out the samples at which the model overflows, and constants",
         )
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    coarse = precision(x) * np.abs(wide).max() * np.sqrt(wide.size)
+    exponent = int(np.frexp(np.abs(wide).max())[1])
+    unit = np.ldexp(wide, -exponent)
+    left, sizes, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
+    rounding = float(np.max(stored(x, np.full(x.shape[1], exponent))))
+    coarse = max(computed(x) * np.abs(unit).max() * np.sqrt(unit.size), ROUNDINGS * rounding)
     kept = int(np.sum(sizes > coarse))
     if count is not None and count > kept:
         raise DeclarationError(
@@ -114,4 +142,4 @@ def leading_components(x: Samples, count: Count | None = None) -> np.ndarray:
             expected=f"at most {kept}, the components above rounding",
             mend="lower it, or leave it out",
         )
-    return (left * sizes)[:, : kept if count is None else count]
+    return np.ldexp(left * sizes, exponent)[:, : kept if count is None else count]

@@ -2,21 +2,27 @@
 
 from typing import Annotated, NamedTuple, TypeAlias
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float
 
 from ..core import DeclarationError, Said
+from ._sample_rounding import (
+    ROUNDINGS,
+    computed,
+    kind_of,
+    relative_rounding,
+    scaled,
+    spread_of_side,
+    stored,
+)
 
-ROUNDINGS = 8.0
-"""Roundings of the data below which a spread, or a distance from a linear relation, is none."""
 WORDS = Said(
     "a matrix [sample, coordinate] of real numbers",
     "pass one row for each sample, values[:, None] for one coordinate",
 )
-Samples: TypeAlias = Annotated[Float[np.ndarray, "sample x"], WORDS]
+Samples: TypeAlias = Annotated[Float[np.ndarray, "sample x"] | Bool[np.ndarray, "sample x"], WORDS]
 """One side: `[sample, coordinate]`, on the host and in the dtype in which it is given."""
-Paired: TypeAlias = Annotated[Float[np.ndarray, "pair y"], WORDS]
+Paired: TypeAlias = Annotated[Float[np.ndarray, "pair y"] | Bool[np.ndarray, "pair y"], WORDS]
 """The other side, of the same samples."""
 
 
@@ -26,12 +32,15 @@ class Side(NamedTuple):
     Args:
         name: In errors.
         values: `[sample, coordinate]`, every coordinate of mean 0 and norm 1, in float64.
-        rounding: Largest norm of the rounding of a coordinate.
+        computed: Largest norm of the rounding of a coordinate by arithmetic.
+        stored: Largest norm of its rounding to the kind of numbers given, which differs from
+            sample to sample.
     """
 
     name: str
     values: np.ndarray
-    rounding: float
+    computed: float
+    stored: float
 
     def rounding_of(self, triangle: np.ndarray) -> float:
         """Size of the rounding of an orthonormal basis of the coordinates.
@@ -42,9 +51,11 @@ class Side(NamedTuple):
         Raises:
             DeclarationError: For coordinates that are linear functions of others, to rounding.
         """
-        size = self.values.shape[1]
+        samples, size = self.values.shape
         least = float(np.linalg.svd(triangle, compute_uv=False)[-1])
-        if least <= self.rounding * np.sqrt(size):
+        # independent errors of the samples have a norm near that of one coordinate
+        rounding = self.computed * np.sqrt(size) + self.stored * (1 + np.sqrt(size / samples))
+        if least <= rounding:
             raise DeclarationError(
                 self.name,
                 got=f"{size} coordinates that are linear functions of each other, to rounding",
@@ -53,7 +64,7 @@ class Side(NamedTuple):
                 "channels.leading_components(x) does, or add noise of a stated size: "
                 "channels.information_ladder(x, y, floors=(1e-2,), key=key)",
             )
-        return self.rounding * np.sqrt(size) / least
+        return rounding / least
 
 
 class Canonical(NamedTuple):
@@ -127,26 +138,32 @@ def check_count(samples: int, x_size: int, y_size: int) -> None:
         )
 
 
-def side(name: str, values: np.ndarray) -> Side:
+def side(name: str, values: np.ndarray, roundings: np.ndarray | None = None) -> Side:
     """One side, centred and scaled.
+
+    Args:
+        name: In errors.
+        values: `[sample, coordinate]`.
+        roundings: Norm of the rounding of each coordinate, where it is not that of the values.
 
     Raises:
         DeclarationError: For coordinates that are constant, to rounding.
     """
-    wide = np.asarray(values, np.float64)
-    largest = np.max(np.abs(wide), axis=0)
-    centred = wide - wide.mean(axis=0)
+    unit, exponents = scaled(values)
+    centred = unit - unit.mean(axis=0)
     norms = np.linalg.norm(centred, axis=0)
-    coarse = ROUNDINGS * precision(values) * largest * np.sqrt(len(wide))
-    constant = np.flatnonzero(norms <= coarse)
+    arithmetic = computed(values) * np.max(np.abs(unit), axis=0) * np.sqrt(len(unit))
+    given = stored(values, exponents) if roundings is None else np.ldexp(roundings, -exponents)
+    constant = np.flatnonzero(norms <= ROUNDINGS * np.maximum(arithmetic, given))
     if len(constant):
         raise DeclarationError(
             name,
             got=f"{len(constant)} constant coordinates of {len(norms)}: {_listed(constant)}",
-            expected="coordinates that vary",
+            expected="coordinates that vary, by more than the rounding of the numbers given",
             mend=f"leave them out: {name}[:, np.ptp({name}, axis=0) > 0]",
         )
-    return Side(name, centred / norms, float(np.max(coarse / norms)))
+    sizes = [ROUNDINGS * float(np.max(each / norms)) for each in (arithmetic, given)]
+    return Side(name, centred / norms, *sizes)
 
 
 def canonical(x: Side, y: Side) -> Canonical:
@@ -179,30 +196,32 @@ def canonical(x: Side, y: Side) -> Canonical:
     return Canonical(np.linalg.svd(basis[:size], compute_uv=False), sines)
 
 
-def generator(key: Array) -> np.random.Generator:
-    """Random numbers of the host, of a key of jax.
-
-    The stream is another one than that of `np.random.default_rng(seed)`, which may have made the
-    data.
-    """
-    words = np.asarray(jax.random.key_data(key)).ravel().tolist()
-    return np.random.default_rng(np.random.SeedSequence(words, spawn_key=(len(words),)))
-
-
 def noisy(values: np.ndarray, floor: float, noise: np.ndarray) -> np.ndarray:
-    """Values with noise, relative to the root mean square spread of the coordinates."""
+    """Values with noise, relative to the root mean square spread of the coordinates.
+
+    Raises:
+        DeclarationError: For noise below the rounding of the values.
+    """
     if not floor:
         return values
-    wide = np.asarray(values, np.float64)
-    return wide + floor * np.sqrt(np.mean(np.var(wide, axis=0))) * noise
+    return np.asarray(values, np.float64) + floor_of(values, floor) * noise
 
 
-def precision(values: np.ndarray) -> float:
-    """Relative rounding of numbers, of float32 if they all are numbers of it."""
-    with np.errstate(over="ignore"):
-        single = np.array_equal(np.asarray(values, np.float32), values)
-    whole = single and np.array_equal(np.rint(values), values)
-    return float(np.finfo(np.float32 if single and not whole else np.float64).eps)
+def floor_of(values: np.ndarray, floor: float) -> float:
+    """Standard deviation of the noise of a floor.
+
+    Raises:
+        DeclarationError: As `noisy`.
+    """
+    least = relative_rounding(values)
+    if 0 < floor < least:
+        raise DeclarationError(
+            "floor",
+            got=f"{floor:g}, where numbers are those of {kind_of(values)}",
+            expected=f"noise above their rounding, of at least {least:.2g} of the spread (or 0)",
+            mend="pass a larger floor, or take the activations in a finer kind of numbers",
+        )
+    return floor * spread_of_side(values)
 
 
 def _listed(places: np.ndarray) -> str:

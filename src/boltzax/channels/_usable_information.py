@@ -14,12 +14,14 @@ from ..core import (
     Key,
     Positive,
     Said,
+    numpy_generator,
     text_of_values,
     typed,
     whole,
 )
 from ..numerics import lbfgs
-from ._sample_matrices import Samples, check_pair, generator, side
+from ._sample_matrices import Samples, Side, check_pair, side
+from ._sample_rounding import scaled
 
 SHOWN = 8
 """Outputs in a text."""
@@ -88,7 +90,8 @@ def usable_information(
     unlike it falls along a chain of invertible maps: what is there may not be readable. Predictors
     are affine in x:
 
-    - `"gaussian"`: a normal law with affine mean and constant variance, for real outputs;
+    - `"gaussian"`: a normal law with affine mean and constant variance (that of samples left out
+      of the fit), for real outputs;
     - `"bernoulli"`: logistic regression, for outputs 0 and 1;
     - `"categorical"`: softmax regression, for outputs that are labels `0, 1, ...`.
 
@@ -108,7 +111,8 @@ def usable_information(
 
     Raises:
         DeclarationError: For numbers that are not finite, labels that are none, real outputs that
-            are constant, and fewer samples than two for each fold.
+            are constant (in all folds but one, too) or affine functions of x, and fewer samples
+            than two for each fold.
     """
     check_pair(x, y)
     if len(x) < 2 * folds:
@@ -118,17 +122,19 @@ def usable_information(
             expected="at least two samples in each",
             mend="take more samples, or fewer folds",
         )
-    rng = generator(key)
+    rng = numpy_generator(key)
     fold = rng.permutation(np.arange(len(x)) % folds)
-    wide = np.asarray(x, np.float64)
-    spread = np.std(wide, axis=0)
-    scaled = (wide - wide.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    unit = scaled(x).values
+    spread = np.std(unit, axis=0)
+    inputs = (unit - unit.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     if family == "gaussian":
-        side("y", y)  # that no output is constant
-        gain, base = _gaussian(scaled, np.asarray(y, np.float64), fold, folds, float(penalty))
+        outputs = side("y", y)
+        gain, base = _gaussian(inputs, outputs, fold, folds, float(penalty))
+        # of y, in its own units
+        base -= scaled(y).exponents * np.log(2) + np.log(_norms(y))
     else:
         gain, base = _labels(
-            scaled, _whole(np.asarray(y, float), family), fold, folds, float(penalty)
+            inputs, _whole(np.asarray(y, float), family), fold, folds, float(penalty)
         )
     whole_gain = Estimate.of_samples(gain.sum(axis=1))
     return UsableInformation(
@@ -150,22 +156,60 @@ def _whole(y: np.ndarray, family: str) -> np.ndarray:
     return labels
 
 
-def _gaussian(x, y, fold, folds: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Gains and log-likelihoods without x of each held-out sample, `[sample, output]`."""
-    gain, base = np.empty_like(y), np.empty_like(y)
+def _norms(y: np.ndarray) -> np.ndarray:
+    unit = scaled(y).values
+    return np.linalg.norm(unit - unit.mean(axis=0), axis=0)
+
+
+def _gaussian(x, y: Side, fold, folds: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Gains and log-likelihoods without x of each held-out sample, `[sample, output]`.
+
+    Raises:
+        DeclarationError: For outputs that vary in one fold alone, or are functions of x.
+    """
+    gain, base = np.empty_like(y.values), np.empty_like(y.values)
+    rounding = max(y.computed, y.stored) / np.sqrt(len(x))
     for f in range(folds):
         train, test = fold != f, fold == f
-        inputs = np.concatenate([x[train], np.ones((train.sum(), 1))], axis=1)
-        ridge = penalty * np.eye(inputs.shape[1])
-        ridge[-1, -1] = 0.0
-        gram = inputs.T @ inputs
-        weights = np.linalg.solve(gram + ridge, inputs.T @ y[train])
-        freedom = len(inputs) - np.trace(np.linalg.solve(gram + ridge, gram))
-        variance = np.sum((y[train] - inputs @ weights) ** 2, axis=0) / max(freedom, 1.0)
-        means = np.concatenate([x[test], np.ones((test.sum(), 1))], axis=1) @ weights
-        base[test] = _log_normal(y[test], y[train].mean(axis=0), y[train].var(axis=0, ddof=1))
-        gain[test] = _log_normal(y[test], means, variance) - base[test]
+        mean, spread = y.values[train].mean(axis=0), y.values[train].std(axis=0, ddof=1)
+        predicted, error = _ridge(x[train], y.values[train] - mean, x[test], penalty)
+        words = {
+            "an output that is constant in all folds but one": spread <= rounding,
+            "an output that is an affine function of x, to rounding: the usable information is "
+            "infinite": error <= rounding,
+        }
+        for got, wrong in words.items():
+            if np.any(wrong):
+                raise DeclarationError(
+                    "y",
+                    got=f"{got} (output {int(np.argmax(wrong))})",
+                    expected="outputs that vary in the training samples, beyond what x says",
+                    mend="leave it out, or add noise of a stated size; for rare events take "
+                    'y > threshold and family="bernoulli"',
+                )
+        base[test] = _log_normal(y.values[test], mean, spread**2)
+        gain[test] = _log_normal(y.values[test], mean + predicted, error**2) - base[test]
     return gain, base
+
+
+def _ridge(x, y, others, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions of y at other samples, and the root mean square error at a sample left out.
+
+    The error of a sample that is left out of the fit is the residual over one less its leverage,
+    which stays right where there are more coordinates than samples.
+    """
+    centre = x.mean(axis=0)
+    left, sizes, right = np.linalg.svd(x - centre, full_matrices=False)
+    kept = sizes > np.finfo(float).eps * max(x.shape) * sizes[0]
+    left, sizes, right = left[:, kept], sizes[kept], right[kept]
+    shrink, along = penalty / (sizes**2 + penalty), left.T @ y
+    residual, free = (left * shrink) @ along, left**2 @ shrink
+    if len(sizes) < len(x) - 1:  # directions of the samples that x does not reach
+        residual += y - left @ along
+        free += np.maximum(1 - 1 / len(x) - np.sum(left**2, axis=1), 0)
+    error = np.sqrt(np.mean((residual / free[:, None]) ** 2, axis=0))
+    weights = right.T @ ((sizes / (sizes**2 + penalty))[:, None] * along)
+    return (others - centre) @ weights, error
 
 
 def _log_normal(y, mean, variance) -> np.ndarray:
