@@ -119,6 +119,18 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def ledger(session: nox.Session) -> None:
+    """Every claim of `claims/` examined: quickly, or `nox -s ledger -- --full`.
+
+    Writes the record, the page and the figure of the documentation.
+    """
+    install(session, "-e", ".[examples,testing]")
+    record, page, figure = "docs/figures/ledger.json", "docs/claims.md", "docs/figures/ledger.png"
+    files = ("--json", record, "--page", page, "--figure", figure)
+    run(session, "python", "-m", "claims", *files, *session.posargs)
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
     """The benchmarks against other libraries, at their quick sizes, in an environment of their own.
 

@@ -72,7 +72,8 @@ def _reached(node: ast.Attribute, bound, public) -> Iterator[str]:
         yield f"{dotted(node.value) or '...'}.{node.attr}"
 
 
-PROGRAMS = sorted([*TREE.glob("examples/*.py"), *TREE.glob("benchmarks/*.py")])
+FOLDERS = ("examples", "benchmarks", "claims")
+PROGRAMS = sorted(path for folder in FOLDERS for path in TREE.glob(f"{folder}/*.py"))
 PAGES = sorted([TREE / "README.md", *TREE.glob("docs/*.md")])
 
 

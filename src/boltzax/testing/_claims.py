@@ -17,8 +17,10 @@ from ..core import (
     Estimate,
     Fraction,
     Key,
+    RunError,
     Said,
     errors_named,
+    student_factor,
     text_of_values,
     typed,
 )
@@ -89,7 +91,8 @@ class Claim(eqx.Module):
         Each case is measured with the first effort, and with the next one as long as its interval
         holds a bound. A claim is `refuted` by one case whose interval lies outside of the bounds,
         and does so again with a fresh key; the smallest such case that hypothesis finds is kept. It
-        is `supported` if the intervals of all cases lie within the bounds, else `undecided`.
+        is `supported` if the intervals of all cases lie within the bounds, else `undecided`. A run
+        that fails (`RunError`) decides nothing.
 
         The probability that a true claim is refuted is at most `level`: each look at each number of
         a case has a share of it (Bonferroni).
@@ -137,7 +140,7 @@ class Claim(eqx.Module):
             outcome: Outcome = "refuted" if again == "refuted" else "undecided"
             return ClaimReport(self, outcome, len(seen), 0, confirmed, case, level)
         undecided = sum(outcome == "undecided" for outcome, *_ in seen)
-        _, worst, case = min(seen, key=lambda each: self._room(each[1]))
+        _, worst, case = min(seen, key=lambda each: self._rooms(each[1]).min())
         outcome = "undecided" if undecided else "supported"
         return ClaimReport(self, outcome, len(seen), undecided, worst, case, level)
 
@@ -189,7 +192,10 @@ class Claim(eqx.Module):
         found = Estimate.exact(math.nan)
         for number, effort in enumerate(efforts):
             with errors_named("check", expected=MEASURES, mend=f"try it with {pasted(case)}"):
-                found = self.check(case, key=jax.random.fold_in(key, number), effort=effort)
+                try:
+                    found = self.check(case, key=jax.random.fold_in(key, number), effort=effort)
+                except RunError:
+                    continue
             if not isinstance(found, Estimate):
                 raise DeclarationError(
                     "check",
@@ -198,18 +204,39 @@ class Claim(eqx.Module):
                     mend="return Estimate.exact(value) for a number without error",
                 )
             size = max(int(np.size(found.value)), 1)
-            lower, upper = (np.asarray(end) for end in found.interval(1 - share / size))
+            lower, upper = _interval(found, 1 - share / size)
             if np.any((lower > self.high) | (upper < self.low)):
                 return "refuted", found
             if np.all((lower >= self.low) & (upper <= self.high)):
                 return "supported", found
         return "undecided", found
 
-    def _room(self, found: Estimate) -> float:
-        """Least distance of an interval to the bounds; negative outside of them."""
-        lower, upper = (np.asarray(end) for end in found.interval())
+    def _rooms(self, found: Estimate) -> np.ndarray:
+        """Distance of each number's interval to the bounds; negative outside of them."""
+        lower, upper = (np.ravel(np.asarray(end)) for end in found.interval())
         room = np.minimum(lower - self.low, self.high - upper)
-        return float(np.min(np.where(np.isnan(room), -np.inf, room)))
+        return np.where(np.isnan(room), -np.inf, room)
+
+
+def _interval(found: Estimate, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """The interval at any level.
+
+    Stored bounds (replicates, counts) are those of 95%: their distances to the value grow as the
+    quantiles of Student's t with `ess - 1` degrees of freedom do. Those of a limit are infinite.
+    """
+    if found.bounds is None:
+        lower, upper = found.interval(level)
+        return np.asarray(lower), np.asarray(upper)
+    counts = np.clip(np.asarray(found.ess), 2, 1e9).astype(int)
+    stretch = np.vectorize(lambda n: student_factor(n, level) / student_factor(n))(counts)
+    value = np.asarray(found.value)
+    lower, upper = (np.asarray(end) for end in found.interval())
+    limit = ~np.isfinite(value)
+    with np.errstate(invalid="ignore"):
+        return (
+            np.where(limit, -np.inf, value - stretch * (value - lower)),
+            np.where(limit, np.inf, value + stretch * (upper - value)),
+        )
 
 
 @typed
@@ -249,8 +276,12 @@ class ClaimReport(eqx.Module):
         return pasted(self.case) if self.outcome == "refuted" else ""
 
     def row(self) -> dict[str, Any]:
-        """A row of a ledger: strings and numbers."""
-        worst = int(np.argmin(np.ravel(np.asarray(self.worst.value))))
+        """A row of a ledger: strings and numbers, of the number that is nearest to a bound.
+
+        `lower` and `upper` are the ends of its 95% interval.
+        """
+        worst = int(np.argmin(self.claim._rooms(self.worst)))
+        lower, upper = (np.ravel(np.asarray(end)) for end in self.worst.interval())
         return {
             "statement": self.claim.statement,
             "source": self.claim.source,
@@ -259,6 +290,8 @@ class ClaimReport(eqx.Module):
             "undecided": self.undecided,
             "value": float(np.ravel(np.asarray(self.worst.value))[worst]),
             "standard_error": float(np.ravel(np.asarray(self.worst.standard_error))[worst]),
+            "lower": float(lower[worst]),
+            "upper": float(upper[worst]),
             "low": self.claim.low,
             "high": self.claim.high,
             "case": pasted(self.case),

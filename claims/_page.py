@@ -1,0 +1,160 @@
+"""The record as a page and as a figure."""
+
+import math
+from itertools import groupby
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+TOPICS = {
+    "A": "Interfaces under selection pressure",
+    "B": "Weights as a thermal ensemble",
+    "C": "Learning zero",
+    "D": "Mean field and self-consistency",
+    "E": "Channels",
+    "F": "Localisation and screening",
+    "G": "Real networks",
+}
+STYLES = {"supported": ("o", "#0072B2"), "refuted": ("s", "#D55E00"), "undecided": ("^", "#666666")}
+HEAD = """---
+file_format: mystnb
+kernelspec:
+  name: python3
+  display_name: Python 3
+---
+
+# Claims
+
+What papers and posts claim about learning machines, each stated so that it can be measured, and what the measurement says. A claim is
+`supported` if the intervals of all its cases lie within its bounds, `refuted` if that of one case lies outside and does so again with
+fresh random numbers, and else `undecided`. A true claim is refuted with a probability of at most the false-alarm rate. The bounds
+were written down before the measurement.
+
+Record of {dates}: {versions}, library of commit {commits}; {count} rows, {seconds:.0f} s of processor time. Repeat it with
+`nox -s ledger` (quick) or `nox -s ledger -- --full`; `python -m claims --only A1,C5` examines single rows.
+
+{summary}
+
+```{{figure}} figures/ledger.png
+:alt: for each claim the measured value with its 95% interval, scaled to the bounds of the claim
+
+The number nearest to a bound, or the counterexample, of each claim, with its 95% interval. The claim allows the grey bar: 0 is its lower and 1 its
+upper bound; of a claim with one bound the unit is the size of the bound, or 1 where that is less. Marks at the edge lie beyond it.
+```
+"""
+EXAMPLE = """
+## A claim of your own
+
+The rows are `claims/*.py` in the repository: a statement, a source, cases, and a measurement that returns an `Estimate`.
+
+```{code-cell} python3
+import boltzax as bx, jax, jax.numpy as jnp
+from boltzax.testing import Claim
+
+jax.config.update("jax_enable_x64", True)
+
+
+def slope(scale, *, key, effort):
+    k = jnp.arange(401, 801, 2)
+    log_square = 2 * bx.theory.tanh_hermite_log_magnitude(k, scale) + 0.5 * jnp.log(k)
+    return bx.Estimate.exact(jnp.polyfit(jnp.sqrt(k), log_square, 1)[0] * scale / jnp.pi)
+
+
+claim = Claim("log c_k² of tanh(bx) falls as -π√k/b", "Boyd 1984", [0.5, 1.0, 2.0], slope, low=-1.01, high=-0.99)
+claim.examine(key=jax.random.key(0))
+```
+
+`claim.test(key=key)` is the same as a test for pytest ([](reference/testing.md)).
+"""
+
+
+def page(record: dict) -> str:
+    """The page of the documentation."""
+    rows = record["rows"]
+    seconds = sum(row["processor_seconds"] for row in rows)
+    text = HEAD.format(
+        dates=_all(rows, "date"), versions=_all(rows, "versions"), commits=_all(rows, "commit"),
+        count=len(rows), seconds=seconds, summary=_summary(rows),
+    )  # fmt: skip
+    for letter, some in groupby(rows, key=lambda row: row["id"][0]):
+        text += f"\n## {TOPICS[letter]}\n\n{_table(list(some))}"
+    return text + EXAMPLE
+
+
+def _all(rows: list[dict], name: str) -> str:
+    """The values of all rows, each once."""
+    return ", ".join(sorted({row[name] for row in rows}))
+
+
+def _summary(rows: list[dict]) -> str:
+    counts = {name: sum(row["outcome"] == name for row in rows) for name in STYLES}
+    found = ", ".join(f"{count} {name}" for name, count in counts.items())
+    surprises = [row["id"] for row in rows if row["outcome"] != row["expected"]]
+    return f"{found}. Not as expected: {', '.join(surprises) or 'none'}."
+
+
+def _table(rows: list[dict]) -> str:
+    lines = [
+        "| | claim | outcome | value | allowed | case | false alarms | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        name = row["id"]
+        missing = f" *Left out: {row['missing']}.*" if row["missing"] else ""
+        cells = [
+            name,
+            f"{row['statement']} ({row['source']}).{missing}",
+            f"**{row['outcome']}**",
+            _number(row["value"], row["standard_error"]),
+            f"{_bound(row['low'], '−∞')} to {_bound(row['high'], '∞')}",
+            f"`{row['case']}`",
+            f"{row['level']:g}",
+            f"[]({row['page']}.md)",
+        ]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, error: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.4g}" + (f" ± {error:.1g}" if error else "")
+
+
+def _bound(value: float | None, infinite: str) -> str:
+    return infinite if value is None else f"{value:.4g}"
+
+
+def forest(rows: list[dict]) -> Figure:
+    """Values with their 95% intervals, scaled to the bounds of each claim."""
+    plt.rcParams["font.size"] = 8
+    figure, ax = plt.subplots(figsize=(7, 0.8 + 0.17 * len(rows)), layout="constrained")
+    for place, row in enumerate(rows):
+        value, lower, upper = (_scaled(row, row[name]) for name in ("value", "lower", "upper"))
+        marker, color = STYLES[row["outcome"]]
+        ends = np.clip([lower, upper], -1, 2)
+        allowed = [-1 if row["low"] is None else 0, 2 if row["high"] is None else 1]
+        ax.plot(allowed, [place] * 2, color="0.9", lw=6, zorder=0)
+        ax.plot(ends, [place] * 2, color=color, lw=1)
+        edge = {-1: "<", 2: ">"}.get(float(np.clip(value, -1, 2)), marker)
+        ax.plot(np.clip(value, -1, 2), place, edge, color=color, ms=4)
+    for name, (marker, color) in STYLES.items():
+        ax.plot([], [], marker, color=color, ms=4, label=f"{name}, 95% interval")
+    ax.set_yticks(range(len(rows)), [row["id"] for row in rows])
+    ax.set(xlim=(-1.05, 2.05), ylim=(len(rows) - 0.5, -0.5))
+    ax.set_xlabel("place between the bounds of the claim (0: lower, 1: upper)")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def _scaled(row: dict, value: float | None) -> float:
+    """Where a value lies between the bounds, 0 and 1."""
+    low, high = row["low"], row["high"]
+    if value is None:
+        return math.nan
+    if high is None:
+        return (value - low) / max(abs(low), 1.0)
+    if low is None:
+        return 1 + (value - high) / max(abs(high), 1.0)
+    return (value - low) / (high - low)
