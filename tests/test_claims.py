@@ -107,3 +107,47 @@ def test_wrong_claims_are_refused():
         plain.examine(key=KEY, efforts=(4, 1))
     with pytest.raises(bx.DeclarationError, match="domain"):
         Claim("none", "planted", [], lambda x, **_: exact(x)).examine(key=KEY)
+
+
+def test_false_alarms_of_few_replicates():
+    """Of 200 claims that hold with equality at most 5% are refuted at level .05 (P < .01 else)."""
+
+    def check(case, *, key, effort):
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        return bx.Estimate.of_replicates(rng.normal(size=4 * effort))
+
+    claim = Claim("the mean is at least 0", "planted", [0] * 2, check)
+    outcomes = [
+        claim.examine(key=jax.random.key(i), efforts=(1, 2), level=0.05).outcome for i in range(200)
+    ]
+    assert outcomes.count("refuted") <= 12
+
+
+def test_counts_decide_and_a_limit_does_not():
+    def check(hits, **_):
+        return bx.Estimate.of_hits(hits, 40, log=True)
+
+    rare = Claim("log p is at most -0.3", "planted", [2, 3], check, low=-30.0, high=-0.3)
+    assert rare.examine(key=KEY).outcome == "supported"
+    none = Claim("log p is at most -0.3", "planted", [0], check, low=-30.0, high=-0.3)
+    assert none.examine(key=KEY).outcome == "undecided"
+
+
+def test_a_run_that_fails_decides_nothing():
+    def check(case, *, key, effort):
+        if effort < 4:
+            raise bx.RunError("too short", None)
+        return exact(case)
+
+    claim = Claim("x is at least 0", "planted", [1.0], check)
+    assert claim.examine(key=KEY).outcome == "supported"
+    assert claim.examine(key=KEY, efforts=(1,)).outcome == "undecided"
+
+
+def test_a_row_is_of_the_number_nearest_to_a_bound():
+    claim = Claim(
+        "x is at most 1", "planted", [0.0],
+        lambda case, **_: bx.Estimate.exact(np.array([0.9, -3.0, 1.5])), low=-9.0, high=1.0,
+    )  # fmt: skip
+    row = claim.examine(key=KEY).row()
+    assert (row["outcome"], row["value"], row["lower"], row["upper"]) == ("refuted", 1.5, 1.5, 1.5)
