@@ -1,8 +1,7 @@
 """Localisation lengths of chains and strips with random energies, against exact ones.
 
-Lloyd's chain (Cauchy energies) is solved at any energy and disorder; Anderson's (uniform energies)
-at weak disorder, with an anomaly at the band centre. On strips of Lloyd's model the sum of the
-positive exponents is known.
+Lloyd's chain (Cauchy energies) is solved at any disorder, also as the sum of the exponents of a
+strip; Anderson's (uniform energies) at weak disorder, with an anomaly at the band centre.
 """
 
 from dataclasses import dataclass, replace
@@ -21,80 +20,60 @@ from boltzax import cases, channels, theory
 
 @dataclass
 class Options(Drawn):
-    """The declaration, and how precise.
+    """The declaration, and how precise; `quick`: a tenth of the precision."""
 
-    Quick: a tenth of the precision.
-    """
-
-    energies: tuple[float, ...] = (0.0, 0.7, 1.5, 2.0, 3.5)
-    """Energies of Lloyd's chain; those of Anderson's are 0 and 1."""
-    widths: tuple[float, ...] = (0.3, 1.0, 4.0)
-    """Half widths of the Cauchy energies."""
-    disorder: float = 1.0
-    """Width of the uniform energies."""
-    strip: int = 4
-    """Sites of a slice."""
-    tolerance: float = 3e-4
-    """Relative error of Lloyd's exponents; of the others ten times as much."""
-    chains: int = 2048
-    """Independent chains."""
-    sites: int = 65536
-    """Sites of each chain at most."""
+    energies: tuple[float, ...] = (0.0, 0.7, 1.5, 2.0, 3.5)  # Of Lloyd's chain
+    widths: tuple[float, ...] = (0.3, 1.0, 4.0)  # Half widths of its Cauchy energies
+    disorder: float = 1.0  # Width of the uniform energies of Anderson's chain, at energies 0 and 1
+    strip: int = 4  # Sites of a slice
+    tolerance: float = 3e-4  # Relative error of Lloyd's exponents; ten times that of the others
+    chains: int = 2048  # Independent chains
+    sites: int = 65536  # Sites of each chain at most
 
 
 def main(options: Options) -> None:
     """Measure, print, write what was asked for."""
     if options.quick:
         options = replace(options, tolerance=3e-3, chains=256, sites=8192)
-    count = len(options.energies) * len(options.widths) + 3
-    keys, tolerance = iter(jax.random.split(jax.random.key(options.seed), count)), options.tolerance
-    given = {"chains": options.chains, "sites": options.sites, "throw": False}
-    rows, found = [], []
-    for width in options.widths:
-        for energy in options.energies:
-            chain, exact = cases.lloyd_chain(energy, width), theory.lloyd_exponent(energy, width)
-            one = channels.localization_length(chain, key=next(keys), tolerance=tolerance, **given)
-            rows.append([width, energy, exact, *numbers(one.exponent, exact)])
-            found.append(one.exponent)
-    columns = ("width", "energy", "exact", "measured", "±", "relative error", "z")
-    print("Lloyd's chain\n" + table(dict(zip(columns, np.transpose(rows), strict=True))))
-    weak = []
-    for energy in (0.0, 1.0):
-        chain = cases.anderson_chain(energy, options.disorder)
-        exact = theory.anderson_exponent(energy, options.disorder)
-        one = channels.localization_length(
-            chain, key=next(keys), tolerance=10 * tolerance, warmup=1024, **given
-        )
-        scale = options.disorder**2
-        weak.append([energy, scale / exact, *numbers(one.length.scaled(scale), scale / exact)])
-    columns = ("energy", "ξW², weak", "measured", "±", "relative error", "z")
-    print("\nAnderson's chain\n" + table(dict(zip(columns, np.transpose(weak), strict=True))))
-    strip = cases.lloyd_chain(0.3, 1.0, strip=options.strip)
-    many = channels.localization_length(
-        strip, key=next(keys), exponents=options.strip, tolerance=10 * tolerance, **given
-    )
+    places = [(width, energy) for width in options.widths for energy in options.energies]
+    keys = iter(jax.random.split(jax.random.key(options.seed), len(places) + 3))
+
+    def measured(transfer, factor=10.0, **changes):
+        given = {"tolerance": factor * options.tolerance, "throw": False, **changes}
+        many = {"chains": options.chains, "sites": options.sites, "key": next(keys)}
+        return channels.localization_length(transfer, **many, **given)
+
+    found = [measured(cases.lloyd_chain(e, width), 1.0).exponent for width, e in places]
+    lloyd = dict(zip(("width", "energy"), np.transpose(places), strict=True))
+    lloyd |= compared(found, [theory.lloyd_exponent(e, width) for width, e in places])
+    print("Lloyd's chain", table(lloyd), sep="\n")
+    weak, disorder = (0.0, 1.0), options.disorder
+    lengths = [measured(cases.anderson_chain(e, disorder), warmup=1024).length for e in weak]
+    limits = [1 / theory.anderson_exponent(energy, disorder) for energy in weak]
+    anderson = {"energy": np.array(weak)} | compared(lengths, limits)
+    print("\nAnderson's chain: ξ, and its limit of weak disorder", table(anderson), sep="\n")
+    many = measured(cases.lloyd_chain(0.3, 1.0, strip=options.strip), exponents=options.strip)
     modes = 0.3 - 2 * np.cos(np.pi * np.arange(1, options.strip + 1) / (options.strip + 1))
     total = sum(theory.lloyd_exponent(float(energy), 1.0) for energy in modes)
     print(f"\nStrip: sum {float(np.sum(many.exponents.value)):.5f}, exact {total:.5f}\n{many}")
-    save({"lloyd": rows, "anderson": weak, "strip": many.exponents}, options.json)
+    save({"lloyd": lloyd, "anderson": anderson, "strip": many.exponents}, options.json)
     if options.figure is not None:
-        ax = None
-        for i, width in enumerate(options.widths):
-            part = found[i * len(options.energies) : (i + 1) * len(options.energies)]
-            label = f"d = {width:g}, 95% band"
-            style = {"ax": ax, "label": label, "color": f"C{i}"}
-            ax = bx.plot.estimate(options.energies, bx.Estimate.stack(part), **style)
-            fine = np.linspace(min(options.energies), max(options.energies), 200)
-            ax.plot(fine, [theory.lloyd_exponent(e, width) for e in fine], color="0.4", lw=0.8)
+        ax, fine = None, np.linspace(min(options.energies), max(options.energies), 200)
+        for d in options.widths:
+            part = [one for one, (width, _) in zip(found, places, strict=True) if width == d]
+            curve, label = bx.Estimate.stack(part), f"d = {d:g}, 95% band"
+            ax = bx.plot.estimate(options.energies, curve, ax=ax, label=label)
+            ax.plot(fine, [theory.lloyd_exponent(e, d) for e in fine], color="0.4", lw=0.8)
         ax.set(xlabel="energy", ylabel="exponent per site")
         ax.legend(frameon=False)
         ax.figure.savefig(options.figure, dpi=160)
 
 
-def numbers(found: bx.Estimate, exact: float) -> list[float]:
-    """Value, error, relative deviation and z-score."""
-    value = float(found.value)
-    return [value, float(found.standard_error), value / exact - 1, float(found.z_score(exact))]
+def compared(found: list[bx.Estimate], exact: list[float]) -> dict[str, np.ndarray]:
+    """Exact and measured values, errors, relative deviations and z-scores."""
+    stack, exact = bx.Estimate.stack(found), np.array(exact)
+    columns = {"exact": exact, "measured": stack.value, "±": stack.standard_error}
+    return columns | {"relative error": stack.value / exact - 1, "z": stack.z_score(exact)}
 
 
 if __name__ == "__main__":

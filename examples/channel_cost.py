@@ -1,12 +1,12 @@
 """What a channel costs in bits of optimisation, against its length and the width of its system.
 
 Chains of noisy tanh pieces are to pass one bit on with an error below 5%. The prior probability
-that they do, by rising levels, gives the bits of optimisation; their slope in the number of pieces,
-against the width, says whether channels are scarce (it grows) or modules (it falls). Chains of
-Gaussian matrices, whose cost is known exactly, stand beside them, and trainings of the same chains.
+that they do gives the bits of optimisation; their slope in the number of pieces says whether, with
+the width, channels are scarce (it grows) or modules (it falls). Beside: an exact case, trainings.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import matplotlib.pyplot as plt
@@ -51,10 +51,7 @@ def main(options: Options) -> None:
     costs, results = {}, {"linear": linear, "exact": exact}
     more = {"noise": options.noise, "samples": options.samples, "key": jax.random.key(1)}
     for gain in options.gains:
-
-        def build(length, width, gain=gain):
-            return cases.noisy_channel(length, width, gain=gain, **more)
-
+        build = partial(cases.noisy_channel, gain=gain, **more)
         cost = channels.channel_cost(
             build, options.lengths, options.widths, at=at, key=key, throw=False,
             particles=options.particles, moves=8,

@@ -10,7 +10,6 @@ with a known coupling come first.
 from dataclasses import dataclass, replace
 
 import jax
-import matplotlib.pyplot as plt
 import optax
 import tyro
 from _cli import Drawn, save
@@ -37,7 +36,7 @@ def main(options: Options) -> None:
     """Couple known systems, train, couple nets, print, write what was asked for."""
     if options.quick:
         options = replace(options, flips=(0.5, 0.1), nets=4, steps=1500, draws=300)
-    key, results, formed = jax.random.key(options.seed), {}, {}
+    key, results, formed = jax.random.key(options.seed), {}, []
     toys = {
         "2 of 5 wires shared": cases.shared_wires(2, 3),
         "at an angle of 0.7": cases.overlapping_channels(0.7),
@@ -52,7 +51,7 @@ def main(options: Options) -> None:
         system = cases.far_places(options.places, options.width, flip=flip, noise=options.noise)
         optimiser = optax.adamw(0.01, weight_decay=options.decay)
         nets = cases.far_channels(system, optimiser, options.steps, nets=options.nets, key=key)
-        formed[flip] = nets
+        formed.append(nets)
         print(f"flip {flip}: {nets}")
         results[f"flip {flip}"] = {
             "information": nets.information, "shared": nets.shared, "private": nets.private,
@@ -67,19 +66,14 @@ def main(options: Options) -> None:
     results["prior"] = {"derivative": found.derivative, "correlation": found.correlation}
     save(results, options.json)
     if options.figure is not None:
-        draw(formed).savefig(options.figure, dpi=160)
-
-
-def draw(formed: dict[float, cases.FarChannels]) -> plt.Figure:
-    """What the states tell of the shared bit in every environment, and of the private bit."""
-    figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
-    for i, nets in enumerate(formed.values()):
-        label = f"shared bit, {nets.information:.2f} nats in the environment"
-        bx.plot.curve(nets.shared, ax=axes, color=f"C{i}", label=label)
-        bx.plot.curve(nets.private, ax=axes, color=f"C{i}", marker="x")
-    axes.set(ylabel="nats that the state tells (95% bands)", title="crosses: private bit")
-    axes.legend(frameon=False, fontsize="small")
-    return figure
+        axes = None
+        for i, nets in enumerate(formed):
+            label = f"shared bit, {nets.information:.2f} nats in the environment"
+            axes = bx.plot.curve(nets.shared, ax=axes, color=f"C{i}", label=label)
+            bx.plot.curve(nets.private, ax=axes, color=f"C{i}", marker="x")
+        axes.set(ylabel="nats that the state tells (95% bands)", title="crosses: private bit")
+        axes.legend(frameon=False, fontsize="small")
+        axes.figure.savefig(options.figure, dpi=160)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import boltzax as bx
 from boltzax import channels as ch
 from boltzax.cases import PoissonData, exponential_process
+from boltzax.core import numpy_generator
 from boltzax.theory import screening_exponent
 
 KEY = jax.random.key(0)
@@ -107,7 +108,7 @@ def test_screening_is_a_difference_of_means(background):
     process = drawn(3, count=15)
     radii = np.array([0.3, 0.8, 1.5, 9.0])
     found = process.screened(2.0, radii, background, key=KEY)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(KEY)))
+    rng = numpy_generator(KEY)
     at = np.array([2.0])
     for radius, change in zip(radii, found, strict=True):
         far = np.abs(process.x - 2.0) > radius
@@ -123,6 +124,23 @@ def test_screening_is_a_difference_of_means(background):
         other = exponential_process(x, y, length=1.0, noise=0.3)
         assert abs(other.mean(at)[0] - process.mean(at)[0] - change) < 1e-12
     assert found[-1] == 0
+
+
+def test_drawn_data_have_the_density_and_the_covariance():
+    data, draws = PoissonData(4.0, 0.7, 0.5), 1500
+    processes = [data.process(2.0, mean=1.5, key=jax.random.key(i)) for i in range(draws)]
+    counts = bx.Estimate.of_samples(np.array([len(each.x) for each in processes], float))
+    assert abs(counts.z_score(8.0)) < 4
+    near, products = [], []
+    for each in processes:
+        y = each.y - 1.5
+        near.append([np.mean(y), np.mean(y**2) - 1.5])
+        apart = np.abs(each.x[:, None] - each.x)
+        pairs = np.triu(np.ones_like(apart, bool), 1)
+        products.append(np.sum((np.outer(y, y) - np.exp(-apart / 0.7))[pairs]))
+    for values in (np.array(near), np.array(products)):
+        assert np.max(np.abs(np.asarray(bx.Estimate.of_samples(values).z_score(0.0)))) < 4
+    assert len(PoissonData(1e-6, 1.0, 1.0).process(1.0, key=KEY).x) == 1
 
 
 def test_as_a_gibbs_measure():

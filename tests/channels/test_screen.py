@@ -12,6 +12,7 @@ from boltzax import channels as ch
 from boltzax.cases import exponential_process
 from boltzax.channels._backgrounds import Distance, nodes_of, with_background
 from boltzax.channels._decay import decay_rate
+from boltzax.core import numpy_generator
 
 KEY = jax.random.key(0)
 CENTRE, RADII = 3.0, np.array([0.4, 0.8, 1.2, 1.8, 2.5])
@@ -63,7 +64,7 @@ def test_averaged_labels_of_a_gaussian_process():
 def test_resampled_data_of_a_gaussian_process():
     process = process_of(2)
     found = screened(process, "resample")
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.split(KEY)[1])))
+    rng = numpy_generator(jax.random.split(KEY)[1])
     at, exact = np.array([CENTRE]), []
     for radius in RADII:
         far = np.abs(process.x - CENTRE) > radius

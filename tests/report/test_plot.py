@@ -38,6 +38,7 @@ FUNCTIONS = {
     "information_ladder": lambda run, ax: bx.plot.information_ladder(_information(), ax=ax),
     "channel_cost": lambda run, ax: bx.plot.channel_cost(_cost(), ax=ax),
     "screening": lambda run, ax: bx.plot.screening({"drop": _screened()}, ax=ax),
+    "data_interactions": lambda run, ax: bx.plot.data_interactions(_interactions(), ax=ax),
     "selectivity": lambda run, ax: bx.plot.selectivity({"dial": (_falling(),) * 2}, ax=ax, at=0.7),
     "intervals": lambda run, ax: bx.plot.intervals({"one": _estimate(1.0)}, ax=ax),
     "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
@@ -81,6 +82,16 @@ def _screened(noise: float = 0.01) -> bx.channels.Screening:
     curve = bx.Curve([1.0, 2.0, 3.0, 4.0], change, axis="radius")
     sizes = _estimate(1.0), bx.Estimate.exact(0.5), np.array([1, 2, 3, 4])
     return bx.channels.Screening(curve, *sizes, "drop", bx.Status.successful)
+
+
+def _interactions() -> bx.channels.DataInteractions:
+    x = np.linspace(0, 3, 8)
+    apart = np.abs(x[:, None] - x)
+    places = np.linspace(0.25, 3, 7)  # of the 28 pairs in 7 bins
+    decay = bx.Curve(places, _estimate(np.exp(-2 * places), 0.01), axis="distance")
+    return bx.channels.DataInteractions(
+        bx.Estimate.exact(np.exp(-apart)), apart, np.eye(8), bx.Estimate.exact(np.ones(8)), decay
+    )
 
 
 def _window() -> bx.degrade.CleanWindow:
@@ -477,6 +488,16 @@ def test_spectra_of_channels_are_drawn_with_their_edge_and_corrected_outliers():
     x = np.random.default_rng(1).normal(size=(60, 4))
     ax = bx.plot.channel_spectrum(bx.channels.canonical_spectrum(x[:, :2], x[:, 2:]))
     assert "edge of independence" in _labels(ax) and ax.get_ylabel() == "canonical correlation"
+
+
+def test_interactions_are_drawn_with_their_rate():
+    found = _interactions()
+    ax = bx.plot.data_interactions(found)
+    x, y = _line(ax, "rate")
+    rate = float(found.rate.value)
+    np.testing.assert_allclose(np.diff(np.log(y)), -2 * rate * np.diff(x))
+    assert ax.get_yscale() == "symlog" and f"rate {rate:.3g}" in _labels(ax)[1]
+    plt.close("all")
 
 
 def test_screening_shows_sizes_limits_and_the_rate():

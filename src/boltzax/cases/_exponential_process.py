@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, compile
-from ..core import DeclarationError, Key, Positive, Said, numpy_generator, typed
+from ..core import Count, DeclarationError, Key, Positive, Said, numpy_generator, typed
 from ..declare import AbstractEnergy, Empirical, Function, Normal, SquaredError
 from ._arguments import Above, Finite
 
@@ -184,10 +184,10 @@ def exponential_process(x: Places, y: Places, *, length: Above, noise: Above) ->
 @typed
 @final
 class PoissonData(eqx.Module):
-    """The transfer matrix from one datum to the next, at the points of a Poisson process.
+    """Data at the points of a Poisson process along a line.
 
-    A function of a key that draws the matrix of `(ψ, ψ')` and the gap; its Lyapunov exponent is
-    `theory.screening_exponent(density, length, noise)`.
+    A function of a key that draws the transfer matrix of `(ψ, ψ')` from one datum to the next, and
+    the gap; its Lyapunov exponent is `theory.screening_exponent(density, length, noise)`.
 
     Args:
         density: `ρ`, data per unit length.
@@ -206,6 +206,55 @@ class PoissonData(eqx.Module):
         free = jnp.array([[cosh, self.length * sinh], [sinh / self.length, cosh]])
         jump = 2 / (self.length * self.noise)
         return jnp.stack([free[0], free[1] + jump * free[0]]), gap
+
+    def process(self, extent: Above, *, key: Key, mean: Finite = 0.0) -> ExponentialProcess:
+        """A draw of the data on `[0, extent]`, one at least, with labels of the process.
+
+        `y = mean + f(x) + noise` with `f` of the prior, from place to place as in
+        `ExponentialProcess.gibbs`.
+
+        Args:
+            extent: Length of the line.
+            key: Key of places and labels.
+            mean: Mean of the labels.
+        """
+        rng = numpy_generator(key)
+        x = np.sort(rng.uniform(0, extent, max(rng.poisson(extent * self.density), 1)))
+        keep = np.exp(-np.diff(x, prepend=-np.inf) / self.length)
+        f, steps = np.zeros(len(x)), np.sqrt(1 - keep**2) * rng.normal(size=len(x))
+        for i, step in enumerate(steps):
+            f[i] = keep[i] * f[i - 1] + step
+        y = mean + f + self.noise**0.5 * rng.normal(size=len(x))
+        return exponential_process(x, y, length=self.length, noise=self.noise)
+
+    def screened(
+        self,
+        radii: Places,
+        background: Background = "drop",
+        *,
+        extent: Above,
+        draws: Count,
+        key: Key,
+        mean: Finite = 0.0,
+    ) -> Float[np.ndarray, "draw radius"]:
+        """`ExponentialProcess.screened` at 0, the end of the line, in draws of the data.
+
+        Equal keys give equal data, whatever the background, and equal ones about any mean.
+
+        Args:
+            radii: As there.
+            background: As there.
+            extent: Length of the line.
+            draws: Of the data.
+            key: Key of all draws.
+            mean: Mean of the labels.
+        """
+        rows = []
+        for own in jax.random.split(key, draws):
+            key_data, key_far = jax.random.split(own)
+            process = self.process(extent, mean=mean, key=key_data)
+            rows.append(process.screened(0.0, radii, background, key=key_far))
+        return np.array(rows)
 
 
 def _slopes(gaps: np.ndarray, jumps: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from ..core import (
     check_known,
     given_numbers,
     numbers,
+    numpy_generator,
 )
 from ..declare import AbstractChart, AbstractEnergy, Prior, SquaredError
 from ..sample import AbstractKernel, Trace, sample
@@ -97,7 +98,7 @@ def local_runs(
     terms = nodes_of(energy, Distance(where) if distance is None else distance)
     asked = AtPlace(where) if prediction is None else prediction
     key_run, key_data = jax.random.split(key)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_data)))
+    rng = numpy_generator(key_data)
     plan = {name: settings.pop(name) for name in ("beta", "chart", "kernel")}
     return LocalRuns(terms, asked, prior, **plan, key=key_run, rng=rng, lengths=settings)
 

@@ -1,12 +1,13 @@
-"""Figures of screening: the change of a prediction over the radius."""
+"""Figures of screening: changes of a prediction over the radius, and interactions of data."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from ..channels import Screening
+from ..channels import DataInteractions, Screening
 from ..core import DeclarationError, typed
-from ._axes import CYCLE, POINTS, Axes, axes_of, legend
+from ._axes import CYCLE, GREY, POINTS, Axes, axes_of, legend
+from ._curves import curve
 
 
 @typed
@@ -54,5 +55,32 @@ def screening(
             ax.plot(x, np.exp(middle - rate * x), color=colour, ls="--", lw=1, label=text)
     ax.set_yscale("log")
     ax.set(xlabel="radius", ylabel="change / posterior sd")
+    legend(ax)
+    return ax
+
+
+@typed
+def data_interactions(found: DataInteractions, *, ax: Axes | None = None) -> Axes:
+    """The mean squared correlation of pairs of data over their distance, with its fitted rate.
+
+    On an axis that is logarithmic above the smallest error, and linear below.
+
+    Args:
+        found: From `bx.channels.data_interactions`.
+        ax: Axes to draw into; new ones if None.
+    """
+    ax = curve(found.decay, ax=ax, label="squared correlation, 95% band")
+    x, rate = np.asarray(found.decay.x), float(found.rate.value)
+    if np.isfinite(rate):
+        value = np.asarray(found.decay.value)
+        weights = (value / np.asarray(found.decay.standard_error)) ** 2
+        seen = np.argmax(np.where(np.isfinite(weights), weights, 0.0))
+        fitted = value[seen] * np.exp(-2 * rate * (x - x[seen]))
+        text = f"rate {rate:.3g} ± {float(found.rate.standard_error):.1g}"
+        ax.plot(x, fitted, color=GREY, ls="--", lw=1, label=text)
+    errors = np.asarray(found.decay.standard_error)
+    least = np.min(errors[errors > 0], initial=1.0)
+    ax.set_yscale("symlog", linthresh=float(least))
+    ax.set(ylabel="squared correlation")
     legend(ax)
     return ax

@@ -29,6 +29,7 @@ from ._observables import influence as influence
 from ._observables import ladder as ladder
 from ._observables import spectrum as spectrum
 from ._observables import trace as trace
+from ._screening import data_interactions as data_interactions
 from ._screening import screening as screening
 from ._spectra import channel_spectrum as channel_spectrum
 
