@@ -176,6 +176,51 @@ def test_decay_rates():
     assert np.isnan(decay_rate(bx.Curve(x, few, axis="radius")).value)
 
 
+def noisy(size, noise, rng, samples=60):
+    """A curve whose values have normal noise, as means of samples."""
+    values = size + noise * samples**0.5 * rng.normal(size=(samples, len(size)))
+    return bx.Curve(np.arange(float(len(size))), bx.Estimate.of_samples(values), axis="radius")
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("noise", "sites"), [(0.05, 12), (0.1, 6)])
+def test_rates_are_not_biased_by_points_in_the_noise(signed, noise, sites):
+    """Points chosen for their size would be too large, and their rate too small."""
+    rng, size = np.random.default_rng(0), np.exp(-0.5 * np.arange(sites))
+    found = []
+    for _ in range(50):
+        signs = 1.0 if signed else rng.choice([-1.0, 1.0], sites)
+        found.append(decay_rate(noisy(signs * size, noise, rng), signed=signed))
+    rates = np.array([float(each.value) for each in found])
+    known = np.isfinite(rates)
+    assert np.mean(known) > 0.9
+    assert abs(bx.Estimate.of_samples(rates[known]).z_score(0.5)) < 4
+    inside = [float(each.lower) <= 0.5 <= float(each.upper) for each in found]
+    assert np.mean(np.array(inside)[known]) >= 0.86
+
+
+def test_noise_has_no_rate():
+    rng = np.random.default_rng(1)
+    found = [decay_rate(noisy(np.zeros(20), 1.0, rng), signed=bool(i % 2)) for i in range(30)]
+    assert np.mean([np.isnan(float(each.value)) for each in found]) > 0.9
+    # a single point tells a size, and no rate
+    alone = noisy(np.array([1.0, 0, 0, 0, 0, 0]), 0.1, rng)
+    assert np.isnan(float(decay_rate(alone).value))
+
+
+@given(st.floats(0.2, 5.0), st.floats(1e-8, 1e8), st.booleans(), st.integers(0, 9))
+@settings(max_examples=8)
+def test_rates_depend_on_neither_unit(scale, unit, signed, seed):
+    size = np.exp(-0.5 * np.arange(6)) * (1.0 if signed else np.array([1, -1, 1, 1, -1, 1]))
+    curve = noisy(size, 0.03, np.random.default_rng(seed))
+    other = bx.Curve(scale * curve.x + 3, curve.values.scaled(unit), axis="radius")
+    one, two = (decay_rate(each, signed=signed) for each in (curve, other))
+    for first, second in zip((one.value, *one.interval()), (two.value, *two.interval())):
+        assert float(second) * scale == pytest.approx(float(first), rel=1e-2, nan_ok=True)
+    flipped = bx.Curve(curve.x, curve.values.scaled(-1.0), axis="radius")
+    assert signed or float(decay_rate(flipped).value) == pytest.approx(float(one.value), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "argument"),
     [
