@@ -30,8 +30,8 @@ def decay_rate(
     by a factor `exp(τ z)`, counts as `y = asinh(τ v/σ)/τ` (Rocke & Durbin 2003, Bioinformatics
     19:966): the logarithm where there is a signal, the value in units of its error where there is
     none, of variance 1. As `|y|` is compared with its mean over the noise, points without a signal
-    neither pull nor stretch the fit. τ is such that the squares add up to the degrees of freedom; 0
-    where the errors explain them.
+    neither pull nor stretch the fit. τ is such that the squares add up to the degrees of freedom of
+    the points that are seen; 0 where the errors explain them.
 
     The error holds the correlations of the values, if the curve knows them. The interval holds the
     rates that fit nearly as well (profile), with Student's factor of the scatter.
@@ -164,26 +164,41 @@ def _fitted(points: _Points, scatter: float, starts: list) -> _Fit:
 
 
 def _scattered(points: _Points) -> _Fit:
-    """The least squares, with as much scatter as gives the degrees of freedom."""
+    """The least squares, with as much scatter as the squares ask for beyond their freedom.
+
+    Points count by their share of signal, `t²/(1 + t²)`: those in the noise tell of no scatter.
+    """
     from scipy.optimize import brentq  # slow to import
 
-    freedom, middle = len(points.value) - 2, points.middle
+    middle = points.middle
     signal = np.minimum(np.abs(points.value / points.error), 1e2)
     rough = np.polyfit(middle, np.log(np.abs(points.value) + points.error), 1, w=signal + 1e-3)
     span = np.ptp(middle)
     starts = [(rough[1], -rough[0]), *((rough[1], k / span) for k in (1.0, 4.0))]
-    fit = _fitted(points, 0.0, starts)
-    if fit.squares <= freedom:
-        return fit
+
+    def beyond(fit: _Fit) -> float:
+        size = np.exp(np.minimum(points.logs(fit.log_size, fit.rate) - np.log(points.error), 300.0))
+        seen, left = (
+            size**2 / (1 + size**2),
+            points.residuals((fit.log_size, fit.rate), fit.scatter),
+        )
+        freedom = np.sum(seen) - 2
+        return float(np.sum(seen * left**2) - freedom) if freedom > 0 else -1.0
+
+    fit = plain = _fitted(points, 0.0, starts)
+    if beyond(plain) <= 0:
+        return plain
 
     def excess(log_scatter: float) -> float:
         nonlocal fit
         fit = _fitted(points, float(np.exp(log_scatter)), [starts[0], (fit.log_size, fit.rate)])
-        return fit.squares - freedom
+        return beyond(fit)
 
     low, high = np.log(SCATTERS)
     if excess(low) <= 0:
         return fit
+    if excess(high) > 0:  # of points near the noise, which no scatter explains
+        return plain
     brentq(excess, low, high, xtol=1e-3)
     return fit
 
