@@ -155,7 +155,7 @@ def test_a_measure_of_any_kind_is_its_nodes():
 
 def test_decay_rates():
     x = np.linspace(0, 2, 6)
-    falling = np.exp(-3 * x) * np.array([1, -1, 1, 1, -1, 1])
+    falling = np.exp(-3 * x) * np.array([1, -1, 1, 1, 1, -1])
     exact = decay_rate(bx.Curve(x, bx.Estimate.exact(falling), axis="radius"))
     assert float(exact.value) == pytest.approx(3) and float(exact.standard_error) < 1e-10
     # shared noise moves all points alike, and not the rate
@@ -197,6 +197,15 @@ def test_rates_are_not_biased_by_points_in_the_noise(signed, noise, sites):
     assert abs(bx.Estimate.of_samples(rates[known]).z_score(0.5)) < 4
     inside = [float(each.lower) <= 0.5 <= float(each.upper) for each in found]
     assert np.mean(np.array(inside)[known]) >= 0.86
+
+
+def test_scatter_about_the_line_is_in_the_interval():
+    rng, inside = np.random.default_rng(2), []
+    for _ in range(30):
+        size = np.exp(-0.5 * np.arange(6) + 0.4 * rng.normal(size=6))
+        found = decay_rate(noisy(size * rng.choice([-1.0, 1.0], 6), 1e-3, rng))
+        inside.append(float(found.lower) <= 0.5 <= float(found.upper))
+    assert np.mean(inside) >= 0.8
 
 
 @pytest.mark.parametrize("scatter", [0.0, 0.7])
