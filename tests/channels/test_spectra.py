@@ -9,6 +9,7 @@ import boltzax as bx
 from boltzax import channels as ch
 from boltzax import theory as th
 from boltzax.channels._ranks import entropy_rank, moment_rank
+from boltzax.channels._ties import normal_ends, ties
 from boltzax.core import DeclarationError
 
 law = settings(derandomize=True, deadline=None, max_examples=15)
@@ -251,3 +252,95 @@ def test_stable_rank_of_a_weak_direction_is_covered():
         low, high = ch.stable_rank(rng.normal(size=(50, 6)) * scale).interval()
         covered += float(low) <= 7 / 2 <= float(high)
     assert covered > 80
+
+
+def test_outliers_of_equal_variance_are_covered_and_not_told_apart():
+    """Each is covered by 95% or more; of 30 sets 23 or fewer have a probability below 1%."""
+    rng, covered, told = np.random.default_rng(12), [], []
+    for _ in range(30):
+        x = rng.normal(size=(200, 12)) * np.sqrt([4.0] * 5 + [1.0] * 7)
+        found = ch.covariance_spectrum(x)
+        low, high = (np.asarray(end)[:5] for end in found.outliers.interval())
+        covered.append((low <= 4.0) & (high >= 4.0))
+        told.append(np.all(found.groups[:5, 0] == 0) and np.all(found.groups[:5, 1] >= 4))
+        rank = ch.stable_rank(x)
+        covered[-1] = np.append(covered[-1], rank.lower <= 27 / 4 <= rank.upper)
+    assert np.all(np.sum(covered, axis=0) > 23) and np.sum(told) > 23
+    assert "not told apart: 1 to 5" in repr(found)
+    apart = ch.covariance_spectrum(rng.normal(size=(400, 12)) * np.sqrt([30.0, 5.0] + [1.0] * 10))
+    assert np.array_equal(apart.groups, [[0, 0], [1, 1]]) and "told" not in repr(apart)
+
+
+def test_equal_correlations_are_covered_and_not_told_apart():
+    rng, covered = np.random.default_rng(13), []
+    for _ in range(40):
+        x, y = rng.normal(size=(2, 100, 4))
+        y[:, :3] = 0.6 * x[:, :3] + 0.8 * y[:, :3]
+        found = ch.canonical_spectrum(x, y)
+        low, high = (np.asarray(end)[:3] for end in found.outliers.interval())
+        covered.append((low <= 0.6) & (high >= 0.6))
+    assert np.all(np.sum([c for c in covered if len(c) == 3], axis=0) > 32)
+    assert np.array_equal(found.groups[0], [0, 2])
+
+
+@law
+@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=7), st.floats(0.01, 0.4))
+def test_ties_hold_every_outlier_and_are_groups_of_neighbours(values, error):
+    values = np.sort(values)[::-1]
+    found = ties(values, error * values, normal_ends)
+    first, last = found.groups.T
+    ranks = np.arange(len(values))
+    assert np.all((first <= ranks) & (ranks <= last))
+    assert np.all(np.diff(first) >= 0) and np.all(np.diff(last) >= 0)
+    alone = normal_ends(values, error * values)
+    assert np.all(found.low <= alone[0] + 1e-12) and np.all(found.high >= alone[1] - 1e-12)
+    same = ties(np.full(5, values[0]), np.full(5, error * values[0]), normal_ends)
+    assert np.array_equal(same.groups, [[0, 4]] * 5)
+    assert np.allclose(same.high, values[0] * (1 + 1.959964 * error))
+
+
+def test_the_spread_of_equal_outliers_has_its_chi_square():
+    """Eigenvalues of symmetric matrices of variance 1 and 1/2: told apart by 1%."""
+    rng, told = np.random.default_rng(14), 0
+    for _ in range(2000):
+        matrix = rng.normal(size=(4, 4))
+        values = 100 + np.linalg.eigvalsh((matrix + matrix.T) / 2)[::-1]
+        told += ties(values, np.ones(4), normal_ends).groups[0, 1] < 3
+    assert told < 40  # 20 are expected; or its neighbours, of which fewer can be told apart
+
+
+def test_directions_in_which_samples_do_not_vary_are_no_noise():
+    rng = np.random.default_rng(15)
+    x = rng.normal(size=(300, 15))
+    dead = np.concatenate([x, np.ones((300, 5))], axis=1)
+    twice = np.concatenate([x, x[:, :1]], axis=1)
+    fixed = x - x.mean(axis=1, keepdims=True)
+    for rows, rank, count in ((dead, 15, 0), (twice, 15, 1), (fixed, 14, 0), (x, 15, 0)):
+        for each in (rows, rows.astype(np.float32)):
+            found = ch.covariance_spectrum(each, level=0.01)
+            assert (found.rank, found.count) == (rank, count) and found.noise > 0.8
+            assert ch.stable_rank(each).upper <= rank
+    assert "20 coordinates (rank 15)" in repr(ch.covariance_spectrum(dead))
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e-130, 1e130, 1e250])
+def test_ranks_of_tiny_and_huge_numbers_are_those_of_numbers_of_order_one(scale):
+    x = data(16)
+    for rank in RANKS:
+        assert float(rank(scale * x).value) == pytest.approx(float(rank(x).value), rel=1e-5)
+    if 1e-140 < scale < 1e140:
+        found = ch.covariance_spectrum(scale * x)
+        assert np.all(np.isfinite(found.outliers.value)) and found.count == 4
+    else:
+        with pytest.raises(DeclarationError, match="1e-140"):
+            ch.covariance_spectrum(scale * x)
+
+
+def test_effective_ranks_of_few_samples_are_covered():
+    """They cover 95%; of 150 sets 130 or fewer have a probability below 1e-4."""
+    rng, scale, covered = np.random.default_rng(17), 1 / np.arange(1, 11), 0
+    true = entropy_rank(scale**2)
+    for _ in range(150):
+        found = ch.effective_rank(rng.normal(size=(25, 10)) * scale)
+        covered += bool(found.lower <= true <= found.upper)
+    assert covered > 130

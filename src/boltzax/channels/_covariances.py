@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..core import DeclarationError, at_most_level
-from ._sample_matrices import check_pair
+from ..core import DeclarationError, Estimate, at_most_level, estimate_of_parts, student_factor
+from ._sample_matrices import check_pair, precision
 
 GROUPS = 20
 """Groups of samples in a jackknife."""
+FREEDOM = 6
+"""Degrees of freedom of its error for ranks: of skewed groups it is less certain than of 20."""
 
 
 def check_rows(x: np.ndarray, least: int) -> None:
@@ -37,14 +39,37 @@ def check_rows(x: np.ndarray, least: int) -> None:
 def decomposed(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues `[k]` of the sample covariance, falling, and scores `[sample, k]`.
 
-    Scores have mean 0 and mean square 1. `k = min(d, n - 1)`: the other eigenvalues are 0.
+    Scores have mean 0 and mean square 1. At most `min(d, n - 1)` eigenvalues are not 0; those that
+    are, to rounding, are left out.
+
+    Raises:
+        DeclarationError: For numbers whose squares are beyond those of a float64.
     """
     rows = np.asarray(x, np.float64)
-    rows = rows - rows.mean(axis=0)
-    count = min(rows.shape[1], len(rows) - 1)
-    left, singular, _ = np.linalg.svd(rows, full_matrices=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = rows - rows.mean(axis=0)
+        largest = np.max(np.abs(centred))
+    if not 1e-140 < largest < 1e140:
+        raise DeclarationError(
+            "x",
+            got=f"deviations from the mean of size {largest:.2g}",
+            expected="sizes from 1e-140 to 1e140, whose squares are numbers of a float64",
+            mend="divide the samples by their size",
+        )
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    coarse = precision(x) * np.max(np.abs(rows)) * np.sqrt(rows.size)
+    count = int(np.sum(singular[: min(rows.shape[1], len(rows) - 1)] > coarse))
     scores = left[:, :count] * np.sqrt(len(rows))
     return singular[:count] ** 2 / (len(rows) - 1), scores
+
+
+def unit_scale(x: np.ndarray) -> np.ndarray:
+    """Samples times a power of two, which rounds nothing, so that the largest number is about 1.
+
+    For what does not depend on a scale: no square of them is too large or too small.
+    """
+    rows = np.asarray(x, np.float64)
+    return np.ldexp(rows, -np.frexp(np.max(np.abs(rows)))[1])
 
 
 def eigenvalues_of(x: np.ndarray) -> np.ndarray:
@@ -53,6 +78,23 @@ def eigenvalues_of(x: np.ndarray) -> np.ndarray:
     rows = rows - rows.mean(axis=0)
     singular = np.linalg.svd(rows, compute_uv=False)
     return singular[: min(rows.shape[1], len(rows) - 1)] ** 2 / (len(rows) - 1)
+
+
+def jackknifed(whole: float, left: np.ndarray, least: float = 0.0) -> Estimate:
+    """A function of all samples by its values without one of the groups each, `left`.
+
+    Args:
+        whole: The function of all samples.
+        left: Without each group.
+        least: Another standard error, of which and of the jackknife's the larger is taken.
+    """
+    count = len(left)
+    found = Estimate.of_replicates(count * whole - (count - 1) * left)
+    error = float(np.fmax(found.standard_error, least))
+    half = student_factor(min(FREEDOM, count - 1) + 1) * error
+    return estimate_of_parts(
+        found.value, error, count, bounds=(found.value - half, found.value + half)
+    )
 
 
 def beyond_null(most: int, p_value: Callable[[int], float], level: float) -> list[float]:

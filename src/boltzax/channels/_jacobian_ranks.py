@@ -27,7 +27,7 @@ from ..core import (
 )
 from ..numerics import ProbeRows, probe_traces
 from ._jacobian_spectrum import Place
-from ._jacobians import Between
+from ._jacobians import Between, as_arrays
 
 Depths: TypeAlias = Annotated[
     Sequence[Count], Said("rising whole numbers, at least two", "pass e.g. depths=(4, 8, 16)")
@@ -109,7 +109,7 @@ def jacobian_ranks(
     Raises:
         DeclarationError: As `jacobian_spectrum`; for depths that do not rise, or reach the rank.
     """
-    between = Between(of, by)
+    between, data = Between(of, by), as_arrays(data)
     out, into = between.sizes(model, data)
     count = jax.tree.leaves(data)[0].shape[0]
     most = min(into, count * out) if side == "input" else min(out, count * into)
@@ -151,7 +151,7 @@ def _probed(
             fn, point = between.at(model, datum)
             return jax.jvp(fn, (point,), (vector.astype(point.dtype),))[1]
 
-        return jnp.ravel(jax.vmap(of_datum)(data)) / count**0.5
+        return (jnp.ravel(jax.vmap(of_datum)(data)) / count**0.5).astype(vector.dtype)
 
     def backward(vector: Array) -> Array:
         def of_datum(datum: PyTree) -> Array:
@@ -159,7 +159,7 @@ def _probed(
             value, pull = jax.vjp(fn, point)
             return pull(vector.astype(value.dtype))[0]
 
-        return jnp.ravel(jax.vmap(of_datum)(data)) / count**0.5
+        return (jnp.ravel(jax.vmap(of_datum)(data)) / count**0.5).astype(vector.dtype)
 
     first = jax.tree.map(lambda leaf: leaf[0], data)
     fn, point = between.at(model, first)

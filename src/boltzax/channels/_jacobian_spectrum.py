@@ -20,9 +20,12 @@ from ..core import (
     text_of_values,
     typed,
 )
-from ._covariances import GROUPS
-from ._jacobians import Between
+from ._covariances import GROUPS, jackknifed
+from ._jacobians import Between, as_arrays
 from ._ranks import entropy_rank, moment_rank
+
+ROUNDING = 1e-5
+"""Share of `tr G²` below which different data have no direction in common."""
 
 Place: TypeAlias = Annotated[
     str | None,
@@ -85,8 +88,9 @@ def jacobian_spectrum(
     few large singular values; the input side `E JᵀJ` says whether they are the same ones for all
     data. The null of a random Gaussian chain is `boltzax.theory.chain_participation`.
 
-    Estimates are over data as independent samples; of the averaged Gram matrices by a jackknife of
-    up to twenty groups, of one datum alone without an error. For larger places
+    Estimates are over data as independent samples; of the averaged Gram matrices over pairs of
+    different data, with a jackknife of up to twenty groups; of one datum alone without an error.
+    For larger places
     `boltzax.channels.jacobian_ranks` needs products with J alone.
 
     Args:
@@ -103,7 +107,7 @@ def jacobian_spectrum(
         DeclarationError: For places that the model does not have, a place of whole numbers, and
             places that are too large for `memory`.
     """
-    between = Between(of, by)
+    between, data = Between(of, by), as_arrays(data)
     out, into = between.sizes(model, data)
     count = jax.tree.leaves(data)[0].shape[0]
     groups = min(GROUPS, count)
@@ -128,7 +132,7 @@ def jacobian_spectrum(
     return JacobianSpectrum(
         singular,
         *(np.maximum(np.linalg.eigvalsh(side)[::-1], 0.0) for side in sides),
-        *map(_participation, grams),
+        *(_participation(gram, squares) for gram in grams),
         *ranks,
     )
 
@@ -165,17 +169,30 @@ def _part(between: Between, model: PyTree, data: PyTree, memory: int) -> tuple[A
     return singular, into, jnp.einsum("dik,djk->ij", jacobians, jacobians)
 
 
-def _participation(grams: np.ndarray) -> Estimate:
-    """`(tr G)²/tr G²` of the mean Gram matrix, by a jackknife over groups of data."""
-    total, count = grams.sum(axis=0), len(grams)
+def _participation(grams: np.ndarray, squares: np.ndarray) -> Estimate:
+    """`(tr G)²/tr G²` of the mean Gram matrix, by a jackknife over groups of data.
 
-    def ratio(gram: np.ndarray) -> float:
-        return float(np.trace(gram) ** 2 / np.sum(gram**2))
+    Both over pairs of different data, `Σ_{i≠j} tr G_i tr G_j` and `Σ_{i≠j} tr G_i G_j`, whose means
+    are those of infinitely many data.
 
-    if count == 1:
-        return Estimate.of_replicates(np.array([ratio(total)]))
-    left = np.array([ratio(total - gram) for gram in grams])
-    return Estimate.of_replicates(count * ratio(total) - (count - 1) * left)
+    Args:
+        grams: Sums of the Gram matrices of each group of data.
+        squares: Squared singular values at each datum.
+    """
+    groups, places = len(grams), np.arange(len(squares)) % len(grams)
+    own = np.stack([np.sum(squares, axis=1) ** 2, np.sum(squares**2, axis=1)])
+    own = np.stack([np.sum(own[:, places == group], axis=1) for group in range(groups)])
+
+    def ratio(gram: np.ndarray, same: np.ndarray) -> float:
+        pairs = np.array([np.trace(gram) ** 2, np.sum(gram**2)])
+        apart = pairs - same
+        return float(np.divide(*(apart if apart[1] > ROUNDING * pairs[1] else pairs)))
+
+    total, all_own = grams.sum(axis=0), own.sum(axis=0)
+    if groups == 1:
+        return Estimate.of_replicates(np.array([ratio(total, all_own)]))
+    left = [ratio(total - gram, all_own - one) for gram, one in zip(grams, own, strict=True)]
+    return jackknifed(ratio(total, all_own), np.array(left))
 
 
 def _check_moves(squares: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
@@ -40,14 +41,20 @@ class Between(eqx.Module):
         return fn, point
 
     def jacobian(self, model: PyTree, datum: PyTree, memory: int) -> Float[Array, "out into"]:
-        """The derivative at one datum, by the rows or the columns, whichever are fewer."""
+        """The derivative at one datum, by the rows or the columns, whichever are fewer.
+
+        At least in float32: of shorter numbers there are no singular values.
+        """
         fn, point = self.at(model, datum)
-        size = jax.eval_shape(fn, point).shape[0]
-        if size <= point.size:
+        value = jax.eval_shape(fn, point)
+        if value.size <= point.size:
             pull = jax.vjp(fn, point)[1]
-            return map_within(lambda row: pull(row)[0], jnp.eye(size, dtype=point.dtype), memory)
-        push = jax.linearize(fn, point)[1]
-        return map_within(push, jnp.eye(point.size, dtype=point.dtype), memory).T
+            rows = jnp.eye(value.size, dtype=value.dtype)
+            found = map_within(lambda row: pull(row)[0], rows, memory)
+        else:
+            push = jax.linearize(fn, point)[1]
+            found = map_within(push, jnp.eye(point.size, dtype=point.dtype), memory).T
+        return found.astype(jnp.promote_types(found.dtype, jnp.float32))
 
     def sizes(self, model: PyTree, data: PyTree) -> tuple[int, int]:
         """Entries of the value and of what it is varied by.
@@ -84,6 +91,18 @@ class Between(eqx.Module):
             )
         with errors_named("data", expected="inputs of the model", mend="try model(data[0]) first"):
             return _sizes(self, model, first)
+
+
+def as_arrays(data: PyTree) -> PyTree:
+    """Data as they are, nested lists of numbers as one array.
+
+    Raises:
+        DeclarationError: For lists of unequal lengths.
+    """
+    if not all(isinstance(leaf, bool | int | float) for leaf in jax.tree.leaves(data)):
+        return data
+    with errors_named("data", expected="lists of equal lengths", mend="pass an array [datum, ...]"):
+        return np.asarray(data)
 
 
 def _sizes(between: Between, model: PyTree, datum: PyTree) -> tuple[int, int]:

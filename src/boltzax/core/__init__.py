@@ -24,6 +24,7 @@ from ._arguments import whole as whole
 from ._autocorrelation import check_real as check_real
 from ._axis_mean import mean_estimate as mean_estimate
 from ._confidence_intervals import clopper_pearson as clopper_pearson
+from ._confidence_intervals import normal_quantile as normal_quantile
 from ._confidence_intervals import student_factor as student_factor
 from ._confidence_intervals import wilson as wilson
 from ._constraints import ANYTHING as ANYTHING

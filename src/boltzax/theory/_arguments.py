@@ -71,6 +71,8 @@ def _above_zero(value: Any) -> float:
 
 Above: TypeAlias = Annotated[float, scalar(0, open_low=True)]
 """A finite number above 0."""
+Share: TypeAlias = Annotated[float, scalar(0, 1, open_high=True)]
+"""A number from 0 on and below 1."""
 AboveOrInfinite: TypeAlias = Annotated[
     float, Constraint("a number greater than 0", "pass its absolute value", _above_zero)
 ]

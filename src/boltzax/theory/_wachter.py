@@ -7,11 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ..core import Count, DeclarationError, Fraction, refuted, typed
+from ._arguments import Share
 from ._tracy_widom import tracy_widom
 
 
 @typed
-def wachter_edges(a: Fraction, b: Fraction) -> tuple[float, float]:
+def wachter_edges(a: Share, b: Share) -> tuple[float, float]:
     """`(√(a(1-b)) ∓ √(b(1-a)))²`: between them lie squared canonical correlations of noise.
 
     Of independent Gaussian data, as dimensions and samples grow in one ratio (Wachter 1980, Ann.
@@ -85,7 +86,7 @@ def outlier_of_correlation(correlation: ArrayLike, a: Fraction, b: Fraction) -> 
 
 
 @typed
-def correlation_of_outlier(square: ArrayLike, a: Fraction, b: Fraction) -> NDArray[np.float64]:
+def correlation_of_outlier(square: ArrayLike, a: Share, b: Share) -> NDArray[np.float64]:
     """The inverse of `outlier_of_correlation`, `ρ`.
 
     Args:
