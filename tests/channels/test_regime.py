@@ -13,27 +13,31 @@ KINDS = ("scarce channels", "mixed", "scarce modules")
 
 
 def planted(rng, kind, samples=None, sizes=(16, 41)):
-    """Samples of a random system of a kind, in random order of coordinates, and its modules."""
-    size = int(rng.integers(*sizes))
+    """Samples of a random system of a kind, in random order of coordinates, and its modules.
+
+    What is not shared has a standard deviation of 0.001 to 1.
+    """
+    noise, size = 10 ** rng.uniform(-3, 0), int(rng.integers(*sizes))
     few, samples = max(1, size // 8), samples or int(rng.integers(15 * size, 40 * size))
     order, labels = rng.permutation(size), np.arange(size)
     if kind == "scarce modules":
         sources = int(rng.integers(size // 2, size + 1))
         x = rng.normal(size=(samples, sources)) @ rng.normal(size=(sources, size)) / sources**0.5
-        x = x + rng.uniform(0.1, 0.5) * rng.normal(size=x.shape)
+        x = x + (0.5 * noise if sources == size else 0.5) * rng.normal(size=x.shape)
         return x[:, order], labels
-    channels = int(rng.integers(0, few + 1))
+    channels = int(rng.integers(kind == "scarce channels", few + 1))
     loadings = rng.uniform(0.5, 1.2) * rng.normal(size=(channels, size)) / max(channels, 1) ** 0.5
     x = rng.normal(size=(samples, channels)) @ loadings
     if kind == "scarce channels":
-        return (x + rng.normal(size=x.shape) * rng.uniform(0.5, 1.5, size=size))[:, order], labels
+        x = x + noise * rng.normal(size=x.shape) * rng.uniform(0.5, 1.5, size=size)
+        return x[:, order], labels
     labels = np.arange(size) % int(rng.integers(2, 5))
     for module in np.unique(labels):
         inside = labels == module
         count = inside.sum()
         mixing = rng.normal(size=(count, count)) / count**0.5
-        x[:, inside] += rng.normal(size=(samples, count)) @ mixing
-    return (x + 0.3 * rng.normal(size=x.shape))[:, order], labels[order]
+        x[:, inside] += noise * rng.normal(size=(samples, count)) @ mixing
+    return (x + 0.3 * noise * rng.normal(size=x.shape))[:, order], labels[order]
 
 
 def counted(rng, cases, samples=None, sizes=(16, 41)):
@@ -46,7 +50,7 @@ def counted(rng, cases, samples=None, sizes=(16, 41)):
 
 
 def test_planted_regimes_are_found():
-    found = counted(np.random.default_rng(0), 6, sizes=(16, 20))
+    found = counted(np.random.default_rng(0), 6, sizes=(16, 18))
     assert found[True] >= 5 and found[False] == 0
 
 
@@ -102,6 +106,16 @@ def test_factors_and_blocks_of_a_known_covariance_are_recovered():
     x = rng.normal(size=(3, 20))
     logs = -0.5 * np.sum(x @ np.linalg.inv(exact) * x, axis=1) - 0.5 * np.linalg.slogdet(exact)[1]
     assert np.allclose(log_likelihoods(model, x), logs, rtol=1e-3)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 0.03])
+def test_one_clean_channel_is_one_channel(noise):
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(300, 1)) @ rng.normal(size=(1, 12)) + noise * rng.normal(size=(300, 12))
+    found = ch.classify_regime(x)
+    assert (found.verdict, found.channels, found.modules) == ("scarce channels", 1, 12)
+    with pytest.raises(DeclarationError, match="a quarter"):
+        ch.classify_regime(x, few=4)
 
 
 @pytest.mark.parametrize("shape", [(10, 8), (100, 3)])

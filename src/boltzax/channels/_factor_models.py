@@ -8,12 +8,16 @@ from scipy.cluster import vq
 
 STEPS = 12
 """Steps of the iteration for the likeliest factors."""
-RIDGE = 0.02
-"""Share of white noise that is added before a covariance is inverted."""
+RIDGE = 0.05
+"""Noise that is added before partial correlations, over what the other coordinates do not tell."""
 MOVES = 6
 """Most rounds in which coordinates move between modules."""
-LEAST = 1e-3
-"""Least variance that the factors leave of a coordinate of variance 1."""
+LEAST = 0.01
+"""Least variance that factors leave in any direction, over the least variance of the samples."""
+TINY = 1e-3
+"""Least sum of partial correlations, and length of a vector, by which is divided."""
+ROUNDING = 1e-12
+"""Variance of rounding, of coordinates of variance 1."""
 
 
 class FactorModel(NamedTuple):
@@ -37,9 +41,9 @@ class FactorModel(NamedTuple):
 def fitted(sample: np.ndarray, factors: int, labels: np.ndarray, steps: int = STEPS) -> FactorModel:
     """The likeliest model with so many factors and these blocks, by alternation.
 
-    Given D the likeliest L is `D^½ U (Λ - 1)^½` of the first eigenvectors of `D^-½ S D^-½`
-    (Lawley 1940; Jöreskog 1967, Psychometrika 32:443); given L the next D is of the blocks of
-    `S - L Lᵀ`.
+    D starts as what is left of each block if all others are known. Given D the likeliest L is
+    `D^½ U (Λ - 1)^½` of the first eigenvectors of `D^-½ S D^-½` (Lawley 1940; Jöreskog 1967,
+    Psychometrika 32:443); given L the next D is of the blocks of `S - L Lᵀ`.
 
     Args:
         sample: Covariance S of the samples.
@@ -48,22 +52,22 @@ def fitted(sample: np.ndarray, factors: int, labels: np.ndarray, steps: int = ST
         steps: Of the alternation.
     """
     inside = labels[:, None] == labels[None]
-    residual = np.where(inside, sample, 0.0)
-    left = sample
+    left, least = sample, _least(sample)
+    residual = _told_by_none(sample, inside) if factors else np.where(inside, sample, 0.0)
     for _ in range(steps if factors else 0):
-        root, inverse = _roots(residual)
+        root, inverse = _roots(residual, least)
         values, vectors = np.linalg.eigh(inverse @ sample @ inverse)
         excess = np.sqrt(np.maximum(values[::-1][:factors] - 1, 0.0))
         loadings = root @ (vectors[:, ::-1][:, :factors] * excess)
         left = sample - loadings @ loadings.T
         residual = np.where(inside, left, 0.0)
-    residual = _positive(residual)
+    residual = _positive(residual, least)
     return FactorModel(sample - left + residual, factors, labels, residual, left)
 
 
 def shrunk(model: FactorModel, sample: np.ndarray, weight: float) -> FactorModel:
     """A model with a part of the covariance of the samples, in one block."""
-    mixed = (1 - weight) * model.covariance + weight * sample
+    mixed = (1 - weight) * model.covariance + weight * sample + ROUNDING * np.eye(len(sample))
     one = np.zeros(len(sample), int)
     return FactorModel(mixed, model.factors, one, model.residual, model.left)
 
@@ -84,7 +88,7 @@ def modules(sample: np.ndarray, factors: int, count: int) -> np.ndarray:
     labels = _clusters(sample, count)
     for _ in range(MOVES):
         left = fitted(sample, factors, labels, STEPS // 2).left
-        scale = np.sqrt(np.maximum(np.diag(left), LEAST))
+        scale = np.sqrt(np.maximum(np.diag(left), _least(sample)))
         squares = (left / scale[:, None] / scale) ** 2
         np.fill_diagonal(squares, 0.0)
         member = (labels[:, None] == np.unique(labels)).astype(float)
@@ -100,24 +104,39 @@ def modules(sample: np.ndarray, factors: int, count: int) -> np.ndarray:
 def _clusters(correlation: np.ndarray, count: int) -> np.ndarray:
     """Clusters by the eigenvectors of absolute partial correlations (Ng, Jordan & Weiss 2002)."""
     size = len(correlation)
-    precision = np.linalg.inv((1 - RIDGE) * correlation + RIDGE * np.eye(size))
+    apart = _told_by_none(correlation, np.eye(size, dtype=bool))
+    precision = np.linalg.inv(correlation + RIDGE * apart)
     scale = 1 / np.sqrt(np.diag(precision))
     affinity = np.abs(precision * scale[:, None] * scale)
     np.fill_diagonal(affinity, 0.0)
-    weight = 1 / np.sqrt(np.maximum(np.sum(affinity, axis=1), LEAST))
+    weight = 1 / np.sqrt(np.maximum(np.sum(affinity, axis=1), TINY))
     vectors = np.linalg.eigh(affinity * weight[:, None] * weight)[1][:, -count:]
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1), LEAST)[:, None]
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1), TINY)[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a cluster without members is one fewer
         return vq.kmeans2(vectors, count, minit="++", seed=0)[1]
 
 
-def _roots(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _told_by_none(sample: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Covariance of each block given all others, `((S^-1)_BB)^-1`: the residual of clear factors.
+
+    From a start with the factors inside, each step takes only a share of them out.
+    """
+    precision = np.linalg.inv(sample + ROUNDING * np.eye(len(sample)))
+    return np.linalg.inv(np.where(inside, precision, 0.0))
+
+
+def _least(sample: np.ndarray) -> float:
+    """Least variance of a direction of a residual: without it one coordinate can be its factor."""
+    return max(LEAST * float(np.linalg.eigvalsh(sample)[0]), ROUNDING)
+
+
+def _roots(matrix: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     values, vectors = np.linalg.eigh(matrix)
-    root = np.sqrt(np.maximum(values, LEAST))
+    root = np.sqrt(np.maximum(values, least))
     return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
 
 
-def _positive(matrix: np.ndarray) -> np.ndarray:
+def _positive(matrix: np.ndarray, least: float) -> np.ndarray:
     values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.maximum(values, LEAST)) @ vectors.T
+    return (vectors * np.maximum(values, least)) @ vectors.T

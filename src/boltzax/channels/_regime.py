@@ -108,13 +108,13 @@ def classify_regime(x: Samples, *, few: Count | None = None, folds: Folds = 4) -
     partial correlations, and with fewer samples those that are there are not found. A module
     has more than `few + 1` coordinates.
 
-    Coordinates are divided by their standard deviations first. Of 100 systems of 16 to 40
-    coordinates and 15 to 40 samples a coordinate, a third of each kind, the verdict was right in
-    all.
+    Coordinates are divided by their standard deviations first. A channel is a direction in which
+    they depend linearly on a signal; a signal seen through a bent curve counts as several.
 
     Args:
-        x: Independent samples, `[sample, coordinate]`.
-        few: Most channels that are few; an eighth of the coordinates if None.
+        x: Independent samples, `[sample, coordinate]`; of a place of a model what
+            `boltzax.channels.read_taps` gives.
+        few: Most channels that are few, at most a quarter of the coordinates; an eighth if None.
         folds: Parts of the samples, each predicted from the others.
 
     Returns:
@@ -122,7 +122,7 @@ def classify_regime(x: Samples, *, few: Count | None = None, folds: Folds = 4) -
 
     Raises:
         DeclarationError: For fewer than 20 samples or 4 coordinates, numbers that are not finite,
-            and constant coordinates.
+            constant coordinates, and too many channels to be few.
     """
     check_rows(x, 20)
     if x.shape[1] < 4:
@@ -131,6 +131,13 @@ def classify_regime(x: Samples, *, few: Count | None = None, folds: Folds = 4) -
             got=f"{x.shape[1]} coordinates",
             expected="at least 4, of which some could be modules",
             mend="pass more coordinates: units of a layer, or of several",
+        )
+    if few is not None and few > x.shape[1] // 4:
+        raise DeclarationError(
+            "few",
+            got=f"{few} channels of {x.shape[1]} coordinates",
+            expected=f"at most {x.shape[1] // 4}, a quarter: with more any covariance is explained",
+            mend="lower it, or leave it out",
         )
     rows = side("x", x).values * np.sqrt(len(x))
     few = few or max(1, x.shape[1] // 8)
@@ -185,6 +192,7 @@ def _models(sample: np.ndarray, few: int) -> Iterator[tuple[str, tuple, FactorMo
     for weight in WEIGHTS:
         for name, model in [(("alone", k), model) for k, model in enumerate(plain)]:
             yield KINDS[2], (*name, weight), shrunk(model, sample, weight)
+    yield KINDS[2], ("full",), shrunk(plain[0], sample, 1.0)
 
 
 def _ladder(few: int, size: int) -> list[int]:
