@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..core import DeclarationError, Estimate, at_most_level, estimate_of_parts, student_factor
-from ._sample_matrices import check_pair, precision
+from ._sample_matrices import check_pair
+from ._sample_rounding import ROUNDINGS, computed, stored
 
 GROUPS = 20
 """Groups of samples in a jackknife."""
@@ -27,7 +28,7 @@ def check_rows(x: np.ndarray, least: int) -> None:
             expected=f"at least {least} samples",
             mend="take more samples, or fewer coordinates",
         )
-    if not np.any(np.ptp(x, axis=0) > 0):
+    if not np.any(x != x[:1]):
         raise DeclarationError(
             "x",
             got="samples that are all equal",
@@ -57,7 +58,9 @@ def decomposed(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             mend="divide the samples by their size",
         )
     left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    coarse = precision(x) * np.max(np.abs(rows)) * np.sqrt(rows.size)
+    size = np.max(np.abs(rows))
+    kept = np.max(stored(x, np.zeros(rows.shape[1], int)))
+    coarse = max(computed(x) * size * np.sqrt(rows.size), ROUNDINGS * kept)
     count = int(np.sum(singular[: min(rows.shape[1], len(rows) - 1)] > coarse))
     scores = left[:, :count] * np.sqrt(len(rows))
     return singular[:count] ** 2 / (len(rows) - 1), scores
