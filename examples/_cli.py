@@ -1,4 +1,4 @@
-"""What every example shares: flags, a JSON file of finite numbers, a figure."""
+"""What examples and studies share: flags, a JSON file of finite numbers, tables, a figure."""
 
 import contextlib
 import dataclasses
@@ -19,8 +19,8 @@ BEGAN = time.time()
 
 
 @dataclass
-class Flags:
-    """Flags of every example; the docstring of a subclass says what `quick` cuts."""
+class Drawn:
+    """Flags of every example and study; the docstring of a subclass says what `quick` cuts."""
 
     seed: int = 0
     """Seed of all randomness, or the first of several."""
@@ -28,12 +28,6 @@ class Flags:
     """A small run, for a first look."""
     json: Path | None = None
     """Where to write the results."""
-
-
-@dataclass
-class Drawn(Flags):
-    """Flags of an example with a figure."""
-
     figure: Path | None = None
     """Where to draw the figure."""
 
@@ -82,7 +76,7 @@ def table(columns: dict) -> str:
     rows = zip(*shown.values(), strict=True)
     cells = [
         [name.strip() for name in shown],
-        *[[x if isinstance(x, str) else f"{x:.5g}" for x in row] for row in rows],
+        *[[x if isinstance(x, str) else f"{x:.6g}" for x in row] for row in rows],
     ]
     widths = [max(len(row[i]) for row in cells) for i in range(len(shown))]
     return "\n".join(

@@ -20,6 +20,9 @@ SHELL_ENDS = 92.0
 """Last log n at which the first phase is run: there its probability is below 1e-3 and falls, and
 its units are so near each other that doubles are about to lose them."""
 
+FULL_LOG_N = np.r_[0:60:6, 60:94:2, 98, 102, 110, 118].astype(float)
+"""Values of log n of the whole curve: fine where the posterior falls apart."""
+
 
 class Full(NamedTuple):
     """The whole curve, and a table for each phase."""

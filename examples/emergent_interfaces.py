@@ -14,23 +14,18 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Flags, save
+from _cli import Drawn, panels, save
 
 import boltzax as bx
 from boltzax import interfaces as it
 
 
 @dataclass
-class Options(Flags):
-    """The candidates, and how many draws.
+class Options(Drawn):
+    """The candidates, and how many draws; `quick`: fewer of both."""
 
-    Quick: fewer candidates and draws.
-    """
-
-    levels: int = 16
-    """Thresholds from 0 to 5 V; every pair of them is a candidate."""
-    draws: int = 20_000
-    """Draws of the prior."""
+    levels: int = 16  # Thresholds from 0 to 5 V; every pair of them is a candidate
+    draws: int = 20_000  # Draws of the prior
 
 
 def main(options: Options) -> None:
@@ -66,6 +61,11 @@ def main(options: Options) -> None:
         },
         options.json,
     )
+    with panels(options.figure) as (ax,):
+        order = np.argsort(-np.asarray(found.value))
+        bx.plot.estimate(np.arange(len(order)), found[order], ax=ax, label="95% band")
+        ax.set(xlabel="candidate, in order of its satisfaction", ylabel="share of working systems")
+        ax.legend(frameon=False)
 
 
 if __name__ == "__main__":

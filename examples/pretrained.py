@@ -52,14 +52,13 @@ def main(options: Options) -> None:
     responses = bx.response_matrix(
         runs, lambda net: jax.vmap(lambda datum: phoneme_losses(net, datum))(data)[there]
     )
-    components = responses.components(key=key)
+    components, spoken = responses.components(key=key), np.asarray(sounds)[data[2][there]]
     print(responses, components, sep="\n")
-    spoken = np.asarray(sounds)[data[2][there]]
-    order = np.argsort(np.asarray(components.scores[0]))
-    print("ends of component 0:", *spoken[order[:6]], "...", *spoken[order[-6:]])
+    ends = spoken[np.argsort(np.asarray(components.scores[0]))]
+    print("ends of component 0:", *ends[:6], "...", *ends[-6:])
 
-    asked = bx.Empirical(tuple(array[: options.queries] for array in data))
-    query, readout = bx.PerDatum(net, asked, word_loss), runs["readout"]
+    asked, readout = tuple(array[: options.queries] for array in data), runs["readout"]
+    query = bx.PerDatum(net, bx.Empirical(asked), word_loss)
     influence = bx.influence(readout, energy, query)
     classical = bx.classical_influence(readout.gibbs, energy, query, damping=gamma, max_steps=50)
     for i, (row, exact) in enumerate(zip(influence, classical.value, strict=True)):
@@ -67,14 +66,13 @@ def main(options: Options) -> None:
         rank = scipy.stats.spearmanr(row.value, exact).statistic
         print(f"{words[i]}, rank correlation with classical influence {rank:.2f}:")
         print(table({"word": [words[j] for j in strongest], "influence": row[strongest]}))
-    results = {"response": responses.estimate, "phonemes": list(spoken), "components": components}
-    results |= {"words": words, "influence": influence, "classical": classical.value}
-    save(results, options.json)
+    found = {"response": responses.estimate, "phonemes": list(spoken), "components": components}
+    found |= {"words": words, "influence": influence, "classical": classical.value}
+    save(found, options.json)
     with panels(options.figure, 2) as axes:
         bx.plot.response_components(components, ax=axes[0])
-        bx.plot.influence(
-            influence, queries=words[: options.queries], data=words, most=16, ax=axes[1]
-        )
+        names = {"queries": words[: options.queries], "data": words}
+        bx.plot.influence(influence, **names, most=16, ax=axes[1])
         axes[1].set(xlabel="word (hatched: within two errors)", ylabel="word", aspect="auto")
 
 

@@ -72,7 +72,7 @@ def _reached(node: ast.Attribute, bound, public) -> Iterator[str]:
         yield f"{dotted(node.value) or '...'}.{node.attr}"
 
 
-FOLDERS = ("examples", "benchmarks", "claims")
+FOLDERS = ("examples", "studies", "benchmarks", "claims")
 PROGRAMS = sorted(path for folder in FOLDERS for path in TREE.glob(f"{folder}/*.py"))
 PAGES = sorted([TREE / "README.md", *TREE.glob("docs/*.md")])
 

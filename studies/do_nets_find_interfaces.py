@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax.core import with_weights
@@ -29,6 +28,7 @@ from boltzax.interfaces import (
     expected_satisfaction,
     satisfaction_law,
 )
+from examples._cli import Drawn, save
 
 COMPONENTS = {"amplifier": bx.cases.voltage_amplifier, "mlp": bx.cases.voltage_net}
 RATES = {"sgd": (0.03, 0.1, 0.3), "adam": (0.01, 0.03, 0.1), "sgld": (0.05, 0.2, 0.5)}

@@ -29,10 +29,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax import meanfield as mf
+from examples._cli import Drawn, save
 
 
 @dataclass

@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax import meanfield
+from examples._cli import Drawn, save, table
 
 
 @dataclass

@@ -31,9 +31,9 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, save
 
 import boltzax as bx
+from examples._cli import Drawn, save
 
 Name = Literal["tanh", "sigmoid", "silu", "arctan", "relu", "squared_relu"]
 Axis = Literal["sqrt", "linear", "log", "cbrt"]
@@ -196,9 +196,10 @@ def fourier(options: Options, name: str, scales: tuple[float, ...], net: Net) ->
     cells, count = [], min(2 * options.count, 401)
     for what, w, fn in functions(act, scales, net):
         half = bx.theory.circle_half_width(bx.theory.POLES[name], w)
-        c = measure.basis().analytic_coefficients(
-            lambda x, f=fn: f(jnp.cos(x[0])), count, 0.9 * half
+        c, error = measure.basis().analytic_coefficients(
+            lambda x, f=fn: f(jnp.cos(x[0])), count, 0.9 * half, errors=True
         )
+        c = np.where(np.asarray(error) < 1e-6 * np.abs(c), c, 0.0)  # the tail ends at the first 0
         law = bx.theory.fourier_slope(half), *prefactor(-2.0 * act.branch, what, 1.0)
         k, log_square = tail(name, cosines(c))
         # relative precision: round-off is felt in what is beyond the decay taken out by hand

@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax.core import with_weights
 from boltzax.interfaces import end_to_end
+from examples._cli import Drawn, save
 
 COMPONENTS = {"amplifier": bx.cases.voltage_amplifier, "mlp": bx.cases.voltage_net}
 LEVELS = jnp.array([0.0, 5.0])

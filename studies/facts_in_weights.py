@@ -23,10 +23,10 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax.core import weights_of
+from examples._cli import Drawn, save, table
 
 
 @dataclass

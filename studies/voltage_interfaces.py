@@ -20,9 +20,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, save
 
 import boltzax as bx
+from examples._cli import Drawn, save
 
 
 @dataclass

@@ -25,10 +25,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax.core import mean_estimate
+from examples._cli import Drawn, save, table
 
 
 @dataclass

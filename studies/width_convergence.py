@@ -17,9 +17,9 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, save, table
 
 import boltzax as bx
+from examples._cli import Drawn, save, table
 
 
 @dataclass
