@@ -208,6 +208,15 @@ def test_scatter_about_the_line_is_in_the_interval():
     assert np.mean(inside) >= 0.8
 
 
+def test_a_size_that_rises_again_is_no_decay():
+    """A clear point far above the line is not explained by noise: the interval tells."""
+    size = np.append(np.exp(-np.arange(5.0)), 0.11)
+    curve = bx.Curve(np.arange(6.0), bx.Estimate.exact(size).widened(0.01 * np.ones(6)), axis="x")
+    found, steep = (decay_rate(each, signed=True) for each in (curve, curve[:5]))
+    assert float(steep.standard_error) < 0.2
+    assert np.isnan(float(found.value)) or float(found.upper - found.lower) > 0.5
+
+
 @pytest.mark.parametrize("scatter", [0.0, 0.7])
 def test_a_size_is_compared_with_its_mean_over_the_noise(scatter):
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)

@@ -13,6 +13,8 @@ LEAST = 3
 """Points of a fit at least."""
 SIGNAL = 13.8
 """What a fit takes off the sum of squares of no signal: 1 of 1,000 cases of noise (`χ²` of 2)."""
+POOR = 1e-3
+"""p-value below which a fit without scatter is none."""
 REACH = 60.0
 """e-folds over the curve by which an end of the interval differs from the rate at most."""
 FLOOR = 1e-12
@@ -166,7 +168,9 @@ def _fitted(points: _Points, scatter: float, starts: list) -> _Fit:
 def _scattered(points: _Points) -> _Fit:
     """The least squares, with as much scatter as the squares ask for beyond their freedom.
 
-    Points count by their share of signal, `t²/(1 + t²)`: those in the noise tell of no scatter.
+    Points count by their share of signal in the fit, `t²/(1 + t²)`: those in the noise tell of no
+    scatter. All count where the squares are more than noise gives in one of 1,000 cases: then the
+    sizes are not those of the fit.
     """
     from scipy.optimize import brentq  # slow to import
 
@@ -178,14 +182,13 @@ def _scattered(points: _Points) -> _Fit:
 
     def beyond(fit: _Fit) -> float:
         size = np.exp(np.minimum(points.logs(fit.log_size, fit.rate) - np.log(points.error), 300.0))
-        seen, left = (
-            size**2 / (1 + size**2),
-            points.residuals((fit.log_size, fit.rate), fit.scatter),
-        )
+        seen = np.ones_like(size) if poor else size**2 / (1 + size**2)
+        left = points.residuals((fit.log_size, fit.rate), fit.scatter)
         freedom = np.sum(seen) - 2
         return float(np.sum(seen * left**2) - freedom) if freedom > 0 else -1.0
 
     fit = plain = _fitted(points, 0.0, starts)
+    poor = scipy.special.chdtrc(len(middle) - 2, plain.squares) < POOR
     if beyond(plain) <= 0:
         return plain
 
