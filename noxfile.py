@@ -138,6 +138,20 @@ def peers(session: nox.Session) -> None:
     _run_and_check(session, Path("benchmarks/speed.py"), errors=False)
 
 
+@nox.session(python=PYTHONS)
+def dist(session: nox.Session) -> None:
+    """Build the wheel and the source distribution; run the wheel alone in an empty environment."""
+    session.install("uv")
+    session.run("uv", "build", "--out-dir", "dist", silent=True)
+    (wheel,) = Path("dist").resolve().glob("*.whl")
+    session.install(f"{wheel}[plot]")
+    snippet = Path("README.md").read_text().split("```python\n")[1].split("```")[0]
+    with session.chdir(
+        session.create_tmp()
+    ):  # not in the repository: its source is not on the path
+        session.run("python", "-c", snippet, env={"MPLBACKEND": "agg"})
+
+
 @nox.session(python="3.11")
 def lowest(session: nox.Session) -> None:
     """The tests with the oldest direct dependencies that pyproject.toml allows."""
