@@ -299,6 +299,23 @@ def test_ties_hold_every_outlier_and_are_groups_of_neighbours(values, error):
     assert np.allclose(same.high, values[0] * (1 + 1.959964 * error))
 
 
+def test_the_interval_of_a_pair_reaches_from_its_mean_to_its_own_end():
+    found = ties(np.array([1.1, 0.9]), np.full(2, 0.1), normal_ends)
+    mean, alone = 0.1 * 1.959964 / 2**0.5, 0.1 * 1.959964
+    assert np.allclose([found.low[0], found.high[0]], [1 - mean, 1.1 + alone])
+    assert np.allclose([found.low[1], found.high[1]], [0.9 - alone, 1 + mean])
+    assert np.allclose(found.value[0] + found.error[0], 1.2)
+    assert np.allclose(found.value[0] - found.error[0], 1 - 0.1 / 2**0.5)
+
+
+def test_a_weak_outlier_does_not_widen_a_strong_one_but_unequal_errors_are_averaged():
+    found = ties(np.array([0.9, 0.3]), np.array([0.02, np.inf]), normal_ends)
+    assert np.array_equal(found.groups, [[0, 0], [1, 1]]) and found.high[0] < 0.95
+    assert np.array_equal(
+        ties(np.array([2.0, 1.0]), np.array([0.4, 0.2]), normal_ends).groups, [[0, 1], [0, 1]]
+    )
+
+
 def test_the_spread_of_equal_outliers_has_its_chi_square():
     """Eigenvalues of symmetric matrices of variance 1 and 1/2: told apart by 1%."""
     rng, told = np.random.default_rng(14), 0

@@ -187,3 +187,11 @@ def test_lyapunov_exponents_are_those_of_a_product():
 def test_what_no_law_has_is_refused(call):
     with pytest.raises(DeclarationError):
         call()
+
+
+def test_a_side_without_noise_adds_none():
+    low, high = th.wachter_edges(0.0, 0.3)
+    assert low == pytest.approx(0.3) and high == pytest.approx(0.3)
+    square = 0.5 * (1 - 0.3) + 0.3  # of a multiple correlation, r (1 - b) + b
+    assert th.correlation_of_outlier(square, 0.0, 0.3) == pytest.approx(0.5**0.5)
+    assert th.correlation_of_outlier(0.5, 0.0, 0.0) == pytest.approx(0.5**0.5)
