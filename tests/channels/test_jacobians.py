@@ -223,3 +223,18 @@ def test_the_error_of_few_data_covers():
         )
         covered += bool(found.lower <= true <= found.upper)
     assert covered > 130
+
+
+def test_averaged_sides_are_over_pairs_of_different_data():
+    jacobians = np.random.default_rng(10).normal(size=(5, 3, 4))
+    grams = np.einsum("nki,nkj->nij", jacobians, jacobians)
+
+    def ratio(part):
+        pairs = list(itertools.permutations(part, 2))
+        return sum(np.trace(a) * np.trace(b) for a, b in pairs) / sum(
+            np.sum(a * b) for a, b in pairs
+        )
+
+    left = [ratio(np.delete(grams, i, axis=0)) for i in range(5)]
+    found = _participation(grams, np.linalg.svd(jacobians, compute_uv=False) ** 2)
+    assert float(found.value) == pytest.approx(5 * ratio(grams) - 4 * np.mean(left))

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 import boltzax as bx
 from boltzax import channels as ch
 from boltzax import theory as th
-from boltzax.channels._ranks import entropy_rank, moment_rank
-from boltzax.channels._ties import normal_ends, ties
+from boltzax.channels._canonical_spectrum import _corrected
+from boltzax.channels._covariances import jackknifed
+from boltzax.channels._ranks import _gaussian_error, _quotient, entropy_rank, moment_rank
+from boltzax.channels._ties import normal_ends, ties, variance_ends
 from boltzax.core import DeclarationError
 
 law = settings(derandomize=True, deadline=None, max_examples=15)
@@ -184,6 +186,11 @@ def test_a_corrected_outlier_is_that_of_the_closed_form():
     closed = th.spike_of_outlier(found.eigenvalues[0] / found.noise, 0.5) * found.noise
     assert float(found.outliers.value[0]) == pytest.approx(float(closed), rel=0.01)
     assert abs(found.outliers[0].z_score(9.0)) < 3.5
+    x = rng.normal(size=(401, 200)) * np.sqrt([2.5] + [1.0] * 199)
+    found = ch.covariance_spectrum(x)
+    weak = float(found.outliers.value[0])
+    error = weak * np.sqrt(2 / 400 / (1 - 0.5 / (weak / found.noise - 1) ** 2))
+    assert float(found.outliers.standard_error[0]) == pytest.approx(error, rel=0.15)
 
 
 def test_unequal_variances_are_divided_out():
@@ -306,6 +313,38 @@ def test_the_interval_of_a_pair_reaches_from_its_mean_to_its_own_end():
     assert np.allclose([found.low[1], found.high[1]], [0.9 - alone, 1 + mean])
     assert np.allclose(found.value[0] + found.error[0], 1.2)
     assert np.allclose(found.value[0] - found.error[0], 1 - 0.1 / 2**0.5)
+
+
+def test_correlations_are_corrected_for_the_noise_and_the_others_that_are_there():
+    x, y = np.random.default_rng(18).normal(size=(2, 100, 1))
+    found = ch.canonical_spectrum(x, x + y)  # no noise: one coordinate on each side
+    assert float(found.outliers.value[0]) == pytest.approx(found.correlations[0])
+    two, groups = _corrected(np.array([0.81, 0.25]), (0.0, 0.0), 200)
+    pull = 2 * np.array([0.19 * 0.81 * 0.75, -0.75 * 0.25 * 0.19]) / 0.56 / 200
+    assert np.allclose(two.value, np.sqrt(np.array([0.81, 0.25]) - pull))
+    assert np.array_equal(groups, [[0, 0], [1, 1]])
+    assert np.allclose(two.standard_error, (1 - np.asarray(two.value) ** 2) / 200**0.5, rtol=0.01)
+
+
+def test_errors_of_ranks_are_those_of_first_order():
+    values, freedom, step = np.array([4.0, 2.0, 1.0]), 50, 1e-6
+    slopes = [(entropy_rank(values + d) - entropy_rank(values - d)) / (2 * step)
+              for d in step * np.eye(3)]  # fmt: skip
+    error = np.sqrt(np.sum(np.square(slopes) * 2 * values**2 / freedom))
+    assert _gaussian_error(values, freedom) == pytest.approx(error, rel=1e-6)
+    low, high = _quotient(2.0, 0.5, bx.Estimate.exact(1.0), 0.5)
+    assert (low, high) == pytest.approx((2 / 1.48999, 2 * 1.48999), rel=1e-4)
+    found = jackknifed(3.0, 3.0 + 0.01 * np.arange(20.0))
+    half = 2.44691 * float(found.standard_error)  # Student's t of 6
+    assert float(found.upper - found.value) == pytest.approx(half, rel=1e-4)
+    assert float(jackknifed(3.0, 3.0 + 0.01 * np.arange(20.0), 9.0).standard_error) == 9.0
+
+
+def test_the_ends_of_a_variance_are_those_of_chi_square():
+    """Of 24 degrees of freedom the quantiles are 12.401 and 39.364."""
+    low, high = variance_ends(np.ones(1), np.full(1, (2 / 24) ** 0.5))
+    assert low[0] == pytest.approx(24 / 39.364, rel=1e-4)
+    assert high[0] == pytest.approx(24 / 12.401, rel=1e-4)
 
 
 def test_a_weak_outlier_does_not_widen_a_strong_one_but_unequal_errors_are_averaged():
