@@ -49,7 +49,7 @@ def main(options: Options) -> None:
     columns = {"pieces": options.linear, "bits": linear.value, "±": linear.standard_error}
     print(table(columns | {"exact": exact}))
     costs, results = {}, {"linear": linear, "exact": exact}
-    more = {"noise": options.noise, "samples": options.samples, "key": jax.random.key(1)}
+    more = {"noise_sd": options.noise, "samples": options.samples, "key": jax.random.key(1)}
     for gain in options.gains:
         build = partial(cases.noisy_channel, gain=gain, **more)
         cost = channels.channel_cost(

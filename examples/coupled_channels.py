@@ -48,7 +48,7 @@ def main(options: Options) -> None:
         print(f"{name}: exact {toy.derivative:.4f}\n{found}")
         results[name] = {"exact": toy.derivative, "derivative": found.derivative}
     for flip in options.flips:
-        system = cases.far_places(options.places, options.width, flip=flip, noise=options.noise)
+        system = cases.far_places(options.places, options.width, flip=flip, noise_sd=options.noise)
         optimiser = optax.adamw(0.01, weight_decay=options.decay)
         nets = cases.far_channels(system, optimiser, options.steps, nets=options.nets, key=key)
         formed.append(nets)

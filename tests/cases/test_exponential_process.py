@@ -1,5 +1,6 @@
 """The Gaussian process on a line: against linear algebra, derivatives and the Markov property."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax import channels as ch
-from boltzax.cases import PoissonData, exponential_process
+from boltzax.cases import PoissonData, exponential_process, far_places, noisy_channel
 from boltzax.core import numpy_generator
-from boltzax.theory import screening_exponent
+from boltzax.theory import averaged_screening, screening_exponent
 
 KEY = jax.random.key(0)
 
@@ -23,7 +24,7 @@ def kernel(a, b, length):
 def algebra(process, a, b):
     """The posterior covariance by a difference of kernels."""
     x, length = process.x, process.length
-    inner = kernel(x, x, length) + process.noise * np.eye(len(x))
+    inner = kernel(x, x, length) + process.noise_variance * np.eye(len(x))
     return kernel(a, b, length) - kernel(a, x, length) @ np.linalg.solve(
         inner, kernel(x, b, length)
     )
@@ -32,7 +33,7 @@ def algebra(process, a, b):
 def drawn(seed, count=12, span=4.0, length=1.0, noise=0.3):
     rng = np.random.default_rng(seed)
     x, y = rng.uniform(0, span, count), rng.normal(size=count)
-    return exponential_process(x, y, length=length, noise=noise)
+    return exponential_process(x, y, length=length, noise_variance=noise)
 
 
 settings = st.tuples(st.integers(0, 100), st.floats(0.1, 10), st.floats(0.01, 10))
@@ -41,7 +42,7 @@ settings = st.tuples(st.integers(0, 100), st.floats(0.1, 10), st.floats(0.01, 10
 @given(settings)
 def test_covariance_is_a_greens_function(setting):
     seed, length, noise = setting
-    process = drawn(seed, length=length, noise=noise)
+    process = drawn(seed, length=length, noise_variance=noise)
     a, b = np.array([-0.5, 0.3, 2.0, process.x[3]]), np.array([0.3, 3.1, 7.0])
     np.testing.assert_allclose(process.covariance(a, b), algebra(process, a, b), atol=1e-11)
     own = process.covariance(process.x, process.x)
@@ -52,7 +53,7 @@ def test_covariance_is_a_greens_function(setting):
 @given(settings)
 def test_response_is_the_derivative_of_the_mean(setting):
     seed, length, noise = setting
-    process, places = drawn(seed, length=length, noise=noise), np.array([-1.0, 0.7, 2.2])
+    process, places = drawn(seed, length=length, noise_variance=noise), np.array([-1.0, 0.7, 2.2])
 
     def mean(y):
         x = process.x
@@ -67,7 +68,7 @@ def test_response_is_the_derivative_of_the_mean(setting):
 def test_far_covariances_keep_their_digits():
     """Where a difference of kernels is rounding, the decay is still that of the data between."""
     x = np.arange(0.0, 40.0, 0.05)
-    process = exponential_process(x, np.zeros(len(x)), length=1.0, noise=1.0)
+    process = exponential_process(x, np.zeros(len(x)), length=1.0, noise_variance=1.0)
     rate = screening_exponent(20.0, 1.0, 1.0, "lattice")
     far = process.covariance(np.array([10.0]), np.array([15.0, 20.0, 25.0, 30.0]))[0]
     assert far[-1] < 1e-40
@@ -78,12 +79,12 @@ def test_far_covariances_keep_their_digits():
 def test_an_exact_neighbour_screens_all_behind_it(setting):
     """The prior is Markov: given the function at a place, the two sides are independent."""
     seed, length, noise = setting
-    process = drawn(seed, length=length, noise=noise)
+    process = drawn(seed, length=length, noise_variance=noise)
     x, y = np.append(process.x, 2.0), np.append(process.y, 0.4)
     # the same as a datum without noise, among data with it
     weights = np.append(np.ones(len(process.x)), 1e12)
     order = np.argsort(x)
-    whole = exponential_process(x, y, length=length, noise=noise)
+    whole = exponential_process(x, y, length=length, noise_variance=noise)
     across = whole.covariance(np.array([1.5]), np.array([2.5]), weights[order])
     beside = whole.covariance(np.array([1.5]), np.array([1.6]), weights[order])
     assert abs(across[0, 0]) < 1e-9 * noise and beside[0, 0] > 1e-3 * min(noise, 1) * 0.05
@@ -121,7 +122,7 @@ def test_screening_is_a_difference_of_means(background):
             chosen = rng.choice(np.flatnonzero(far), far.sum())
             x = np.concatenate([x[~far], x[chosen]])
             y = np.concatenate([y[~far], y[chosen]])
-        other = exponential_process(x, y, length=1.0, noise=0.3)
+        other = exponential_process(x, y, length=1.0, noise_variance=0.3)
         assert abs(other.mean(at)[0] - process.mean(at)[0] - change) < 1e-12
     assert found[-1] == 0
 
@@ -160,6 +161,23 @@ def test_poisson_data(setting):
 
 def test_wrong_arguments():
     with pytest.raises(bx.DeclarationError, match="labels of shape"):
-        exponential_process(np.zeros(2), np.zeros(3), length=1.0, noise=1.0)
+        exponential_process(np.zeros(2), np.zeros(3), length=1.0, noise_variance=1.0)
     with pytest.raises(bx.DeclarationError, match="a key, to resample"):
         drawn(0).screened(0.0, np.ones(1), "resample")
+
+
+def test_the_old_name_of_an_argument():
+    """`noise` meant the variance here, and the standard deviation in a noisy channel."""
+    pairs = (
+        (exponential_process, {"x": np.arange(3.0), "y": np.ones(3), "length": 1.0}, "variance"),
+        (PoissonData, {"density": 2.0, "length": 1.0}, "variance"),
+        (screening_exponent, {"density": 2.0, "length": 1.0}, "variance"),
+        (averaged_screening, {"density": 2.0, "length": 1.0}, "variance"),
+        (noisy_channel, {"length": 2, "samples": 2, "key": KEY}, "sd"),
+        (far_places, {"width": 2}, "sd"),
+    )
+    for call, settings, word in pairs:
+        new = call(**settings, **{f"noise_{word}": 0.3})
+        with pytest.warns(DeprecationWarning, match=f"now 'noise_{word}'"):
+            old = call(**settings, noise=0.3)
+        assert eqx.tree_equal(new, old)

@@ -186,7 +186,7 @@ def test_channels_are_scarce_at_low_gain():
 
 
 def test_a_noisy_chain():
-    chain = cases.noisy_channel(1, 1, noise=0.5, key=KEY)
+    chain = cases.noisy_channel(1, 1, noise_sd=0.5, key=KEY)
     found = channels.bits_of_optimisation(chain.prior, chain.strength, 0.5, key=KEY, throw=False)
     # |P(right) - P(wrong)| = erf(tanh|w|/(0.5 √2)): no noise but the last
     exact = np.arctanh(0.5 * 0.67448975)

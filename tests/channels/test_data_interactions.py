@@ -26,7 +26,7 @@ def distance(a, b):
 @pytest.fixture(scope="module")
 def lattice():
     x = GAP * np.arange(24)
-    return exponential_process(x, np.sin(2 * x), length=1.0, noise=NOISE)
+    return exponential_process(x, np.sin(2 * x), length=1.0, noise_variance=NOISE)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,9 @@ CENTRE, RADII = 3.0, np.array([0.5, 1.0, 2.0])
 def process():
     rng = np.random.default_rng(0)
     x = np.sort(rng.uniform(0, 6, 24))
-    return exponential_process(x, np.sin(2 * x) + 0.3 * rng.normal(size=24), length=1.0, noise=0.2)
+    return exponential_process(
+        x, np.sin(2 * x) + 0.3 * rng.normal(size=24), length=1.0, noise_variance=0.2
+    )
 
 
 def from_centre(datum):
@@ -38,7 +40,7 @@ def at_coupling(process, radius, h):
     x, y = process.x, process.y
     share = np.where(np.abs(x - CENTRE) <= radius, 1.0, h)
     keep = share > 0
-    x, y, noise = x[keep], y[keep], process.noise / share[keep]
+    x, y, noise = x[keep], y[keep], process.noise_variance / share[keep]
     inner = np.exp(-np.abs(x[:, None] - x)) + np.diag(noise)
     return np.exp(-np.abs(CENTRE - x)) @ np.linalg.solve(inner, y)
 

@@ -18,7 +18,9 @@ def outputs(x):
 
 def test_gaussian_process():
     rng = np.random.default_rng(0)
-    process = exponential_process(rng.uniform(0, 3, 8), rng.normal(size=8), length=1.0, noise=0.5)
+    process = exponential_process(
+        rng.uniform(0, 3, 8), rng.normal(size=8), length=1.0, noise_variance=0.5
+    )
     places = np.array([0.5, 1.9])
     gibbs, energy, inputs = process.gibbs(places)
     trace = bx.sample(gibbs, key=KEY, chains=4, draws=1000)

@@ -124,7 +124,7 @@ def test_the_environment(flip):
 
 def test_states_of_a_local_net():
     """Each place sees itself and the noisy state of the one before."""
-    system = cases.far_places(2, 1, noise=0.1)
+    system = cases.far_places(2, 1, noise_sd=0.1)
     net = system.prior.model(system.prior.sample_prior(KEY))
     x, noise = jnp.array([[1.0, -1.0], [-1.0, -1.0]]), jnp.array([[0.1], [0.2]])
     first = jnp.tanh(net.inward[0] @ x[0] + net.bias[0]) + 0.1

@@ -22,7 +22,9 @@ FEW = {"chains": 4, "draws": 250}
 def process_of(seed):
     rng = np.random.default_rng(seed)
     x = np.sort(rng.uniform(0, 6, 24))
-    return exponential_process(x, np.sin(2 * x) + 0.3 * rng.normal(size=24), length=1.0, noise=0.2)
+    return exponential_process(
+        x, np.sin(2 * x) + 0.3 * rng.normal(size=24), length=1.0, noise_variance=0.2
+    )
 
 
 def from_centre(datum):
@@ -71,7 +73,7 @@ def test_resampled_data_of_a_gaussian_process():
         chosen = np.arange(24)
         chosen[far] = rng.choice(24, far.sum(), p=far / far.sum())
         x, y = process.x[chosen], process.y[chosen]
-        other = exponential_process(x, y, length=1.0, noise=0.2)
+        other = exponential_process(x, y, length=1.0, noise_variance=0.2)
         exact.append(other.mean(at)[0] - process.mean(at)[0])
     assert np.max(np.abs(np.asarray(found.change.z_score(np.array(exact))))) < 4
 

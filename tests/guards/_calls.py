@@ -196,7 +196,9 @@ class Given:
 
     @cached_property
     def process(self):
-        return cases.exponential_process(self.x[:, 0], self.y, length=self.scale, noise=0.3)
+        return cases.exponential_process(
+            self.x[:, 0], self.y, length=self.scale, noise_variance=0.3
+        )
 
     @cached_property
     def gibbs(self):
@@ -1104,7 +1106,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "cases.anderson_chain": lambda g: call(cases.anderson_chain, 0.3 * g.scale, 1.0),
     "cases.lloyd_chain": lambda g: call(cases.lloyd_chain, 0.3 * g.scale, 1.0),
     "cases.exponential_process": lambda g: call(
-        cases.exponential_process, g.x[:, 0], g.y, length=g.scale, noise=0.3
+        cases.exponential_process, g.x[:, 0], g.y, length=g.scale, noise_variance=0.3
     ),
     "cases.ExponentialProcess.covariance": lambda g: call(
         g.process.covariance, g.x[:3, 1], g.x[:2, 1]

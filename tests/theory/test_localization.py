@@ -118,7 +118,7 @@ def test_data_far_apart_on_a_lattice():
         (lambda: lloyd_exponent(0.0, 0.0), "width"),
         (lambda: anderson_exponent(2.1, 1.0), "energy"),
         (lambda: averaged_screening(1.0, -1.0, 1.0), "length"),
-        (lambda: screening_exponent(1.0, 1.0, 1e5), "noise"),
+        (lambda: screening_exponent(1.0, 1.0, 1e5), "noise_variance"),
         (lambda: screening_exponent(1.0, 1.0, 1.0, "glass"), "arrangement"),
     ],
 )

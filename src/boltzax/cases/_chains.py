@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..channels import Channel
 from ..compile import prior
-from ..core import Count, Key, typed
+from ..core import Count, Key, renamed_arguments, typed
 from ..declare import Empirical, Normal, PerDatum
 from ._arguments import Above
 
@@ -93,13 +93,14 @@ def linear_channel(length: Count, width: Count = 1, *, gain: Above = 1.0) -> Cha
     return Channel(prior(model, Normal(0.0, gain)), LengthRatio())
 
 
+@renamed_arguments(noise="noise_sd")
 @typed
 def noisy_channel(
     length: Count,
     width: Count = 1,
     *,
     gain: Above = 1.0,
-    noise: Above = 0.2,
+    noise_sd: Above = 0.2,
     samples: Count = 128,
     key: Key,
 ) -> Channel:
@@ -116,12 +117,12 @@ def noisy_channel(
         length: Number of pieces.
         width: Wires of each.
         gain: Standard deviation of the weights.
-        noise: Standard deviation.
+        noise_sd: Standard deviation of the noise of a wire.
         samples: Pairs of opposite noise.
         key: Of the noise.
     """
-    drawn = noise * jax.random.normal(key, (samples, length, width))
+    drawn = noise_sd * jax.random.normal(key, (samples, length, width))
     both = jnp.concatenate([drawn, -drawn])
     model = NoisyPieces(jnp.zeros((length, width, width)))
-    energy = PerDatum(model, Empirical(np.asarray(both)).normalized(), WrongBit(noise))
-    return Channel(prior(model, Normal(0.0, gain)), RightMinusWrong(both, noise), energy)
+    energy = PerDatum(model, Empirical(np.asarray(both)).normalized(), WrongBit(noise_sd))
+    return Channel(prior(model, Normal(0.0, gain)), RightMinusWrong(both, noise_sd), energy)

@@ -14,7 +14,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..compile import Gibbs, compile
-from ..core import Count, DeclarationError, Key, Positive, Said, numpy_generator, typed
+from ..core import (
+    Count,
+    DeclarationError,
+    Key,
+    Positive,
+    Said,
+    numpy_generator,
+    renamed_arguments,
+    typed,
+)
 from ..declare import AbstractEnergy, Empirical, Function, Normal, SquaredError
 from ._arguments import Above, Finite
 
@@ -33,13 +42,13 @@ class ExponentialProcess(eqx.Module):
         x: Places of the data, rising, `[datum]`.
         y: Labels, `[datum]`.
         length: `ℓ`.
-        noise: `s²`, the variance.
+        noise_variance: `s²`.
     """
 
     x: Float[np.ndarray, " datum"]
     y: Float[np.ndarray, " datum"]
     length: float
-    noise: float
+    noise_variance: float
 
     def covariance(
         self, first: Places, second: Places, weights: Places | None = None
@@ -59,7 +68,7 @@ class ExponentialProcess(eqx.Module):
         grid, where = np.unique(np.concatenate([self.x, first, second]), return_inverse=True)
         jumps = np.zeros(len(grid))
         given = np.ones(len(self.x)) if weights is None else weights
-        np.add.at(jumps, where[: len(self.x)], 2 * given / (self.length * self.noise))
+        np.add.at(jumps, where[: len(self.x)], 2 * given / (self.length * self.noise_variance))
         gaps = np.diff(grid)
         right, log_right = _slopes(gaps, jumps, self.length)
         left = _slopes(gaps[::-1], jumps[::-1], self.length)[0][::-1]
@@ -71,7 +80,7 @@ class ExponentialProcess(eqx.Module):
 
     def response(self, places: Places) -> Float[np.ndarray, "place datum"]:
         """`d⟨f(a)⟩/dy_j = Cov(f(a), f(x_j))/s²`."""
-        return self.covariance(places, self.x) / self.noise
+        return self.covariance(places, self.x) / self.noise_variance
 
     def mean(self, places: Places) -> Float[np.ndarray, " place"]:
         """`⟨f(a)⟩` of the posterior."""
@@ -108,7 +117,7 @@ class ExponentialProcess(eqx.Module):
                 # the field of the far data moves the prediction through the response of the near
                 # ones: -Σ_far C_near(a, x_j) (y_j - f(x_j))/s², without a difference of means
                 near = self.covariance(at, self.x[far], (~far).astype(float))[0]
-                out.append(-near @ (self.y[far] - self.mean(self.x[far])) / self.noise)
+                out.append(-near @ (self.y[far] - self.mean(self.x[far])) / self.noise_variance)
             else:
                 out.append(self._resampled(at, far, rng))
         return np.array(out)
@@ -120,7 +129,7 @@ class ExponentialProcess(eqx.Module):
             )
         chosen = rng.choice(np.flatnonzero(far), np.sum(far))
         chosen = np.sort(np.concatenate([np.flatnonzero(~far), chosen]))
-        other = ExponentialProcess(self.x[chosen], self.y[chosen], self.length, self.noise)
+        other = ExponentialProcess(self.x[chosen], self.y[chosen], self.length, self.noise_variance)
         return float(other.mean(at)[0] - self.mean(at)[0])
 
     def gibbs(self, places: Places) -> tuple[Gibbs, AbstractEnergy, Float[Array, "place feature"]]:
@@ -146,7 +155,7 @@ class ExponentialProcess(eqx.Module):
         inputs = np.concatenate([grid[:, None], features], axis=1)[where]
         model = Function(linear_in_features, jnp.zeros(len(grid)))
         data = Empirical((inputs[: len(self.x)], self.y))
-        energy = SquaredError(model, data) / self.noise
+        energy = SquaredError(model, data) / self.noise_variance
         return compile(energy, Normal()), energy, jnp.asarray(inputs[len(self.x) :])
 
 
@@ -155,15 +164,18 @@ def linear_in_features(w: Float[Array, " feature"], x: Float[Array, " input"]) -
     return jnp.dot(w, x[1:])
 
 
+@renamed_arguments(noise="noise_variance")
 @typed
-def exponential_process(x: Places, y: Places, *, length: Above, noise: Above) -> ExponentialProcess:
+def exponential_process(
+    x: Places, y: Places, *, length: Above, noise_variance: Above
+) -> ExponentialProcess:
     """A Gaussian process with kernel `exp(-|r|/ℓ)` and data, in closed form.
 
     Args:
         x: Places of the data, `[datum]`, in any order.
         y: Labels, `[datum]`.
         length: `ℓ`.
-        noise: `s²`, the variance of the labels about the function.
+        noise_variance: `s²`, of the labels about the function.
 
     Raises:
         DeclarationError: For another number of labels than places.
@@ -177,34 +189,35 @@ def exponential_process(x: Places, y: Places, *, length: Above, noise: Above) ->
         )
     order = np.argsort(x, kind="stable")
     return ExponentialProcess(
-        np.asarray(x, float)[order], np.asarray(y, float)[order], length, noise
+        np.asarray(x, float)[order], np.asarray(y, float)[order], length, noise_variance
     )
 
 
+@renamed_arguments(noise="noise_variance")
 @typed
 @final
 class PoissonData(eqx.Module):
     """Data at the points of a Poisson process along a line.
 
     A function of a key that draws the transfer matrix of `(ψ, ψ')` from one datum to the next, and
-    the gap; its Lyapunov exponent is `theory.screening_exponent(density, length, noise)`.
+    the gap; its Lyapunov exponent is `theory.screening_exponent(density, length, noise_variance)`.
 
     Args:
         density: `ρ`, data per unit length.
         length: `ℓ` of the kernel.
-        noise: `s²`, the variance.
+        noise_variance: `s²`.
     """
 
     density: Positive
     length: Positive
-    noise: Positive
+    noise_variance: Positive
 
     def __call__(self, key: Key) -> tuple[Float[Array, "2 2"], Float[Array, ""]]:
         gap = jax.random.exponential(key, (), float) / self.density
         t = gap / self.length
         cosh, sinh = jnp.cosh(t), jnp.sinh(t)
         free = jnp.array([[cosh, self.length * sinh], [sinh / self.length, cosh]])
-        jump = 2 / (self.length * self.noise)
+        jump = 2 / (self.length * self.noise_variance)
         return jnp.stack([free[0], free[1] + jump * free[0]]), gap
 
     def process(self, extent: Above, *, key: Key, mean: Finite = 0.0) -> ExponentialProcess:
@@ -224,8 +237,8 @@ class PoissonData(eqx.Module):
         f, steps = np.zeros(len(x)), np.sqrt(1 - keep**2) * rng.normal(size=len(x))
         for i, step in enumerate(steps):
             f[i] = keep[i] * f[i - 1] + step
-        y = mean + f + self.noise**0.5 * rng.normal(size=len(x))
-        return exponential_process(x, y, length=self.length, noise=self.noise)
+        y = mean + f + self.noise_variance**0.5 * rng.normal(size=len(x))
+        return exponential_process(x, y, length=self.length, noise_variance=self.noise_variance)
 
     def screened(
         self,

@@ -21,6 +21,7 @@ from ..core import (
     NonNegative,
     Positive,
     map_within,
+    renamed_arguments,
     scalar,
     text_of_values,
     typed,
@@ -102,13 +103,13 @@ class FarPlaces(eqx.Module):
 
     Args:
         prior: Of nets, with standard normal weights.
-        noise: Standard deviation of what is added to every state.
+        noise_sd: Standard deviation of what is added to every state.
         flip: Probability that the far target is not the shared bit.
         copies: At how many places, from the first, the shared bit is to be seen.
     """
 
     prior: Gibbs
-    noise: Positive
+    noise_sd: Positive
     flip: NonNegative
     copies: int = eqx.field(static=True)
 
@@ -131,7 +132,7 @@ class FarPlaces(eqx.Module):
         own = bits(private, count, places)
         first = bits(other, count, places).at[:, : self.copies].set(bit[:, None])
         far = bit * bits(flipped, count, chance=self.flip)
-        drawn = self.noise * jax.random.normal(noise, (count, places, width))
+        drawn = self.noise_sd * jax.random.normal(noise, (count, places, width))
         return FarData(jnp.stack([first, own], -1), drawn, jnp.append(own, far[:, None], axis=1))
 
     def told(
@@ -152,13 +153,14 @@ class FarPlaces(eqx.Module):
         return PerDatum(self.prior.declared, Subsampled(Empirical(data), batch_size), misfit)
 
 
+@renamed_arguments(noise="noise_sd")
 @typed
 def far_places(
     places: Annotated[int, whole(2)] = 4,
     width: Count = 6,
     *,
     flip: Flip = 0.1,
-    noise: Above = 0.2,
+    noise_sd: Above = 0.2,
     copies: Count = 1,
 ) -> FarPlaces:
     """A row of places, of which the first and the last share a bit through the environment.
@@ -173,7 +175,7 @@ def far_places(
         places: Of the environment and of the net.
         width: Units of the net at each place.
         flip: Probability that the far target differs from the shared bit.
-        noise: Standard deviation of the noise of each unit.
+        noise_sd: Standard deviation of the noise of each unit.
         copies: At how many places, from the first, the shared bit is to be seen.
     """
     if copies > places:
@@ -187,7 +189,7 @@ def far_places(
         jnp.zeros((places, width, width)), jnp.zeros((places, width, 2)),
         *(jnp.zeros((places, width)) for _ in range(2)), jnp.zeros(width),
     )  # fmt: skip
-    return FarPlaces(prior(model, Normal()), jnp.asarray(noise), jnp.asarray(flip), copies)
+    return FarPlaces(prior(model, Normal()), jnp.asarray(noise_sd), jnp.asarray(flip), copies)
 
 
 @typed

@@ -96,6 +96,7 @@ from ._trees import weights_of as weights_of
 from ._trees import with_weights as with_weights
 from ._typing import TYPED as TYPED
 from ._typing import described as described
+from ._typing import renamed_arguments as renamed_arguments
 from ._typing import typed as typed
 
 __all__ = exported(globals())

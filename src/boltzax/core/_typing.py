@@ -3,6 +3,7 @@
 import functools
 import inspect
 import sys
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -70,6 +71,40 @@ def described(words: str, mend: str) -> Callable[[Class], Class]:
         return kind
 
     return decorate
+
+
+def renamed_arguments(**names: str) -> Callable[[Decorated], Decorated]:
+    """Decorator of functions and classes whose keyword arguments have changed their names.
+
+    The old ones work, with a warning.
+
+    Args:
+        names: The new name for each old one.
+    """
+
+    def decorate(declared: Decorated) -> Decorated:
+        changed: Any = declared
+        if isinstance(declared, type):
+            changed.__init__ = _renamed(declared.__init__, declared.__qualname__, names)
+            return changed
+        return _renamed(declared, declared.__qualname__, names)
+
+    return decorate
+
+
+def _renamed(fn: Callable, owner: str, names: dict[str, str]) -> Any:
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for old in names.keys() & kwargs.keys():
+            told = f"the argument {old!r} of {owner} is now {names[old]!r}"
+            warnings.warn(f"{told}; the old name will go with the next release",
+                          DeprecationWarning, stacklevel=2)  # fmt: skip
+            kwargs[names[old]] = kwargs.pop(old)
+        return fn(*args, **kwargs)
+
+    if fn in TYPED:
+        TYPED[call] = TYPED[fn]
+    return call
 
 
 def _typed_function(fn: Callable[Arguments, Result], owner: type | None = None) -> Any:

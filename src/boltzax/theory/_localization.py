@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal, TypeAlias
 
-from ..core import DeclarationError, scalar, typed
+from ..core import DeclarationError, renamed_arguments, scalar, typed
 from ._arguments import Above
 from ._jump_relaxation import mean_of_jumps
 
@@ -77,8 +77,9 @@ def anderson_exponent(energy: Finite, disorder: Above) -> float:
     return variance / (2 * (2 - energy) * (2 + energy))
 
 
+@renamed_arguments(noise="noise_variance")
 @typed
-def averaged_screening(density: Above, length: Above, noise: Above) -> float:
+def averaged_screening(density: Above, length: Above, noise_variance: Above) -> float:
     """`κ = √(1/ℓ² + 2ρ/(ℓ s²))`: the rate at which data of uniform density screen each other.
 
     A Gaussian process with kernel `exp(-|r|/ℓ)` and data of noise `s²` at places `x_i` has as its
@@ -88,16 +89,17 @@ def averaged_screening(density: Above, length: Above, noise: Above) -> float:
     Args:
         density: `ρ`, data per unit length.
         length: `ℓ`.
-        noise: `s²`, the variance.
+        noise_variance: `s²`.
     """
-    return math.sqrt(1 + 2 * density * length / noise) / length
+    return math.sqrt(1 + 2 * density * length / noise_variance) / length
 
 
+@renamed_arguments(noise="noise_variance")
 @typed
 def screening_exponent(
     density: Above,
     length: Above,
-    noise: Above,
+    noise_variance: Above,
     arrangement: Literal["poisson", "lattice"] = "poisson",
 ) -> float:
     """The rate `γ` at which the posterior covariance of a Gaussian process decays, per unit length.
@@ -118,7 +120,7 @@ def screening_exponent(
     Args:
         density: `ρ`, data per unit length.
         length: `ℓ`.
-        noise: `s²`, the variance.
+        noise_variance: `s²`.
         arrangement: Of the data.
 
     Raises:
@@ -126,20 +128,20 @@ def screening_exponent(
             than a thousandth.
     """
     if arrangement == "poisson":
-        mean = math.sqrt(1 + 2 * density * length / noise)
-        if 0.5 * mean * noise > MOST_JUMPS:
+        mean = math.sqrt(1 + 2 * density * length / noise_variance)
+        if 0.5 * mean * noise_variance > MOST_JUMPS:
             raise DeclarationError(
-                "noise",
-                got=f"{noise:g} at {density * length:g} data a length",
+                "noise_variance",
+                got=f"{noise_variance:g} at {density * length:g} data a length",
                 expected=f"jumps of the slope above 1/{MOST_JUMPS} of its mean",
                 mend="take averaged_screening, which is larger by a share below "
                 f"{1 / MOST_JUMPS:g}",
             )
-        return mean_of_jumps(density * length, 2 / noise) / length
+        return mean_of_jumps(density * length, 2 / noise_variance) / length
     gap = 1 / (density * length)
     if gap > 40:  # cosh and sinh are one to rounding
-        return (gap + math.log1p(1 / noise)) * density
+        return (gap + math.log1p(1 / noise_variance)) * density
     # cosh g - 1 = 2 sinh²(g/2) on both sides: small gaps keep their digits
     half = math.sinh(0.5 * gap)
-    u = half * (half + math.cosh(0.5 * gap) / noise)
+    u = half * (half + math.cosh(0.5 * gap) / noise_variance)
     return 2 * math.asinh(math.sqrt(u)) * density
