@@ -42,7 +42,7 @@ settings = st.tuples(st.integers(0, 100), st.floats(0.1, 10), st.floats(0.01, 10
 @given(settings)
 def test_covariance_is_a_greens_function(setting):
     seed, length, noise = setting
-    process = drawn(seed, length=length, noise_variance=noise)
+    process = drawn(seed, length=length, noise=noise)
     a, b = np.array([-0.5, 0.3, 2.0, process.x[3]]), np.array([0.3, 3.1, 7.0])
     np.testing.assert_allclose(process.covariance(a, b), algebra(process, a, b), atol=1e-11)
     own = process.covariance(process.x, process.x)
@@ -53,7 +53,7 @@ def test_covariance_is_a_greens_function(setting):
 @given(settings)
 def test_response_is_the_derivative_of_the_mean(setting):
     seed, length, noise = setting
-    process, places = drawn(seed, length=length, noise_variance=noise), np.array([-1.0, 0.7, 2.2])
+    process, places = drawn(seed, length=length, noise=noise), np.array([-1.0, 0.7, 2.2])
 
     def mean(y):
         x = process.x
@@ -79,7 +79,7 @@ def test_far_covariances_keep_their_digits():
 def test_an_exact_neighbour_screens_all_behind_it(setting):
     """The prior is Markov: given the function at a place, the two sides are independent."""
     seed, length, noise = setting
-    process = drawn(seed, length=length, noise_variance=noise)
+    process = drawn(seed, length=length, noise=noise)
     x, y = np.append(process.x, 2.0), np.append(process.y, 0.4)
     # the same as a datum without noise, among data with it
     weights = np.append(np.ones(len(process.x)), 1e12)
@@ -181,3 +181,4 @@ def test_the_old_name_of_an_argument():
         with pytest.warns(DeprecationWarning, match=f"now 'noise_{word}'"):
             old = call(**settings, noise=0.3)
         assert eqx.tree_equal(new, old)
+    assert PoissonData(2.0, 1.0, 0.3).noise == 0.3

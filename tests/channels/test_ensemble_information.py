@@ -1,8 +1,10 @@
 """Information with the weights unknown, in closed form for one random gain."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 import boltzax as bx
 from boltzax.channels import ensemble_information
@@ -70,3 +72,44 @@ def test_refused():
     others = bx.Ensemble.of(ensemble.gibbs, ensemble.w, axes=("checkpoint",))
     with pytest.raises(DeclarationError, match='axis "sample"'):
         ensemble_information(others, read_x, read_y, x, key=KEY)
+
+
+def sums(weights, x):
+    def layer(x, w):
+        h = w @ x / x.size**0.5
+        return jnp.where(h > 0, 1.0, -1.0), h[0]
+
+    return jax.lax.scan(layer, x, weights)[1]
+
+
+def reader(which, layer):
+    return lambda model, z: model(z[which])[layer]
+
+
+def exact_information(width, flipped, depth):
+    """The overlap of two inputs of a net of signs is a Markov chain, at any width."""
+    agree = np.arange(width + 1)
+    overlap = 2 * agree / width - 1
+    p = 0.5 + np.arcsin(overlap)[:, None] / np.pi
+    step = special.binom(width, agree) * p**agree * (1 - p) ** (width - agree)
+    law, found = np.eye(width + 1)[width - flipped], []
+    for _ in range(depth):
+        found.append(-0.5 * np.log1p(-((law @ overlap) ** 2)))
+        law = law @ step
+    return np.array(found)
+
+
+def test_information_with_the_weights_unknown_falls_with_depth():
+    rng, samples, width, flipped = np.random.default_rng(1), 4000, 12, 2
+    x = rng.choice([-1.0, 1.0], (samples, width))
+    twin = x * rng.permuted(np.where(np.arange(width) < flipped, -1.0, np.ones(x.shape)), axis=1)
+    net = bx.models.Function(sums, np.ones((4, width, width)))
+    ensemble = bx.Ensemble.prior(bx.prior(net, bx.Normal()), samples, key=KEY)
+    exact = exact_information(width, flipped, 4)
+    for layer in (0, 1, 3):
+        readers = reader(0, layer), reader(1, layer)
+        found = ensemble_information(ensemble, *readers, (x, twin), models=2, key=KEY)
+        assert abs(float(found.marginal.estimate.z_score(exact[layer]))) < 4
+    # in wide nets by the square of the slope of `c -> (2/π) arcsin c` at 0
+    wide = exact_information(400, 100, 7)
+    assert wide[-1] / wide[-2] == pytest.approx((2 / np.pi) ** 2, rel=0.02)

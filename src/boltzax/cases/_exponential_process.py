@@ -33,6 +33,7 @@ Places: TypeAlias = Annotated[
 Background: TypeAlias = Literal["drop", "average", "resample"]
 
 
+@renamed_arguments(noise="noise_variance")
 @typed
 @final
 class ExponentialProcess(eqx.Module):

@@ -97,6 +97,7 @@ class ToldAtTheEnd(eqx.Module):
         return 0.5 * jnp.log(jnp.sum(bit**2) / jnp.sum(left**2))
 
 
+@renamed_arguments(noise="noise_sd")
 @typed
 class FarPlaces(eqx.Module):
     """What `far_places` returns.

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 import sys
 import warnings
 import weakref
@@ -76,7 +77,7 @@ def described(words: str, mend: str) -> Callable[[Class], Class]:
 def renamed_arguments(**names: str) -> Callable[[Decorated], Decorated]:
     """Decorator of functions and classes whose keyword arguments have changed their names.
 
-    The old ones work, with a warning.
+    The old ones work, with a warning; of a class, the attributes of the old names too.
 
     Args:
         names: The new name for each old one.
@@ -86,6 +87,8 @@ def renamed_arguments(**names: str) -> Callable[[Decorated], Decorated]:
         changed: Any = declared
         if isinstance(declared, type):
             changed.__init__ = _renamed(declared.__init__, declared.__qualname__, names)
+            for old, new in names.items():
+                setattr(changed, old, property(operator.attrgetter(new)))
             return changed
         return _renamed(declared, declared.__qualname__, names)
 
