@@ -7,6 +7,7 @@ import pytest
 from scipy import special
 
 from boltzax.channels._label_information import (
+    LabelSpread,
     _cells,
     _mean,
     _of_binomial,
@@ -119,3 +120,21 @@ def test_large_counts_by_moments():
     masses = np.exp(logs + k * np.log(p[:, None]) + (samples - k) * np.log1p(-p[:, None]))
     exact = np.sum(masses @ special.xlogy(k, k))
     assert abs(_of_binomial(samples, p) - exact) < 1e-4
+
+
+def test_the_line_of_laws():
+    """At its ends all pairings, and samples of the frequencies; beyond, the variance grows."""
+    rng = np.random.default_rng(2)
+    x, z, new = rng.integers(0, 2, (3, 400))
+    y = np.where(rng.random(400) < 0.4, x, new)
+    cells = _cells(x, y, z)
+    spread, law = LabelSpread(cells), cells.counts / 400
+    last = plug_in(x, y, z)
+    np.testing.assert_allclose(spread.informations[[0, -1]], [0, last], atol=1e-12)
+    np.testing.assert_allclose(spread.bias(0.0), _paired(cells)[0], rtol=1e-6)
+    np.testing.assert_allclose(spread.bias(last), _mean(cells, law, 400) - last, rtol=1e-9)
+    counts = [np.bincount(c) for c in (4 * x + 2 * y + z, 2 * x + z, 2 * y + z, z)]
+    at = [n[c] for n, c in zip(counts, (4 * x + 2 * y + z, 2 * x + z, 2 * y + z, z), strict=True)]
+    ratio = np.log(at[0] * at[3] / (at[1] * at[2]))
+    free = [spread.variance(share * last) - spread.independent for share in (1, 3)]
+    np.testing.assert_allclose(free, np.array([1, 3]) * np.var(ratio) / 400, rtol=1e-9)

@@ -9,6 +9,7 @@ import pytest
 import boltzax as bx
 from boltzax import channels
 from boltzax.channels._sample_rounding import kind_of, relative_rounding, stored
+from boltzax.channels._usable_information import _ridge
 from boltzax.core import DeclarationError
 
 KEY = jax.random.key(0)
@@ -71,6 +72,23 @@ def test_kinds():
         assert kind_of(exact) == np.float64
     assert kind_of(np.rint(9 * values).astype(jnp.bfloat16)) == np.float64
     assert kind_of(np.rint(9e3 * values).astype(jnp.bfloat16)) == jnp.bfloat16
+
+
+def test_a_relation_given_the_latent():
+    """`y = x + z`: nothing is infinite but the information of x and y given z."""
+    rng = np.random.default_rng(9)
+    x, z = (jnp.asarray(rng.normal(size=(400, 1)), jnp.bfloat16) for _ in range(2))
+    channels.gaussian_information(x, x + z)
+    with pytest.raises(DeclarationError, match="to rounding"):
+        channels.natural_latent(x, x + z, z)
+
+
+def test_neighbours_nearer_than_rounding():
+    x = np.random.default_rng(10).permutation(1 + (np.arange(1000) + 0.3) / 1024)[:, None]
+    assert float(channels.neighbour_information(x, x**0.5, key=KEY).estimate.value) > 3
+    narrow = x.astype(np.float16), (x**0.5).astype(np.float16)
+    with pytest.raises(DeclarationError, match="not farther"):
+        channels.neighbour_information(*narrow, key=KEY)
 
 
 def test_noise_below_rounding_is_refused():
@@ -139,6 +157,25 @@ def test_more_coordinates_than_samples():
     wide = hidden @ rng.normal(size=(2, 200)) + 0.1 * rng.normal(size=(60, 200))
     seen = channels.usable_information(wide, hidden + 0.3 * rng.normal(size=(60, 2)), key=KEY).total
     assert float(seen.lower) > 0
+
+
+@pytest.mark.parametrize("size", [4, 40])
+def test_ridge_and_samples_left_out(size):
+    rng, penalty = np.random.default_rng(11), 3.0
+    x, others = rng.normal(size=(20, size)), rng.normal(size=(5, size))
+    y = rng.normal(size=(20, 2))
+
+    def fitted(rows, places):
+        centre, mean = x[rows].mean(axis=0), y[rows].mean(axis=0)
+        inner = x[rows] - centre
+        weights = np.linalg.solve(inner.T @ inner + penalty * np.eye(size), inner.T @ y[rows])
+        return mean + (places - centre) @ weights
+
+    everyone = np.arange(20)
+    predicted, error = _ridge(x, y - y.mean(axis=0), others, penalty)
+    np.testing.assert_allclose(predicted + y.mean(axis=0), fitted(everyone, others), rtol=1e-9)
+    left = [y[i] - fitted(np.delete(everyone, i), x[i]) for i in everyone]
+    np.testing.assert_allclose(error, np.sqrt(np.mean(np.square(left), axis=0)), rtol=1e-9)
 
 
 def test_an_output_that_varies_in_one_fold_alone():
