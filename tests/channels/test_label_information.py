@@ -138,3 +138,28 @@ def test_the_line_of_laws():
     ratio = np.log(at[0] * at[3] / (at[1] * at[2]))
     free = [spread.variance(share * last) - spread.independent for share in (1, 3)]
     np.testing.assert_allclose(free, np.array([1, 3]) * np.var(ratio) / 400, rtol=1e-9)
+
+
+def test_what_was_seen_once_leaves_the_line_short():
+    """The share of cells seen once is that of the law not seen (Good 1953)."""
+    x, y, z = np.repeat([[0, 0, 1, 1, 1], [0, 1, 0, 1, 1], [0] * 5], [9, 1, 8, 12, 9], axis=1)
+    cells = _cells(x, y, z)
+    one, other = (np.bincount(each) / 39 for each in (x, y))
+    law = cells.counts / 39 * (1 - 1 / 39) + np.outer(one, other).ravel() / 39
+    exact = law @ np.log(law / np.outer(one, other).ravel())
+    np.testing.assert_allclose(LabelSpread(cells).informations[-1], exact, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rare, tolerance", [(4, 0.25), (150, 0.01)])
+def test_the_spread_over_all_pairings(rare, tolerance):
+    """Two labels of 300 samples, each `rare` times the other one: by the four counts."""
+    x, n = (np.arange(300) < rare).astype(int), 300
+    k = np.arange(rare + 1.0)
+    log = special.gammaln
+    ways = -log(k + 1) - 2 * log(rare - k + 1) - log(n - 2 * rare + k + 1)
+    mass = np.exp(ways - ways.max()) / np.exp(ways - ways.max()).sum()
+    counts = np.array([k, rare - k, rare - k, n - 2 * rare + k])
+    values = special.xlogy(counts, counts).sum(axis=0) / n
+    variance = mass @ values**2 - (mass @ values) ** 2
+    found = _paired(_cells(x, x, np.zeros(n, int)))[1]
+    np.testing.assert_allclose(found, variance, rtol=tolerance)

@@ -48,7 +48,7 @@ def test_monotone_maps_change_little():
     assert abs(float(one.value - two.value)) < 0.02
 
 
-@pytest.mark.parametrize("setting", [(400, 0.6, 1, 30), (150, 0.95, 1, 30), (200, 0.95, 2, 30)])
+@pytest.mark.parametrize("setting", [(400, 0.6, 1, 30), (200, 0.9, 3, 15), (200, 0.95, 2, 30)])
 def test_the_interval_covers(setting):
     """Also where neighbours are far apart, so that the bias is larger than the spread."""
     (samples, rho, size, repeats), rng, inside = setting, np.random.default_rng(3), 0
