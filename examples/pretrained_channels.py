@@ -10,11 +10,11 @@ embedding say whether channels are scarce at random weights already.
 from dataclasses import dataclass, replace
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from _cli import Drawn, save
-from _speller import OneArgument, dictionary, pretrained, random_like
+from _cli import Drawn, panels, save
+from _random_speller import OneArgument, random_like
+from _speller import dictionary, pretrained
 from _text_net import TextNet
 
 import boltzax as bx
@@ -69,11 +69,9 @@ def main(options: Options) -> None:
         results[name] = {"same": same, "shuffled": shuffled, "ratios": ratios, "beyond": counts}
         ladders |= {f"{name}, same input": same, f"{name}, shuffled": shuffled}
     save(results, options.json)
-    if options.figure is not None:
-        figure, axes = plt.subplots(2, len(sides), figsize=(40, 7), layout="constrained")
+    with panels(options.figure, len(sides), 2) as axes:
         for ax, (title, ladder) in zip(axes.T.flat, ladders.items(), strict=True):
             bx.plot.information_ladder(ladder, ax=ax).set(title=title)
-        figure.savefig(options.figure, dpi=100)
 
 
 if __name__ == "__main__":

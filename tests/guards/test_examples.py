@@ -10,7 +10,7 @@ TREE = Path(__file__).parents[2]
 MOST, MOST_SHARED = 80, 110
 """Lines of an example, and of a file that several of them share."""
 LONG = {
-    "anderson", "channel_cost", "channels_at_init", "coupled_channels", "pretrained_channels",
+    "anderson", "channel_cost", "channels_at_init", "coupled_channels",
     "screening",
 }  # fmt: skip
 """Examples that are longer. The list may only become shorter."""
