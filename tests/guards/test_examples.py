@@ -9,11 +9,6 @@ import pytest
 TREE = Path(__file__).parents[2]
 MOST, MOST_SHARED = 80, 110
 """Lines of an example, and of a file that several of them share."""
-LONG = {
-    "anderson", "channel_cost", "channels_at_init", "coupled_channels",
-    "screening",
-}  # fmt: skip
-"""Examples that are longer. The list may only become shorter."""
 FLAGS = {"seed", "quick", "json", "figure"}
 
 FOLDERS = ("examples", "studies")
@@ -31,17 +26,13 @@ def is_program(name: str) -> bool:
 PROGRAMS = [name for name in TEXTS if is_program(name)]
 
 
-def too_long(texts: Mapping[str, str], long: set[str]) -> Iterator[str]:
-    """Examples with more lines than allowed, and names on the list that need not be there."""
+def too_long(texts: Mapping[str, str]) -> Iterator[str]:
+    """Examples with more lines than allowed."""
     for name, text in texts.items():
-        folder, stem = name.split("/")
         most = MOST if is_program(name) else MOST_SHARED
         lines = len(text.splitlines())
-        if folder == "examples" and lines > most and stem not in long:
+        if name.startswith("examples/") and lines > most:
             yield f"{name}: {lines} lines, {most} at most"
-        elif stem in long and lines <= most:
-            yield f"{name}: short enough, leave it out of the list"
-    yield from (f"{stem}: is gone" for stem in long if f"examples/{stem}" not in texts)
 
 
 def flags(name: str, options: str, texts: Mapping[str, str]) -> set[str]:
@@ -61,14 +52,17 @@ def flags(name: str, options: str, texts: Mapping[str, str]) -> set[str]:
 
 
 def used(text: str) -> set[str]:
-    """Fields of `options` that a program reads."""
-    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
-    names = {node.attr for node in nodes if getattr(node.value, "id", "") == "options"}
+    """Fields of `options`, or of the argument of `main`, that a program reads."""
+    nodes = list(ast.walk(ast.parse(text)))
+    mains = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "main"]
+    given = {"options"}.union(*({arg.arg for arg in node.args.args} for node in mains))
+    reads = [node for node in nodes if isinstance(node, ast.Attribute)]
+    names = {node.attr for node in reads if getattr(node.value, "id", "") in given}
     return names | ({"quick"} if "sized" in names else set())
 
 
 def test_examples_are_short():
-    assert list(too_long(TEXTS, LONG)) == []
+    assert list(too_long(TEXTS)) == []
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -87,14 +81,8 @@ def test_every_program_says_what_it_shows():
 
 def test_a_long_example_is_caught():
     long = {"examples/a": "x\n" * 81, "examples/_b": "x\n" * 81, "studies/c": "x\n" * 999}
-    assert list(too_long(long, set())) == ["examples/a: 81 lines, 80 at most"]
-    assert list(too_long(long, {"a"})) == []
-    short = {"examples/a": "x\n" * 80}
-    assert list(too_long(short, {"a"})) == ["examples/a: short enough, leave it out of the list"]
-    assert list(too_long({}, {"a"})) == ["a: is gone"]
-    assert list(too_long({"examples/_b": "x\n" * 111}, set())) == [
-        "examples/_b: 111 lines, 110 at most"
-    ]
+    assert list(too_long(long)) == ["examples/a: 81 lines, 80 at most"]
+    assert list(too_long({"examples/_b": "x\n" * 111})) == ["examples/_b: 111 lines, 110 at most"]
 
 
 def test_flags_are_found_through_shared_files():
@@ -109,3 +97,4 @@ def test_flags_are_found_through_shared_files():
     assert flags("studies/b", "Options", texts) == {"seed", "figure", "x"}
     assert flags("examples/c", "Options", texts) == {"seed"}
     assert used("if options.quick:\n    save(options.json)\n") == {"quick", "json"}
+    assert used("def main(o):\n    save(o.json, ax.figure)\n") == {"json"}
