@@ -201,6 +201,10 @@ class Given:
         )
 
     @cached_property
+    def poisson(self):
+        return cases.PoissonData(2.0, 1.0, 0.3)
+
+    @cached_property
     def gibbs(self):
         return bx.compile(self.energy, bx.Normal(), beta=self.scale, marginalise=False)
 
@@ -1115,6 +1119,10 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "cases.ExponentialProcess.mean": lambda g: call(g.process.mean, g.x[:3, 1]),
     "cases.ExponentialProcess.screened": lambda g: call(
         g.process.screened, 0.0, g.x[:3, 1] ** 2, "resample", key=g.key
+    ),
+    "cases.PoissonData.process": lambda g: call(g.poisson.process, 4 * g.scale, key=g.key),
+    "cases.PoissonData.screened": lambda g: call(
+        g.poisson.screened, g.x[:3, 1] ** 2, extent=4.0, draws=3, key=g.key
     ),
     "cases.ExponentialProcess.gibbs": lambda g: call(g.process.gibbs, g.x[:3, 1]),
     "channels.screen": lambda g: call(
