@@ -7,7 +7,7 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from . import c, e, f
+from . import a, b, c, d, e, f, g
 from ._row import Row
 
-ROWS: tuple[Row, ...] = (*c.ROWS, *e.ROWS, *f.ROWS)
+ROWS: tuple[Row, ...] = (*a.ROWS, *b.ROWS, *c.ROWS, *d.ROWS, *e.ROWS, *f.ROWS, *g.ROWS)

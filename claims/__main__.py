@@ -47,10 +47,10 @@ class Options:
 def main(options: Options) -> None:
     """Run the ledger."""
     full = options.full or not options.quick
-    failed: list[str] = []
-    chosen = [row for row in ROWS if wanted(row.id, options.only)]
-    rows = {row["id"]: row for row in old_rows(options.json)}
-    for row in chosen:
+    failed, rows = [], {row["id"]: row for row in old_rows(options.json)}
+    for row in ROWS:
+        if not wanted(row.id, options.only):
+            continue
         try:
             rows[row.id] = examined(row, options.seed, full)
         except Exception:
@@ -59,20 +59,20 @@ def main(options: Options) -> None:
             failed.append(row.id)
         else:
             print(line(rows[row.id]), flush=True)
-    order = [row.id for row in ROWS if row.id in rows]
-    record = {"rows": [rows[name] for name in order]}
-    seconds = sum(row["processor_seconds"] for row in record["rows"])
-    surprises = [row["id"] for row in record["rows"] if row["outcome"] != row["expected"]]
-    print(f"{len(order)} rows, {seconds:.0f} s of processor time")
-    print(f"not as expected: {', '.join(surprises) or 'none'}")
+            record = {"rows": [rows[each.id] | told(each) for each in ROWS if each.id in rows]}
+            write(record, options)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def write(record: dict, options: Options) -> None:
+    """The files that were asked for: after each row, so that a run can be stopped."""
     if options.json is not None:
         options.json.write_text(json.dumps(record, indent=1) + "\n")
     if options.page is not None:
         options.page.write_text(page(record))
     if options.figure is not None:
         forest(record["rows"]).savefig(options.figure, dpi=120)
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def wanted(name: str, only: str) -> bool:
@@ -94,9 +94,7 @@ def examined(row: Row, seed: int, full: bool) -> dict:
     return {
         "id": row.id,
         **numbers,
-        "expected": row.expected,
-        "page": row.page,
-        "missing": row.missing,
+        **told(row),
         "seed": seed,
         "effort": "full" if full else "quick",
         "date": datetime.date.today().isoformat(),
@@ -106,6 +104,11 @@ def examined(row: Row, seed: int, full: bool) -> dict:
         "seconds": round(time.perf_counter() - began, 1),
         "processor_seconds": round(time.process_time() - worked, 1),
     }
+
+
+def told(row: Row) -> dict:
+    """What is known of a row without a measurement."""
+    return {"expected": row.expected, "page": row.page, "missing": row.missing}
 
 
 def line(row: dict) -> str:

@@ -1,5 +1,7 @@
 """Channels: what passes through a net, what it costs, and which channels form."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -220,11 +222,6 @@ ROWS = [
         "tanh pieces cost the same after five as after three, within a quarter",
         SCARCE, [0.7, 1.5], straight, low=0.75, high=1.25,
     ), "channel_cost"),
-    Row("E5d", Claim(
-        "They grow in proportion: six noisy tanh pieces cost twice as much as three, within a "
-        "fifth",
-        SCARCE, [0.7, 1.5], doubling, low=1.6, high=2.4,
-    ), "channel_cost", "refuted"),
     Row("E5b", Claim(
         "A linear chain of 2n pieces costs twice as much as one of n, within a fifth, for n from"
         " 16",
@@ -233,7 +230,12 @@ ROWS = [
     Row("E5c", Claim(
         "One gain separates scarce channels from scarce modules: above it (at 3.5) a channel is "
         "not dearer in a wider system",
-        f"a reading of {SCARCE}", [3.5], widening, low=-20.0, high=0.0,
+        f"a reading of {SCARCE}", [3.5], widening, low=-math.inf, high=0.0,
+    ), "channel_cost", "refuted"),
+    Row("E5d", Claim(
+        "They grow in proportion: six noisy tanh pieces cost twice as much as three, within a "
+        "fifth",
+        SCARCE, [0.7, 1.5], doubling, low=1.6, high=2.4,
     ), "channel_cost", "refuted"),
     Row("E6", Claim(
         "Without mutual information in the environment no channel forms: the far end of a "
@@ -248,7 +250,7 @@ ROWS = [
     Row("E6c", Claim(
         "Channels that form are as small as they can be: the far end tells no more than the "
         "environment pays for, within 0.1 nats",
-        SCARCE, [0.1], too_much, low=-2.0, high=0.1,
+        SCARCE, [0.1], too_much, low=-math.inf, high=0.1,
     ), "channel_coupling", "refuted"),
     Row("E7", Claim(
         "The derivative of an intended channel by an unintended one, averaged over the ensemble,"

@@ -3,7 +3,7 @@
 At the input 0 is below 1.2 V and 1 is 3.5 to 5 V. In the middle extreme voltages stand for 0 and
 middling ones for 1. At the output 0 is a narrower range of low voltages, 1 a wider range of high
 ones (Wentworth & Lorell, "Toward Statistical Mechanics of Interfaces Under Selection Pressure",
-2023; the output's bounds are ours). The example finds systems that satisfy all three and certifies
+2025; the output's bounds are ours). The example finds systems that satisfy all three and certifies
 one for every voltage; it measures the entropy of parameters that the interfaces leave to each net,
 and that the entropies add; and it asks which middle interface leaves the most.
 """

@@ -1,7 +1,7 @@
 """Bits as voltages: amplifiers and nets that pass them on, from 0 to 5 V.
 
 The three interfaces are those of Wentworth & Lorell, "Toward Statistical Mechanics of Interfaces
-Under Selection Pressure" (2023); the bounds of the last are ours.
+Under Selection Pressure" (2025); the bounds of the last are ours.
 """
 
 import equinox as eqx

@@ -46,7 +46,7 @@ class Interface(eqx.Module):
     `A @ B` the product: the interface of the pair, with tuples of values.
 
     Source: interfaces ("APIs") between components, Wentworth & Lorell, "Toward Statistical
-    Mechanics of Interfaces Under Selection Pressure" (2023).
+    Mechanics of Interfaces Under Selection Pressure" (2025).
     """
 
     values: tuple[Value, ...] = eqx.field(static=True)

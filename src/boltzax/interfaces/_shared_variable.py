@@ -100,7 +100,7 @@ def shared_entropy(
     and error NaN.
 
     Source: independence given what is shared, comments to Wentworth & Lorell, "Toward Statistical
-    Mechanics of Interfaces Under Selection Pressure" (2023). Total correlation: Watanabe 1960, IBM
+    Mechanics of Interfaces Under Selection Pressure" (2025). Total correlation: Watanabe 1960, IBM
     J. Res. Dev. 4:66. Influence: Efron 1982, The Jackknife, the Bootstrap and Other Resampling
     Plans, ch. 6.
 

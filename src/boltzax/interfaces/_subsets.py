@@ -184,7 +184,7 @@ def subset_entropy(
     intervals Student's t. They see what runs differ in, not what all of them miss.
 
     Sources: data as constraints, each on a part of the weights: comments to Wentworth & Lorell,
-    "Toward Statistical Mechanics of Interfaces Under Selection Pressure" (2023); volume scaling
+    "Toward Statistical Mechanics of Interfaces Under Selection Pressure" (2025); volume scaling
     `V(ε) ~ ε^(2λ)` of errors: Watanabe 2009, ch. 7.
 
     Args:
