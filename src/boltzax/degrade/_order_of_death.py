@@ -70,7 +70,10 @@ class DeathOrder(eqx.Module):
 
     @text_of_values
     def __repr__(self) -> str:
-        lines = [f"Order of death over {self.replicates} replicates, probability {self.sure:.3g}:"]
+        lines = [
+            f"Order of death over {self.replicates} replicates, probability {self.sure:.3g}, the "
+            "one that lives longest first:"
+        ]
         for name, place in zip(self.names, self.places, strict=True):
             crosses = np.isfinite(float(place.value))
             lines += [f"  {name}: {place!r}" if crosses else f"  {name}: {NO_PLACE}"]
@@ -165,7 +168,8 @@ def _check_alike(curves: Sequence[Curve]) -> None:
                 got=f"curves over {len(first)} settings of {first.axis} and {len(curve)} of "
                 f"{curve.axis}, which are not the same",
                 expected="curves over the same settings of one dial",
-                mend="measure all along one dial: along_dial(dial, settings, ...)",
+                mend="measure all along one dial: along_dial(dial, settings, ...); two dials are "
+                "compared at matched survival, by degrade.selectivity(kept, lost)",
             )
 
 

@@ -211,9 +211,10 @@ class Evidence(eqx.Module):
         scale = f"beta {self.beta:.4g}"
         if self.residual_variance and self.effective_beta:
             scale += (
-                f" for the noise that the loss assumes; the residuals of w* have "
-                f"{self.residual_variance:.3g} times its variance: beta {self.effective_beta:.3g} "
-                "for their own"
+                f", but the residuals of w* have {self.residual_variance:.3g} times the variance "
+                f"that the loss assumes: as a posterior of their noise its beta is "
+                f"{self.effective_beta:.3g}. For the beta of that noise multiply the energy by "
+                f"{1 / self.residual_variance:.3g}"
             )
         lines = [
             self.scope,

@@ -17,7 +17,7 @@ def screening(
     """The size of the change of a prediction over the radius, with 95% intervals.
 
     In units of the standard deviation of the prediction over the posterior, on a logarithmic axis;
-    an arrow points down where the interval reaches zero.
+    where the interval holds zero only a bound is known: its end is drawn hollow, with an arrow.
 
     Args:
         results: From `bx.channels.screen`, one or several by name.
@@ -28,6 +28,7 @@ def screening(
         DeclarationError: For a prediction of several numbers.
     """
     ax = axes_of(ax)
+    bounded = False
     named = results if isinstance(results, Mapping) else {results.background: results}
     for (name, result), colour in zip(named.items(), CYCLE, strict=False):
         if result.change.value.ndim != 1:
@@ -46,15 +47,22 @@ def screening(
         drawn = np.where(open_end, far, size)
         bars = [np.where(open_end, 0.6 * drawn, size - near), np.where(open_end, 0, far - size)]
         style = POINTS | {"color": colour, "uplims": open_end, "label": f"{name}, 95% interval"}
-        ax.errorbar(x, drawn, np.nan_to_num(bars), **style)
+        points, *_ = ax.errorbar(x, drawn, np.nan_to_num(bars), **style)
+        points.set_markerfacecolor("none")
+        ax.plot(x[~open_end], drawn[~open_end], "o", ms=3.5, color=colour)
+        bounded = bounded or bool(np.any(open_end))
         rate = float(result.rate.value)
         if fits and np.isfinite(rate):
             fitted = ~open_end & (size > 0)
             middle = np.mean(np.log(size[fitted]) + rate * x[fitted])
             text = f"{name}: rate {rate:.3g} ± {float(result.rate.standard_error):.1g}"
             ax.plot(x, np.exp(middle - rate * x), color=colour, ls="--", lw=1, label=text)
+    if bounded:
+        ax.plot(
+            [], [], "o", mfc="none", color=GREY, ms=3.5, label="hollow: upper end, not told from 0"
+        )
     ax.set_yscale("log")
-    ax.set(xlabel="radius", ylabel="change / posterior sd")
+    ax.set(xlabel="radius", ylabel="|change| / posterior sd")
     legend(ax)
     return ax
 
