@@ -189,6 +189,7 @@ REFUSED = {
     "duplicate of float32": (np.c_[X, X @ [0.1, 0.2, 0.3]].astype("f"), Y, "x", "of each other"),
     "fixed sum": (X, np.c_[Y, 1 - Y.sum(axis=1)], "y", "linear functions of each other"),
     "deterministic": (X, np.c_[X @ [1.0, 2.0, 3.0], Y], "y", "1 directions that are linear func"),
+    "no sample": (X[:0], Y[:0], "x", "no samples"),
     "no coordinate": (X[:, :0], Y, "x", "without coordinates"),
 }
 

@@ -74,3 +74,25 @@ X, Y = RNG.normal(size=(400, 3)), RNG.normal(size=(400, 3))
 def test_refused(x, y, words):
     with pytest.raises(DeclarationError, match=words):
         neighbour_information(x, y, key=KEY)
+
+
+def on_a_grid(step, samples=400, shift=0.0):
+    x, z = np.random.default_rng(3).normal(size=(2, samples, 1))
+    return [np.rint(side / step) * step + shift for side in (x, 0.8 * x + 0.6 * z)]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("shift", [0.0, 7.0])
+def test_numbers_on_a_coarse_grid_are_refused(kind, shift):
+    """Ties do not count as nearer, which gave .74 of .51 nats."""
+    with pytest.raises(DeclarationError, match="equal so often"):
+        neighbour_information(*(each.astype(kind) for each in on_a_grid(0.1, 200, shift)), key=KEY)
+
+
+def test_a_fine_grid_widens_the_error():
+    exact, grid = (neighbour_information(*on_a_grid(s), key=KEY).estimate for s in (1e-9, 0.01))
+    bias = float(grid.value - exact.value)
+    assert 0 < bias < float(exact.standard_error) < float(grid.standard_error)
+    noise = np.random.default_rng(6).uniform(-0.05, 0.05, (2, 400, 1))  # independent of the sides
+    mended = neighbour_information(*np.add(on_a_grid(0.1), noise), key=KEY).estimate
+    assert abs(float(mended.z_score(-0.5 * np.log(0.36)))) < 3

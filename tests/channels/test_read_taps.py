@@ -62,6 +62,8 @@ def test_components_keep_the_information():
         leading_components(full, 4)
     with pytest.raises(DeclarationError, match="finite"):
         leading_components(np.ones((5, 2)))
+    with pytest.raises(DeclarationError, match="no samples"):
+        leading_components(np.zeros((0, 3)))
 
 
 def test_components_of_independent_sides_keep_the_null_law():

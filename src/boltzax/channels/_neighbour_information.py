@@ -25,6 +25,8 @@ SPLITS = 4
 """Random halvings of the samples."""
 NEAR = 0.05
 """Share of the samples whose neighbours may be nearer than rounding."""
+TIED = 3.0
+"""What ties leave open at most, in errors; a third of it is the bias that they give."""
 Blocks = Annotated[int, whole(4)]
 
 
@@ -72,6 +74,11 @@ def neighbour_information(
     the bias is larger than the spread. For a correlation of 0.9 of three coordinates in 200 samples
     0.7 of 2.5 nats are missing, and the interval says so by its width.
 
+    Numbers that are rounded to a grid have neighbours at the same distance as the k-th one, which
+    do not count as nearer: the value is too large, by about a third of what it falls by if they all
+    count. The error holds that third. Ties that could move the value by more than three errors are
+    refused.
+
     Args:
         x: One side, `[sample, coordinate]`.
         y: The other side, of the same samples.
@@ -81,8 +88,8 @@ def neighbour_information(
 
     Raises:
         DeclarationError: For more than 6 coordinates together, blocks of fewer than `4 k + 8`
-            samples, repeated samples, neighbours nearer than rounding, and as
-            `gaussian_information`.
+            samples, repeated samples, neighbours nearer than rounding, numbers on a coarse grid,
+            and as `gaussian_information`.
     """
     check_pair(x, y)
     size, least = x.shape[1] + y.shape[1], 4 * neighbours + 8
@@ -106,7 +113,8 @@ def neighbour_information(
     parts = [np.linalg.svd(each.values, full_matrices=False)[:2] for each in sides]
     white, k = [left for left, _ in parts], int(neighbours)
     coarse = [each.rounding_of(np.diag(s)) for each, (_, s) in zip(sides, parts, strict=True)]
-    _check_reach(_reach(*white, k), max(coarse) / np.sqrt(len(x)), k)
+    reach = _reach(*white, k)
+    _check_reach(reach, max(coarse) / np.sqrt(len(x)), k)
     rng = numpy_generator(key)
     groups = np.array_split(rng.permutation(len(x)), blocks)
     value = _kraskov(*white, k)
@@ -117,8 +125,10 @@ def neighbour_information(
     halves = [np.array_split(rng.permutation(len(x)), 2) for _ in range(SPLITS)]
     falls = np.array([np.mean([_of_rows(white, rows, k) for rows in pair]) for pair in halves])
     square = max(np.mean(falls - value) ** 2 - np.var(falls, ddof=1) / SPLITS, 0.0)
-    bias = np.sqrt(square) / (2 ** (2 / size) - 1)
-    estimate = estimate_of_parts(value, np.hypot(error, bias), len(x))
+    error = np.hypot(error, np.sqrt(square) / (2 ** (2 / size) - 1))
+    rounding = max(each.computed for each in sides) / np.sqrt(len(x))
+    tied = _check_ties(_left_open(*white, reach, rounding), error)
+    estimate = estimate_of_parts(value, np.hypot(error, tied), len(x))
     return NeighbourInformation(estimate, Estimate.of_replicates(of_blocks), k, len(x))
 
 
@@ -137,7 +147,8 @@ def _check_reach(reach: np.ndarray, rounding: float, neighbours: int) -> None:
             "x",
             got=f"{int(np.sum(reach == 0))} samples that are repeated more than {neighbours} times",
             expected="samples of a law with a density",
-            mend="for labels use usable_information; else add noise below the resolution",
+            mend="for labels use usable_information; to numbers that are rounded add uniform noise "
+            "of the size of the grid step",
         )
     near = int(np.sum(reach <= rounding))
     if near > NEAR * len(reach):
@@ -150,6 +161,37 @@ def _check_reach(reach: np.ndarray, rounding: float, neighbours: int) -> None:
         )
 
 
+def _check_ties(left_open: float, error: float) -> float:
+    """The bias by ties.
+
+    Raises:
+        DeclarationError: For more than one error.
+    """
+    if left_open > TIED * error:
+        raise DeclarationError(
+            "x",
+            got=f"distances that are equal so often that {left_open:.2g} nats are left open",
+            expected=f"numbers of a law with a density, with ties worth {TIED:g} errors "
+            f"({TIED * error:.2g} nats) at most",
+            mend="add uniform noise of the size of the grid step to numbers that are rounded; for "
+            'discrete data use usable_information or natural_latent(family="categorical")',
+        )
+    return left_open / TIED
+
+
+def _left_open(x: np.ndarray, y: np.ndarray, reach: np.ndarray, rounding: float) -> float:
+    """What the value falls by if all that are as far as the k-th neighbour count as nearer.
+
+    Of the side with more such samples one is the k-th neighbour itself.
+    """
+    nearer, as_far = (
+        np.stack([_within(each, reach + step) for each in (x, y)]) for step in (-rounding, rounding)
+    )
+    most = np.argmax(as_far - nearer, axis=0)
+    as_far[most, np.arange(len(reach))] -= 1
+    return float(np.mean(np.sum(special.psi(as_far) - special.psi(nearer), axis=0)))
+
+
 def _reach(x: np.ndarray, y: np.ndarray, neighbours: int) -> np.ndarray:
     """Distance of each sample to its k-th neighbour, in the farther of both sides."""
     both = np.concatenate([x, y], axis=1)
@@ -157,11 +199,11 @@ def _reach(x: np.ndarray, y: np.ndarray, neighbours: int) -> np.ndarray:
 
 
 def _kraskov(x: np.ndarray, y: np.ndarray, neighbours: int) -> float:
-    reach = _reach(x, y, neighbours)
-    within = np.nextafter(reach, 0)
-    counts = [
-        spatial.KDTree(each).query_ball_point(each, within, p=np.inf, return_length=True)
-        for each in (x, y)
-    ]  # of which the sample itself is one
-    mean = np.mean(special.psi(counts[0]) + special.psi(counts[1]))
+    within = np.nextafter(_reach(x, y, neighbours), 0)
+    mean = np.mean(special.psi(_within(x, within)) + special.psi(_within(y, within)))
     return float(special.psi(neighbours) + special.psi(len(x)) - mean)
+
+
+def _within(side: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Number of samples within a distance of each, of which the sample itself is one."""
+    return spatial.KDTree(side).query_ball_point(side, distance, p=np.inf, return_length=True)

@@ -119,13 +119,14 @@ def leading_components(x: Samples, count: Count | None = None) -> np.ndarray:
         count: Number of components; all above rounding if None.
 
     Raises:
-        DeclarationError: For more components than there are above rounding.
+        DeclarationError: For more components than there are above rounding, no samples, and samples
+            that do not vary or are not finite.
     """
     wide = np.asarray(x, np.float64)
-    if not np.all(np.isfinite(wide)) or not np.ptp(wide, axis=0).any():
+    if not len(wide) or not np.all(np.isfinite(wide)) or not np.ptp(wide, axis=0).any():
         raise DeclarationError(
             "x",
-            got="numbers that are not finite, or all equal",
+            got="numbers that are not finite, or all equal" if len(wide) else "no samples",
             expected="finite numbers that vary",
             mend="leave out the samples at which the model overflows, and constants",
         )

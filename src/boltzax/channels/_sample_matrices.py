@@ -93,7 +93,8 @@ def check_pair(x: np.ndarray, y: np.ndarray) -> None:
     """That both sides hold finite numbers of the same samples.
 
     Raises:
-        DeclarationError: For other numbers of rows, no coordinate, and numbers that are not finite.
+        DeclarationError: For other numbers of rows, none, no coordinate, and numbers that are not
+            finite.
     """
     if len(x) != len(y):
         raise DeclarationError(
@@ -103,11 +104,11 @@ def check_pair(x: np.ndarray, y: np.ndarray) -> None:
             mend="pass x and y of the same data, in one order",
         )
     for name, values in (("x", x), ("y", y)):
-        if not values.shape[1]:
+        if not values.size:
             raise DeclarationError(
                 name,
-                got="samples without coordinates",
-                expected="at least one coordinate",
+                got="samples without coordinates" if len(values) else "no samples",
+                expected="at least one sample and one coordinate",
                 mend="pass a matrix [sample, coordinate]",
             )
         wrong = int(np.sum(~np.isfinite(values).all(axis=1)))
