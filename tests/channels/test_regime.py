@@ -122,3 +122,14 @@ def test_one_clean_channel_is_one_channel(noise):
 def test_too_small_data_are_refused(shape):
     with pytest.raises(DeclarationError):
         ch.classify_regime(np.random.default_rng(6).normal(size=shape))
+
+
+@pytest.mark.parametrize("seed", [1003, 1007])
+def test_signals_as_strong_as_the_modules_they_join_do_not_hide_them(seed):
+    """From most starts the search ends at other modules, which do not predict new samples."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=(600, 2)) @ rng.normal(size=(2, 16))
+    blocks = [rng.normal(size=(600, 8)) @ rng.normal(size=(8, 8)) / 8**0.5 for _ in range(2)]
+    noise = 0.3 * rng.normal(size=(600, 16))
+    found = ch.classify_regime(0.7 * shared + np.hstack(blocks) + noise)
+    assert found.verdict == "mixed"

@@ -30,6 +30,8 @@ def curve(x):
     return C(PLACES, estimate(x), axis="a")
 
 
+NAMES = ["a", "b", "c", "d", "e", "f", "g", "h"]
+
 WORKS = {
     "Estimate.of_samples": lambda x: E.of_samples(x.T),
     "Estimate.of_replicates": lambda x: E.of_replicates(x.T),
@@ -53,6 +55,7 @@ WORKS = {
     "Influence.scaled": lambda x: SHARED.scaled(x[:, 0]),
     "Influence.shifted": lambda x: SHARED.shifted(x[:, 0]),
     "Curve.__init__": lambda x: C(x[:, 0], THREE, axis="a"),
+    "Curve.columns": lambda x: C(PLACES, E.exact(x), axis="a").columns(NAMES[: x.shape[1]]),
     "Curve.map": lambda x: curve(x).map(jnp.square),
     "Curve.minus": lambda x: curve(x).minus(curve(2 * x)),
     "Curve.over": lambda x: curve(x).over(x[:, 1], "b"),

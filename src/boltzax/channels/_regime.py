@@ -1,7 +1,7 @@
 """Whether channels are scarce or modules: which model of a covariance predicts new samples."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, TypeAlias, final
 
 import equinox as eqx
@@ -141,7 +141,8 @@ def classify_regime(x: Samples, *, few: Count | None = None, folds: Folds = 4) -
         )
     rows = side("x", x).values * np.sqrt(len(x))
     few = few or max(1, x.shape[1] // 8)
-    scores = _held_out(rows, few, folds)
+    named = {name: model for _, name, model in _models(np.cov(rows.T, bias=True), few, len(rows))}
+    scores = _held_out(rows, few, folds, named)
     best = {kind: max(scores[kind], key=lambda name: np.mean(scores[kind][name])) for kind in KINDS}
     found = {kind: scores[kind][best[kind]] for kind in KINDS}
     detectable = _detectable(*rows.shape)
@@ -149,7 +150,6 @@ def classify_regime(x: Samples, *, few: Count | None = None, folds: Folds = 4) -
     verdict = "undecided" if few_samples else _verdict(found)
     simple = max(KINDS[:2], key=lambda kind: np.mean(found[kind]))
     kind = verdict if verdict in KINDS[:2] else simple
-    named = {name: model for _, name, model in _models(np.cov(rows.T, bias=True), few)}
     model, top = named[best[kind]], max(found.values(), key=np.mean)
     return Regime(
         verdict,
@@ -162,21 +162,27 @@ def classify_regime(x: Samples, *, few: Count | None = None, folds: Folds = 4) -
     )
 
 
-def _held_out(rows: np.ndarray, few: int, folds: int) -> dict[str, dict[tuple, np.ndarray]]:
+def _held_out(
+    rows: np.ndarray, few: int, folds: int, whole: Mapping[tuple, FactorModel]
+) -> dict[str, dict[tuple, np.ndarray]]:
     """Held-out log-likelihood of every sample, by kind and name of the model."""
     scores: dict[str, dict[tuple, np.ndarray]] = {kind: {} for kind in KINDS}
     for fold in range(folds):
         held = np.arange(len(rows)) % folds == fold
-        for kind, name, model in _models(np.cov(rows[~held].T, bias=True), few):
+        sample = np.cov(rows[~held].T, bias=True)
+        for kind, name, model in _models(sample, few, int(np.sum(~held)), whole):
             values = scores[kind].setdefault(name, np.zeros(len(rows)))
             values[held] = log_likelihoods(model, rows[held])
     return scores
 
 
-def _models(sample: np.ndarray, few: int) -> Iterator[tuple[str, tuple, FactorModel]]:
+def _models(
+    sample: np.ndarray, few: int, samples: int, whole: Mapping[tuple, FactorModel] | None = None
+) -> Iterator[tuple[str, tuple, FactorModel]]:
     """The models of every kind for one sample: kind, name, and model.
 
-    Without modules a model of the second kind is one of the first.
+    Without modules a model of the second kind is one of the first. The search for modules starts
+    from those of the `whole` sample, if there are any.
     """
     size = len(sample)
     alone = np.arange(size)
@@ -184,7 +190,10 @@ def _models(sample: np.ndarray, few: int) -> Iterator[tuple[str, tuple, FactorMo
     for k, model in enumerate(plain):
         yield KINDS[0], ("alone", k), model
     for count, k in itertools.product(CLUSTERS, range(few + 1)):
-        labels = _modules(sample, k, count, few)
+        near = whole["modules", k, count].labels if whole else None
+        if near is not None and len(np.unique(near)) == size:
+            near = None
+        labels = _modules(sample, k, count, few, samples, near)
         model = plain[k] if labels is None else fitted(sample, k, labels)
         yield KINDS[1], ("modules", k, count), model
     for k in _ladder(few, size):
@@ -204,12 +213,14 @@ def _ladder(few: int, size: int) -> list[int]:
     return steps
 
 
-def _modules(sample: np.ndarray, factors: int, count: int, few: int) -> np.ndarray | None:
+def _modules(
+    sample: np.ndarray, factors: int, count: int, few: int, samples: int, near: np.ndarray | None
+) -> np.ndarray | None:
     """Modules of which one is more than a part, and none is nearly all; None if there are none."""
     size = len(sample)
     if count > size // 2:
         return None
-    labels = modules(sample, factors, count)
+    labels = modules(sample, factors, count, samples, near)
     largest = np.bincount(labels).max()
     return labels if few + 1 < largest <= 0.75 * size else None
 
