@@ -40,7 +40,7 @@ def process(seed, density=5.0, mean=0.0, noise=0.2, size=6.0):
     x = np.sort(rng.uniform(0, size, rng.poisson(density * size)))
     prior = np.linalg.cholesky(np.exp(-np.abs(x[:, None] - x)) + 1e-9 * np.eye(len(x)))
     y = mean + prior @ rng.normal(size=len(x)) + noise**0.5 * rng.normal(size=len(x))
-    return cases.exponential_process(x, y, length=1.0, noise=noise)
+    return cases.exponential_process(x, y, length=1.0, noise_variance=noise)
 
 
 def far_response(seed, *, key, effort):

@@ -35,7 +35,9 @@ def test_gaussian_process():
 def test_errors_are_those_over_runs_of_different_keys():
     """All weights are integrated out: nothing but the key of the run tells runs apart."""
     rng = np.random.default_rng(1)
-    process = exponential_process(rng.uniform(0, 3, 6), rng.normal(size=6), length=1.0, noise=0.5)
+    process = exponential_process(
+        rng.uniform(0, 3, 6), rng.normal(size=6), length=1.0, noise_variance=0.5
+    )
     gibbs, energy, inputs = process.gibbs(np.array([1.0]))
 
     def response(seed):
