@@ -2,7 +2,6 @@
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,13 +60,10 @@ def test_linear_chains_within_three_percent(length):
 def test_wide_linear_chains_in_both_precisions():
     for width, gain in ((4, 0.8), (3, 1.5)):
         exact = theory.gaussian_chain_bits(5, width, gain=gain, threshold=math.e)
-        for kind in (jnp.float32, jnp.float64):
-            chain = cases.linear_channel(5, width, gain=gain)
-            model = jax.tree.map(
-                lambda x, kind=kind: x.astype(kind) if eqx.is_array(x) else x, chain.prior.declared
-            )
-            prior = bx.prior(model, bx.Normal())
-            found = channels.bits_of_optimisation(prior, chain.strength, 1.0, **ANY)
+        for double in (False, True):
+            with jax.enable_x64(double):
+                chain = cases.linear_channel(5, width, gain=gain)
+                found = channels.bits_of_optimisation(chain.prior, chain.strength, 1.0, **ANY)
             assert abs(found.z_score(exact)) < 4
 
 

@@ -42,6 +42,12 @@ def test_gaussian_data_are_flat(setting):
     assert p.min() > 1e-5  # the law of the difference is not cut off
 
 
+def test_no_p_value_is_zero_where_the_law_ends():
+    """With four blocks of one coordinate the Gamma law ends two errors below its mean."""
+    p = alarms((400, 1, 1, [0.5]), 120, 1)
+    assert p.min() > 1e-4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",

@@ -211,7 +211,9 @@ def _remaining_bias(rungs: list, means: Estimate, level: float) -> tuple[Estimat
     shape = 0.5 * (blocks - 1) * (cubes + squares**2 + fourths) ** 3 / cubes**2
     difference, error = float(means.value[0] - means.value[-1]), math.sqrt(variance)
     place = shape + math.sqrt(shape) * difference / error
-    tails = special.gammaincc(shape, max(place, 0.0)), special.gammainc(shape, max(place, 0.0))
+    # unlike the law the sum has no end below: there a Gaussian of its variance is the longer tail
+    below = max(special.gammainc(shape, max(place, 0.0)), special.ndtr(difference / error))
+    tails = special.gammaincc(shape, max(place, 0.0)), below
     share = small / (large - small)  # of a bias that falls as 1/n
     critical = -float(special.ndtri(level / 2)) + POWER_QUANTILE
     excess = estimate_of_parts(share * difference, share * error, samples)
