@@ -8,6 +8,7 @@ import scipy.special
 from jaxtyping import Float
 
 from ..core import Curve, DeclarationError, Estimate, Influence, student_factor
+from ..numerics import root
 
 LEAST = 3
 """Points of a fit at least."""
@@ -172,8 +173,6 @@ def _scattered(points: _Points) -> _Fit:
     scatter. All count where the squares are more than noise gives in one of 1,000 cases: then the
     sizes are not those of the fit.
     """
-    from scipy.optimize import brentq  # slow to import
-
     middle = points.middle
     signal = np.minimum(np.abs(points.value / points.error), 1e2)
     rough = np.polyfit(middle, np.log(np.abs(points.value) + points.error), 1, w=signal + 1e-3)
@@ -202,7 +201,7 @@ def _scattered(points: _Points) -> _Fit:
         return fit
     if excess(high) > 0:  # of points near the noise, which no scatter explains
         return plain
-    brentq(excess, low, high, xtol=1e-3)
+    root(excess, low, high, xtol=1e-3)
     return fit
 
 
@@ -233,7 +232,7 @@ def _end(points: _Points, fit: _Fit, side: int, half: float, factor: float) -> f
         half: A first guess of the distance.
         factor: Errors of the rate in the interval.
     """
-    from scipy.optimize import least_squares, root_scalar  # slow to import
+    from scipy.optimize import least_squares  # slow to import
 
     def beyond(distance: float) -> float:
         rate = fit.rate + side * distance
@@ -255,5 +254,4 @@ def _end(points: _Points, fit: _Fit, side: int, half: float, factor: float) -> f
         if distance > most:
             return np.inf
     inner = 0.0 if distance == half else distance / 2
-    found = root_scalar(beyond, bracket=(inner, distance), rtol=1e-4)
-    return fit.rate + side * float(found.root)
+    return fit.rate + side * root(beyond, inner, distance, xtol=2e-12, rtol=1e-4)

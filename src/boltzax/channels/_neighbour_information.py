@@ -165,7 +165,7 @@ def _check_ties(left_open: float, error: float) -> float:
     """The bias by ties.
 
     Raises:
-        DeclarationError: For more than one error.
+        DeclarationError: For more than `TIED` errors.
     """
     if left_open > TIED * error:
         raise DeclarationError(
