@@ -34,6 +34,9 @@ def test_parts_of_a_curve():
     assert [float(e) for e in whole] == [float(v) for v in whole.value]
     np.testing.assert_array_equal(whole.interval()[0], whole.values.interval()[0])
     assert "Curve over temperature (K)" in repr(whole)
+    table = whole._repr_html_()
+    assert "Curve over temperature (K)" in table
+    assert [f"<td>{float(x):.5g}</td>" in table for x in whole.x] == [True] * len(whole)
 
 
 @given(st.integers(0, 2**31), st.floats(-2, 2), st.floats(-2, 2), st.floats(-2, 2))

@@ -291,6 +291,7 @@ def test_words_are_short():
     table = many._repr_html_()
     assert table.count("<tr>") == 8
     assert repr(THREE[0]) in THREE[0]._repr_html_()
+    assert "r_hat" not in repr(many) and "r_hat" in repr(E.of_series(RNG.normal(size=(4, 50))))
 
 
 @pytest.mark.parametrize("fn", [lambda p: p * (1 - p), lambda p: (p - 0.45) ** 2])

@@ -119,9 +119,35 @@ def test_a_relative_measure_without_a_reference_is_told():
         warnings.simplefilter("error")
         local = bx.learning_coefficient(relative, reference=line)
         meant = bx.learning_coefficient(relative, reference=0.0)
-        bx.learning_coefficient(bx.sample(plain, bx.RandomWalk(), **run))
     np.testing.assert_allclose(absolute.value - local.value, 4 * level, rtol=1e-9)
     np.testing.assert_allclose(absolute.value, meant.value)
+
+
+def test_energies_that_stay_away_from_zero_are_told():
+    x = np.linspace(-1, 1, 20)[:, None]
+    line = bx.models.Function(lambda w, x: w * x[0], jnp.asarray(0.3))
+    run = {"key": KEY, "warmup": 100, "draws": 100, "throw": False}
+    traces = [
+        bx.sample(
+            bx.compile(
+                bx.SquaredError(line, bx.Empirical((x, 0.3 * x[:, 0] + noise))),
+                bx.Normal(),
+                beta=4.0,
+                marginalise=False,
+            ),
+            bx.RandomWalk(),
+            **run,
+        )
+        for noise in (2.0, 0.0)
+    ]
+    with pytest.warns(RuntimeWarning, match="energies stay at") as told:
+        absolute = bx.learning_coefficient(traces[0])
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        meant = bx.learning_coefficient(traces[0], reference=0.0)
+        bx.learning_coefficient(traces[1])
+    np.testing.assert_array_equal(absolute.value, meant.value)
 
 
 def net(width=6) -> bx.Gibbs:

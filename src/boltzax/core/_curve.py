@@ -18,8 +18,8 @@ from ._curve_crossing import crossings, resolved
 from ._curve_place import Sampled, chosen_crossing, fitted_place, line_place
 from ._errors import DeclarationError
 from ._estimate import Estimate
-from ._estimate_text import MOST, shown
-from ._influence import Influence, apart
+from ._estimate_text import MOST, html_table, shown
+from ._influence import Influence, agree, apart
 from ._status import RunError
 from ._tracing import check_finite, check_known, eager, known, refuted
 from ._typing import typed
@@ -80,7 +80,7 @@ class Curve(AbstractQuantity):
                 expected="one place for each entry along the first axis of the values",
                 mend="pass places [point] and values [point, *shape]",
             )
-        if influence is not None and not _agree(values, influence):
+        if influence is not None and not agree(values, influence):
             raise DeclarationError(
                 "influence",
                 got=f"one of shape {influence.shape} that has other values",
@@ -383,16 +383,14 @@ class Curve(AbstractQuantity):
         lines = ["..." if i is None else f"{float(self.x[i]):.5g}: {self[i]!r}" for i in rows]
         return f"{head}[\n  " + "\n  ".join(lines) + "\n]"
 
-
-def _agree(values: Estimate, influence: Influence) -> bool:
-    """Whether an influence has the values of an estimate, to rounding; traced ones are taken."""
-    if values.shape != influence.shape:
-        return False
-    if not known(values.value, influence.value):
-        return True
-    coarse = max(float(jnp.finfo(x.dtype).eps) for x in (values.value, influence.value))
-    pair = (np.asarray(each.value, float) for each in (values, influence))
-    return bool(np.allclose(*pair, rtol=64 * coarse, atol=0.0, equal_nan=True))
+    def _repr_html_(self) -> str:
+        """A table of the points, in notebooks."""
+        if not known(self) or not isinstance(self.x, jax.Array):
+            return f"<code>{self!r}</code>"
+        leaves = (self.value, self.standard_error, self.ess, self.r_hat)
+        title = f"Curve over {self.axis}" + (f" ({self.unit})" if self.unit else "")
+        places = [f"{float(x):.5g}" for x in self.x]
+        return html_table(self.shape, leaves, self.interval(), title, places)
 
 
 def _estimate(values: Estimate | Influence) -> Estimate:

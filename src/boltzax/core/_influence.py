@@ -248,3 +248,14 @@ def _rows(influence: Influence, name: str, sources: dict[str, tuple[int, int]]) 
         return influence.rows[name]
     shape = (*influence.shape, *sources[name])
     return library(influence).zeros(shape, influence.value.dtype)
+
+
+def agree(values: Estimate, influence: Influence) -> bool:
+    """Whether an influence has the values of an estimate, to rounding; traced ones are taken."""
+    if values.shape != influence.shape:
+        return False
+    if not known(values.value, influence.value):
+        return True
+    coarse = max(float(jnp.finfo(x.dtype).eps) for x in (values.value, influence.value))
+    pair = (np.asarray(each.value, float) for each in (values, influence))
+    return bool(np.allclose(*pair, rtol=64 * coarse, atol=0.0, equal_nan=True))

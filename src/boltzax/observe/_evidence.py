@@ -11,7 +11,7 @@ from ..compile import Gibbs
 from ..core import Estimate
 from ..declare import AbstractEnergy
 from ..numerics import ITERATIONS
-from ..sample import Trace, radial, thinned
+from ..sample import AbstractKernel, AbstractUnadjusted, Trace, radial, thinned
 from ._adaptive_runs import LocalRun, extrapolated, finite
 from ._learning_coefficient import heat_capacity
 from ._local_cost import Cost, growth, rounded_up
@@ -46,6 +46,8 @@ def gather(
     order: int,
     cost: Cost,
     key: PRNGKeyArray,
+    localisation: float,
+    kernel: AbstractKernel,
 ) -> tuple[Evidence, PyTree]:
     """The evidence, and the model at the localised minimum next to w*.
 
@@ -58,6 +60,8 @@ def gather(
         order: Power of the step in the error of the sampled law.
         cost: What each operation costs, and what remains of the cap.
         key: For the blocks of data, draws of the localising Gaussian, and minibatches.
+        localisation: γ.
+        kernel: The sampler of the runs.
     """
     key_blocks, key_prior = jax.random.split(key)
     key_check = jax.random.fold_in(key, CHECK) if cost.batches else None
@@ -110,6 +114,8 @@ def gather(
         batches=cost.batches,
         scope=_scope(gibbs, trained),
         rounding=max(run.rounding for run in runs),
+        localisation=localisation,
+        step_size=_step(kernel, last),
     )
     return evidence, trained.gibbs.model(lowest)
 
@@ -165,6 +171,11 @@ def _balance(
     virials = [virial(gibbs, run.trace, most, run_key) for run, run_key in each_run]
     known = [estimate for estimate in virials if estimate is not None]
     return extrapolated(known, order)[0] if len(known) == len(runs) else None
+
+
+def _step(kernel: AbstractKernel, run: LocalRun) -> float | None:
+    step = kernel.step_of(run.states) if isinstance(kernel, AbstractUnadjusted) else None
+    return None if step is None else run.scale * float(step)
 
 
 def _scope(gibbs: Gibbs, trained: Trained) -> str:

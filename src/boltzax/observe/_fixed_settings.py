@@ -1,5 +1,6 @@
 """Local learning coefficients at settings that the user chooses, as in the literature."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Annotated
@@ -33,6 +34,7 @@ from ..sample import (
     SGLD,
     AbstractCheckpoints,
     AbstractKernel,
+    AbstractUnadjusted,
     Chains,
     chunk_of,
     loop,
@@ -105,6 +107,7 @@ class FixedCoefficient(eqx.Module):
         loss_of_prior: Median loss of draws of the localising Gaussian alone.
         weights: Number of weights that the energy depends on.
         wrong: Names of the verdicts that speak against the estimate, such as "not_mixed".
+        settings: What the value belongs to, with the β and the sampler that were used.
     """
 
     estimate: Estimate
@@ -113,6 +116,7 @@ class FixedCoefficient(eqx.Module):
     loss_of_prior: float
     weights: Whole
     wrong: tuple[str, ...] = eqx.field(static=True)
+    settings: FixedSettings | None = None
 
     @property
     def usable(self) -> bool:
@@ -135,6 +139,11 @@ class FixedCoefficient(eqx.Module):
         losses = f"w* {self.loss:.4g}, draws {float(self.loss_of_draws):.4g}"
         text = f"{value:.5g} ± {error:.2g} of {self.weights} weights; mean loss: {losses}, "
         text += f"localising Gaussian alone {self.loss_of_prior:.4g}"
+        if self.settings is not None:
+            at = self.settings
+            text += f"; beta {float(at.temperature):.4g}, localisation {float(at.localisation):.4g}"
+            if isinstance(at.kernel, AbstractUnadjusted) and at.kernel.step_size is not None:
+                text += f", step {float(at.kernel.step_size):.3g}"
         return text if self.usable else f"{text}\n  NOT USABLE: {self.reason}"
 
 
@@ -250,14 +259,16 @@ def measured(
     records = {name: np.asarray(leaf) for name, leaf in made.records.items()}
     counts = [gibbs.dim for gibbs in measures] if weights is None else weights
     results, references = [], {}
-    for i, (gibbs, count) in enumerate(zip(measures, counts, strict=True)):
+    for i, (gibbs, kernel, count) in enumerate(zip(measures, kernels, counts, strict=True)):
         own = {name: leaf[:, i] for name, leaf in records.items()}
         of_prior = _prior_loss(gibbs, key_prior)
         if id(gibbs.declared) not in references:
             energy = float(gibbs.energy_of(gibbs.declared)) + float(gibbs.reference_energy)
             references[id(gibbs.declared)] = energy
         reference = references[id(gibbs.declared)]
-        results.append(_judged(gibbs, reference, own, of_prior, count, made.status))
+        found = _judged(gibbs, reference, own, of_prior, count, made.status)
+        at = dataclasses.replace(settings, temperature=float(gibbs.beta), kernel=kernel)
+        results.append(dataclasses.replace(found, settings=at))
     return results, records
 
 

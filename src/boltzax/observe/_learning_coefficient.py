@@ -56,8 +56,9 @@ def learning_coefficient(
     Args:
         trace: A run, or a result that has one.
         reference: `E_ref`. If None, `E(w*)` of a `LocalLearningCoefficient`, and 0 of a trace: no
-            energy is subtracted, also where the measure is `relative_to` a model, whose energy the
-            value then includes (a `RuntimeWarning` says so). The choices are 0 for a realisable
+            energy is subtracted, also where the measure is `relative_to` a model or the draws show
+            that the energy stays away from 0 (a `RuntimeWarning` says so: what is not subtracted
+            is in the value). The choices are 0 for a realisable
             population loss (the global coefficient), a model `w*` for the local coefficient at
             `w*`, whose full energy is then subtracted (Lau et al. 2023, arXiv:2308.12108), or a
             number, an energy as declared.

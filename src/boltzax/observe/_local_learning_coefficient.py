@@ -200,7 +200,9 @@ def local_learning_coefficient(
         assert isinstance(kernel, AbstractUnadjusted)
         runs = halved(gibbs, kernel, key_run, budget, order)
     estimate, biased = extrapolated([run.estimate for run in runs], order)
-    evidence, minimum = gather(energy, gibbs, trained, runs, estimate, order, cost, key_evidence)
+    evidence, minimum = gather(
+        energy, gibbs, trained, runs, estimate, order, cost, key_evidence, localisation, kernel
+    )
     estimate = estimate.widened(evidence.rounding)
     part = data_mass(gibbs) / data_mass(trained.gibbs) if trained.given else 1.0
     verdict = judge_local(

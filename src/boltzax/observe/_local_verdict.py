@@ -137,6 +137,8 @@ class Evidence(eqx.Module):
             extrapolated from the draws so far; None where there are enough.
         batches: Whether energies of draws are those of minibatches, w* on the same ones. Their
             noise is in the error bar, and is not in the heat capacity.
+        localisation: γ of the localising Gaussian.
+        step_size: The (shortest) step of a sampler without a Metropolis test; else None.
     """
 
     acceptance: float
@@ -167,6 +169,8 @@ class Evidence(eqx.Module):
     rounding: float = 0.0
     needed: int | None = None
     batches: bool = False
+    localisation: float = 1.0
+    step_size: float | None = None
 
     @property
     def effective_beta(self) -> float | None:
@@ -208,7 +212,9 @@ class Evidence(eqx.Module):
         heat = f"heat capacity {self.heat_capacity:.4g} ± {self.heat_capacity_error:.2g}"
         if self.virial is not None and self.virial_error is not None:
             heat += f", virial {self.virial:.2g} ± {self.virial_error:.2g} (0 at equilibrium)"
-        scale = f"beta {self.beta:.4g}"
+        scale = f"beta {self.beta:.4g}, localisation {self.localisation:.4g}"
+        if self.step_size is not None:
+            scale += f", step {self.step_size:.3g}"
         if self.residual_variance and self.effective_beta:
             scale += (
                 f", but the residuals of w* have {self.residual_variance:.3g} times the variance "

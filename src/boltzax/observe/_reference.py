@@ -15,6 +15,7 @@ from ..core import (
     Model,
     Number,
     constraint_of,
+    known,
     refuted,
     shapes_of,
 )
@@ -61,34 +62,51 @@ def default_reference(
 ) -> Float[Array, ""]:
     """`E_ref`; if None, that of the result, or 0 for a plain trace.
 
-    A measure that is relative to a model `w*` was given a reference, which 0 is not: a
-    `RuntimeWarning` says so where `β E(w*)` is more than a nat.
+    A `RuntimeWarning` says so where 0 is no reference: of a measure that is relative to a model
+    `w*` with `β E(w*)` of more than a nat, and of energies that stay away from 0.
     """
-    if reference is None and isinstance(trace, AbstractDrawn):
+    if reference is not None:
+        return reference_energy(trace_of(trace), reference)
+    if isinstance(trace, AbstractDrawn):
         return trace.reference
-    level, betas = trace_of(trace).gibbs.reference_energy, trace_of(trace).betas
-    if reference is None and refuted(lambda e, beta: abs(beta * e) <= 1, level, betas):
+    level = trace.gibbs.reference_energy
+    if refuted(lambda e, beta: abs(beta * e) <= 1, level, trace.betas):
+        said = f"the measure is relative to a model of energy {float(level):.6g}"
+    else:
+        said = _unreached(trace) if known(trace.energy, trace.betas, level) else None
+    if said is not None:
         warnings.warn(
-            "no reference was given, so that no energy is subtracted, though the measure is "
-            f"relative to a model of energy {float(level):.6g}, which the value includes: pass "
-            "reference=w_star for the local coefficient, or reference=0.0 if the absolute value "
-            "is meant.",
+            f"no reference was given, so that no energy is subtracted, though {said}: this is in "
+            "the value. Pass reference=w_star (a trained model) or its energy for the local "
+            "coefficient, or reference=0.0 if the absolute value is meant.",
             RuntimeWarning,
             stacklevel=4,  # past the verb and the check of its arguments
         )
-    return reference_energy(trace_of(trace), 0.0 if reference is None else reference)
+    return reference_energy(trace, 0.0)
 
 
 def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | float:
-    """The reference; if None, the energy 0 as declared, if the draws agree with it.
+    """The reference; if None, the energy 0 as declared, if the draws agree with it."""
+    said = None if reference is not None else _unreached(trace)
+    if said is not None:
+        raise DeclarationError(
+            "reference",
+            got=f"none, though {said}",
+            expected="the energy that the excess is measured from",
+            mend="pass reference=w_star (a trained model), or a number; reference=0.0 if the "
+            "absolute value is meant",
+        )
+    return 0.0 if reference is None else reference
+
+
+def _unreached(trace: Trace) -> str | None:
+    """How the draws show that 0 is not the least energy; None where they agree with it.
 
     Near a minimum of energy `E_min`, `β (⟨E⟩ - E_min)` and `C = β² Var E` are both about λ. Zero is
     refused as a reference if, at the largest beta, some energy lies below it by more than `1/β`, or
     all lie above it by more than `1/β` and `β ⟨E⟩` is more than twice `C`, beyond four standard
     errors.
     """
-    if reference is not None:
-        return reference
     run = trace if trace.bridges is None else trace.bridges
     energy, conditional, betas = run.energy, run.energy_variance, run.betas
     if betas.ndim:
@@ -99,15 +117,11 @@ def check_reference(trace: Trace, reference: PyTree | float | None) -> PyTree | 
     mean = Estimate.of_series(beta * (energy + level), exact=True)
     heat = beta**2 * float(jnp.var(energy) + jnp.mean(conditional))
     above = float(mean.value) - 4 * float(mean.standard_error) > 2 * heat
-    if beta * lowest < -1 or (beta * lowest > 1 and above):
-        raise DeclarationError(
-            "reference",
-            got=f"none, for energies that stay at {lowest:.6g} or above: {beta * lowest:.4g} nats "
-            f"at beta = {beta:.4g}, where their fluctuations (beta² Var E) are {heat:.3g}"
-            if lowest > 0
-            else f"none, for energies that go down to {lowest:.6g}",
-            expected="the energy that the excess is measured from",
-            mend="pass reference=w_star (a trained model), or a number; reference=0.0 if the "
-            "absolute value is meant",
+    if beta * lowest < -1:
+        return f"energies go down to {lowest:.6g}"
+    if beta * lowest > 1 and above:
+        return (
+            f"energies stay at {lowest:.6g} or above: {beta * lowest:.4g} nats at beta = "
+            f"{beta:.4g}, where their fluctuations (beta² Var E) are {heat:.3g}"
         )
-    return 0.0
+    return None

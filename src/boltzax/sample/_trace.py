@@ -22,6 +22,7 @@ from ..core import (
     Status,
     at_hand,
     described,
+    text_of_values,
     typed,
     weights_of,
 )
@@ -203,6 +204,24 @@ class Trace(eqx.Module):
             DeclarationError: for values of another shape, and a run at one beta.
         """
         return along(self.gibbs, values)
+
+    @text_of_values
+    def __repr__(self) -> str:
+        *betas, chains, draws = self.energy.shape
+        low, high = np.min(np.asarray(self.betas)), np.max(np.asarray(self.betas))
+        at = (
+            f"{np.prod(betas, dtype=int)} betas, {low:.4g} to {high:.4g}"
+            if betas
+            else f"beta {low:.4g}"
+        )
+        rate, bad = np.mean(np.asarray(self.acceptance)), np.mean(np.asarray(self.divergent))
+        lines = [
+            f"Trace of {chains} chains of {draws} draws at {at}",
+            "mean energy " + repr(self.mean_of(self.energy)).replace("\n", "\n  "),
+            f"acceptance {rate:.2f}, divergent {100 * bad:.1f}%",
+            Status[self.status],
+        ]
+        return "\n  ".join(lines)
 
 
 BY_BETA = (
