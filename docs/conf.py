@@ -8,8 +8,11 @@ import sys
 import textwrap
 import typing
 from importlib.metadata import version as _version
+from pathlib import Path
 
 import numpy.typing
+
+sys.path.append(str(Path(__file__).parent))  # `_mathml`
 
 # numpyro asks tqdm for a progress bar of notebooks, which these pages do not show
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
@@ -35,7 +38,17 @@ author = "The boltzax developers"
 copyright = author
 release = _version("boltzax")
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib.bibtex",
+    "sphinx_copybutton",
+    "_mathml",
+]
+html_math_renderer = "mathml"
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 smartquotes_action = "D"  # dashes alone: quotes belong to code
 html_theme = "furo"

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 BUILT = Path(os.environ.get("BOLTZAX_DOCS", ROOT / "docs" / "_build" / "html"))
 PATHS = {str(ROOT), sys.prefix, str(Path.home()), tempfile.gettempdir() + "/", "site-packages"}
 
+BUILDER = {str(ROOT), sys.prefix}
+"""What must stand nowhere in a page, code and links included."""
 
 LEFT_OVER = re.compile(r"^.*(?:\*\*|`|Args:|Arguments:|Arguments$).*$", re.MULTILINE)
 
@@ -97,3 +99,27 @@ def test_no_page_shows_a_warning_or_a_path_of_the_builder(pages):
             wrong += [(name, hit) for hit in re.findall(r".*Warning.*", text)]
             wrong += [(name, path) for path in PATHS if path in text]
     assert wrong == []
+
+
+def test_no_page_names_a_folder_of_the_builder(pages):
+    texts = {name: str(page) for name, page in pages.items()}
+    assert [(name, path) for name in texts for path in BUILDER if path in texts[name]] == []
+
+
+def test_pages_need_nothing_from_elsewhere(pages):
+    """No script, style, font or picture of another server: formulas are MathML."""
+    formulas, wrong = 0, []
+    for name, page in pages.items():
+        parts = [*page.find_all(src=True), *page.find_all("link", rel="stylesheet")]
+        places = [part.get("src") or part.get("href") for part in parts]
+        wrong += [(name, place) for place in places if place.startswith(("http", "//"))]
+        places = page.find_all(class_="math")
+        wrong += [(name, part.get_text()) for part in places if part.find("math") is None]
+        formulas += len(places)
+    assert wrong == []
+    assert formulas > 1000
+
+
+def test_code_has_a_button_to_copy_it(pages):
+    scripts = [part["src"] for part in pages["start.html"].find_all("script", src=True)]
+    assert any("copybutton" in place for place in scripts)

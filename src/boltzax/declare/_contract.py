@@ -66,7 +66,7 @@ class Contract(eqx.Module):
     one; `boltzax.interfaces.certify` covers every x.
 
     Source: Wentworth & Lorell, "Toward Statistical Mechanics of Interfaces Under Selection
-    Pressure" (2023). The word is of Benveniste et al. (2018), "Contracts for System Design",
+    Pressure" (2025). The word is of Benveniste et al. (2018), "Contracts for System Design",
     Found. Trends Electron. Des. Autom. 12:124.
     """
 

@@ -145,7 +145,7 @@ def _sweep(draws, rows, columns, row, column, rho, each=False):
     """Mean of the products, sum of their squares, and spreads of the means of pieces and halves.
 
     Products are `a b` of the centred and scaled functions, minus `rho (a² + b²)/2` if rho is given.
-    The spreads are `Σ n (mean - whole mean)²`, by West's update (1979, Comm. ACM 22:532). `each`:
+    The spreads are `Σ n (mean - whole mean)²`, by an update (West 1979, Comm. ACM 22:532). `each`:
     also the mean of each piece.
     """
 

@@ -36,7 +36,7 @@ class SVRG(AbstractUnadjusted):
     these are `2 + 1/epochs` gradients of a minibatch for each that the kernel itself takes. Over
     all data it does nothing.
 
-    Dubey et al. 2016, NeurIPS, arXiv:1612.01515 (Algorithm 2).
+    Dubey et al. 2016, NeurIPS (Algorithm 2).
 
     Args:
         kernel: `SGLD()`, `Underdamped()`, `SGNHT()`, `MinibatchMALA()`.

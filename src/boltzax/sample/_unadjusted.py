@@ -2,7 +2,7 @@
 
 A step is judged by the error that its discretisation makes in the energy, on the current batch: the
 logarithm of the Metropolis ratio that the same step would have, squared, per coordinate (as the
-energy error variance per dimension of Robnik & Seljak 2022, arXiv:2212.08549). Per coordinate,
+energy error variance per dimension of Robnik et al. 2023, arXiv:2212.08549). Per coordinate,
 because the relative bias of an energy does not grow with the dimension, as a rejection rate would.
 """
 

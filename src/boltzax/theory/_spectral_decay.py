@@ -137,7 +137,7 @@ def power_law_exponent(
     coefficient 0; the law is for the rest. ReLU: -4, -4, -5/2.
 
     Integration by parts s+1 times: each gains a factor 1/k on the circle and k^(-1/2) under the
-    Gaussian, where `Σ_k h_k(x)² φ(x)` is spread over √k (Szegő 1939, *Orthogonal Polynomials*,
+    Gaussian, where `Σ_k h_k(x)² φ(x)` is spread over √k (Szegő 1975, *Orthogonal Polynomials*,
     theorem 8.22.9, gives the amplitude `k^(-1/4)` of the basis at a fixed point).
 
     Raises:
