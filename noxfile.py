@@ -107,6 +107,21 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def gallery(session: nox.Session) -> None:
+    """The figures and the page of the gallery: every example and study, `-- NAME ...` for some."""
+    install(session, "-e", ".[examples]")
+    install(session, "--no-deps", *OTHERS_NETS)
+    run(session, "python", "docs/gallery.py", *session.posargs)
+
+
+@nox.session
+def records(session: nox.Session) -> None:
+    """Recorded results whose program has changed since; `-- NAME ...` runs some again."""
+    install(session, "-e", ".[dev]")
+    run(session, "python", "docs/records.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Every benchmark at its quick size, but for the one against other libraries (`peers`)."""
     install(session, "-e", ".[dev]")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy.typing
 
-sys.path.append(str(Path(__file__).parent))  # `_mathml`
+sys.path.append(str(Path(__file__).parent))  # `_mathml`, `records`
 
 # numpyro asks tqdm for a progress bar of notebooks, which these pages do not show
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
@@ -45,6 +45,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinx_copybutton",
     "_mathml",
+    "records",
 ]
 html_math_renderer = "mathml"
 bibtex_bibfiles = ["references.bib"]
