@@ -136,24 +136,22 @@ def main(options: Options) -> None:
 
 def draw_figure(rows: list[dict], path: Path) -> None:
     """The gap against the number of splits."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for form in ("intervals", "mean value"):
-        mine = [row for row in rows if row["form"] == form]
-        axes.errorbar(
-            [row["splits"] for row in mine],
-            [row["gap"] for row in mine],
-            [1.96 * row["gap_standard_error"] for row in mine],
-            fmt="o-",
-            label=form,
+    with bx.plot.panels(path=path) as (axes,):
+        for form, marker in (("intervals", "o"), ("mean value", "s")):
+            mine = [row for row in rows if row["form"] == form]
+            axes.errorbar(
+                [row["splits"] for row in mine],
+                [row["gap"] for row in mine],
+                [1.96 * row["gap_standard_error"] for row in mine],
+                fmt=f"{marker}-",
+                label=f"{form}, 95%",
+            )
+        axes.axhline(0.02, color="0.6", lw=0.8, ls="--")
+        axes.set(
+            xscale="log", xlabel="equal parts of a box", ylabel="H sampled - H certified / nats"
         )
-    axes.axhline(0.02, color="0.6", lw=0.8, ls="--")
-    axes.set(xscale="log", xlabel="equal parts of a box", ylabel="H sampled - H certified (nats)")
-    axes.set_yscale("symlog", linthresh=0.01)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=160)
+        axes.set_yscale("symlog", linthresh=0.01)
+        axes.legend()
 
 
 if __name__ == "__main__":

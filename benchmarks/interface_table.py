@@ -117,20 +117,16 @@ def main(options: Options) -> None:
 
 def draw(rows, family, best, path: Path) -> None:
     """H over both thresholds, and the thresholds of the best chain."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    low, high = family.upper[:, 0, 0, 0], family.lower[:, 1, 0, 0]
-    shown = left.scatter(low, high, c=rows.entropy.value[0], s=14, marker="s", cmap="viridis")
-    figure.colorbar(shown, ax=left, label="H (nats)")
-    left.set(xlabel="low threshold after", ylabel="high threshold after")
-    middle = best.interfaces[1:-1]
-    right.plot([float(each.upper[0, 0, 0]) for each in middle], label="low")
-    right.plot([float(each.lower[1, 0, 0]) for each in middle], label="high")
-    right.set(xlabel="joint", ylabel="threshold", ylim=(0, 5))
-    right.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    with bx.plot.panels(1, 2, path=path) as (left, right):
+        low, high = family.upper[:, 0, 0, 0], family.lower[:, 1, 0, 0]
+        shown = left.scatter(low, high, c=rows.entropy.value[0], s=14, marker="s")
+        left.figure.colorbar(shown, ax=left, label="H / nats")
+        left.set(xlabel="low threshold after", ylabel="high threshold after")
+        middle = best.interfaces[1:-1]
+        right.plot([float(each.upper[0, 0, 0]) for each in middle], "o-", label="low")
+        right.plot([float(each.lower[1, 0, 0]) for each in middle], "s-", label="high")
+        right.set(xlabel="joint", ylabel="threshold", ylim=(0, 5))
+        right.legend()
 
 
 if __name__ == "__main__":

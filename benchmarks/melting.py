@@ -184,30 +184,31 @@ def melted_at(share: float, heat: float, constant: float | None) -> bool:
 
 def draw(rows: list[dict], path: Path) -> None:
     """Share of the excess loss of ignorant draws against C/λ̂, coloured by what the draws know."""
-    import matplotlib.pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-    shades = {"cmap": "cividis", "vmin": 0, "vmax": 1, "zorder": 3}
-    for name, marker in zip(dict.fromkeys(row["target"] for row in rows), "osD^v", strict=False):
-        some = [row for row in rows if row["target"] == name]
-        share, heat = (np.array([row[key] for row in some]) for key in ("share", "heat"))
-        error = [row["heat_error"] for row in some]
-        ax.errorbar(share, heat, error, fmt="none", ecolor="0.6", lw=1)
-        edges = ["#c1440e" if row["melted"] else "k" for row in some]
-        knows = [row["knows"] for row in some]
-        points = ax.scatter(
-            share, heat, 45, knows, marker=marker, edgecolors=edges, lw=1.3, **shades
+    with bx.plot.panels(path=path, height=4.2) as (ax,):
+        shades = {"cmap": "cividis", "vmin": 0, "vmax": 1, "zorder": 3}
+        for name, marker in zip(
+            dict.fromkeys(row["target"] for row in rows), "osD^v", strict=False
+        ):
+            some = [row for row in rows if row["target"] == name]
+            share, heat = (np.array([row[key] for row in some]) for key in ("share", "heat"))
+            error = [1.96 * row["heat_error"] for row in some]
+            ax.errorbar(share, heat, error, fmt="none", ecolor="0.6", lw=1)
+            edges = ["C1" if row["melted"] else "k" for row in some]
+            knows = [row["knows"] for row in some]
+            points = ax.scatter(
+                share, heat, 45, knows, marker=marker, edgecolors=edges, lw=1.3, **shades
+            )
+            ax.scatter([], [], 45, "0.7", marker=marker, edgecolors="k", label=f"{name}, 95%")
+        (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+        share, heat = np.geomspace(max(left, 1e-4), right, 40), np.linspace(max(low, 0), high, 40)
+        for constant, style in ((None, "--"), (1e-9, ":")):  # draws that are worse than a constant
+            rule = [[melted_at(x, y, constant) for x in share] for y in heat]
+            ax.contour(share, heat, rule, [0.5], colors="k", linewidths=1, linestyles=style)
+        ax.figure.colorbar(points, label="what the draws know (1: as much as w*)")
+        ax.set(
+            xscale="log", xlabel="share of the Gaussian's excess loss", ylabel=r"$C/\hat\lambda$"
         )
-        ax.scatter([], [], 45, "0.7", marker=marker, edgecolors="k", label=name)
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    share, heat = np.geomspace(max(left, 1e-4), right, 40), np.linspace(max(low, 0), high, 40)
-    for constant, style in ((None, "--"), (1e-9, ":")):  # draws that are worse than a constant
-        rule = [[melted_at(x, y, constant) for x in share] for y in heat]
-        ax.contour(share, heat, rule, [0.5], colors="k", linewidths=1, linestyles=style)
-    fig.colorbar(points, label="what the draws know (1: as much as w*)")
-    ax.set(xscale="log", xlabel="share of the Gaussian's excess loss", ylabel=r"$C/\hat\lambda$")
-    ax.legend(frameon=False, title="orange edge: melted", fontsize="small")
-    fig.savefig(path, dpi=150)
+        ax.legend(title="orange edge: melted")
 
 
 def main(options: Options) -> None:

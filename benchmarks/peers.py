@@ -289,23 +289,20 @@ def closer(own: dict, row: dict) -> list[str]:
 
 def draw_errors(rows: list[dict], path: Path) -> None:
     """Relative errors, a line of points a method."""
-    import matplotlib.pyplot as plt
-
     names = list(dict.fromkeys(row["problem"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    fig, ax = plt.subplots(figsize=(7.4, 4.2), layout="constrained")
-    for i, method in enumerate(methods):
-        some = [r for r in rows if r["method"] == method and r["value"] is not None]
-        at = [names.index(row["problem"]) + 0.1 * (i - 3) for row in some]
-        error = [row["relative_error"] for row in some]
-        bar = [2 * row["standard_error"] / row["exact"] for row in some]
-        ax.errorbar(at, error, bar, fmt=".", lw=1, label=method)
-    ax.axhline(0.0, color="k", lw=1)
-    ax.set_yscale("symlog", linthresh=0.1)
-    ax.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=6)
-    ax.set_ylabel("relative error, bars of 2 standard errors")
-    ax.legend(frameon=False, fontsize=6, ncols=2)
-    fig.savefig(path, dpi=150)
+    with bx.plot.panels(path=path, height=0.6 * len(names) + 1.6) as (ax,):
+        for i, (method, marker) in enumerate(zip(methods, "os^DvP*X" * len(methods), strict=False)):
+            some = [r for r in rows if r["method"] == method and r["value"] is not None]
+            at = [names.index(row["problem"]) + 0.1 * (i - 3) for row in some]
+            error = [row["relative_error"] for row in some]
+            bar = [1.96 * row["standard_error"] / row["exact"] for row in some]
+            ax.errorbar(error, at, xerr=bar, fmt=marker, lw=1, label=f"{method}, 95%")
+        ax.axvline(0.0, color="k", lw=1)
+        ax.set_xscale("symlog", linthresh=0.1)
+        ax.set_yticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+        ax.set(xlabel="relative error", ylabel="problem")
+        ax.figure.legend(loc="outside upper center", ncols=2)
 
 
 def main(options: Options) -> None:

@@ -112,23 +112,20 @@ def run(options: Options, factor: int) -> dict:
 
 def draw(rows: list[dict], path: Path) -> None:
     """Seconds, and the estimate over its limit, against the number of weights."""
-    import matplotlib.pyplot as plt
-
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
-    weights = [row["weights"] for row in rows]
-    left.loglog(weights, [row["seconds"] for row in rows], "o-", color="#2a6f97")
-    left.set(xlabel="weights", ylabel="seconds")
-    ratio = np.array([row["value"] / row["limit"] for row in rows])
-    error = np.array([1.96 * row["standard_error"] / row["limit"] for row in rows])
-    right.errorbar(weights, ratio, error, fmt="o", color="#2a6f97", label="estimate")
-    known = [row for row in rows if "exact" in row]
-    at, exact = [r["weights"] for r in known], [r["exact"] / r["limit"] for r in known]
-    right.plot(at, exact, "k_", ms=14, label="exact at this n")
-    right.axhline(1, color="k", lw=1)
-    right.axhspan(0.9, 1.1, color="k", alpha=0.07)
-    right.set(xscale="log", xlabel="weights", ylabel="value / Aoyagi's limit")
-    right.legend(frameon=False)
-    fig.savefig(path, dpi=150)
+    with bx.plot.panels(1, 2, path=path) as (left, right):
+        weights = [row["weights"] for row in rows]
+        left.loglog(weights, [row["seconds"] for row in rows], "o-")
+        left.set(xlabel="weights", ylabel="time / s")
+        ratio = np.array([row["value"] / row["limit"] for row in rows])
+        error = np.array([1.96 * row["standard_error"] / row["limit"] for row in rows])
+        right.errorbar(weights, ratio, error, fmt="o", label="estimate, 95%")
+        known = [row for row in rows if "exact" in row]
+        at, exact = [r["weights"] for r in known], [r["exact"] / r["limit"] for r in known]
+        right.plot(at, exact, "k_", ms=14, label="exact at this n")
+        right.axhline(1, color="k", lw=1)
+        right.axhspan(0.9, 1.1, color="k", alpha=0.07)
+        right.set(xscale="log", xlabel="weights", ylabel="value / Aoyagi's limit")
+        right.legend()
 
 
 def main(options: Options) -> None:

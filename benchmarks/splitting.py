@@ -154,16 +154,17 @@ def main(options: Options) -> None:
 
 def draw(cells: list[dict], path: Path) -> None:
     """Coverage against depth."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
-    ax = figure.subplots()
-    for name in ("joint", "parts"):
-        ax.plot([c["exact"] for c in cells], [c[name]["coverage"] for c in cells], "o-", label=name)
-    ax.axhline(0.95, color="0.6")
-    ax.set(xlabel="exact H / nats", ylabel="intervals that cover")
-    ax.legend(frameon=False)
-    figure.savefig(path, dpi=160)
+    with bx.plot.panels(path=path) as (ax,):
+        for name, marker in (("joint", "o"), ("parts", "s")):
+            ax.plot(
+                [c["exact"] for c in cells],
+                [c[name]["coverage"] for c in cells],
+                f"{marker}-",
+                label=name,
+            )
+        ax.axhline(0.95, color="0.6")
+        ax.set(xlabel="exact H / nats", ylabel="share of 95% intervals that cover")
+        ax.legend()
 
 
 if __name__ == "__main__":

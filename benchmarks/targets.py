@@ -169,25 +169,22 @@ def summary(rows: list[dict]) -> dict:
 
 def draw(rows: list[dict], path: Path) -> None:
     """The z-scores by target, usable and refused."""
-    import matplotlib.pyplot as plt
-
     names = list(dict.fromkeys(row["target"] for row in rows))
-    figure, ax = plt.subplots(figsize=(6.4, 0.6 + 0.2 * len(names)), layout="constrained")
-    ax.axvspan(-1.96, 1.96, color="0.92")
-    for label, usable, color in (("usable", True, "#2a6f97"), ("refused", False, "#c1440e")):
-        points = [
-            (np.clip(each["z"], -8, 8), names.index(row["target"]))
-            for row in rows
-            for each in row["values"]
-            if row["usable"] == usable
-        ]
-        if points:
-            ax.plot(*zip(*points, strict=True), ".", color=color, label=label)
-    ax.set(xlabel="(estimate - truth) / standard error", xlim=(-8.3, 8.3))
-    ax.set_yticks(range(len(names)), names, fontsize="x-small")
-    ax.invert_yaxis()
-    ax.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)
+    with bx.plot.panels(path=path, height=0.6 + 0.2 * len(names)) as (ax,):
+        ax.axvspan(-1.96, 1.96, color="0.92", label="95% interval of the truth")
+        for label, usable, style in (("usable", True, "C0o"), ("refused", False, "C1x")):
+            points = [
+                (np.clip(each["z"], -8, 8), names.index(row["target"]))
+                for row in rows
+                for each in row["values"]
+                if row["usable"] == usable
+            ]
+            if points:
+                ax.plot(*zip(*points, strict=True), style, label=label)
+        ax.set(xlabel="(estimate - truth) / standard error", ylabel="target", xlim=(-8.3, 8.3))
+        ax.set_yticks(range(len(names)), names)
+        ax.invert_yaxis()
+        ax.legend()
 
 
 def main(options: Options) -> None:

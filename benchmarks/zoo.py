@@ -165,19 +165,17 @@ def summary(rows: list[dict]) -> dict:
 
 def draw(rows: list[dict], path: Path) -> None:
     """Estimates over exact values, one point a cell."""
-    import matplotlib.pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-    for name, usable, color in (("usable", True, "#2a6f97"), ("not usable", False, "#c1440e")):
-        some = [row for row in rows if row["usable"] == usable]
-        exact = np.array([row["exact"] for row in some])
-        value = np.array([row["value"] for row in some])
-        error = np.array([row["standard_error"] for row in some])
-        ax.errorbar(exact, value / exact, 1.96 * error / exact, fmt=".", lw=1, c=color, label=name)
-    ax.axhline(1.0, color="k", lw=1)
-    ax.set(xscale="log", xlabel="exact local learning coefficient", ylabel="estimate / exact")
-    ax.legend(frameon=False)
-    fig.savefig(path, dpi=150)
+    with bx.plot.panels(path=path) as (ax,):
+        for name, usable, style in (("usable", True, "C0o"), ("not usable", False, "C1x")):
+            some = [row for row in rows if row["usable"] == usable]
+            exact = np.array([row["exact"] for row in some])
+            value = np.array([row["value"] for row in some])
+            error = np.array([row["standard_error"] for row in some])
+            bars = 1.96 * error / exact
+            ax.errorbar(exact, value / exact, bars, fmt=style, lw=1, label=f"{name}, 95%")
+        ax.axhline(1.0, color="k", lw=1)
+        ax.set(xscale="log", xlabel="exact local learning coefficient", ylabel="estimate / exact")
+        ax.legend()
 
 
 def main(options: Options) -> None:

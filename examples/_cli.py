@@ -1,16 +1,13 @@
-"""What examples and studies share: flags, a JSON file of finite numbers, tables, a figure."""
+"""What examples and studies share: flags, a JSON file of finite numbers, tables."""
 
-import contextlib
 import dataclasses
 import json
 import math
 import resource
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 import boltzax as bx
@@ -83,14 +80,3 @@ def table(columns: dict) -> str:
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         for row in cells
     )
-
-
-@contextlib.contextmanager
-def panels(path: Path | None, count: int = 1, rows: int = 1) -> Iterator[np.ndarray]:
-    """Axes of one figure, side by side or `[row, panel]`; it is saved if there is a path."""
-    size = (4.0 * max(count, 1.5), 3.8 if rows == 1 else 2.7 * rows)
-    figure, axes = plt.subplots(rows, count, figsize=size, layout="constrained", squeeze=False)
-    yield axes[0] if rows == 1 else axes
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    plt.close(figure)

@@ -9,22 +9,16 @@ def draw(options, log_n: np.ndarray, curve: bx.Estimate, phases: dict[str, dict]
     """The curve, and those of its phases, with their bound, ansatz, limit and turn."""
     tanh = options.activation == "tanh"
     limit = bx.theory.tanh_network(options.width) if tanh else None
-    ax = bx.plot.learning_coefficient(
-        curve,
-        log_n=log_n,
-        bound=modes(options) if tanh and options.embedding_prior == "uniform" else None,
-        ansatz=True,
-        limit=limit,
-        plateau=options.width / 2,
-        mark_turn=True,
-    )
-    for color, (name, phase) in zip(("#d9661f", "#7b4fa3"), phases.items(), strict=False):
-        value, error = phase["learning_coefficient"], phase["standard_error"]
-        label = {"label": f"phase: {name}", "color": color, "lw": 1, "elinewidth": 1}
-        ax.errorbar(phase["log_n"], value, 1.96 * np.asarray(error), zorder=0, **label)
-    ax.legend(frameon=False, fontsize="small")
-    ax.set_title(f"Learning zero, H = {options.width}", loc="left")
-    ax.figure.savefig(options.figure, dpi=160)
+    bound = modes(options) if tanh and options.embedding_prior == "uniform" else None
+    lines = {"bound": bound, "ansatz": True, "limit": limit, "plateau": options.width / 2}
+    with bx.plot.panels(path=options.figure, height=4.6) as (ax,):
+        bx.plot.learning_coefficient(curve, log_n=log_n, ax=ax, mark_turn=True, **lines)
+        for style, (name, phase) in zip(("C4v", "C5^"), phases.items(), strict=False):
+            value, error = phase["learning_coefficient"], phase["standard_error"]
+            label = {"label": f"phase: {name}, 95% interval", "lw": 1, "fmt": f"{style}-"}
+            ax.errorbar(phase["log_n"], value, 1.96 * np.asarray(error), zorder=0, **label)
+        ax.legend()
+        ax.set_title(f"Learning zero, H = {options.width}", loc="left")
 
 
 def modes(options, count: int = 300) -> np.ndarray:

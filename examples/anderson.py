@@ -57,16 +57,14 @@ def main(options: Options) -> None:
     total = sum(theory.lloyd_exponent(float(energy), 1.0) for energy in modes)
     print(f"\nStrip: sum {float(np.sum(many.exponents.value)):.5f}, exact {total:.5f}\n{many}")
     save({"lloyd": lloyd, "anderson": anderson, "strip": many.exponents}, options.json)
-    if options.figure is not None:
-        ax, fine = None, np.linspace(min(options.energies), max(options.energies), 200)
+    with bx.plot.panels(path=options.figure) as (ax,):
+        fine = np.linspace(min(options.energies), max(options.energies), 200)
         for d in options.widths:
             part = [one for one, (width, _) in zip(found, places, strict=True) if width == d]
-            curve, label = bx.Estimate.stack(part), f"d = {d:g}, 95% band"
-            ax = bx.plot.estimate(options.energies, curve, ax=ax, label=label)
+            curve, label = bx.Estimate.stack(part), f"d = {d:g}"
+            ax.set(xlabel="energy", ylabel="exponent per site")
+            bx.plot.estimate(options.energies, curve, ax=ax, label=label)
             ax.plot(fine, [theory.lloyd_exponent(e, d) for e in fine], color="0.4", lw=0.8)
-        ax.set(xlabel="energy", ylabel="exponent per site")
-        ax.legend(frameon=False)
-        ax.figure.savefig(options.figure, dpi=160)
 
 
 def compared(found: list[bx.Estimate], exact: list[float]) -> dict[str, np.ndarray]:

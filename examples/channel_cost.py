@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import tyro
@@ -65,15 +64,12 @@ def main(options: Options) -> None:
             "regime": channels.ChannelRegime[cost.regime], "trained": trained,
         }  # fmt: skip
     save(results, options.json)
-    if options.figure is not None:
-        figure, axes = plt.subplots(ncols=2, figsize=(8.4, 3.6), layout="constrained")
+    with bx.plot.panels(1, 2, path=options.figure) as axes:
         bx.plot.channel_cost(cost, ax=axes[0])
         axes[0].set_title(f"gain {gain}")
-        for i, (gain, cost) in enumerate(costs.items()):
-            bx.plot.curve(cost.per_piece, ax=axes[1], color=f"C{i}", label=f"gain {gain}")
-        axes[1].set(ylabel="bits a piece (95% bands)", yscale="log", xticks=options.widths)
-        axes[1].legend(frameon=False, fontsize="small", ncols=2, loc="upper left")
-        figure.savefig(options.figure, dpi=160)
+        for gain, cost in costs.items():
+            bx.plot.curve(cost.per_piece, ax=axes[1], label=f"gain {gain}", name="bits a piece")
+        axes[1].set(yscale="log", xticks=options.widths)
 
 
 if __name__ == "__main__":

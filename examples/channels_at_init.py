@@ -55,7 +55,7 @@ def main(o: Options) -> None:
     if o.quick:
         o = replace(o, gains=(1.0, 3.0), widths=(32,), nets=1, data=10_000, test=400)
         o = replace(o, steps=3000, units=12)
-    rows, ax, keys = {}, None, jax.random.split(jax.random.key(o.seed), o.nets)
+    rows, keys = {}, jax.random.split(jax.random.key(o.seed), o.nets)
     data, x = jnp.split(np.random.default_rng(o.seed).normal(size=(o.data + o.test, 10)), [o.data])
     labels = jnp.sin(2 * data[:, 0]) + data[:, 1] * data[:, 2]
     measure, rate = bx.Subsampled(bx.Empirical((data, labels)), 128), optax.adam(3e-3)
@@ -66,13 +66,12 @@ def main(o: Options) -> None:
         for stage, net in zip(("init", "trained"), bx.trained(energy, rate, [0, o.steps], key=key)):
             rows.setdefault(f"{stage}, width {width}", []).append(net.measured(x, o.units))
             print(stage, width, gain, rows[f"{stage}, width {width}"][-1])
-    for name, found in rows.items():
-        sides = np.reshape([row["input_side"].value for row in found], (-1, o.nets)).T
-        curve = bx.Curve(o.gains, bx.Estimate.of_replicates(sides), axis="gain")
-        ax = bx.plot.curve(curve, ax=ax, label=name)
-        print(f"inputs that count, {name}: {curve.values:.2f}")
-    if o.figure:
-        ax.legend().figure.savefig(o.figure, dpi=200)
+    with bx.plot.panels(path=o.figure) as (ax,):
+        for name, found in rows.items():
+            sides = np.reshape([row["input_side"].value for row in found], (-1, o.nets)).T
+            curve = bx.Curve(o.gains, bx.Estimate.of_replicates(sides), axis="gain")
+            bx.plot.curve(curve, ax=ax, label=name, name="inputs that count")
+            print(f"inputs that count, {name}: {curve.values:.2f}")
     save(rows, o.json)
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, panels, save
+from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax import cases, degrade
@@ -72,7 +72,7 @@ def main(options: Options) -> None:
     ends = dict(zip(("opens", "closes"), found.ends, strict=True))
     print("harmless from, effect persists to:", ends)
     save({"heads": names, "window": found, "windows": found.windows, "ends": ends}, options.json)
-    with panels(options.figure) as (ax,):
+    with bx.plot.panels(path=options.figure) as (ax,):
         bx.plot.clean_window(found, names=names, ax=ax).set(xscale="log", xlabel="temperature")
 
 

@@ -65,15 +65,11 @@ def main(options: Options) -> None:
     print(f"the shared and the private bit at the last place, over the prior\n{found}")
     results["prior"] = {"derivative": found.derivative, "correlation": found.correlation}
     save(results, options.json)
-    if options.figure is not None:
-        axes = None
-        for i, nets in enumerate(formed):
-            label = f"shared bit, {nets.information:.2f} nats in the environment"
-            axes = bx.plot.curve(nets.shared, ax=axes, color=f"C{i}", label=label)
-            bx.plot.curve(nets.private, ax=axes, color=f"C{i}", marker="x")
-        axes.set(ylabel="nats that the state tells (95% bands)", title="crosses: private bit")
-        axes.legend(frameon=False, fontsize="small")
-        axes.figure.savefig(options.figure, dpi=160)
+    with bx.plot.panels(path=options.figure) as (ax,):
+        for nets in formed:
+            label = f"bit, {nets.information:.2f} nats in the environment"
+            bx.plot.curve(nets.shared, ax=ax, label=f"shared {label}", name="told by state / nats")
+            bx.plot.curve(nets.private, ax=ax, label=f"private {label}")
 
 
 if __name__ == "__main__":

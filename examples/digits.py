@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tyro
-from _cli import panels, save
+from _cli import save
 from _digits import Digits, along_dials, learned
 
 import boltzax as bx
@@ -46,7 +46,7 @@ def main(options: Options) -> None:
     for name, estimate in matched.items():
         print(f"{name:>18}: {estimate!r}")
     save({"wrong_at_matched_right": matched, "survivals": pairs}, options.json)
-    with panels(options.figure) as axes:
+    with bx.plot.panels(path=options.figure) as axes:
         bx.plot.selectivity(pairs, ax=axes[0], at=options.level)
         axes[0].set(xlabel="survival of right labels", ylabel="survival of wrong labels")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 import tyro
-from _cli import Drawn, panels, save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 from boltzax import cases
@@ -42,12 +42,10 @@ def main(options: Options) -> None:
     print(table({"temperature": temperatures} | curves), bx.Status[trace.status], sep="\n")
     status = {"temperature": temperatures, "status": bx.Status[trace.status]}
     save(curves | status, options.json)
-    with panels(options.figure) as (ax,):
-        for color, marker, (name, curve) in zip(("C0", "C1"), "os", curves.items(), strict=True):
-            style = {"color": color, "marker": marker, "label": f"{name}, 95% band"}
-            bx.plot.estimate(temperatures, curve, ax=ax, **style)
+    with bx.plot.panels(path=options.figure) as (ax,):
+        for name, curve in curves.items():
+            bx.plot.estimate(temperatures, curve, ax=ax, label=name)
         ax.set(xscale="log", xlabel="temperature of the summed energy", ylabel="parameters")
-        ax.legend(frameon=False)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, panels, save
+from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax import interfaces as it
@@ -61,11 +61,10 @@ def main(options: Options) -> None:
         },
         options.json,
     )
-    with panels(options.figure) as (ax,):
+    with bx.plot.panels(path=options.figure) as (ax,):
         order = np.argsort(-np.asarray(found.value))
-        bx.plot.estimate(np.arange(len(order)), found[order], ax=ax, label="95% band")
+        bx.plot.estimate(np.arange(len(order)), found[order], ax=ax)
         ax.set(xlabel="candidate, in order of its satisfaction", ylabel="share of working systems")
-        ax.legend(frameon=False)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import tyro
 from _adder import Adding, learned
-from _cli import panels, save, table
+from _cli import save, table
 
 import boltzax as bx
 
@@ -50,12 +50,12 @@ def main(options: Options) -> None:
     }
     print(along, table(columns), sep="\n")
     save(columns | {"along": along}, options.json)
-    with panels(options.figure, 2) as axes:
+    with bx.plot.panels(1, 2, path=options.figure) as axes:
         bx.plot.along_training(along, ax=axes[0])
         for style, name in (("C0o-", "train"), ("C1s-", "test")):
             axes[1].plot(steps, columns[f"{name}_accuracy"], style, label=name)
         axes[1].set(xlabel="step of AdamW", xscale="log", ylabel="accuracy")
-        axes[1].legend(frameon=False)
+        axes[1].legend()
 
 
 if __name__ == "__main__":

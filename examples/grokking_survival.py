@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import tyro
 from _adder import Adding, learned
-from _cli import panels, save, table
+from _cli import save, table
 
 import boltzax as bx
 from boltzax import degrade
@@ -41,13 +41,11 @@ def main(options: Options) -> None:
     dies = {name: bx.Estimate.stack(each) for name, each in places.items()}
     print(table({"step": options.checkpoints} | dies))
     save({"step": options.checkpoints, "dies": dies}, options.json)
-    with panels(options.figure) as (ax,):
-        for color, marker, (name, noise) in zip(("C0", "C1"), "os", dies.items(), strict=True):
-            band = {"color": color, "marker": marker, "label": f"{name}, 95% band"}
-            bx.plot.estimate(options.checkpoints, noise, ax=ax, **band)
+    with bx.plot.panels(path=options.figure) as (ax,):
+        for name, noise in dies.items():
+            bx.plot.estimate(options.checkpoints, noise, ax=ax, label=name)
         ylabel = f"weight noise at accuracy {options.level:g}"
         ax.set(xlabel="step of AdamW", xscale="log", ylabel=ylabel)
-        ax.legend(frameon=False)
 
 
 if __name__ == "__main__":

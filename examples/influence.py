@@ -16,7 +16,7 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cli import Drawn, panels, save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 
@@ -67,10 +67,10 @@ def main(options: Options) -> None:
     print(f"{100 * clear:.0f}% of the influence matrix is beyond two standard errors")
     print(f"largest r_hat of it {float(jnp.max(matrix.r_hat)):.3f}; {bx.Status[trace.status]}")
     save({"x": x[:, 0], "influence": matrix, "response": response, "moved": change}, options.json)
-    with panels(options.figure, 2) as (left, right):
+    with bx.plot.panels(1, 2, path=options.figure) as (left, right):
         bx.plot.influence(matrix, ax=left).set_title("hatched: below two standard errors")
-        bx.plot.estimate(x[:, 0], response[:, middle], ax=right, label="susceptibility, 95% band")
-        bx.plot.estimate(x[:, 0], change, ax=right, label="run anew, 95% band", marker="s")
+        bx.plot.estimate(x[:, 0], response[:, middle], ax=right, label="susceptibility")
+        bx.plot.estimate(x[:, 0], change, ax=right, label="run anew")
         right.set(xlabel="x", ylabel=rf"$d\langle f(x)\rangle/dy$ of the label at {place:.3g}")
         right.legend(frameon=False, fontsize="small")
 

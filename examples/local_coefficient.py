@@ -14,7 +14,7 @@ jax.config.update("jax_enable_x64", True)
 
 import optax
 import tyro
-from _cli import Drawn, panels, save, table
+from _cli import Drawn, save, table
 
 import boltzax as bx
 
@@ -63,7 +63,7 @@ def main(options: Options) -> None:
     columns = {"steps": steps, "loss": losses, "coefficient": coefficient}
     usable = [result.usable for result in found]
     save(columns | {"usable": usable, "half_the_weights": half}, options.json)
-    with panels(options.figure) as (ax,):
+    with bx.plot.panels(path=options.figure) as (ax,):
         names = [
             f"{c} steps" if use else f"{c}, not usable"
             for c, use in zip(steps, usable, strict=True)
@@ -71,7 +71,7 @@ def main(options: Options) -> None:
         bx.plot.intervals(dict(zip(names, coefficient, strict=True)), ax=ax)
         ax.axvline(half, color="k", lw=1, ls=":", label="half the weights")
         ax.set(xlabel="local learning coefficient")
-        ax.legend(frameon=False)
+        ax.legend()
 
 
 if __name__ == "__main__":

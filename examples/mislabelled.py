@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tyro
-from _cli import panels, save
+from _cli import save
 from _digits import Digits, along_dials, learned
 from sklearn.metrics import roc_auc_score
 
@@ -56,7 +56,7 @@ def main(options: Options) -> None:
         print(f"{name:>27}: {area!r}, lead [{low:+.4f}, {high:+.4f}]")
     intervals = {name: area.interval() for name, area in auc.items()}
     save(found | {"auc_interval": intervals}, options.json)
-    with panels(options.figure) as axes:
+    with bx.plot.panels(path=options.figure) as axes:
         bx.plot.intervals(auc, ax=axes[0], label="95% interval over nets")
         axes[0].set(xlabel="AUC for wrong labels")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 import tyro
-from _cli import Drawn, panels, save
+from _cli import Drawn, save
 
 import boltzax as bx
 from boltzax import cases, degrade
@@ -71,7 +71,7 @@ def main(options: Options) -> None:
     places = dict(zip(order.names, order.places, strict=True))
     intervals = {name: place.interval() for name, place in places.items()}
     save(results | {"temperatures": places, "intervals": intervals}, options.json)
-    with panels(options.figure) as axes:
+    with bx.plot.panels(path=options.figure) as axes:
         bx.plot.survival(curves, marks=marks, ax=axes[0])
         axes[0].set(xlabel="temperature of the summed energy")
 

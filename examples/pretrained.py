@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import scipy.stats
 import tyro
-from _cli import Drawn, panels, save, table
+from _cli import Drawn, save, table
 from _speller import dictionary, phoneme_losses, pretrained, word_loss
 
 import boltzax as bx
@@ -69,7 +69,7 @@ def main(options: Options) -> None:
     found = {"response": responses.estimate, "phonemes": list(spoken), "components": components}
     found |= {"words": words, "influence": influence, "classical": classical.value}
     save(found, options.json)
-    with panels(options.figure, 2) as axes:
+    with bx.plot.panels(1, 2, path=options.figure) as axes:
         bx.plot.response_components(components, ax=axes[0])
         names = {"queries": words[: options.queries], "data": words}
         bx.plot.influence(influence, **names, most=16, ax=axes[1])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 import tyro
-from _cli import Drawn, panels, save
+from _cli import Drawn, save
 from _random_speller import OneArgument, random_like
 from _speller import dictionary, pretrained
 from _text_net import TextNet
@@ -69,8 +69,8 @@ def main(options: Options) -> None:
         results[name] = {"same": same, "shuffled": shuffled, "ratios": ratios, "beyond": counts}
         ladders |= {f"{name}, same input": same, f"{name}, shuffled": shuffled}
     save(results, options.json)
-    with panels(options.figure, len(sides), 2) as axes:
-        for ax, (title, ladder) in zip(axes.T.flat, ladders.items(), strict=True):
+    with bx.plot.panels(2, len(sides), path=options.figure) as axes:
+        for ax, (title, ladder) in zip(axes.reshape(2, -1).T.flat, ladders.items(), strict=True):
             bx.plot.information_ladder(ladder, ax=ax).set(title=title)
 
 

@@ -11,7 +11,6 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from _cli import Drawn, save
@@ -42,10 +41,9 @@ def main(options: Options) -> None:
     if options.quick:
         options = replace(options, processes=30, data=10, width=3, draws=150)
     law = (options.density, 1.0, options.noise)
-    figure, axes = plt.subplots(ncols=3, figsize=(13, 4), layout="constrained")
     exact, field = theory.screening_exponent(*law), theory.averaged_screening(*law)
     print(f"Gaussian processes: exponent {exact:.4f}, averaged field {field:.4f}")
-    results, radii = {"exact": exact, "averaged": field}, np.linspace(0.25, 2.25, 9)
+    results, curves, radii = {"exact": exact, "averaged": field}, {}, np.linspace(0.25, 2.25, 9)
     given = {"extent": 6.0, "draws": options.processes, "key": jax.random.key(options.seed)}
     for mean, name in itertools.product((0.0, options.mean), BACKGROUNDS):
         logs = np.log(np.abs(cases.PoissonData(*law).screened(radii, name, mean=mean, **given)))
@@ -53,9 +51,7 @@ def main(options: Options) -> None:
         curve = bx.Curve(radii, bx.Estimate.of_samples(logs), axis="radius")
         print(f"  labels of mean {mean:g}, {name}: rate {rate}, log change {curve[0]}")
         results[f"{name}, mean {mean:g}"] = {"log_change": curve, "rate": rate}
-        bx.plot.curve(curve, ax=axes[0], label=f"{name}, mean {mean:g}, 95% band")
-    axes[0].set(ylabel="mean log |change|", title="Gaussian processes")
-    axes[0].legend(frameon=False, fontsize="small")
+        curves[f"{name}, mean {mean:g}"] = curve
     keys = jax.random.split(jax.random.key(options.seed), 4)
     energy, prior = line_net(options.data, options.width, options.net_noise, keys[0], keys[3])
     many = {"chains": 4, "warmup": options.draws // 2, "draws": options.draws, "throw": False}
@@ -70,10 +66,11 @@ def main(options: Options) -> None:
     print(found, found.decay, sep="\n")
     results["interactions"] = {"decay": found.decay, "modes": found.spectrum, "rate": found.rate}
     save(results, options.json)
-    bx.plot.screening(screened, ax=axes[1])
-    bx.plot.data_interactions(found, ax=axes[2])
-    if options.figure is not None:
-        figure.savefig(options.figure, dpi=160)
+    with bx.plot.panels(3, path=options.figure) as axes:
+        for name, curve in curves.items():
+            bx.plot.curve(curve, ax=axes[0], label=name, name="mean log |change|")
+        bx.plot.screening(screened, ax=axes[1])
+        bx.plot.data_interactions(found, ax=axes[2])
 
 
 if __name__ == "__main__":

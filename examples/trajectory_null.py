@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from _cli import Drawn, panels, save
+from _cli import Drawn, save
 
 import boltzax as bx
 
@@ -69,8 +69,8 @@ def main(options: Options) -> None:
         shares[name] = bx.Estimate.of_replicates([float(each.fractions[0]) for each in several])
         print(f"  share of component 1: {shares[name]!r}\n")
     save({"share_of_component_1": shares, "spectra": spectra}, options.json)
-    with panels(options.figure, len(spectra), rows=2) as axes:
-        for (above, below), (name, (first, *_)) in zip(axes.T, spectra.items(), strict=True):
+    with bx.plot.panels(2, len(spectra), path=options.figure) as axes:
+        for (above, below), (name, (first, *_)) in zip(axes.reshape(2, -1).T, spectra.items()):
             above.plot(*np.asarray(first.components).T[:2], lw=0.8)
             above.set(title=name, xlabel="component 1", ylabel="component 2")
             bx.plot.trajectory_spectrum(first, ax=below)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 import tyro
-from _cli import panels, save
+from _cli import save
 from _text_net import TextNet
 
 import boltzax as bx
@@ -69,7 +69,7 @@ def main(options: Options) -> None:
         print(found)
         results["adaptive"] = {"coefficient": found.estimate, "reason": found.reason}
     save(results, options.json)
-    with panels(options.figure, 2) as axes:
+    with bx.plot.panels(1, 2, path=options.figure) as axes:
         bx.plot.along_training(along, ax=axes[0])
         bx.plot.influence(influences[-1], ax=axes[1])
         axes[1].set(xlabel="sequence", ylabel="asked about (hatched: within two errors of 0)")

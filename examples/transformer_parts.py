@@ -61,8 +61,8 @@ def main(options: Options) -> None:
         "whole": found.whole.estimate,
     }
     save(results, options.json)
-    if options.figure is not None:
-        bx.plot.part_coefficients(found).figure.savefig(options.figure, dpi=160)
+    with bx.plot.panels(path=options.figure) as (ax,):
+        bx.plot.part_coefficients(found, ax=ax)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 import tyro
-from _cli import Drawn, panels, save
+from _cli import Drawn, save
 from _speller import dictionary, pretrained, word_loss
 
 import boltzax as bx
@@ -60,15 +60,15 @@ def main(options: Options) -> None:
         found[name] = bx.local_coefficient_at(energy, settings, key=key)
         print(f"{name}: {found[name]}", flush=True)
     save(found, options.json)
-    with panels(options.figure, 2) as axes:
+    with bx.plot.panels(1, 2, path=options.figure) as axes:
         coefficients = {name: result.estimate for name, result in found.items()}
-        bx.plot.intervals(coefficients, ax=axes[0], label=None)
+        bx.plot.intervals(coefficients, ax=axes[0])
         losses = {name: result.loss_of_draws for name, result in found.items()}
-        bx.plot.intervals(losses, ax=axes[1], label="draws, 95%")
+        bx.plot.intervals(losses, ax=axes[1], label="draws")
         axes[1].plot([result.loss for result in found.values()], list(found), "C1s", label="w*")
-        axes[0].set(xlabel="local learning coefficient, 95%", ylabel="ending of the words")
+        axes[0].set(xlabel="local learning coefficient", ylabel="ending of the words")
         axes[1].set(xlabel="mean loss, nats a word", xlim=(0, None))
-        axes[1].legend(frameon=False)
+        axes[1].legend()
 
 
 if __name__ == "__main__":

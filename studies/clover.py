@@ -157,18 +157,18 @@ def row(seed: int, a: meanfield.Confrontation) -> dict:
 
 def draw(shown: dict, path: Path) -> None:
     """Background alone, with riders, with neurons in the lazy background."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
-    axes = figure.subplots(1, 3, sharex=True, sharey=True)
-    titles = ("the net", "and neurons that ride along", "and neurons in the lazy background")
-    for ax, title, name in zip(axes, titles, (None, "ride_along", "lazy"), strict=True):
-        other = None if name is None else shown[name]
-        bx.plot.clouds(shown["background"], other, ax=ax)
-        ax.set(
-            title=title, xlabel="embedding[0]", ylabel="embedding[1]", xlim=(-5, 5), ylim=(-5, 5)
-        )
-    figure.savefig(path, dpi=160)
+    with bx.plot.panels(1, 3, path=path, share_x=True, share_y=True) as axes:
+        titles = ("the net", "with riders", "over the lazy background")
+        for ax, title, name in zip(axes, titles, (None, "ride_along", "lazy"), strict=True):
+            other = None if name is None else shown[name]
+            bx.plot.clouds(shown["background"], other, ax=ax)
+            ax.set(
+                title=title,
+                xlabel="embedding[0]",
+                ylabel="embedding[1]",
+                xlim=(-5, 5),
+                ylim=(-5, 5),
+            )
 
 
 if __name__ == "__main__":

@@ -263,20 +263,13 @@ def report(row: dict) -> None:
 
 def draw(clouds: dict, path: Path) -> None:
     """Gain and size of the net's neurons (blue) and of others (orange)."""
-    from matplotlib.figure import Figure
-
     names = ("live 2", "frozen", "replaced", "lazy", "live 1", "prior 1")
-    figure = Figure(figsize=(13, 2.6 * len(clouds)), layout="constrained")
-    axes = figure.subplots(len(clouds), len(names), squeeze=False)
-    for line, (dynamics, points) in zip(axes, clouds.items()):
-        for ax, name in zip(line, names):
-            own = points["net 1" if name.endswith("1") else "net 2"]
-            for cloud, colour in ((own, "C0"), (points[name], "C1")):
-                ax.plot(*np.asarray(cloud).T, ".", ms=2.5, color=colour, alpha=0.6)
-            ax.set_title(f"{dynamics}: {name}", fontsize="small")
-            ax.set(xlabel="gain")
-        line[0].set_ylabel("size")
-    figure.savefig(path, dpi=120)
+    with bx.plot.panels(2 * len(clouds), 3, path=path) as axes:
+        for line, (dynamics, points) in zip(axes.reshape(-1, 6), clouds.items()):
+            for ax, name in zip(line, names):
+                own = points["net 1" if name.endswith("1") else "net 2"]
+                bx.plot.clouds(np.asarray(own), np.asarray(points[name]), ax=ax)
+                ax.set(title=f"{dynamics}: {name}", xlabel="gain", ylabel="size")
 
 
 if __name__ == "__main__":

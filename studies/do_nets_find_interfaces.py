@@ -359,22 +359,25 @@ SHOWN = {
 
 def draw(found: dict, path: Path) -> None:
     """log P against H, and the law."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2 * len(found), 4.2), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(found)))
-    for ax, (kind, result) in zip(axes, found.items(), strict=True):
-        entropy = np.asarray(result["entropy"])
-        for name, label in SHOWN.items():
-            if name in result["curves"]:
-                with np.errstate(divide="ignore"):
-                    ax.plot(entropy, np.log(result["curves"][name]), ".", label=label, alpha=0.7)
-        line = np.array([-9.0, entropy.max()])
-        ax.plot(line, line - float(result["log_evidence"]), "k", lw=1, label=r"$e^H/Z$")
-        ax.set(title=kind, xlabel="H(B), nats", ylabel="log P[B satisfied | spec]", xlim=line)
-        ax.set_ylim(line[0] - float(result["log_evidence"]), 0.2)
-    axes[0].legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=160)
+    with bx.plot.panels(1, len(found), path=path) as axes:
+        for ax, (kind, result) in zip(axes, found.items(), strict=True):
+            entropy = np.asarray(result["entropy"])
+            for (name, label), marker in zip(SHOWN.items(), ".x+1*", strict=False):
+                if name in result["curves"]:
+                    with np.errstate(divide="ignore"):
+                        ax.plot(
+                            entropy, np.log(result["curves"][name]), marker, label=label, alpha=0.7
+                        )
+            line = np.array([-9.0, entropy.max()])
+            ax.plot(line, line - float(result["log_evidence"]), "k", lw=1, label=r"$e^H/Z$")
+            ax.set(
+                title=kind,
+                xlabel="H(B) / nats",
+                ylabel="log P[B satisfied | spec] / nats",
+                xlim=line,
+            )
+            ax.set_ylim(line[0] - float(result["log_evidence"]), 0.2)
+        axes[0].legend()
 
 
 if __name__ == "__main__":

@@ -219,25 +219,23 @@ def moved(model, x, rows, whole, size: float = 0.01) -> tuple[float, float]:
 
 def draw(results: dict, names: list[str], path: Path) -> None:
     """The curves above, the private leverages below."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    axes = figure.subplots(2, 2)
-    for column, (name, found) in zip(axes.T, results.items(), strict=True):
-        for label, h, error in zip(names, found["entropy"], found["entropy_error"], strict=True):
-            column[0].errorbar(found["tolerances"], h, 1.96 * error, fmt="o-", ms=3, label=label)
-        column[0].set(xscale="log", xlabel="tolerance ε", ylabel=r"$H_s$ (nats)", title=name)
-        column[0].legend(frameon=False, fontsize="small")
-        image = np.stack([np.asarray(h) for h in found["private"].values()])
-        column[1].imshow(image, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest")
-        edges = np.cumsum(list(found["leaves"].values()))
-        for edge in edges[:-1]:
-            column[1].axvline(edge - 0.5, color="0.6", lw=0.6)
-        middles = edges - np.array(list(found["leaves"].values())) / 2 - 0.5
-        column[1].set_xticks(middles, list(found["leaves"]), rotation=20, fontsize="small")
-        column[1].set_yticks(range(len(image)), list(found["private"]), fontsize="small")
-        column[1].set_title("weights that only this fact pins", fontsize="medium")
-    figure.savefig(path, dpi=160)
+    with bx.plot.panels(2, 2, path=path) as axes:
+        for column, (name, found) in zip(axes.reshape(2, 2).T, results.items(), strict=True):
+            rows = zip(names, found["entropy"], found["entropy_error"], strict=True)
+            for (label, h, error), marker in zip(rows, "os^DvP*X" * len(names), strict=False):
+                style = {"fmt": f"{marker}-", "label": f"{label}, 95%"}
+                column[0].errorbar(found["tolerances"], h, 1.96 * error, **style)
+            column[0].set(xscale="log", xlabel="tolerance ε", ylabel="$H_s$ / nats", title=name)
+            column[0].legend()
+            image = np.stack([np.asarray(h) for h in found["private"].values()])
+            column[1].imshow(image, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest")
+            edges = np.cumsum(list(found["leaves"].values()))
+            for edge in edges[:-1]:
+                column[1].axvline(edge - 0.5, color="0.6", lw=0.6)
+            middles = edges - np.array(list(found["leaves"].values())) / 2 - 0.5
+            column[1].set_xticks(middles, list(found["leaves"]), rotation=20)
+            column[1].set_yticks(range(len(image)), list(found["private"]))
+            column[1].set(xlabel="weight", ylabel="fact", title="weights that only this fact pins")
 
 
 if __name__ == "__main__":

@@ -321,30 +321,20 @@ def table(cells: list[Cell]) -> str:
 
 def draw(cells: list[Cell], path: Path) -> None:
     """A panel for each basis and axis."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     panels = sorted({(cell.basis, cell.against) for cell in cells})
-    rows = -(-len(panels) // 3)
-    figure = Figure(figsize=(15, 3.6 * rows), layout="constrained")
-    names = {"sqrt": "√k", "cbrt": "$k^{1/3}$", "log": "log k", "linear": "k"}
-    grid = figure.subplots(rows, 3, squeeze=False).flat
-    for axes, panel in zip(grid, panels, strict=False):
-        shown = [cell for cell in cells if (cell.basis, cell.against) == panel]
-        axes.set_prop_cycle(color=matplotlib.colormaps["tab20"].colors)
-        for cell in shown:
-            t, y = place(cell.degree, cell.against), cell.log_square
-            law = cell.theory * t + cell.power * np.log(cell.degree)
-            law += np.mean((y - law)[len(t) // 2 :])
-            label = f"{cell.activation}, {cell.what}, {cell.scale:.3g}"
-            (line,) = axes.plot(t, y / math.log(10), ".", ms=4, label=label)
-            axes.plot(t, law / math.log(10), "--", lw=1, color=line.get_color())
-        axes.set(title=f"{panel[0]}: law dashed", xlabel=names[panel[1]], ylabel="log₁₀ c²")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
-    for axes in figure.axes[len(panels) :]:
-        axes.set_axis_off()
-    figure.savefig(path, dpi=160)
+    with bx.plot.panels(len(panels), path=path, height=3.4 * len(panels)) as grid:
+        names = {"sqrt": "√k", "cbrt": "$k^{1/3}$", "log": "log k", "linear": "k"}
+        for axes, panel in zip(grid, panels, strict=True):
+            shown = [cell for cell in cells if (cell.basis, cell.against) == panel]
+            for i, cell in enumerate(shown):
+                t, y = place(cell.degree, cell.against), cell.log_square
+                law = cell.theory * t + cell.power * np.log(cell.degree)
+                law += np.mean((y - law)[len(t) // 2 :])
+                label = f"{cell.activation}, {cell.what}, {cell.scale:.3g}"
+                (line,) = axes.plot(t, y / math.log(10), ".x+1v"[i // 7 % 5], label=label)
+                axes.plot(t, law / math.log(10), "--", lw=1, color=line.get_color())
+            axes.set(title=f"{panel[0]}: law dashed", xlabel=names[panel[1]], ylabel="log₁₀ c²")
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def main(options: Options) -> None:

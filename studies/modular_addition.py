@@ -351,57 +351,54 @@ def accuracy(problem, frames: dict, x, y) -> float:
 
 def draw(results: dict, path: Path) -> None:
     """Residual and specialised fraction; sweeps; parts of the table."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    axes = figure.subplots(2, 2)
-    grid, found = results["diagram"], results["nets"]
-    for ax, name in ((axes[0, 0], "residual"), (axes[0, 1], "specialised")):
-        for p, curve in zip(grid["moduli"], grid[name], strict=True):
-            ax.plot(grid["noise"], curve, lw=1.2, label=f"theory, P = {p}")
-        ax.plot(grid["noise"], grid[f"{name}_limit"], "k--", lw=1, label="P → ∞")
-        for edge in (grid["onset"], grid["completion"]):
-            ax.axvline(edge, color="0.8", lw=1)
-        for width in sorted(set(found["width"])):
-            chosen = [
-                i
-                for i, w in enumerate(found["width"])
-                if w == width and found["noise"][i] < max(grid["noise"])
-            ]
-            error = "standard_error" if name == "residual" else "specialised_error"
-            ax.errorbar(
-                [found["noise"][i] for i in chosen],
-                [found[name][i] for i in chosen],
-                [2 * found[error][i] for i in chosen],
-                fmt="o",
-                ms=3,
-                label=f"nets, N = {width}",
-            )
-        ax.set(xlabel="noise s²", ylabel=name, xlim=(0.02, 0.1))
-        ax.legend(frameon=False, fontsize="x-small")
-    ax = axes[1, 0]
-    for sweep, colour in zip(results["sweeps"], ("C0", "C1", "C2", "C3"), strict=False):
-        ax.plot(sweep["noise"], sweep["down"], "v-", color=colour, ms=3, lw=0.8)
-        ax.plot(sweep["noise"], sweep["up"], "^-", color=colour, ms=3, lw=0.8,
-                label=f"{sweep['rate']} steps a noise")  # fmt: skip
-    ax.plot(sweep["noise"], sweep["theory"], "k", lw=1, label="theory")
-    ax.set(xlabel="noise s²", ylabel="residual", title="noise down (▽) and up (△)")
-    ax.legend(frameon=False, fontsize="x-small")
-    ax, parts = axes[1, 1], results["parts"]
-    kinds = list(zip(parts["modulus"], parts["strength"], parts["product"], strict=True))
-    for i, (p, strength, product) in enumerate(sorted(set(kinds))):
-        rows = [j for j, kind in enumerate(kinds) if kind == (p, strength, product)]
-        name = f"P = {p}, σ_a P = {strength:.3g}, {'product' if product else 'square'}"
-        pick = {key: [parts[key][j] for j in rows] for key in parts}
-        style = f"C{i // 2}{'s:' if product else 'o-'}"
-        ax.plot(pick["fraction"], pick["held_out"], style, ms=4, label=name)
-        if not product:
-            ax.plot(pick["fraction"], pick["theory"], f"C{i // 2}--", lw=0.8)
-    ax.axhline(1, color="0.8", lw=1)
-    ax.set(xlabel="fraction of the table", ylabel="residual on held-out pairs")
-    ax.set_title("held-out pairs (dashed: theory without memorisation)", fontsize="medium")
-    ax.legend(frameon=False, fontsize="x-small")
-    figure.savefig(path, dpi=160)
+    with bx.plot.panels(4, path=path) as axes:
+        grid, found = results["diagram"], results["nets"]
+        for ax, name in ((axes[0], "residual"), (axes[1], "specialised")):
+            for p, curve, line in zip(
+                grid["moduli"], grid[name], ("-", "--", "-.", ":"), strict=False
+            ):
+                ax.plot(grid["noise"], curve, line, lw=1.2, label=f"theory, P = {p}")
+            ax.plot(grid["noise"], grid[f"{name}_limit"], "k--", lw=1, label="P → ∞")
+            for edge in (grid["onset"], grid["completion"]):
+                ax.axvline(edge, color="0.8", lw=1)
+            for width, marker in zip(sorted(set(found["width"])), "os^Dv", strict=False):
+                chosen = [
+                    i
+                    for i, w in enumerate(found["width"])
+                    if w == width and found["noise"][i] < max(grid["noise"])
+                ]
+                error = "standard_error" if name == "residual" else "specialised_error"
+                ax.errorbar(
+                    [found["noise"][i] for i in chosen],
+                    [found[name][i] for i in chosen],
+                    [1.96 * found[error][i] for i in chosen],
+                    fmt=marker,
+                    label=f"nets, N = {width}, 95%",
+                )
+            ax.set(xlabel="noise s²", ylabel=name, xlim=(0.02, 0.1))
+            ax.legend()
+        ax = axes[2]
+        for sweep, colour in zip(results["sweeps"], ("C0", "C1", "C2", "C3"), strict=False):
+            ax.plot(sweep["noise"], sweep["down"], "v-", color=colour, lw=0.8)
+            ax.plot(sweep["noise"], sweep["up"], "^-", color=colour, lw=0.8,
+                    label=f"{sweep['rate']} steps a noise")  # fmt: skip
+        ax.plot(sweep["noise"], sweep["theory"], "k", lw=1, label="theory")
+        ax.set(xlabel="noise s²", ylabel="residual", title="noise down (▽) and up (△)")
+        ax.legend()
+        ax, parts = axes[3], results["parts"]
+        kinds = list(zip(parts["modulus"], parts["strength"], parts["product"], strict=True))
+        for i, (p, strength, product) in enumerate(sorted(set(kinds))):
+            rows = [j for j, kind in enumerate(kinds) if kind == (p, strength, product)]
+            name = f"P = {p}, σ_a P = {strength:.3g}, {'product' if product else 'square'}"
+            pick = {key: [parts[key][j] for j in rows] for key in parts}
+            style = f"C{i // 2}{'s:' if product else 'o-'}"
+            ax.plot(pick["fraction"], pick["held_out"], style, label=name)
+            if not product:
+                ax.plot(pick["fraction"], pick["theory"], f"C{i // 2}--", lw=0.8)
+        ax.axhline(1, color="0.8", lw=1)
+        ax.set(xlabel="fraction of the table", ylabel="residual on held-out pairs")
+        ax.set_title("held-out pairs (dashed: theory without memorisation)")
+        ax.legend()
 
 
 if __name__ == "__main__":

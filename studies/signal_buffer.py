@@ -360,28 +360,29 @@ def main(options: Options) -> None:
 
 def draw(found: dict, path: Path) -> None:
     """Bit errors against depth in three uses, and the margins along the longest chain."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 3.4 * len(found)), layout="constrained")
-    grid = figure.subplots(len(found), 4, squeeze=False)
-    for axes, (kind, result) in zip(grid, found.items(), strict=True):
-        rows = result["trained"]
-        for name in TRAINED:
-            mine = [row for row in rows if row["api"] == name]
-            depth = [row["depth"] for row in mine]
-            for ax, use in zip(axes, ("trained", "repeated", "exchanged"), strict=False):
-                value, error = ([row[use][k] for row in mine] for k in ("value", "error"))
-                ax.errorbar(depth, value, error, fmt="o-", ms=3, label=name)
-                ax.set(title=f"{kind}, {use}", xlabel="stages trained", ylim=(-0.02, 0.55))
-                ax.set_xscale("log", base=2)
-            along = mine[-1]["margin along"]
-            axes[3].errorbar(
-                np.arange(1, len(along["value"]) + 1), along["value"], along["error"], label=name
-            )
-        axes[0].set_ylabel("bit error")
-        axes[3].set(title="noise margin along the chain, V", xlabel="joint")
-        axes[0].legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=160)
+    with bx.plot.panels(2 * len(found), 2, path=path) as grid:
+        for axes, (kind, result) in zip(grid.reshape(-1, 4), found.items(), strict=True):
+            rows = result["trained"]
+            for name, marker in zip(TRAINED, "os^D", strict=False):
+                mine = [row for row in rows if row["api"] == name]
+                depth = [row["depth"] for row in mine]
+                for ax, use in zip(axes, ("trained", "repeated", "exchanged"), strict=False):
+                    value, error = (
+                        np.array([row[use][k] for row in mine]) for k in ("value", "error")
+                    )
+                    ax.errorbar(depth, value, 1.96 * error, fmt=f"{marker}-", label=f"{name}, 95%")
+                    ax.set(title=f"{kind}, {use}", xlabel="stages trained", ylim=(-0.02, 0.55))
+                    ax.set_xscale("log", base=2)
+                along = mine[-1]["margin along"]
+                bars = 1.96 * np.asarray(along["error"])
+                joints = np.arange(1, len(bars) + 1)
+                axes[3].errorbar(
+                    joints, along["value"], bars, fmt=f"{marker}-", label=f"{name}, 95%"
+                )
+            for ax in axes[:3]:
+                ax.set_ylabel("bit error")
+            axes[3].set(title=kind, xlabel="joint", ylabel="noise margin along the chain / V")
+            axes[0].legend()
 
 
 if __name__ == "__main__":

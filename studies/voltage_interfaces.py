@@ -108,23 +108,16 @@ def main(options: Options) -> None:
 
 def draw(chain, models, entropies, path: Path) -> None:
     """The nets that satisfy their contracts, with the boxes; the entropies."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    axes = figure.subplots(1, 3)
-    x = jnp.linspace(0, 5, 200)[:, None]
-    for place, (contract, each) in enumerate(zip(chain.contracts, models, strict=True)):
-        bx.plot.contract(contract, ax=axes[place])
-        y = eqx.filter_vmap(lambda model: jax.vmap(model)(x))(each)
-        axes[place].plot(x[:, 0], np.asarray(y[:24]).T, color="0.3", lw=0.6)
-        axes[place].set(title=f"net {place + 1}", xlabel="V in", ylabel="V out")
-    names = sorted(entropies, key=lambda name: float(entropies[name].value))
-    values = [float(entropies[name].value) for name in names]
-    errors = [1.96 * float(entropies[name].standard_error) for name in names]
-    axes[2].errorbar(values, range(len(names)), xerr=errors, fmt="o", ms=4)
-    axes[2].set_yticks(range(len(names)), names)
-    axes[2].set_xlabel("H / nats")
-    figure.savefig(path, dpi=160)
+    with bx.plot.panels(1, 3, path=path) as axes:
+        x = jnp.linspace(0, 5, 200)[:, None]
+        for place, (contract, each) in enumerate(zip(chain.contracts, models, strict=True)):
+            bx.plot.contract(contract, ax=axes[place])
+            y = eqx.filter_vmap(lambda model: jax.vmap(model)(x))(each)
+            axes[place].plot(x[:, 0], np.asarray(y[:24]).T, color="0.3", lw=0.6)
+            axes[place].set(title=f"net {place + 1}", xlabel="input / V", ylabel="output / V")
+        names = sorted(entropies, key=lambda name: float(entropies[name].value))
+        bx.plot.intervals({name: entropies[name] for name in names}, ax=axes[2])
+        axes[2].set_xlabel("H / nats")
 
 
 if __name__ == "__main__":

@@ -156,19 +156,16 @@ def extrapolated(widths, scaled, spread) -> tuple[float, float]:
 
 def draw(widths, results: dict, path: Path) -> None:
     """Deviations from the fixed point against the width, with the prediction."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
-    for ax, name in zip(figure.subplots(2, 2).ravel(), NAMES, strict=True):
-        found = results[name]
-        scaled = found["scaled"]
-        error = 1.96 * np.asarray(scaled["standard_error"])
-        ax.errorbar(1 / np.array(widths), scaled["value"], error, fmt="o", ms=4, label="sampled")
-        ax.axhline(found["coefficient"], color="0.3", lw=1, label="predicted at N = ∞")
-        ax.set(xlabel="1/N", ylabel="N (mean - limit)", title=name)
-        ax.set_xlim(left=0)
-        ax.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)
+    with bx.plot.panels(2, 2, path=path) as axes:
+        for ax, name in zip(axes, NAMES, strict=True):
+            found = results[name]
+            scaled = found["scaled"]
+            error = 1.96 * np.asarray(scaled["standard_error"])
+            ax.errorbar(1 / np.array(widths), scaled["value"], error, fmt="o", label="sampled, 95%")
+            ax.axhline(found["coefficient"], color="0.3", lw=1, label="predicted at N = ∞")
+            ax.set(xlabel="1/N", ylabel="N (mean - limit)", title=name)
+            ax.set_xlim(left=0)
+            ax.legend()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import boltzax as bx
 
@@ -45,6 +46,9 @@ DEAR = (
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 
+UNDRAWN = """Chain Channel Circuit Component Ensemble Family PerDatum Run ToldAtTheEnd Tokens
+    Weighted""".split()
+"""Classes without a figure: what they hold is declared, or weights."""
 STEPS = """init step record at_step step_of cost position moved learn scales update result
     restrict""".split()
 DATUM = "check_label counted parts loss residual prediction change terms".split()
@@ -124,14 +128,27 @@ def look(result) -> None:
                         getattr(part, name)
 
 
+def draw(result) -> None:
+    """`bx.plot.result` draws every result; declarations and weights have no figure."""
+    kind = type(result)
+    results = isinstance(result, eqx.Module) and kind.__module__.startswith("boltzax.")
+    if results and kind.__name__ not in UNDRAWN:
+        assert bx.plot.result(result, ax=Figure().add_subplot()).has_data()
+
+
 def compiled_again(make: Callable[[Given], Callable]) -> tuple[int, int]:
-    """Programs that a second identical call compiles, and one with other numbers."""
+    """Programs that a second identical call compiles, and one with other numbers.
+
+    The last result is drawn: a figure of every result, without a call of its own.
+    """
     look(make(given(0))())
     counts = []
     for number in (0, 1):
         with counted() as count:
-            look(make(given(number))())
+            result = make(given(number))()
+            look(result)
         counts.append(count.programs)
+    draw(result)
     return counts[0], counts[1]
 
 

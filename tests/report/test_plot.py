@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 import boltzax as bx
 from boltzax import theory
 
+from ._style import faults
+
 FUNCTIONS = {
     "learning_coefficient": lambda run, ax: bx.plot.learning_coefficient(run, ax=ax),
     "free_energy": lambda run, ax: bx.plot.free_energy(run, ax=ax),
@@ -43,7 +45,12 @@ FUNCTIONS = {
     "intervals": lambda run, ax: bx.plot.intervals({"one": _estimate(1.0)}, ax=ax),
     "curve": lambda run, ax: bx.plot.curve(run.curve(bx.heat_capacity(run)), ax=ax),
     "estimate": lambda run, ax: bx.plot.estimate(np.arange(4.0), bx.heat_capacity(run), ax=ax),
+    "result": lambda run, ax: bx.plot.result(_mixed(), ax=ax),
 }
+
+
+def _mixed() -> bx.channels.NaturalLatent:
+    return bx.channels.NaturalLatent(_estimate(0.5), _estimate([0.1, 0.2]), _estimate(0.3), "all")
 
 
 def _contract() -> bx.Contract:
@@ -189,14 +196,15 @@ def test_draws_into_the_axes_it_is_given_or_its_own(name, curve):
     own = FUNCTIONS[name](curve, None)
     assert isinstance(own, Axes) and own.has_data()
     own.figure.canvas.draw()
-    assert (own.get_xlabel() and own.get_ylabel()) or name in ("estimate", "curve", "intervals")
+    assert list(faults(own.figure)) == []
     assert plt.get_fignums() == [own.figure.number]
     plt.close("all")
 
 
 def test_every_public_figure_is_tested_here():
     public = {name for name in dir(bx.plot) if not name.startswith("_")}
-    assert {name for name in public if callable(getattr(bx.plot, name))} == set(FUNCTIONS)
+    figures = {name for name in public if callable(getattr(bx.plot, name))}
+    assert figures - {"style", "panels"} == set(FUNCTIONS)
 
 
 def test_the_curve_is_the_estimate(curve):
@@ -437,16 +445,16 @@ def test_coefficients_are_drawn_where_they_are():
     assert list(ax.containers[1][0].get_xdata()) == [1, 2]
     ax = bx.plot.coefficient_grid(grid)
     assert [list(each[0].get_ydata()) for each in ax.containers] == [[1, 2], [3, 4]]
-    assert _labels(ax) == ["ε 0.1, 95%", "ε 0.2, 95%"]
+    assert _labels(ax) == ["ε 0.1, 95% interval", "ε 0.2, 95% interval"]
 
 
 def test_ladders_of_information_are_drawn_where_they_are():
     found = _information()
     ax = bx.plot.information_ladder(found)
     assert _labels(ax) == [
-        "corrected, 95%", "plug-in", "corrected, 95%, noise 0.1", "plug-in, noise 0.1",
+        "corrected, 95% band", "plug-in", "corrected, noise 0.1, 95% band", "plug-in, noise 0.1",
     ]  # fmt: skip
-    for word, values in (("corrected, 95%", found.corrected), ("plug-in", found.plug_in)):
+    for word, values in (("corrected", found.corrected), ("plug-in", found.plug_in)):
         places, drawn = _line(ax, f"{word}, noise 0.1")
         np.testing.assert_allclose(places, found.corrected.x)
         np.testing.assert_allclose(drawn, values.value[:, 1])
@@ -461,7 +469,7 @@ def test_survivals_and_components_are_drawn_where_they_are():
     path = _trajectory()
     ax = bx.plot.trajectory_spectrum(path)
     np.testing.assert_allclose(_line(ax, "trajectory")[1], path.fractions)
-    assert _labels(ax) == ["random walk, 95%", "relaxation, 95%", "trajectory"]
+    assert _labels(ax) == ["random walk, 95% band", "relaxation, 95% band", "trajectory"]
     ax = bx.plot.response_components(_components())
     np.testing.assert_allclose(ax.collections[0].get_array(), np.eye(2))
     assert [tick.get_fontweight() for tick in ax.get_yticklabels()] == ["bold", "normal"]
@@ -484,7 +492,7 @@ def test_spectra_of_channels_are_drawn_with_their_edge_and_corrected_outliers():
     ax = bx.plot.channel_spectrum(found)
     assert np.allclose(_line(ax, "sample")[1], found.eigenvalues)
     assert np.allclose(_line(ax, "edge of white noise")[1], found.edge)
-    assert "corrected, 95% bars" in _labels(ax) and ax.get_yscale() == "log"
+    assert "corrected, 95% interval" in _labels(ax) and ax.get_yscale() == "log"
     x = np.random.default_rng(1).normal(size=(60, 4))
     ax = bx.plot.channel_spectrum(bx.channels.canonical_spectrum(x[:, :2], x[:, 2:]))
     assert "edge of independence" in _labels(ax) and ax.get_ylabel() == "canonical correlation"

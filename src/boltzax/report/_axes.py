@@ -1,29 +1,54 @@
-"""Empty axes in the house style. The only importer of matplotlib.
+"""Empty axes in the style of figures, their labels and legends.
 
 Quirk: pyplot keeps every figure that it made until it is closed, so that a notebook shows figures
 by itself. A script that draws hundreds should pass its own axes.
 """
 
+import numpy as np
+from jaxtyping import Float
 from matplotlib import pyplot
 from matplotlib.axes import Axes as Axes
 from matplotlib.patches import Rectangle as Rectangle
 
-BLUE, ORANGE, GREEN, PURPLE, RED = "#1f6fb4", "#d9661f", "#2a8f5b", "#7b4fa3", "#b3263a"
-GREY = "0.40"
-CYCLE = (BLUE, ORANGE, GREEN, PURPLE, "#b8912a", "#c04f7b", "#4a9aa5", "0.35")
-POINTS = {"fmt": "o", "markersize": 3.5, "elinewidth": 1}
-"""Style of points with error bars."""
+from ..core import Estimate
+from ._style import WIDTH
 
 
-def axes_of(ax: Axes | None, *, size: tuple[float, float] = (6.4, 4.0)) -> Axes:
+def axes_of(ax: Axes | None, *, size: tuple[float, float] = (WIDTH, 3.6)) -> Axes:
     """The given axes, or those of a new figure of pyplot, without the upper and right frame."""
     if ax is None:
-        _, ax = pyplot.subplots(figsize=size, layout="constrained")
+        _, ax = pyplot.subplots(figsize=size)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
+def with_interval(ax: Axes, label: str | None, level: float, kind: str) -> str | None:
+    """A label for a series with error bars, `"name, 95% band"`; each figure names its bars.
+
+    Without a label, "95% band" once on each axes; "" stays without one.
+    """
+    said = f"{level:.0%} {kind}"
+    if label is None:
+        return None if said in ax.get_legend_handles_labels()[1] else said
+    return label if not label or "%" in label else f"{label}, {said}"
+
+
 def legend(ax: Axes) -> None:
-    """A legend without a frame, if anything on the axes has a label."""
+    """A legend where it covers least, if anything on the axes has a label."""
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize="small")
+        ax.legend()
+
+
+def bars(estimate: Estimate) -> Float[np.ndarray, "2 ..."]:
+    """Lengths of the 95% error bars below and above each value; 0 where they are not known."""
+    value = np.asarray(estimate.value, float)
+    ends = np.stack([np.asarray(end, float) for end in estimate.interval()])
+    return np.nan_to_num(np.abs(ends - value))
+
+
+def name_axes(ax: Axes, x: str, y: str) -> None:
+    """Labels of the axes that have none yet."""
+    if not ax.get_xlabel():
+        ax.set_xlabel(x)
+    if not ax.get_ylabel():
+        ax.set_ylabel(y)

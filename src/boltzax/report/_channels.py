@@ -4,11 +4,13 @@ import numpy as np
 
 from ..channels import ChannelCost
 from ..core import typed
-from ._axes import CYCLE, Axes, axes_of, legend
+from ._axes import Axes, axes_of, legend
 from ._curves import curve
+from ._style import series, styled
 
 
 @typed
+@styled
 def channel_cost(cost: ChannelCost, *, ax: Axes | None = None) -> Axes:
     """Bits of optimisation against the length, with the fitted line of each width.
 
@@ -22,10 +24,12 @@ def channel_cost(cost: ChannelCost, *, ax: Axes | None = None) -> Axes:
     for i, (width, slope, start) in enumerate(
         zip(cost.per_piece.x, cost.per_piece, cost.start, strict=True)
     ):
-        colour = CYCLE[i % len(CYCLE)]
+        style = series(i)
         label = f"width {float(width):g}: {float(slope.value):.2f} bits a piece, 95% band"
-        curve(cost.bits[:, i], ax=ax, color=colour, label=label)
-        ax.plot(ends, float(start.value) + float(slope.value) * ends, ":", color=colour, lw=1)
+        curve(cost.bits[:, i], ax=ax, label=label, **style)
+        ax.plot(
+            ends, float(start.value) + float(slope.value) * ends, ":", color=style["color"], lw=1
+        )
     ax.set(ylabel="bits of optimisation")
     legend(ax)
     return ax

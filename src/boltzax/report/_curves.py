@@ -12,11 +12,14 @@ from ..observe import free_energy as measured_free_energy
 from ..observe import learning_coefficient as measured_learning_coefficient
 from ..sample import Trace
 from ..theory import LearningCoefficient
-from ._axes import BLUE, CYCLE, GREEN, GREY, ORANGE, POINTS, PURPLE, RED, Axes, axes_of, legend
+from ._axes import Axes, axes_of, bars, legend, name_axes, with_interval
+from ._style import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, POINTS, WIDTH, series, styled
 
 NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
 """How axes are written in figures."""
 
+DRAWN = "estimate"
+"""Mark of the lines that `estimate` drew."""
 Points = Float[np.ndarray, " point"]
 Named = Annotated[
     Mapping[str, Estimate], Said("estimates by name", "pass {name: estimate}, one number each")
@@ -24,6 +27,7 @@ Named = Annotated[
 
 
 @typed
+@styled
 def estimate(
     x: ArrayLike,
     values: Estimate | Curve,
@@ -31,7 +35,7 @@ def estimate(
     ax: Axes | None = None,
     label: str | None = None,
     color: str | None = None,
-    marker: str = "o",
+    marker: str | None = None,
     level: Fraction = 0.95,
 ) -> Axes:
     """An `Estimate` of shape `[point]` against `x`: a line, with its interval as a band.
@@ -40,9 +44,10 @@ def estimate(
         x: Places, `[point]`, in any order.
         values: The estimate.
         ax: Axes to draw into; new ones if None.
-        label: For the legend.
-        color: Of line and band; if None, the next one for each line that the axes hold.
-        marker: Of the points; "" for none.
+        label: For the legend, which adds what the band is, `"label, 95% band"`; if None, that
+            alone; if "", nothing.
+        color: Of line and band; if None, that of the next series on these axes.
+        marker: Of the points; if None, that of the next series, "" for none.
         level: Probability that the interval covers.
 
     Raises:
@@ -58,31 +63,49 @@ def estimate(
             mend="pass places of the estimate's shape; pick a row of it first if it has more axes",
         )
     order = np.argsort(places)
-    if color is None:
-        color = CYCLE[len(ax.lines) % len(CYCLE)]
+    style = series(sum(line.get_gid() == DRAWN for line in ax.lines))
+    style["color"] = color or style["color"]
+    style["marker"] = style["marker"] if marker is None else marker
     low, high = (np.asarray(bound)[order] for bound in values.interval(level))
-    style = {"color": color, "marker": marker, "markersize": 3.5, "linewidth": 1.4, "label": label}
-    ax.fill_between(places[order], low, high, color=color, alpha=0.25, linewidth=0)
+    if np.any(high > low):
+        label = with_interval(ax, label, level, "band")
+        ax.fill_between(places[order], low, high, color=style["color"], alpha=0.25, linewidth=0)
+    style |= {"gid": DRAWN, "label": label or "_"}
     ax.plot(places[order], np.asarray(values.value)[order], **style)
+    name_axes(ax, "x", "value")
+    legend(ax)
     return ax
 
 
 @typed
+@styled
 def curve(
     curve: Curve,
     *,
     ax: Axes | None = None,
     label: str | None = None,
     color: str | None = None,
-    marker: str = "o",
+    marker: str | None = None,
     level: Fraction = 0.95,
+    name: str = "",
 ) -> Axes:
     """A `Curve` over its own axis: a line, with its interval as a band; see `estimate`.
 
     The axis is logarithmic where places rise by equal factors, of 30 or more in all.
+
+    Args:
+        curve: The curve, of one number a point.
+        ax: Axes to draw into; new ones if None.
+        label: For the legend, as of `estimate`.
+        color: As of `estimate`.
+        marker: As of `estimate`.
+        level: Probability that the interval covers.
+        name: Of the values with their unit, for the y-axis; "value" if the axes have no name yet.
     """
-    ax = estimate(curve.x, curve, ax=ax, label=label, color=color, marker=marker, level=level)
-    ax.set(xlabel=_axis_name(curve))
+    ax = axes_of(ax)
+    labels = {"xlabel": _axis_name(curve)} | ({"ylabel": name} if name else {})
+    ax.set(**labels)
+    estimate(curve.x, curve, ax=ax, label=label, color=color, marker=marker, level=level)
     places = np.sort(np.asarray(curve.x, float))
     if places[0] > 0 and places[-1] > 30 * places[0]:
         steps = np.diff(np.log(places))
@@ -92,6 +115,7 @@ def curve(
 
 
 @typed
+@styled
 def intervals(
     values: Named,
     *,
@@ -122,18 +146,24 @@ def intervals(
             expected="an Estimate of one number for each name",
             mend="pick one entry of it first, estimate[i]",
         )
-    ax = axes_of(ax, size=(6.4, 1.2 + 0.28 * len(values)))
+    ax = axes_of(ax, size=(WIDTH, 1.2 + 0.28 * len(values)))
     centres = np.array([float(each.value) for each in values.values()])
-    ends = np.array([[float(end) for end in each.interval()] for each in values.values()]).T
+    widths = np.stack([bars(each) for each in values.values()], axis=1)
     style = {**POINTS, "fmt": marker, "color": color, "label": label}
-    ax.errorbar(centres, list(values), xerr=np.abs(ends - centres), **style)
+    if label and np.any(widths > 0):
+        style["label"] = with_interval(ax, label, 0.95, "interval")
+    elif label == "95% interval":
+        style["label"] = None
+    ax.errorbar(centres, list(values), xerr=widths, **style)
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
+    name_axes(ax, "estimate", "")
     legend(ax)
     return ax
 
 
 @typed
+@styled
 def learning_coefficient(
     curve: Trace | Curve | Estimate,
     *,
@@ -185,7 +215,7 @@ def learning_coefficient(
     top = 1.12 * max([top, *(value for value in lines if value < 3 * top)])
     if plateau is not None:
         text = f"claimed plateau {plateau:g}" + (" (above the frame)" if plateau > top else "")
-        ax.axhline(plateau, color=RED, ls=(0, (1, 1.5)), lw=1.4, label=text)
+        ax.axhline(plateau, color=AMBER, ls=(0, (1, 1.5)), lw=1.4, label=text)
     if limit is not None:
         value = float(limit)
         multiplicity = limit.multiplicity if isinstance(limit, LearningCoefficient) else 1
@@ -205,6 +235,7 @@ def learning_coefficient(
 
 
 @typed
+@styled
 def free_energy(trace: Trace, *, ax: Axes | None = None, label: str = "") -> Axes:
     """`F` against `log n` by both routes: Bennett's ratio (band), integral of `⟨E⟩` (bars).
 
@@ -221,9 +252,9 @@ def free_energy(trace: Trace, *, ax: Axes | None = None, label: str = "") -> Axe
     integral = measured_free_energy(trace, "integration")
     head = f"{label}: " if label else ""
     curve(bar, ax=ax, color=BLUE, label=f"{head}Bennett's ratio, 95% band", marker="")
-    x, y = np.asarray(bar.x), np.asarray(integral.value)
-    half, text = 1.96 * np.asarray(integral.standard_error), r"$\int\langle E\rangle\,d\beta$"
-    ax.errorbar(x, y, half, color=ORANGE, label=head + text, **POINTS)
+    text = head + r"$\int\langle E\rangle\,d\beta$, 95% interval"
+    style = POINTS | {"fmt": "s", "color": ORANGE, "label": text}
+    ax.errorbar(np.asarray(bar.x), np.asarray(integral.value), bars(integral), **style)
     ax.set(ylabel="free energy $F$ / nats")
     legend(ax)
     return ax
@@ -299,11 +330,13 @@ def turn(x: Points, value: Points, error: Points) -> Turn:
 def _mark(ax: Axes, top: Turn, end: float) -> None:
     if not top.inside:
         text = rf"no turn up to $\log n$ = {end:g}"
-        ax.plot([], [], color=PURPLE, marker="", ls="", label=text)
+        ax.plot([], [], color=PINK, marker="", ls="", label=text)
         return
-    text = rf"turn: {top.value:.3g} ± {top.error:.1g} at $\log n$ in ({top.low:g}, {top.high:g})"
-    bracket, half = [[top.place - top.low], [top.high - top.place]], 1.96 * top.error
-    style = {"fmt": "D", "markersize": 5, "capsize": 3, "color": PURPLE, "zorder": 5}
+    half = 1.96 * top.error
+    where = rf"at $\log n$ in ({top.low:g}, {top.high:g})"
+    text = f"turn: {top.value:.3g} ± {half:.1g} {where}, 95% intervals"
+    bracket = [[top.place - top.low], [top.high - top.place]]
+    style = {"fmt": "D", "markersize": 5, "color": PINK, "zorder": 5}
     ax.errorbar([top.place], [top.value], [[half], [half]], bracket, label=text, **style)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from ..core import Curve, Fraction, Said, typed
 from ..degrade import CleanWindow, TrajectorySpectrum
 from ..observe import ResponseComponents
-from ._axes import BLUE, CYCLE, GREEN, GREY, RED, Axes, axes_of, legend
+from ._axes import Axes, axes_of, bars, legend
 from ._curves import curve
+from ._style import AMBER, BLUE, GREEN, GREY, series, styled
 
 Survivals = Annotated[
     Mapping[str, Curve | Sequence[Curve]],
@@ -20,10 +21,10 @@ Pairs = Annotated[
     Mapping[str, tuple[Curve, Curve]],
     Said("two survivals by name of the dial", "pass {name: (kept, lost)}"),
 ]
-MARKERS = "os^vDP*X"
 
 
 @typed
+@styled
 def survival(
     curves: Survivals,
     *,
@@ -42,9 +43,7 @@ def survival(
     ax = axes_of(ax)
     for i, (name, given) in enumerate(curves.items()):
         for number, each in enumerate([given] if isinstance(given, Curve) else given):
-            label = f"{name}, 95% band" if number == 0 else None
-            style = {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)]}
-            curve(each, ax=ax, label=label, **style)
+            curve(each, ax=ax, label=name if number == 0 else "", **series(i))
             places = np.sort(np.asarray(each.x))
             if places[0] > 0 and places[-1] > 30 * places[0]:
                 ax.set_xscale("log")
@@ -52,15 +51,14 @@ def survival(
         ax.axhline(level, color="0.8", zorder=0)
     for name, place in (marks or {}).items():
         ax.axvline(place, color=GREY, ls=":")
-        ax.text(
-            place, 1.01, name, ha="center", fontsize="small", transform=ax.get_xaxis_transform()
-        )
+        ax.text(place, 1.01, name, ha="center", fontsize=8, transform=ax.get_xaxis_transform())
     ax.set(ylabel="survival")
     legend(ax)
     return ax
 
 
 @typed
+@styled
 def selectivity(pairs: Pairs, *, ax: Axes | None = None, at: Fraction | None = None) -> Axes:
     """What is left of one structure against what is left of another, a line for each dial.
 
@@ -79,9 +77,15 @@ def selectivity(pairs: Pairs, *, ax: Axes | None = None, at: Fraction | None = N
     for i, (name, (kept, lost)) in enumerate(pairs.items()):
         kept.minus(lost)  # refuses curves over different places
         y, x = (np.asarray(curve.value, float) for curve in (lost, kept))
-        bars = (np.abs(np.asarray(c.interval()) - np.asarray(c.value)) for c in (lost, kept))
-        style = {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)], "ms": 4}
-        ax.errorbar(x, y, *bars, lw=1, label=f"{name}, 95%", **style)
+        ax.errorbar(
+            x,
+            y,
+            bars(lost.values),
+            bars(kept.values),
+            lw=1,
+            label=f"{name}, 95% intervals",
+            **series(i),
+        )
     if at is not None:
         ax.axvline(at, color="0.8", zorder=0)
     ax.set(xlabel="survival of what is to stay", ylabel="survival of what is to go")
@@ -90,6 +94,7 @@ def selectivity(pairs: Pairs, *, ax: Axes | None = None, at: Fraction | None = N
 
 
 @typed
+@styled
 def trajectory_spectrum(result: TrajectorySpectrum, *, ax: Axes | None = None) -> Axes:
     """Shares of variance of the components of a trajectory, and the 95% bands of both nulls.
 
@@ -100,17 +105,23 @@ def trajectory_spectrum(result: TrajectorySpectrum, *, ax: Axes | None = None) -
     ax = axes_of(ax)
     number = np.arange(1, len(result.fractions) + 1)
     walk, relaxation = np.asarray(result.walk_band), np.asarray(result.relaxation_band)
-    ax.fill_between(number, *walk, color="0.85", label="random walk, 95%")
+    ax.fill_between(number, *walk, color="0.85", label="random walk, 95% band")
     ax.fill_between(
-        number, *relaxation, facecolor="none", edgecolor=RED, hatch="////", label="relaxation, 95%"
+        number,
+        *relaxation,
+        facecolor="none",
+        edgecolor=AMBER,
+        hatch="////",
+        label="relaxation, 95% band",
     )
-    ax.plot(number, np.asarray(result.fractions), "o-", color=BLUE, ms=3.5, label="trajectory")
+    ax.plot(number, np.asarray(result.fractions), "o-", color=BLUE, label="trajectory")
     ax.set(yscale="log", xlabel="component", ylabel="share of variance")
     legend(ax)
     return ax
 
 
 @typed
+@styled
 def response_components(result: ResponseComponents, *, ax: Axes | None = None) -> Axes:
     """Loadings of the components of a response matrix; those beyond chance have bold names.
 
@@ -136,6 +147,7 @@ def response_components(result: ResponseComponents, *, ax: Axes | None = None) -
 
 
 @typed
+@styled
 def clean_window(result: CleanWindow, *, names: Sequence[str] = (), ax: Axes | None = None) -> Axes:
     """Effect and damages of an intervention along a dial with 95% bands; clean windows shaded.
 
@@ -148,18 +160,19 @@ def clean_window(result: CleanWindow, *, names: Sequence[str] = (), ax: Axes | N
         ax: Axes to draw into; new ones if None.
     """
     ax = axes_of(ax)
-    curve(result.effect.scaled(1 / result.clean_effect), ax=ax, label="effect, 95% band")
+    curve(result.effect.scaled(1 / result.clean_effect), ax=ax, label="effect", **series(0))
     ax.axhline(result.persists, color=BLUE, ls=":", lw=1, label="effect persists above")
     right = ax.twinx()
     right.spines["top"].set_visible(False)
     order = np.argsort(np.asarray(result.effect.x))
     mean = result.damage_of_mean
     for i in range(np.asarray(result.damage.value).shape[1]):
-        color, marker = CYCLE[(i + 1) % len(CYCLE)], MARKERS[(i + 1) % len(MARKERS)]
+        style = series(i + 1)
         name = names[i] if i < len(names) else f"damage {i}"
-        curve(result.damage[:, i], ax=right, color=color, marker=marker)
-        right.plot(np.asarray(mean.x)[order], np.asarray(mean.value)[order, i], "--", color=color)
-        ax.plot([], [], color=color, marker=marker, ms=3.5, label=f"{name}, 95% band")
+        curve(result.damage[:, i], ax=right, label="", **style)
+        y = np.asarray(mean.value)[order, i]
+        right.plot(np.asarray(mean.x)[order], y, "--", color=style["color"])
+        ax.plot([], [], label=f"{name}, 95% band", **style)
     right.axhline(result.tolerance, color=GREY, ls=":", lw=1)
     ax.plot([], [], color=GREY, ls=":", lw=1, label="damage counts as none below")
     for low, high in result.windows:

@@ -6,10 +6,12 @@ import numpy as np
 
 from ..core import DeclarationError, typed
 from ..declare import Contract, Interface
-from ._axes import CYCLE, Axes, Rectangle, axes_of, legend
+from ._axes import Axes, Rectangle, axes_of, legend
+from ._style import CYCLE, styled
 
 
 @typed
+@styled
 def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}") -> Axes:
     """The acceptable values of each logical value: bars on a line, or boxes in a plane.
 
@@ -56,6 +58,7 @@ def interface(shown: Interface, *, ax: Axes | None = None, label: str = "{value}
 
 
 @typed
+@styled
 def contract(shown: Contract, *, ax: Axes | None = None) -> Axes:
     """What a component on the line must do: map each interval of inputs into one of the boxes.
 

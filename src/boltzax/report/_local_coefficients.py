@@ -4,11 +4,13 @@ import numpy as np
 
 from ..core import Estimate, typed
 from ..observe import AlongTraining, CoefficientGrid, LocalLearningCoefficient, PartCoefficients
-from ._axes import BLUE, CYCLE, GREY, ORANGE, POINTS, Axes, axes_of, legend
+from ._axes import Axes, axes_of, bars, legend
 from ._curves import curve
+from ._style import BLUE, GREY, ORANGE, POINTS, WIDTH, series, styled
 
 
 @typed
+@styled
 def local_learning_coefficient(result: LocalLearningCoefficient, *, ax: Axes | None = None) -> Axes:
     """`λ̂` of each chain, of each step size that was run, and the estimate, with 95% intervals.
 
@@ -28,27 +30,28 @@ def local_learning_coefficient(result: LocalLearningCoefficient, *, ax: Axes | N
         evidence.steps, evidence.by_step, evidence.by_step_error, strict=True
     ):
         each.append((f"step × {step:g}", value, value - 1.96 * error, value + 1.96 * error))
-    ax = axes_of(ax, size=(6.4, 1.4 + 0.28 * len(each)))
+    ax = axes_of(ax, size=(WIDTH, 1.4 + 0.28 * len(each)))
     for place, (_, value, low, high) in enumerate(each, 1):
-        bars = [[value - low], [high - value]]
-        ax.errorbar(value, place, xerr=np.maximum(bars, 0.0), color=GREY, **POINTS)
+        label = "95% interval" if place == 1 else None
+        ends = np.maximum([[value - low], [high - value]], 0.0)
+        ax.errorbar(value, place, xerr=ends, color=GREY, label=label, **POINTS)
     value, low, high = _ends(result.estimate)
-    style = {"fmt": "s", "color": BLUE, "elinewidth": 1.5, "capsize": 3}
+    style = {"fmt": "s", "color": BLUE, "elinewidth": 1.5}
     hollow = {} if result.usable else {"mfc": "white"}
-    bars = np.maximum([[value - low], [high - value]], 0.0)
-    ax.errorbar(value, 0, xerr=bars, **style, **hollow)
+    label = f"estimate{'' if result.usable else ' (not usable)'}, 95% interval"
+    ax.errorbar(value, 0, xerr=bars(result.estimate)[:, None], label=label, **style, **hollow)
     names = ["estimate", *(name for name, *_ in each)]
     ax.set(
         yticks=range(len(names)),
         yticklabels=names,
-        xlabel=r"$\hat\lambda$, with 95% intervals",
+        xlabel=r"$\hat\lambda$",
         ylabel="mean over",
     )
     ax.invert_yaxis()
     verdict = "usable" if result.usable else "not usable"
-    ax.set_title(
-        f"{value:.4g} ± {float(result.estimate.standard_error):.2g}, {verdict}", loc="left"
-    )
+    legend(ax)
+    title = rf"$\hat\lambda$ = {value:.4g}, 95% interval {low:.4g} to {high:.4g}: {verdict}"
+    ax.set_title(title, loc="left")
     return ax
 
 
@@ -58,6 +61,7 @@ def _ends(estimate: Estimate) -> tuple[float, float, float]:
 
 
 @typed
+@styled
 def along_training(result: AlongTraining, *, ax: Axes | None = None) -> Axes:
     """`λ̂` over the steps of a training, with its band; the losses on a second axis.
 
@@ -67,7 +71,7 @@ def along_training(result: AlongTraining, *, ax: Axes | None = None) -> Axes:
         result: What `bx.along_training` gives.
         ax: Axes to draw into; new ones if None.
     """
-    ax = curve(result.coefficient, ax=ax, color=BLUE, label="coefficient, 95% band")
+    ax = curve(result.coefficient, ax=ax, color=BLUE, label="coefficient")
     steps = np.asarray(result.coefficient.x)
     unusable = ~np.array([each.usable for each in result.results])
     if np.any(unusable):
@@ -93,6 +97,7 @@ def along_training(result: AlongTraining, *, ax: Axes | None = None) -> Axes:
 
 
 @typed
+@styled
 def part_coefficients(result: PartCoefficients, *, ax: Axes | None = None) -> Axes:
     """`λ̂` of each part as a point with its 95% interval, and of the null model beside it.
 
@@ -100,22 +105,23 @@ def part_coefficients(result: PartCoefficients, *, ax: Axes | None = None) -> Ax
         result: What `bx.part_coefficients` gives.
         ax: Axes to draw into; new ones if None.
     """
-    ax = axes_of(ax, size=(6.4, 1.2 + 0.28 * len(result.names)))
+    ax = axes_of(ax, size=(WIDTH, 1.2 + 0.28 * len(result.names)))
     places = np.arange(len(result.names))[::-1]
-    series = [(result.parts, BLUE, "declared weights, 95%", 0.12)]
+    rows = [(result.parts, BLUE, "o", "declared weights, 95% interval", 0.12)]
     if result.null is not None:
-        series.append((result.null, GREY, "null model, 95%", -0.12))
-    for parts, color, name, shift in series:
+        rows.append((result.null, ORANGE, "s", "null model, 95% interval", -0.12))
+    for parts, color, marker, name, shift in rows:
         values = np.array([float(part.estimate) for part in parts])
-        ends = np.array([[float(end) for end in part.estimate.interval()] for part in parts]).T
-        errors = np.abs(ends - values)
-        ax.errorbar(values, places + shift, xerr=errors, color=color, label=name, **POINTS)
+        errors = np.stack([bars(part.estimate) for part in parts], axis=1)
+        style = POINTS | {"color": color, "fmt": marker, "label": name}
+        ax.errorbar(values, places + shift, xerr=errors, **style)
     ax.set(yticks=places, yticklabels=result.names, xlabel=r"$\hat\lambda$", ylabel="part")
     legend(ax)
     return ax
 
 
 @typed
+@styled
 def coefficient_grid(result: CoefficientGrid, *, ax: Axes | None = None) -> Axes:
     """`λ̂` over γ, a line with error bars for each step and β.
 
@@ -130,19 +136,9 @@ def coefficient_grid(result: CoefficientGrid, *, ax: Axes | None = None) -> Axes
         for j, beta in enumerate(result.betas)
     ]
     for number, (i, j, name) in enumerate(lines):
-        values, error = (
-            np.asarray(x)[i, :, j] for x in (result.estimate.value, result.estimate.standard_error)
-        )
-        color = CYCLE[number % len(CYCLE)]
-        ax.errorbar(
-            result.localisations,
-            values,
-            1.96 * error,
-            color=color,
-            label=f"{name}, 95%",
-            lw=1,
-            **POINTS,
-        )
-    ax.set(xscale="log", xlabel=r"$\gamma$", ylabel=r"$\hat\lambda$")
+        line = result.estimate[i, :, j]
+        style = {"label": f"{name}, 95% interval", **series(number)}
+        ax.errorbar(result.localisations, np.asarray(line.value), bars(line), lw=1, **style)
+    ax.set(xscale="log", xlabel=r"localisation $\gamma$", ylabel=r"$\hat\lambda$")
     legend(ax)
     return ax

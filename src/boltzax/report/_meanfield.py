@@ -5,13 +5,15 @@ from numpy.typing import ArrayLike
 
 from ..core import Count, DeclarationError, typed
 from ..meanfield import Sweep
-from ._axes import BLUE, GREY, ORANGE, Axes, axes_of, legend
+from ._axes import Axes, axes_of, legend
+from ._style import BLUE, GREY, ORANGE, styled
 
 Cloud = ArrayLike | dict
 """Points `[n, d]`, or coordinates by name as of neurons, whose leaves are put side by side."""
 
 
 @typed
+@styled
 def clouds(
     background: Cloud,
     foreground: Cloud | None = None,
@@ -35,13 +37,14 @@ def clouds(
     """
     ax = axes_of(ax, size=(4.4, 4.2))
     both = (("background", background, BLUE), ("foreground", foreground, ORANGE))
-    for label, cloud, colour in both:
+    for (label, cloud, colour), marker in zip(both, "o^", strict=True):
         if cloud is None:
             continue
         names, points = _columns(label, cloud)
         first, second = (_place(names, coordinate) for coordinate in coordinates)
-        style = {"s": 5, "color": colour, "alpha": 0.5, "linewidth": 0, "rasterized": True}
-        ax.scatter(points[:most, first], points[:most, second], label=label, **style)
+        style = {"s": 9, "marker": marker, "color": colour, "alpha": 0.5, "linewidth": 0}
+        style |= {"label": label, "rasterized": True}
+        ax.scatter(points[:most, first], points[:most, second], **style)
         if cloud is background:
             ax.set(xlabel=names[first], ylabel=names[second])
     legend(ax)
@@ -84,6 +87,7 @@ def _place(names: list[str], coordinate: int | str) -> int:
 
 
 @typed
+@styled
 def sweep(
     result: Sweep,
     ax: Axes | None = None,
@@ -125,7 +129,7 @@ def sweep(
         # no line across a jump
         x = np.insert(values, places, ends)
         y = np.insert(np.asarray(line)[:, component], places, np.nan)
-        ax.plot(x, y, color=colour, lw=1.2, marker=mark, ms=3.5, label=label)
+        ax.plot(x, y, color=colour, lw=1.2, marker=mark, label=label)
         for end in ends:
             ax.axvline(end, color=GREY, lw=0.8, ls=":")
     ax.set(xlabel=labels[0], ylabel=labels[1])

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from ..core import Count, DeclarationError, Estimate, Probability, Said, typed
 from ..observe import bridges_of
 from ..sample import AbstractDrawn, Trace, trace_of
-from ._axes import BLUE, CYCLE, GREY, POINTS, Axes, axes_of, legend
+from ._axes import Axes, axes_of, bars, legend
+from ._style import BLUE, CYCLE, GREY, POINTS, series, styled
 
 Names = Annotated[Sequence[str], Said("names, one for each entry", "pass a list of str")]
 Against = Literal["sqrt", "linear", "log"]
@@ -22,6 +23,7 @@ PLACES = {
 
 
 @typed
+@styled
 def spectrum(
     squares: Estimate,
     degrees: ArrayLike | None = None,
@@ -53,7 +55,7 @@ def spectrum(
     Raises:
         DeclarationError: For squares with several axes, and another number of degrees.
     """
-    value, error = np.asarray(squares.value, float), np.asarray(squares.standard_error, float)
+    value, (below, above) = np.asarray(squares.value, float), bars(squares)
     k = np.arange(value.size) if degrees is None else np.asarray(degrees)
     if value.ndim != 1 or k.shape != value.shape:
         raise DeclarationError(
@@ -63,10 +65,9 @@ def spectrum(
             mend="pick one temperature first: spectrum(trace, ...)[i]",
         )
     if log:
-        centre, low, high = (np.exp(value + sign * 1.96 * error) for sign in (0, -1, 1))
+        centre, low, high = np.exp(value), np.exp(value - below), np.exp(value + above)
     else:
-        centre, low, high = value, value - 1.96 * error, value + 1.96 * error
-        low = np.maximum(low, 1e-3 * centre)
+        centre, low, high = value, np.maximum(value - below, 1e-3 * value), value + above
     keep = (centre > floor * np.max(centre)) & ((k > 0) | (against != "log"))
     name, place = PLACES[against]
     x, centre, low, high = place(k[keep]), centre[keep], low[keep], high[keep]
@@ -85,6 +86,7 @@ def spectrum(
 
 
 @typed
+@styled
 def influence(
     matrix: Estimate,
     *,
@@ -129,7 +131,7 @@ def influence(
         numbers = np.sort(np.argsort(-z.max(axis=0), kind="stable")[:most])
     names = [_names("queries", queries, value.shape[0]), _names("data", data, value.shape[1])]
     value, error = value[:, numbers], error[:, numbers]
-    ax = axes_of(ax, size=(5.2, 4.4))
+    ax = axes_of(ax, size=(5.6, 4.4))
     finite = np.abs(value[np.isfinite(value)])
     top = (float(np.max(finite, initial=0.0)) if limit is None else limit) or 1.0
     rows, columns = (np.arange(size + 1) - 0.5 for size in value.shape)
@@ -141,6 +143,8 @@ def influence(
         cells = [(j - 0.5, 1.0) for j in np.flatnonzero(row)]
         ax.broken_barh(cells, (i - 0.5, 1.0), **style)
     ax.invert_yaxis()
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     if names[0]:
         ax.set_yticks(np.arange(len(value)), names[0])
     if names[1] or most is not None:
@@ -152,6 +156,7 @@ def influence(
 
 
 @typed
+@styled
 def trace(trace: Trace | AbstractDrawn, *, ax: Axes | None = None, level: int = -1) -> Axes:
     """The energy of every chain against the draw, at one of the temperatures.
 
@@ -174,19 +179,20 @@ def trace(trace: Trace | AbstractDrawn, *, ax: Axes | None = None, level: int = 
             mend="count from 0, or from the end with negative numbers",
         )
     ax = axes_of(ax, size=(6.4, 3.2))
-    for chain, series in enumerate(energy[level]):
-        color = CYCLE[chain % len(CYCLE)]
-        ax.plot(series, color=color, lw=0.8, alpha=0.85, label=f"chain {chain}")
+    for chain, drawn in enumerate(energy[level]):
+        style = {"lw": 0.8, "markevery": 0.15, "label": f"chain {chain}"} | series(chain)
+        ax.plot(drawn, alpha=0.85, **style)
     beta = float(np.ravel(trace.betas)[level])
     ax.set(xlabel="draw", ylabel="energy $E$")
-    ax.set_title(rf"$\log\beta$ = {np.log(beta):.4g}", loc="left", fontsize="medium")
+    ax.set_title(rf"$\log\beta$ = {np.log(beta):.4g}", loc="left")
     if len(energy[level]) <= len(CYCLE):
         place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
-        ax.legend(frameon=False, fontsize="small", ncols=4, columnspacing=1.0, **place)
+        ax.legend(ncols=4, columnspacing=1.0, **place)
     return ax
 
 
 @typed
+@styled
 def ladder(
     trace: Trace | AbstractDrawn, *, ax: Axes | None = None, least: Probability = 0.15
 ) -> Axes:
@@ -216,7 +222,7 @@ def ladder(
     text = f"round trips by chain: {', '.join(f'{int(t)}' for t in trips)}"
     ax.set(xlabel=r"$\log\beta$  (the first bar starts at the prior)", ylabel="swaps accepted")
     ax.set(ylim=(0, 1.05))
-    ax.set_title(text, loc="left", fontsize="medium")
+    ax.set_title(text, loc="left")
     legend(ax)
     return ax
 

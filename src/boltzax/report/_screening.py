@@ -6,11 +6,13 @@ import numpy as np
 
 from ..channels import DataInteractions, Screening
 from ..core import DeclarationError, typed
-from ._axes import CYCLE, GREY, POINTS, Axes, axes_of, legend
+from ._axes import Axes, axes_of, legend
 from ._curves import curve
+from ._style import GREY, POINTS, series, styled
 
 
 @typed
+@styled
 def screening(
     results: Screening | Mapping[str, Screening], *, ax: Axes | None = None, fits: bool = True
 ) -> Axes:
@@ -30,7 +32,8 @@ def screening(
     ax = axes_of(ax)
     bounded = False
     named = results if isinstance(results, Mapping) else {results.background: results}
-    for (name, result), colour in zip(named.items(), CYCLE, strict=False):
+    for i, (name, result) in enumerate(named.items()):
+        colour, marker = series(i).values()
         if result.change.value.ndim != 1:
             raise DeclarationError(
                 "results",
@@ -46,21 +49,21 @@ def screening(
         open_end = (low <= 0) & (high >= 0)  # only a bound is known
         drawn = np.where(open_end, far, size)
         bars = [np.where(open_end, 0.6 * drawn, size - near), np.where(open_end, 0, far - size)]
-        style = POINTS | {"color": colour, "uplims": open_end, "label": f"{name}, 95% interval"}
+        style = POINTS | {"color": colour, "fmt": marker, "uplims": open_end}
+        style["label"] = f"{name}, 95% interval"
         points, *_ = ax.errorbar(x, drawn, np.nan_to_num(bars), **style)
         points.set_markerfacecolor("none")
-        ax.plot(x[~open_end], drawn[~open_end], "o", ms=3.5, color=colour)
+        ax.plot(x[~open_end], drawn[~open_end], marker, color=colour)
         bounded = bounded or bool(np.any(open_end))
         rate = float(result.rate.value)
         if fits and np.isfinite(rate):
             fitted = ~open_end & (size > 0)
             middle = np.mean(np.log(size[fitted]) + rate * x[fitted])
-            text = f"{name}: rate {rate:.3g} ± {float(result.rate.standard_error):.1g}"
+            half = 1.96 * float(result.rate.standard_error)
+            text = f"{name}: rate {rate:.3g} ± {half:.1g} (95%)"
             ax.plot(x, np.exp(middle - rate * x), color=colour, ls="--", lw=1, label=text)
     if bounded:
-        ax.plot(
-            [], [], "o", mfc="none", color=GREY, ms=3.5, label="hollow: upper end, not told from 0"
-        )
+        ax.plot([], [], "o", mfc="none", color=GREY, label="hollow: upper end, not told from 0")
     ax.set_yscale("log")
     ax.set(xlabel="radius", ylabel="|change| / posterior sd")
     legend(ax)
@@ -68,6 +71,7 @@ def screening(
 
 
 @typed
+@styled
 def data_interactions(found: DataInteractions, *, ax: Axes | None = None) -> Axes:
     """The mean squared correlation of pairs of data over their distance, with its fitted rate.
 
@@ -77,14 +81,14 @@ def data_interactions(found: DataInteractions, *, ax: Axes | None = None) -> Axe
         found: From `bx.channels.data_interactions`.
         ax: Axes to draw into; new ones if None.
     """
-    ax = curve(found.decay, ax=ax, label="squared correlation, 95% band")
+    ax = curve(found.decay, ax=ax, label="squared correlation")
     x, rate = np.asarray(found.decay.x), float(found.rate.value)
     if np.isfinite(rate):
         value = np.asarray(found.decay.value)
         weights = (value / np.asarray(found.decay.standard_error)) ** 2
         seen = np.argmax(np.where(np.isfinite(weights), weights, 0.0))
         fitted = value[seen] * np.exp(-2 * rate * (x - x[seen]))
-        text = f"rate {rate:.3g} ± {float(found.rate.standard_error):.1g}"
+        text = f"rate {rate:.3g} ± {1.96 * float(found.rate.standard_error):.1g} (95%)"
         ax.plot(x, fitted, color=GREY, ls="--", lw=1, label=text)
     errors = np.asarray(found.decay.standard_error)
     least = np.min(errors[errors > 0], initial=1.0)

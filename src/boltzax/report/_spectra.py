@@ -4,10 +4,12 @@ import numpy as np
 
 from ..channels import CanonicalSpectrum, CovarianceSpectrum
 from ..core import typed
-from ._axes import BLUE, GREY, ORANGE, Axes, axes_of, legend
+from ._axes import Axes, axes_of, bars, legend
+from ._style import BLUE, GREY, ORANGE, styled
 
 
 @typed
+@styled
 def channel_spectrum(
     spectrum: CovarianceSpectrum | CanonicalSpectrum, *, ax: Axes | None = None
 ) -> Axes:
@@ -24,22 +26,21 @@ def channel_spectrum(
         values, null, name = spectrum.eigenvalues, "white noise", "variance"
         ax.set_yscale("log")
     rank = np.arange(1, len(values) + 1)
-    ax.plot(rank, values, "o", color=BLUE, markersize=3.5, label="sample")
+    ax.plot(rank, values, "o", color=BLUE, label="sample")
     ax.axhline(spectrum.edge, color=GREY, ls="--", lw=1.2, label=f"edge of {null}")
     if spectrum.count:
-        centre = np.asarray(spectrum.outliers.value)
-        low, high = (np.asarray(end) for end in spectrum.outliers.interval())
         ax.errorbar(
             rank[: spectrum.count],
-            centre,
-            [centre - low, high - centre],
+            np.asarray(spectrum.outliers.value),
+            bars(spectrum.outliers),
             fmt="s",
             color=ORANGE,
-            markersize=4.5,
+            markersize=5,
             elinewidth=1.2,
             mfc="none",
-            label="corrected, 95% bars",
+            label="corrected, 95% interval",
         )
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="rank", ylabel=name)
     legend(ax)
     return ax

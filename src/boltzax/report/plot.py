@@ -29,9 +29,12 @@ from ._observables import influence as influence
 from ._observables import ladder as ladder
 from ._observables import spectrum as spectrum
 from ._observables import trace as trace
+from ._results import result as result
 from ._screening import data_interactions as data_interactions
 from ._screening import screening as screening
 from ._spectra import channel_spectrum as channel_spectrum
+from ._style import panels as panels
+from ._style import style as style
 
 __all__ = _exported(globals())
 
