@@ -46,7 +46,8 @@ DEAR = (
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 
-UNDRAWN = """Chain Channel Circuit Component Ensemble Family PerDatum Run ToldAtTheEnd Tokens
+UNDRAWN = """Chain Channel Circuit Component Contract Ensemble Family Function PerDatum Run
+    ToldAtTheEnd Tokens
     Weighted""".split()
 """Classes without a figure: what they hold is declared, or weights."""
 STEPS = """init step record at_step step_of cost position moved learn scales update result

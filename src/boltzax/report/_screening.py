@@ -43,8 +43,10 @@ def screening(
             )
         unit = float(result.spread.value)
         x, value = np.asarray(result.change.x), np.asarray(result.change.value)
-        low, high = (np.asarray(end) / unit for end in result.change.interval())
-        size, far = np.abs(value) / unit, np.maximum(np.abs(low), np.abs(high))
+        with np.errstate(invalid="ignore"):  # NaN where neither is known
+            low, high = (np.asarray(end) / unit for end in result.change.interval())
+            size = np.abs(value) / unit
+        far = np.maximum(np.abs(low), np.abs(high))
         near = np.minimum(np.abs(low), np.abs(high))
         open_end = (low <= 0) & (high >= 0)  # only a bound is known
         drawn = np.where(open_end, far, size)
