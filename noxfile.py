@@ -143,6 +143,37 @@ def ledger(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """The lines of the package that the quick tests read: no fewer than pyproject.toml says.
+
+    Leaves `.coverage`, which knows the tests of each line, and `.coverage.xml`, their times.
+    """
+    install(session, "-e", ".[dev]")
+    _measure(session, "--cov-report=term-missing:skip-covered", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Mutants of the formulas, and whether the tests notice: some hours on one core.
+
+    `nox -s mutants -- --samples 20 --seed 1 --folders theory`. The tests of a line are those of
+    the last run of `coverage`. Writes the record and the page of the documentation; what it has
+    done is kept in `.mutants.sqlite`, so that a run that was cut goes on.
+    """
+    install(session, "-e", ".[dev]")
+    if not Path(".coverage").exists():
+        _measure(session, "--cov-report=")
+    files = ("--json", "docs/figures/mutants.json", "--page", "docs/mutants.md")
+    run(session, "python", "-m", "tests.mutants", *files, *session.posargs)
+
+
+def _measure(session: nox.Session, *arguments: str) -> None:
+    # without a worker of its own (`-n 0`) pytest-cov forgets which test read a line
+    kept = ("--cov", "--cov-context=test", "--junitxml=.coverage.xml")
+    run(session, "pytest", *kept, *arguments)
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
     """The benchmarks against other libraries, at their quick sizes, in an environment of their own.
 

@@ -1,0 +1,120 @@
+"""The record of a session: rates of each folder with intervals, and the survivors with reasons."""
+
+import datetime
+import importlib.metadata
+import json
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from cosmic_ray.work_item import TestOutcome, WorkItem, WorkResult
+from scipy.stats import binomtest
+
+INTERVAL = 0.95
+KINDS = ("equivalent", "tolerance", "gap")
+"""What a survivor is: the same function of its inputs; a setting whose exact value is a choice; or
+a formula that no test guards."""
+
+
+def write(done: Iterable[tuple[WorkItem, WorkResult]], file: Path, page: Path, seed: int) -> None:
+    """Write the record, and the page about it. Reasons in the file at hand are kept."""
+    done = sorted(done, key=lambda pair: pair[0].job_id)
+    old = json.loads(file.read_text()) if file and file.exists() else {"survivors": []}
+    reasons = {_place(row): (row["kind"], row["reason"]) for row in old["survivors"]}
+    survivors = [_survivor(*pair) for pair in done if _lived(pair[1])]
+    for row in survivors:
+        row["kind"], row["reason"] = reasons.get(_place(row), ("", ""))
+    folders = {item.mutations[0].module_path.parts[2] for item, _ in done}
+    record = {
+        "date": datetime.date.today().isoformat(),
+        "commit": _commit(),
+        "tool": f"cosmic-ray {importlib.metadata.version('cosmic-ray')}",
+        "seed": seed,
+        "rates": {folder: _rate(folder, done, survivors) for folder in sorted(folders)},
+        "survivors": survivors,
+    }
+    for folder, rate in record["rates"].items():
+        low, high = rate["interval"]
+        print(f"{folder}: {rate['killed']}/{rate['mutants']} killed, {low:.0%} to {high:.0%}")
+    if file:
+        file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    if page:
+        before, _, _ = page.read_text().partition(MARK)
+        page.write_text(before + MARK + "\n\n" + table(record))
+
+
+MARK = "<!-- written by `nox -s mutants` -->"
+
+
+def table(record: dict) -> str:
+    """The rates and the survivors of a record, in Markdown."""
+    lines = [
+        f"{record['date']}, commit `{record['commit']}`, {record['tool']}, seed {record['seed']}.",
+        "",
+        "| folder | mutants | killed | rate (95% interval) | rate without equivalent ones |",
+        "|---|---|---|---|---|",
+    ]
+    for folder, rate in record["rates"].items():
+        low, high = rate["interval"]
+        total, killed = rate["mutants"], rate["killed"]
+        of_others = killed / (total - rate["equivalent"])
+        lines.append(
+            f"| `{folder}` | {total} | {killed} | {killed / total:.0%} ({low:.0%} to {high:.0%}) "
+            f"| {of_others:.0%} |"
+        )
+    lines += ["", "| survivor | becomes | kind | reason |", "|---|---|---|---|"]
+    for row in record["survivors"]:
+        before, after = (f"`` {row[side]} ``".replace("|", "\\|") for side in ("before", "after"))
+        where = f"`{row['file']}`, `{row['definition']}`"
+        lines.append(f"| {where}: {before} | {after} | {row['kind']} | {row['reason']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _lived(result: WorkResult) -> bool:
+    return result.test_outcome == TestOutcome.SURVIVED
+
+
+def _survivor(item: WorkItem, result: WorkResult) -> dict[str, str]:
+    """What was changed, as the lines of the difference that the tool gives."""
+    spec = item.mutations[0]
+    lines = (result.diff or "").split("\n")
+    before, after = (
+        next(
+            (line[1:].strip() for line in lines if re.match(rf"\{sign}(?!\{sign}\{sign})", line)),
+            "",
+        )
+        for sign in "-+"
+    )
+    name = "/".join(spec.module_path.parts[2:])
+    return {
+        "file": name,
+        "definition": spec.definition_name or "",
+        "before": before,
+        "after": after,
+    }
+
+
+def _place(row: dict[str, str]) -> tuple[str, ...]:
+    return row["file"], row["definition"], row["before"], row["after"]
+
+
+def _rate(folder: str, done: list, survivors: list[dict[str, str]]) -> dict:
+    of_folder = [
+        result for item, result in done if item.mutations[0].module_path.parts[2] == folder
+    ]
+    lived = [row for row in survivors if row["file"].startswith(f"{folder}/")]
+    killed = len(of_folder) - len(lived)
+    interval = binomtest(killed, len(of_folder)).proportion_ci(INTERVAL)
+    counts = {kind: sum(row["kind"] == kind for row in lived) for kind in KINDS}
+    return {
+        "mutants": len(of_folder),
+        "killed": killed,
+        "interval": [round(interval.low, 3), round(interval.high, 3)],
+        **counts,
+    }
+
+
+def _commit() -> str:
+    command = ("git", "describe", "--always", "--dirty")
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

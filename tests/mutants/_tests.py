@@ -1,0 +1,59 @@
+"""Which tests read a line, and how long each takes: from a run of the tests under coverage."""
+
+import xml.etree.ElementTree
+from collections.abc import Iterable
+from pathlib import Path
+
+import coverage
+
+SHORT = 0.01
+"""Seconds of a test that the record does not know."""
+
+
+class Reached:
+    """The tests that read each line of the source.
+
+    A program compiled once is traced once, so that only the first test to need it reads its lines:
+    the list of a line can be too short, and then a mutant lives on that another test would kill.
+    """
+
+    def __init__(self, data: Path, times: Path, root: Path):
+        self.data = coverage.CoverageData(str(data))
+        self.data.read()
+        self.files = {Path(name).resolve().as_posix(): name for name in self.data.measured_files()}
+        self.root = root
+        self.seconds: dict[str, float] = {}
+        for case in xml.etree.ElementTree.parse(times).iter("testcase"):
+            name = f"{case.get('classname')}.{case.get('name')}"
+            self.seconds[name] = float(case.get("time") or 0.0)
+
+    def time(self, test: str) -> float:
+        file, _, name = test.partition("::")
+        module = file.removesuffix(".py").replace("/", ".")
+        return self.seconds.get(f"{module}.{name}", SHORT)
+
+    def tests(self, path: Path, rows: Iterable[int]) -> list[str]:
+        """The tests that read any of these lines, those of the folder first, then the short ones.
+
+        For lines that are read at import alone, the tests that read any line of the file.
+        """
+        name = self.files.get((self.root / path).resolve().as_posix())
+        if name is None:
+            return []
+        lines = self.data.contexts_by_lineno(name)
+        found = {c for row in rows for c in lines.get(row, ()) if c}
+        if not found:
+            found = {c for contexts in lines.values() for c in contexts if c}
+        tests = {context.rpartition("|")[0] for context in found}
+        own = f"tests/{path.parent.name}/"
+        return sorted(tests, key=lambda test: (not test.startswith(own), self.time(test), test))
+
+
+def upto(tests: list[str], seconds: float, reached: Reached) -> tuple[list[str], list[str]]:
+    """The first tests, for as long as their times sum to no more than this; and the rest."""
+    total = 0.0
+    for i, test in enumerate(tests):
+        total += reached.time(test)
+        if i and total > seconds:
+            return tests[:i], tests[i:]
+    return tests, []
