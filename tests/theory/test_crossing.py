@@ -15,6 +15,7 @@ from boltzax.theory import (
     normal_crossing_exact,
     quadratic_exact,
 )
+from boltzax.theory._result import distance
 
 law = settings(derandomize=True, deadline=None, max_examples=20)
 powers = st.lists(st.integers(1, 3), min_size=1, max_size=3)
@@ -104,3 +105,8 @@ def test_quadratic(mu, log_n):
     assert found.learning_coefficient == pytest.approx(expected, abs=1e-12)
     one = normal_crossing_exact((1,), log_n - np.log(2), prior="normal").log_partition
     assert quadratic_exact([1.0], log_n).log_partition == pytest.approx(one, abs=1e-12)
+
+
+def test_errors_are_absolute_below_one_and_relative_above():
+    coarse, fine = np.array([0.1, -0.5, 3.0, -8.0]), np.array([0.3, 0.5, 4.0, -10.0])
+    assert np.allclose(distance(coarse, fine), [0.2, 1.0, 0.25, 0.2])

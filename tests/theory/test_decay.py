@@ -1,9 +1,12 @@
 """Decay of spectra: exact coefficients, fitted slopes, power laws."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.polynomial.legendre import leggauss
 from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
 from scipy.special import eval_hermitenorm, factorial
 
 from boltzax.theory import (
@@ -153,6 +156,42 @@ def test_power_law_on_interval_and_circle(order):
     parity = np.arange(100 + (order + 1) % 2, 401, 2)
     fitted = np.polyfit(np.log(parity), 2 * np.log(spectrum[parity]), 1)[0]
     assert fitted == pytest.approx(power_law_exponent(order, "circle"), abs=0.05)
+
+
+def test_an_ensemble_decays_at_the_saddle_point_over_its_scales():
+    for k, pole, spread in ((100, 1.5, 0.7), (4000, 0.6, 2.5)):
+        saddle = minimize_scalar(
+            lambda log_b, k=k, pole=pole, spread=spread: (
+                2 * pole * np.sqrt(k) * np.exp(-log_b) + 0.5 * np.exp(2 * log_b) / spread**2
+            ),
+            bounds=(-3, 5),
+        )
+        assert hermite_ensemble_log_decay(k, pole, spread) == pytest.approx(-saddle.fun, rel=1e-8)
+
+
+JUMPS = {
+    "sign": jnp.sign,
+    "leaky_relu": jax.nn.leaky_relu,
+    "abs": jnp.abs,
+    "hard_tanh": lambda x: jax.nn.hard_tanh(x + 1),
+    "relu6": jax.nn.relu6,
+    "selu": jax.nn.selu,
+    "elu": jax.nn.elu,
+    "squared_relu": lambda x: jax.nn.relu(x) ** 2,
+    "relu": jax.nn.relu,
+}
+"""Moved so that a kink is at 0."""
+
+
+def test_kinks_are_of_the_first_derivative_that_jumps():
+    assert set(JUMPS) == set(KINKS)
+    for name, function in JUMPS.items():
+        jumps, derivative = [], function
+        for _ in range(KINKS[name] + 1):
+            left, right = derivative(-1e-9), derivative(1e-9)
+            jumps.append(abs(float(right - left)) > 1e-3)
+            derivative = jax.grad(derivative)
+        assert jumps == [False] * KINKS[name] + [True], name
 
 
 def test_named_activations():

@@ -146,6 +146,14 @@ def test_p_values_of_independent_sides_are_uniform():
         assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
 
+@pytest.mark.parametrize("dx, dy, freedom", [(1, 4, 12), (3, 1, 9), (1, 1, 30)])
+def test_the_p_value_of_one_variable_is_that_of_an_f_test(dx, dy, freedom):
+    squares, many = np.array([0.05, 0.3, 0.8]), max(dx, dy)
+    ratio = squares / (1 - squares) * (freedom - many) / many
+    found = th.largest_correlation_p_value(squares, dx, dy, freedom)
+    assert np.allclose(found, stats.f.sf(ratio, many, freedom - many), rtol=1e-9)
+
+
 def test_squared_traces_have_no_bias_for_any_law():
     """All samples of four draws from three points, with their probabilities."""
     points = np.array([[0.0, 1.0], [2.0, -1.0], [5.0, 3.0]])
