@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax.compile import MarginalPotential
+from boltzax.declare import AbstractDataTerm
 from boltzax.testing import (
     check_energy_scale,
     check_energy_sum,
@@ -59,30 +60,72 @@ def test_energies_are_linear_in_the_measure(kinds, seed, key):
     check_measure_sum(bx.SquaredError(model, mu, bx.zero), mu, nu, prior, key=key)
 
 
-def test_a_planted_mistake_breaks_the_law():
+class Planted(AbstractDataTerm):
+    """`½ ∫ f² dμ` with a planted mistake."""
+
+    model: eqx.Module
+    measure: bx.AbstractMeasure
+    mistake: str = eqx.field(static=True)
+
+    def loss(self, model, datum):
+        size = self.measure.mass if self.mistake == "loss knows the mass" else 1.0
+        return 0.5 * size * model(datum) ** 2
+
+    def __rmul__(self, factor):
+        return super().__rmul__(factor**2 if self.mistake == "factor squared" else factor)
+
+    def __add__(self, other):
+        return self if self.mistake == "sum forgets an energy" else super().__add__(other)
+
+
+NET, MU = bx.models.TwoLayer(3, key=KEY), bx.GaussianMeasure(1, order=16)
+PRIOR = bx.Independent({"*": bx.Normal()})
+
+
+def unequal_units():
+    prior = bx.Independent(readout=bx.Normal(jnp.arange(3.0), 1.0), embedding=bx.Normal())
+    return bx.compile(bx.SquaredError(NET, MU, bx.zero), prior, marginalise=False)
+
+
+def negative_energy():
+    number = bx.models.Function(lambda p, x: p, jnp.zeros(()))
+    return bx.compile(bx.PerDatum(number, MU, lambda m, z: m(z)), bx.Uniform(-1, 1))
+
+
+PLANTED = {
+    "check_energy_scale": {
+        "factor squared": lambda said: check_energy_scale(
+            Planted(NET, MU, said), 3.0, PRIOR, key=KEY
+        ),
+    },
+    "check_energy_sum": {
+        "sum forgets an energy": lambda said: check_energy_sum(
+            Planted(NET, MU, said), Planted(NET, MU, said), PRIOR, key=KEY
+        ),
+    },
+    "check_measure_sum": {
+        "loss knows the mass": lambda said: check_measure_sum(
+            Planted(NET, MU, said), MU, 2.0 * MU, PRIOR, key=KEY
+        ),
+    },
+    "check_relabelling": {
+        "units with priors of their own": lambda said: check_relabelling(unequal_units(), key=KEY),
+    },
+    "check_thermodynamics": {
+        "an energy below 0": lambda said: check_thermodynamics(
+            negative_energy(), [0.5, 1.0], [(-30.0, 30.0)]
+        ),
+    },
+}
+"""Mistakes, and the law that each breaks."""
+
+
+@pytest.mark.parametrize("law", PLANTED)
+def test_a_planted_mistake_breaks_its_law(law):
     """The laws can fail."""
-    model = bx.models.TwoLayer(3, key=KEY)
-    prior, mu = bx.Independent({"*": bx.Normal()}), bx.GaussianMeasure(1, order=16)
-    energy = bx.SquaredError(model, mu, bx.zero)
-
-    class Quadratic(type(energy).__mro__[1]):
-        """A data term that is not linear in its measure."""
-
-        model: object
-        measure: object
-
-        def loss(self, model, datum):
-            return self.measure.mass * model(datum) ** 2
-
-    with pytest.raises(AssertionError):
-        check_measure_sum(Quadratic(model, mu), mu, 2.0 * mu, prior, key=KEY)
-    unequal = bx.Independent(readout=bx.Normal(jnp.arange(3.0), 1.0), embedding=bx.Normal())
-    with pytest.raises(AssertionError):
-        check_relabelling(bx.compile(energy, unequal, marginalise=False), key=KEY)
-    growing = bx.PerDatum(bx.models.Function(lambda p, x: p, jnp.zeros(())), mu, lambda m, z: m(z))
-    gibbs = bx.compile(growing, bx.Uniform(-1, 1))
-    with pytest.raises(AssertionError, match="negative"):
-        check_thermodynamics(gibbs, [0.5, 1.0], [(-30.0, 30.0)])
+    for mistake, check in PLANTED[law].items():
+        with pytest.raises(AssertionError):
+            check(mistake)
 
 
 # --- any compiled measure -------------------------------------------------------------------------

@@ -205,18 +205,19 @@ def test_observables_that_are_right_pass():
     check_observable(lambda t: t.mean_of(t.energy), gibbs, energy, key=KEY)
 
 
-@pytest.mark.parametrize(
-    "observable, complaint",
-    [
-        (naive, "too small"),
-        (shifted, "biased"),
-        (pooled, "part"),
-        (unsteady, "run to run"),
-        (lambda trace: mean(trace).value, "no Estimate"),
-        (lambda trace: mean(trace)[:, 0], "shape"),
-    ],
-)
-def test_a_planted_mistake_of_an_observable_is_found(observable, complaint):
+OBSERVABLES = {
+    "errors of independent draws": (naive, "too small"),
+    "shifted by an error": (shifted, "biased"),
+    "betas mixed": (pooled, "part"),
+    "errors right in the mean only": (unsteady, "run to run"),
+    "no Estimate": (lambda trace: mean(trace).value, "no Estimate"),
+    "another shape": (lambda trace: mean(trace)[:, 0], "shape"),
+}
+
+
+@pytest.mark.parametrize("mistake", OBSERVABLES)
+def test_a_planted_mistake_of_an_observable_is_found(mistake):
+    observable, complaint = OBSERVABLES[mistake]
     gibbs, centre, _ = gaussian_target()
     with pytest.raises(AssertionError, match=complaint):
         check_observable(observable, gibbs, centre, key=KEY)
