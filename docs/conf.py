@@ -54,6 +54,9 @@ exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 smartquotes_action = "D"  # dashes alone: quotes belong to code
 html_theme = "furo"
 html_title = "boltzax"
+html_search_scorer = str(
+    Path(__file__).parent / "search_scorer.js"
+)  # pages before entries of the reference
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3

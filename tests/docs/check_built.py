@@ -5,8 +5,11 @@ nothing is said twice; and no page shows a warning, or a path of the machine tha
 """
 
 import itertools
+import json
 import os
 import re
+import runpy
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -123,3 +126,43 @@ def test_pages_need_nothing_from_elsewhere(pages):
 def test_code_has_a_button_to_copy_it(pages):
     scripts = [part["src"] for part in pages["start.html"].find_all("script", src=True)]
     assert any("copybutton" in place for place in scripts)
+
+
+SEARCH = """
+const vm = require("vm"), fs = require("fs");
+const [folder, ...queries] = process.argv.slice(1);
+const nothing = () => null;
+const page = {readyState: "loading", getElementById: nothing, addEventListener: nothing};
+const context = vm.createContext({document: page, localStorage: {setItem: nothing}, queries});
+context.window = context;
+const scripts = ["documentation_options", "doctools", "sphinx_highlight", "searchtools"];
+const files = [...scripts, "language_data"].map(name => `_static/${name}.js`);
+for (const file of [...files, "searchindex.js"])
+  vm.runInContext(fs.readFileSync(`${folder}/${file}`, "utf8"), context);
+const found = "queries.map(q => Search._performSearch(...Search._parseQuery(q)).at(-1)[0])";
+console.log(JSON.stringify(vm.runInContext(found, context)));
+"""
+"""The page that the search of the built pages shows first, by its own scripts."""
+
+FIRST = {
+    "install": "start",
+    "which sampler": "choose",
+    "save": "recipes",
+    "Poisson": "recipes",
+    "transformer": "real_networks",
+    "checkpoint": "long_runs",
+    "coming from devinterp": "coming_from",
+    "own sampler": "extending",
+    "glossary": "glossary",
+    "bibliography": "bibliography",
+    "GPU": "scaling",
+    "local_learning_coefficient": "reference/observe",
+}
+"""What newcomers search for, and the page that they should find."""
+
+
+def test_the_search_finds_the_right_page_first():
+    node = runpy.run_path(str(ROOT / "docs" / "_mathml.py"))["node"]
+    command = [node(), "-e", SEARCH, str(BUILT), *FIRST]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert dict(zip(FIRST, json.loads(said), strict=True)) == FIRST
