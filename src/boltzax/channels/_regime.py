@@ -1,6 +1,5 @@
 """Whether channels are scarce or modules: which model of a covariance predicts new samples."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, TypeAlias, final
 
@@ -20,6 +19,7 @@ from ..core import (
 )
 from ._covariances import check_rows
 from ._factor_models import (
+    SEVERAL,
     FactorModel,
     fitted,
     log_likelihoods,
@@ -189,13 +189,18 @@ def _models(
     plain = [fitted(sample, k, alone) for k in range(few + 1)]
     for k, model in enumerate(plain):
         yield KINDS[0], ("alone", k), model
-    for count, k in itertools.product(CLUSTERS, range(few + 1)):
-        near = whole["modules", k, count].labels if whole else None
+    for count in CLUSTERS:
+        near = whole["modules", few, count].labels if whole else None
         if near is not None and len(np.unique(near)) == size:
             near = None
-        labels = _modules(sample, k, count, few, samples, near)
-        model = plain[k] if labels is None else fitted(sample, k, labels)
-        yield KINDS[1], ("modules", k, count), model
+        # those left by all the few, which fewer factors would leave too
+        behind = _modules(sample, few, count, few, samples, near)
+        for k in range(few + 1):
+            labels = behind
+            if k < min(few, SEVERAL):
+                labels = _modules(sample, k, count, few, samples, None)
+            model = plain[k] if labels is None else fitted(sample, k, labels)
+            yield KINDS[1], ("modules", k, count), model
     for k in _ladder(few, size):
         yield KINDS[2], ("alone", k), fitted(sample, k, alone)
     for weight in WEIGHTS:
