@@ -46,14 +46,17 @@ def main(options: Options) -> None:
         print(f"net {number}: {bx.Status[trace.status]}", flush=True)
         area = {name: roc_auc_score(net.wrong, score) for name, score in scores.items()}
         lead = {name: each - area["loss of the net"] for name, each in area.items()}
+        del lead["loss of the net"]  # 0: the baseline
         return {"auc": area, "lead": lead}
 
     found = bx.replicated(areas, range(options.nets))
     print("AUC for wrong labels, and its lead over the loss of the net (95% intervals over nets)")
     auc = dict(sorted(found["auc"].items(), key=lambda item: -item[1].value))
     for name, area in auc.items():
-        low, high = found["lead"][name].interval()
-        print(f"{name:>27}: {area!r}, lead [{low:+.4f}, {high:+.4f}]")
+        ends = found["lead"][name].interval() if name in found["lead"] else ()
+        print(
+            f"{name:>27}: {area!r}", *([f"lead {ends[0]:+.4f} to {ends[1]:+.4f}"] if ends else [])
+        )
     intervals = {name: area.interval() for name, area in auc.items()}
     save(found | {"auc_interval": intervals}, options.json)
     with bx.plot.panels(path=options.figure) as axes:

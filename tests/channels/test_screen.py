@@ -1,5 +1,7 @@
 """Screening: against the exact process, and the measures that replace far data."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +53,9 @@ def test_dropped_data_of_a_gaussian_process():
     fit = -np.polyfit(RADII, np.log(np.abs(exact)), 1)[0]
     assert abs(float(found.rate.value) - fit) < 0.1 * fit
     assert float(found.rate.value - found.rate.standard_error) > 0
-    assert "drop" in repr(found)
+    assert "drop" in repr(found) and f"decay rate {found.rate!r}" in repr(found)
+    few = dataclasses.replace(found, change=found.change[:2], kept=found.kept[:2])
+    assert np.isnan(few.rate.value) and "decay rate not determined" in repr(few)
 
 
 def test_averaged_labels_of_a_gaussian_process():

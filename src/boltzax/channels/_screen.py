@@ -27,6 +27,12 @@ from ._backgrounds import Background
 from ._decay import decay_rate
 from ._local_runs import Distances, Radii, curve_of, local_runs, series_of, worst_of
 
+UNDETERMINED = (
+    "decay rate not determined: fewer than three radii, or changes within their errors, or rates "
+    "without an upper or lower limit that fit as well"
+)
+"""Said in place of a rate that is NaN."""
+
 
 @typed
 class Screening(eqx.Module):
@@ -68,6 +74,9 @@ class Screening(eqx.Module):
             f"{float(radius):.4g}: {kept} data kept, change up to {each:.3g}"
             for radius, kept, each in zip(self.change.x, self.kept, size, strict=True)
         ]
+        if self.full.value.ndim == 0:
+            rate = self.rate
+            lines.append(f"decay rate {rate!r}" if np.isfinite(float(rate)) else UNDETERMINED)
         head = f"Screening ({self.background}) of {self.full!r}"
         return "\n  ".join([head, *lines, Status[self.status]])
 
