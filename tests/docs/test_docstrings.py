@@ -42,6 +42,8 @@ def complaints(docstring: str, known: list[str] | None) -> list[str]:
             found += [f"bare mark-up: {text}"] if re.search(r"`|\*\*", text) else []
     found += [f"bold: {node.astext()}" for node in tree.findall(nodes.strong)]
     found += [f"indented: {node.astext():.60}" for node in tree.findall(nodes.block_quote)]
+    several = re.findall(r"^:param ([^:]+,[^:]+):", _fields(docstring), re.MULTILINE)
+    found += [f"several names in one entry: {names}" for names in several]
     for name in re.findall(r"^:param (\S+):", _fields(docstring), re.MULTILINE):
         if known is not None and name.lstrip("\\*") not in known:
             found.append(f"describes {name}, which is no parameter of {known}")
@@ -76,6 +78,33 @@ def _fields_of(value: type) -> list[str]:
     return list(getattr(value, "__dataclass_fields__", {}))
 
 
+def named(docstring: str) -> set[str]:
+    """The words that a docstring describes in its lists, or names as code."""
+    listed = re.findall(r"^\s+\*{0,2}(\w+): ", docstring, re.MULTILINE)
+    code = re.findall(r"`([^`]+)`", docstring)
+    return {*listed, *(word for text in code for word in re.findall(r"\w+", text))}
+
+
+def test_every_parameter_and_field_is_described():
+    """In the docstring, in that of a base, or once for all on the first page of the reference."""
+    rows = re.findall(r"^\| ([^|]+) \|", (REFERENCE / "index.md").read_text(), re.MULTILINE)
+    common = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    missing, count = {}, 0
+    for name, value in public_names().items():
+        if not (getattr(value, "__module__", None) or "").startswith("boltzax"):
+            continue
+        wanted, texts = set(parameters(value)), [inspect.getdoc(value) or ""]
+        if inspect.isclass(value):
+            wanted |= {field for field in _fields_of(value) if not field.startswith("_")}
+            bases = [base for base in value.__mro__ if base.__module__.startswith("boltzax")]
+            texts = [inspect.getdoc(base) or "" for base in bases]
+        count += len(wanted)
+        lacking = sorted(wanted - common - named("\n".join(texts)))
+        missing |= {name: lacking} if lacking else {}
+    assert missing == {}
+    assert count > 1000 and len(common) < 60
+
+
 def test_every_public_name_has_its_place_in_the_reference():
     """The pages are written by hand: a new name is put under its topic."""
     text = "\n".join(path.read_text() for path in sorted(REFERENCE.glob("*.md")))
@@ -91,6 +120,7 @@ BAD = {
     "bars that name a substitution": "For |x| < 1.\n",
     "a formula that is no literal block": "It is\n\n    a = b * c * d\n\nin nats.\n",
     "code that does not end": "The `x is a number.\n",
+    "two parameters in one entry": "Do it.\n\nArgs:\n    x, y: numbers.\n",
     "mark-up of Markdown": "**Returns** a number.\n",
 }
 

@@ -45,6 +45,11 @@ def curie_weiss(beta: Above, coupling: Finite, field: Finite) -> CurieWeiss:
 
     Baxter 1982, Exactly Solved Models in Statistical Mechanics, eq. 3.1.12.
 
+    Args:
+        beta: `β`.
+        coupling: `J`.
+        field: `h`.
+
     Raises:
         DeclarationError: Unless `β > 0` and all are finite.
     """
@@ -81,6 +86,10 @@ def curie_weiss_spinodal(beta: Above, coupling: Finite = 1.0) -> tuple[float, fl
     The branch of positive `m` ends at `(m, -h)` as the field falls, that of negative `m` at
     `(-m, h)` as it rises: `m = √(1 - 1/(βJ))`, `h = J m - atanh(m)/β`. At `β = 1.5`, `J = 1`:
     `m = 0.57735`, `h = 0.138364`.
+
+    Args:
+        beta: `β`.
+        coupling: `J`.
 
     Raises:
         DeclarationError: `βJ <= 1`, where there is one branch.

@@ -53,6 +53,12 @@ def gain_chain_evidence(
     The product of n numbers from `U[0, 1]` is at most c with probability
     `c Σ_{k<n} (-log c)^k / k!` (its logarithm is minus a Gamma variable).
 
+    Args:
+        length: The number n of components.
+        width: Width of the prior.
+        first: The thresholds `(l, h)` before the first component.
+        last: The same after the last.
+
     Raises:
         DeclarationError: Unless `h_n/h₀ < l_n/l₀`, the largest products that are and that may be.
     """

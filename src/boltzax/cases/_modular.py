@@ -90,6 +90,13 @@ class ModularUnit(eqx.Module):
     With `product`, `h(x) = 2 σ_a a w_n v_m`: what of the square couples to the target of the whole
     table, without what depends on `n` or `m` alone. The scale `σ_a` is no weight: all weights are
     of order one, as dynamics with one step want it.
+
+    Args:
+        readout: `a`, `[modulus]`.
+        left: `w`, `[modulus]`.
+        right: `v`, `[modulus]`.
+        scale: `σ_a`.
+        product: Whether the square is replaced by its mixed term.
     """
 
     readout: Float[Array, " modulus"]
@@ -111,7 +118,15 @@ class ModularUnit(eqx.Module):
 
 @typed
 class ModularNet(eqx.Module):
-    """`f(x) = (1/N) Σ_i h_i(x)`: `N` of `ModularUnit`, their sum a product of matrices."""
+    """`f(x) = (1/N) Σ_i h_i(x)`: `N` of `ModularUnit`, their sum a product of matrices.
+
+    Args:
+        readout: `a` of each unit, `[unit, modulus]`.
+        left: `w`.
+        right: `v`.
+        scale: `σ_a`.
+        product: See `ModularUnit`.
+    """
 
     readout: Float[Array, "unit modulus"]
     left: Float[Array, "unit modulus"]
@@ -136,6 +151,9 @@ class ModularEnsemble(AbstractEnsemble):
 
     Args:
         problem: What `modular_addition` returns.
+        target: That of the problem.
+        measure: That of the problem.
+        temperature: That of the problem.
     """
 
     problem: SelfConsistency
@@ -270,6 +288,11 @@ def modular_gibbs(
 
     Its model is a `ModularNet`, whose sums over neurons are products of matrices. `beta` is
     `N/s²`: `.at(width / noise)` changes the noise without compiling.
+
+    Args:
+        readout_scale: `σ_a`.
+        rows: Rows of the table that are seen; all if None.
+        product: See `ModularUnit`.
     """
     measure, temperature, prior = _parts(modulus, noise, gamma, rows)
     net = ModularNet(modulus, width, readout_scale, product)

@@ -164,6 +164,11 @@ def modular_answer(
     """`s²/(s² + α λ(r))`: the residual that a net makes whose neurons see the residual `r`.
 
     Falls as `r` rises. `modular_exact` is where it meets `r`.
+
+    Args:
+        residual: `r`.
+        phases: Strength, width and fraction, as `modular_phases` gives them.
+        refine: A factor on the nodes of the integral.
     """
     p = modulus
     law = _law(p, _coupling(phases, noise, residual), phases.gamma, refine)

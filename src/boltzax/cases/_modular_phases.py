@@ -29,6 +29,12 @@ class ModularPhases:
 
     - `onset`: `s²_I = α √(2 σ_a² P²/(N U_c))`.
     - `completion`: `s²_II = s²_I - 4 α σ_a² P² Φ_c²`; not positive if features are never complete.
+
+    Args:
+        gamma: `γ`.
+        strength: `σ_a² P²`.
+        width: `N`.
+        fraction: `α`, the share of the table that is seen.
     """
 
     gamma: float
@@ -103,6 +109,10 @@ def modular_phases(
 
     The phases are those of Rubin, Seroussi & Ringel (2024, ICLR, arXiv:2310.03789); the
     formulas are derived in the documentation ("Modular addition").
+
+    Args:
+        readout_scale: `σ_a`.
+        fraction: `α`, the share of the table that is seen.
 
     Raises:
         DeclarationError: An even modulus or one below 3, or numbers not positive.

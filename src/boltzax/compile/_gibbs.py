@@ -53,6 +53,14 @@ class Gibbs(eqx.Module):
     nats. All arrays are leaves: a new `beta` or new data of the same shape do not retrace. Every
     method takes one `w`; use `jax.vmap` for many. Densities and energies are compiled at their
     first call. A Python variable that a model reads is read then.
+
+    Args:
+        potential: `U(w, β)` of the weights.
+        coordinates: The map from `w` to weights, with the prior.
+        beta: The inverse temperature, or several.
+        declared: The model as it was declared.
+        reason: What was integrated out, or why nothing was.
+        masses: Those of the data measures, which a temperature multiplies.
     """
 
     potential: AbstractPotential

@@ -41,6 +41,11 @@ def wilson(hits: ArrayLike, samples: ArrayLike, level: Coverage = LEVEL) -> Side
 
     Also without a hit (lower end 0) or without a miss (upper end 1). Wilson (1927), J. Am. Stat.
     Assoc. 22:209.
+
+    Args:
+        hits: How many.
+        samples: Of how many.
+        level: Of the interval.
     """
     xp, z = library(hits, samples), normal_quantile(level)
     p, miss = xp.asarray(hits) / samples, (samples - xp.asarray(hits)) / samples

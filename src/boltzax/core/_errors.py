@@ -13,6 +13,12 @@ class DeclarationError(ValueError):
 
     The message names the argument, what it got, what was expected and how to mend it; the four
     parts are kept as attributes.
+
+    Args:
+        argument: The name of what was passed.
+        got: What it was.
+        expected: What it should be.
+        mend: What to write instead.
     """
 
     def __init__(self, argument: str, *, got: object, expected: str, mend: str):

@@ -66,6 +66,7 @@ class Batches(eqx.Module):
         batch_size: Data of a batch.
         key: Key of the order.
         shuffle: Whether the order is random; else it is that of the source.
+        size: The number of data of the source.
     """
 
     source: Any

@@ -90,6 +90,10 @@ class Circuit(AbstractCircuit):
 
     The components satisfy the interfaces if and only if each of them keeps its contract. Raises
     `DeclarationError` for wrong counts, wires, dimensions or logical values.
+
+    Args:
+        components: One after another, each after those that it reads.
+        points: Values of the input looked at in each box; see `Interface.points`.
     """
 
     components: tuple[Component, ...]

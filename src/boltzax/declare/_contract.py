@@ -68,6 +68,12 @@ class Contract(eqx.Module):
     Source: Wentworth & Lorell, "Toward Statistical Mechanics of Interfaces Under Selection
     Pressure" (2025). The word is of Benveniste et al. (2018), "Contracts for System Design",
     Found. Trends Electron. Des. Autom. 12:124.
+
+    Args:
+        assume: The interface of the input.
+        guarantee: The interface of the output.
+        points: Values of the input looked at in each box.
+        rows: Places in `guarantee` of the value promised for each value of `assume`.
     """
 
     component: Component

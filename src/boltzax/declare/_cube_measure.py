@@ -63,6 +63,7 @@ class CubeMeasure(AbstractMeasure):
 
     Args:
         dim: Length of one datum.
+        axes: The length of one datum, `dim`.
     """
 
     axes: int = eqx.field(static=True)

@@ -47,6 +47,11 @@ class Interface(eqx.Module):
 
     Source: interfaces ("APIs") between components, Wentworth & Lorell, "Toward Statistical
     Mechanics of Interfaces Under Selection Pressure" (2025).
+
+    Args:
+        values: The logical values.
+        lower: Lower bounds of the boxes, `[value, box, dim]`.
+        upper: Their upper bounds.
     """
 
     values: tuple[Value, ...] = eqx.field(static=True)

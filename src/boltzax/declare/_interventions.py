@@ -126,6 +126,9 @@ class Ablate(AbstractIntervention):
         to: A number or an array that broadcasts to the ablated entries (to the value, for a
             boolean array), such as the mean over data. At a place that holds whole numbers it must
             be whole.
+        mask: `entries`, if they are a boolean array.
+        index: `entries`, if they are an index.
+        whole: Whether all entries are meant.
     """
 
     mask: Bool[Array, "..."] | None

@@ -251,6 +251,7 @@ class Polynomial(eqx.Module):
     Args:
         exponents: The `e_ti`, non-negative integers `[term, dim]`, or one row of them.
         coefficients: The `c_t`, `[term]`; ones if not given.
+        weight: The `w_i`, zeros unless set.
     """
 
     weight: Float[Array, " dim"]

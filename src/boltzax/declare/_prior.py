@@ -93,6 +93,7 @@ class Independent(eqx.Module):
     Args:
         by_path: From path, prefix or glob to distribution.
         by_field: The same, for leaves that are fields of the model.
+        by_pattern: Both together, as they are kept.
 
     Raises:
         DeclarationError: For a distribution that is discrete, has no density or has invalid

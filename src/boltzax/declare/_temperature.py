@@ -47,19 +47,31 @@ class Temperature(eqx.Module):
 
 @typed
 def bayes(n: Data) -> Temperature:
-    """The temperature of the Bayesian posterior of n data: n times the mean loss."""
+    """The temperature of the Bayesian posterior of n data: n times the mean loss.
+
+    Args:
+        n: The number of data.
+    """
     return Temperature(n)
 
 
 @typed
 def watanabe(n: Counted) -> Temperature:
-    """The temperature of WBIC: n / log n times the mean loss (Watanabe 2013, JMLR 14:867)."""
+    """The temperature of WBIC: n / log n times the mean loss (Watanabe 2013, JMLR 14:867).
+
+    Args:
+        n: The number of data, above 1.
+    """
     return Temperature(n / (jnp.log(n) if isinstance(n, Array) else math.log(n)))
 
 
 @typed
 def log_count(log_n: LogCount) -> Temperature:
-    """The temperature e^log_n times the mean loss, for population losses and very large n."""
+    """The temperature e^log_n times the mean loss, for population losses and very large n.
+
+    Args:
+        log_n: The logarithm of the number of data.
+    """
     return Temperature(jnp.exp(log_n) if isinstance(log_n, Array) else math.exp(log_n))
 
 

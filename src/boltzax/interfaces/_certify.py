@@ -121,6 +121,10 @@ def certified(
     In `d` dimensions a grid of at most `splits` cells, `⌊splits^(1/d)⌋` on each side. Rays are cut
     at growing distances, and covered to their ends. It can be jitted and vmapped over models. False
     means that nothing is proved. See `certify`.
+
+    Args:
+        splits: Parts of each box of inputs.
+        mean_value: Whether bounds use derivatives too; see `certify`.
     """
     models = each_model(contract, model)
     good = jnp.ones((), bool)

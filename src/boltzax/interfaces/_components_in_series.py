@@ -27,6 +27,9 @@ class Series(eqx.Module):
 def in_series(components: Chain | Sequence[Component]) -> Component:
     """Components in series as one: a `Series`, independent priors, the composition of the logics.
 
+    Args:
+        components: A chain, or components in their order.
+
     Raises:
         DeclarationError: If there is none, or if a truth table lacks a value that comes in.
     """

@@ -32,6 +32,11 @@ class EntropyTable(eqx.Module):
     errors. `cell` numbers, for each `b` and draw, the set of members of `after` that contain the
     image (see `contains`). Entries are indexed `[before, after]`, also where an `Interface` was
     given for a family.
+
+    Args:
+        before: The family before the component.
+        after: The family after it.
+        hits: Draws that map `b` into `a`, `[before, after]`.
     """
 
     before: Family
@@ -165,6 +170,11 @@ class TightestKernel(eqx.Module):
     The last column is for images that no member contains. With ζ the inclusion matrix of the family
     `after`, `e^H = K ζ` (without that column), draw by draw: a member is satisfied if and only if
     the tightest one lies in it. Rows are laws of disjoint events, rows of `e^H` are not.
+
+    Args:
+        table: The entropies that it was made from.
+        member: The tightest member of each cell of the table.
+        hits: Draws of each pair, `[before, after + 1]`.
     """
 
     table: EntropyTable
@@ -189,6 +199,9 @@ def tightest_kernel(table: EntropyTable) -> TightestKernel:
     Needs of every image that occurs, that the members which contain it have a smallest one among
     them; so it is when the family contains the intersection of any two members that can hold one
     image, as threshold families do.
+
+    Args:
+        table: Of `entropy_table`.
 
     Raises:
         DeclarationError: Where two members contain an image, and no member inside both of them

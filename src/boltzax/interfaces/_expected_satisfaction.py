@@ -31,6 +31,7 @@ class ExpectedSatisfaction(eqx.Module):
         counts: Prior draws that satisfy the rarer of the two contracts.
         pool: For other prior draws that satisfy the spec, which candidates each of them satisfies.
         hits: Prior draws that satisfy the end-to-end spec, of those that `log_evidence` is from.
+        judge: What tells which candidates a system satisfies.
     """
 
     judge: "Judge"

@@ -117,6 +117,7 @@ class Overlap(eqx.Module):
             size ε, weights from the prior); positive where they use the same weights, also when
             each may be satisfied without the other. On the diagonal what each says about the
             weights.
+        names: Of the subsets, in the order of the matrices.
     """
 
     names: tuple[Hashable, ...] = eqx.field(static=True)
@@ -184,6 +185,11 @@ def overlap(
     is as in `free_directions`. A datum of both subsets counts in full: it is one measurement.
 
     One QR factorisation, then the singular values of each subset's columns of the triangle.
+
+    Args:
+        subsets: Places of the data of each subset, by name.
+        chart: Which weights count; all if None.
+        tolerance: `ε`.
     """
     gibbs, x = _declared(model, x, prior, chart)
     named = rows_of(subsets, x.shape[0])

@@ -61,6 +61,10 @@ class InterfaceLaw(eqx.Module):
     Errors are those of the prior draws to first order, and include that components may share a
     table. Each number costs a pass over the draws of all tables: name the `members` of a large
     family.
+
+    Args:
+        images: Of the prior draws, at the joints.
+        end_to_end: The entropy of the specification, from the same draws or others.
     """
 
     images: Images

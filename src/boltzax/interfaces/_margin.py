@@ -145,7 +145,12 @@ def attack(
     starts: Count = 64,
     steps: Count = 100,
 ) -> Float[Array, ""]:
-    """The least margin that the search of `counterexample` finds; it can be jitted and vmapped."""
+    """The least margin that the search of `counterexample` finds; it can be jitted and vmapped.
+
+    Args:
+        starts: Places where the search starts.
+        steps: Its steps from each.
+    """
     least = jnp.asarray(jnp.inf)
     models = each_model(contract, model)
     for place, (part, net) in enumerate(zip(contract.contracts, models, strict=True)):

@@ -205,6 +205,9 @@ maximum_entropy_interfaces = of_chain(
 def max_plus(tables: ChainTables) -> MaximumEntropy:
     """`maximum_entropy` from tables that exist; `entropy` is then by the same draws.
 
+    Args:
+        tables: Of `chain_tables`.
+
     Raises:
         RunError: If no chain of members was satisfied by any draws; its `result` is the tables.
     """

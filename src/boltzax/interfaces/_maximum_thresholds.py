@@ -129,6 +129,13 @@ def maximise_interfaces(
     A higher maximum that no start reached is not excluded; with few dimensions compare
     `maximum_entropy`.
 
+    Args:
+        span: Where thresholds may lie.
+        range: The outer ends of the acceptable values.
+        starts: Starts of the ascent.
+        steps: Its steps from each.
+        fresh: Draws of the last count.
+
     Raises:
         DeclarationError: A span without width, interfaces that do not fit, and no free joint.
         RunError: If no start ended where any draws satisfy the chain.

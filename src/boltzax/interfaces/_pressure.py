@@ -45,6 +45,10 @@ def pressure(tables: ChainTables, members: Sequence[int], joint: Whole = 0) -> P
     where one of them was never satisfied. The difference is exact to second order in the spacing of
     the levels, and its errors know that the draws are shared.
 
+    Args:
+        tables: Of `chain_tables`.
+        joint: Which of the joints.
+
     Raises:
         DeclarationError: Families of unions of boxes and a joint that does not exist.
     """

@@ -242,6 +242,12 @@ def memories(
     With the boxes `{x_i}` and `[y_i - ε, y_i + ε]` its margin is `ε - max_i |f(x_i) - y_i|`: so
     `H_s(ε)` is the entropy of this contract on the data of `s`. With `reach` the assumed boxes are
     `x_i ± reach`: the fact is to be recalled from near its key also. `x` is `[datum, dim]`.
+
+    Args:
+        x: Inputs of the facts.
+        y: Their outputs.
+        tolerance: `ε`.
+        reach: How far from `x` a fact is to be recalled.
     """
     _check(model, x, y)
     values = tuple(range(x.shape[0]))

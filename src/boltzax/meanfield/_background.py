@@ -30,6 +30,10 @@ class Background(eqx.Module):
 
     The field of a neuron in it is `(y - f)/T`. Made by `from_net`, `from_ensemble`, `from_kernel`,
     `lazy` and `from_array` (known at the nodes only). A `FixedPoint` has one.
+
+    Args:
+        values: At the nodes, `[node, *out]`.
+        function: `f` of an input; None if it is known at the nodes only.
     """
 
     values: Float[Array, "node *out"]

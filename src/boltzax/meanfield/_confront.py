@@ -56,6 +56,7 @@ class Confrontation(eqx.Module):
         net_mixing: Of the net (None where there are no frames).
         law: Energy distance of the foreground to draws of the law that a neuron should have.
         level: p-values at or below it speak against agreement.
+        flows: Whether the neurons were moved by an optimiser, so that nothing mixes.
     """
 
     energy: TwoSample

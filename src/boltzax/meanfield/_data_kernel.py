@@ -112,6 +112,10 @@ def data_kernel(
     `weights` are those of the measure at the data; `1/n` each if not given. Standard errors are
     over neurons, which count as independent.
 
+    Args:
+        functions: `h_i` at the data, `[neuron, datum, *out]`.
+        weights: `[datum]`.
+
     Raises:
         DeclarationError: Fewer than two neurons, or weights of another length.
     """
@@ -155,6 +159,10 @@ def procrustes_distance(a: DataKernel, b: DataKernel) -> Float[Array, ""]:
     It is the Bures distance of the kernels, `(tr A + tr B - 2 tr (A^½ B A^½)^½)^½` (Bhatia, Jain &
     Lim 2019, Expositiones Mathematicae 37:165, theorem 1), and is computed as `|A^½ - R B^½|` at
     the best `R`, which keeps the digits of small distances.
+
+    Args:
+        a: The kernel of a population, of `data_kernel`.
+        b: That of another.
     """
     _same(a, b)
     return _procrustes(a.operator, b.operator)
@@ -166,6 +174,10 @@ def alignment(a: DataKernel, b: DataKernel) -> Float[Array, ""]:
     kernels that are proportional, 0 for none in common (Kornblith et al. 2019, ICML, eq. 1).
 
     Blind to scale; biased upward where data are more than neurons. NaN for a constant function.
+
+    Args:
+        a: The kernel of a population, of `data_kernel`.
+        b: That of another.
     """
     _same(a, b)
     return _alignment(a, b)
@@ -183,6 +195,12 @@ def gradient_flow(
     For `f = (1/N) Σ_i a_i h_i` with features `h` and `da_i/dt = -N ∂loss/∂a_i` it is
     `df/dt = -∫ K(x, x') (f - y)(x') dm`, whatever the features are besides their kernel:
     `f = y + exp(-K t)(f_0 - y)` (Jacot, Gabriel & Hongler 2018, NeurIPS, section 4).
+
+    Args:
+        kernel: Of `data_kernel`.
+        start: `f_0` at the data.
+        target: `y` at the data.
+        times: `t`.
     """
     return _flow(kernel, start, target, times)
 

@@ -22,6 +22,12 @@ class WidthErrors(eqx.Module):
     point of its own. One difference: it is often two times too large or too small. Zero for a
     closed form; NaN for grids, of which half is no rule: compare two orders. Nodes that both miss a
     part of the law do not show it.
+
+    Args:
+        loss: See `FiniteWidth`.
+        log_partition: See `FiniteWidth`.
+        observable: See `FiniteWidth`.
+        limit: See `FiniteWidth`.
     """
 
     background: Float[Array, "node *out"]

@@ -52,6 +52,7 @@ class Layered(AbstractEnsemble):
         temperature: As of `SelfConsistency`, which is the case `hidden=()`.
         hidden: `N_1, ..., N_{L-1}`; `N_L` is the `width` of `train`.
         layer: Where riders sit, `1 ... L`; the last layer if not given.
+        priors: Of the leaves of a neuron (made from `neuron`).
 
     Raises:
         DeclarationError: A neuron that is no `Unit`, a layer that is not there, or an embedding
@@ -224,6 +225,12 @@ class Frozen(AbstractEnsemble):
     Given the layers below, the neurons of the last layer meet in the residual alone, as those of
     one hidden layer do: a fixed point of independent neurons, so that riders and neurons have one
     law. The nets and riders of this problem are those of the last layer.
+
+    Args:
+        below: The net whose layers below are kept.
+        target: That of the problem.
+        measure: That of the problem.
+        temperature: That of the problem.
     """
 
     problem: Layered

@@ -90,6 +90,10 @@ class Mixing(eqx.Module):
 def mixing(frames: Particles, interval: Positive = 1.0) -> Mixing:
     """Hops, memory and autocorrelation time from frames `[frame, neuron, ...]`, `interval` apart.
 
+    Args:
+        frames: Weights at evenly spaced times.
+        interval: The time between two frames.
+
     Raises:
         DeclarationError: Fewer than two frames or two neurons.
     """

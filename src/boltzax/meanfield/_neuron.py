@@ -18,6 +18,9 @@ class Unit(eqx.Module):
 
     Leaves: `readout` `a`, `[]` or `[out]`; `embedding` `b` `[dim]`; `bias` `c` `[]` (None without).
     All are zero here; a `Neuron` gives them their law.
+
+    Args:
+        activation: `act`, a function of a number.
     """
 
     readout: Float[Array, "*out"]

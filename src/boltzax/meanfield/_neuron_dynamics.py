@@ -75,6 +75,9 @@ class Descent(AbstractNeuronDynamics):
     neither the temperature nor the prior enters (but for the weights it starts at): add weight
     decay in the optimiser. The optimiser must treat every weight by itself, as a rider must not
     change what the net does: no clipping by global norm.
+
+    Args:
+        optimiser: An optimiser of optax.
     """
 
     optimiser: Optimiser

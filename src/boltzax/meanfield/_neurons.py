@@ -46,7 +46,12 @@ class AbstractField(eqx.Module):
 
 @typed
 class History(eqx.Module):
-    """The residuals `y - f` of a training, `[step, datum, *out]`, on the batches of `key`."""
+    """The residuals `y - f` of a training, `[step, datum, *out]`, on the batches of `key`.
+
+    Args:
+        residual: `[step, datum, *out]`.
+        batch: Data of a batch; None for the nodes.
+    """
 
     residual: Float[Array, "step datum *out"]
     key: Key
@@ -55,7 +60,11 @@ class History(eqx.Module):
 
 @typed
 class Replayed(AbstractField):
-    """The residuals of a history, on its data again; `first` is the step at which it begins."""
+    """The residuals of a history, on its data again; `first` is the step at which it begins.
+
+    Args:
+        history: Of a training with `history=True`.
+    """
 
     history: History
     first: Int[Array, ""]
@@ -69,7 +78,11 @@ class Replayed(AbstractField):
 
 @typed
 class Static(AbstractField):
-    """The residual of one background, on fresh data or at the nodes."""
+    """The residual of one background, on fresh data or at the nodes.
+
+    Args:
+        batch: Data of a batch; None for the nodes.
+    """
 
     background: Background
     batch: Count | None = eqx.field(static=True)

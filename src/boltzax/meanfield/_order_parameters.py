@@ -130,6 +130,7 @@ def fixed_points(
             residual exceeds it: at a critical point a root is known no better.
         steps: Most steps of a monotone loop.
         throw: Raise `RunError` if no root was found; else look at `status`.
+        loop: The map, its box and its kind.
 
     Raises:
         DeclarationError: If the Jacobian at 64 random places has a sign that `kind` excludes, or a

@@ -23,6 +23,9 @@ class Probe(eqx.Module):
     sampler, `bx.anneal` and every observable. `draw`, `mean`, `response` and `ess` are sums over
     nodes in the weights, without an error of these nodes: compare two seeds, or the `errors` of a
     `FixedPoint`.
+
+    Args:
+        nodes: Places in the weights of a neuron, with their weights.
     """
 
     problem: SelfConsistency

@@ -151,6 +151,9 @@ def time_average(training: Training) -> Background:
     """The mean of `f` over the frames of a net, as a background.
 
     Its error is that of the net's fluctuations over the number of frames that are independent.
+
+    Args:
+        training: What `train` returned, with frames.
     """
     return Background.from_net(FrameMean(training.problem, training.net_frames), training.problem)
 

@@ -119,6 +119,7 @@ class SelfConsistency(AbstractEnsemble):
         measure: `m`, over data; `⟨u, v⟩ = ∫ u·v dm`.
         temperature: `T`, in units of the loss `∫ ½|f - y|² dm`. The Gibbs measure over a net of `N`
             neurons is `exp(-(N/T) loss)`; for `n` data with noise of variance `s²`, `T = N s²/n`.
+        coordinates: The map from unconstrained coordinates to weights (made from `neuron`).
     """
 
     neuron: Neuron

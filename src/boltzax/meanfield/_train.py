@@ -41,6 +41,11 @@ class Training(eqx.Module):
       if they went to a sink).
     - `history`: the residuals of every step, for `replay` (None unless asked for).
     - `status`; `state`, from which `train(..., resume=...)` goes on bit for bit.
+
+    Args:
+        problem: What was trained.
+        dynamics: What moved the neurons.
+        batch: Data of a step; None for the nodes.
     """
 
     problem: AbstractEnsemble
@@ -179,6 +184,12 @@ def ride_along(
 
     The dynamics of the riders starts anew. That of the net continues on its own key, and is the
     same with or without them.
+
+    Args:
+        training: What `train` returned.
+        riders: Their number.
+        steps: As of `train`.
+        frames: As of `train`.
     """
     state = _joined(training, key, riders)
     return train(

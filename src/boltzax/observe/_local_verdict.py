@@ -102,22 +102,25 @@ class Evidence(eqx.Module):
     Args:
         acceptance: Mean acceptance of the Metropolis test on the full energy (NaN without one).
         divergent: Fraction of divergent trajectories.
-        r_hat, ess: Of the energy, over the draws that count.
+        r_hat: Of the energy, over the draws that count.
+        ess: Of the energy, over the draws that count.
         burn_in: Draws a chain that were left out after the warm-up, because the energy still moved.
         steps: Factors of the step size that were run (empty with a Metropolis test).
-        by_step, by_step_error: The coefficient at each, and its standard error.
+        by_step: The coefficient at each.
+        by_step_error: Its standard error.
         gap: `β (E(w*) - E_min)` in nats, `E_min` the localised minimum next to w*, for the energy
             that w* was trained on. The descent ends when its part of max_gradients is spent.
         gap_chance: Probability of as large a mean gradient at w* if its expectation over the data
             were zero (None where the measure is not a sample).
         gap_seen: The gap, in nats, of a mean gradient in the same direction that the test of
             `gap_chance` detects with probability 0.95 (None where the measure is not a sample).
-        sensitivity, sensitivity_error: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone determines λ̂,
-            1 and above where the localisation does; and its standard error.
-        virial, virial_error: `⟨(w - w*)·∇(-log p)⟩ - d`, 0 at equilibrium (None if the draws were
-            not kept), and its standard error.
-        heat_capacity, heat_capacity_error: `C = β² Var E = λ̂ - ∂λ̂/∂log β`, equal to λ̂ where λ̂
-            does not change with β; and its standard error.
+        sensitivity: `-∂ log λ̂ / ∂ log γ`: 0 where the loss alone determines λ̂, 1 and above where
+            the localisation does.
+        sensitivity_error: Its standard error.
+        virial: `⟨(w - w*)·∇(-log p)⟩ - d`, 0 at equilibrium (None if the draws were not kept).
+        virial_error: Its standard error.
+        heat_capacity: `C = β² Var E = λ̂ - ∂λ̂/∂log β`, equal to λ̂ where λ̂ does not change with β.
+        heat_capacity_error: Its standard error.
         loss: Mean loss at w*: the energy over the mass of the data.
         loss_of_draws: Mean loss of the draws.
         loss_of_prior: Median loss of draws of the localising Gaussian alone.

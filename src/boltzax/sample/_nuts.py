@@ -26,6 +26,10 @@ class NUTS(AbstractCosted):
 
     Hoffman & Gelman 2014 (JMLR 15:1593), in the multinomial form of Betancourt 2017.
     `dense_mass` adapts a full mass matrix, else a diagonal one.
+
+    Args:
+        dense_mass: Whether the mass matrix is full.
+        max_tree_depth: Trajectories have at most `2^max_tree_depth` steps.
     """
 
     target_acceptance: Fraction = 0.8

@@ -61,6 +61,10 @@ class RMSprop(AbstractPreconditioner):
     The preconditioner of Li, Chen, Carlson & Carin 2016 (AAAI, arXiv:1512.07666, eq. 5), with `v`
     fixed after warm-up (so that its term Γ vanishes), the floor in units of the mean of `√v`, and
     the mean of `scale²` one, so that the step size keeps its meaning.
+
+    Args:
+        decay: Memory of the moving average, below 1.
+        floor: In units of the mean of `√v`.
     """
 
     decay: Fraction = 0.99

@@ -160,6 +160,11 @@ def AdamSGLD(
 
     Moving averages of gradients and of their squares as in Adam (Kingma & Ba 2015); see Kim, Song &
     Liang 2022 (Statistical Papers, arXiv:2009.09535, Algorithm 2) for adaptive drifts in SGLD.
+
+    Args:
+        momentum: Memory of the moving average of gradients.
+        decay: Memory of that of their squares.
+        scale: A factor on the step after warm-up.
     """
     return SGLD(step_size, RMSprop(decay), momentum, scale)
 
@@ -168,5 +173,10 @@ def AdamSGLD(
 def RMSpropSGLD(
     step_size: Positive | None = None, *, decay: Fraction = 0.99, scale: Positive = 1.0
 ) -> SGLD:
-    """SGLD with the preconditioner of RMSprop: `SGLD(preconditioner=RMSprop(decay))`."""
+    """SGLD with the preconditioner of RMSprop: `SGLD(preconditioner=RMSprop(decay))`.
+
+    Args:
+        decay: Memory of the moving average, below 1.
+        scale: A factor on the step after warm-up.
+    """
     return SGLD(step_size, RMSprop(decay), 0.0, scale)

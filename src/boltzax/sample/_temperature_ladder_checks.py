@@ -159,6 +159,9 @@ def above_bounds(bridges: Bridges) -> np.ndarray:
 
     Bennett's `F`, less four standard errors, less the bounds with their errors: a positive number
     is a contradiction. Empty without bounds.
+
+    Args:
+        bridges: Those of a run of `anneal`.
     """
     if bridges.bounds is None:
         return np.zeros(0)

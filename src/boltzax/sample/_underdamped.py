@@ -98,6 +98,11 @@ class SGNHT(AbstractUnadjusted):
     `friction` (Ding et al. 2014, NeurIPS, eq. 5; the symmetric splitting BADODAB of Leimkuhler &
     Shang 2016, SIAM J. Sci. Comput. 38:A712). Noise of minibatches that is the same everywhere and
     in all directions is absorbed by `ξ`.
+
+    Args:
+        friction: That of the start.
+        scale: A factor on the step after warm-up.
+        error: Variance of the energy error of a step, a coordinate, to which it is tuned.
     """
 
     step_size: Positive | None = None

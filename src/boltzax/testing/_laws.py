@@ -47,7 +47,12 @@ def check_energy_sum(
     key: Key,
     rtol: Positive = 1e-10,
 ) -> None:
-    """`compile(E_1 + E_2) = compile(E_1) + compile(E_2)`, at draws of the prior."""
+    """`compile(E_1 + E_2) = compile(E_1) + compile(E_2)`, at draws of the prior.
+
+    Args:
+        first: `E_1`.
+        second: `E_2`, of the same model.
+    """
     parts = tuple(_plain(energy, prior) for energy in (first + second, first, second))
     whole, *each = _energies(parts, key)
     np.testing.assert_allclose(whole, sum(each), rtol=rtol)
@@ -62,7 +67,11 @@ def check_energy_scale(
     key: Key,
     rtol: Positive = 1e-10,
 ) -> None:
-    """`compile(c E) = c compile(E)`, at draws of the prior."""
+    """`compile(c E) = c compile(E)`, at draws of the prior.
+
+    Args:
+        factor: `c`.
+    """
     scaled, plain = _energies((_plain(factor * energy, prior), _plain(energy, prior)), key)
     np.testing.assert_allclose(scaled, factor * plain, rtol=rtol)
 
@@ -77,7 +86,13 @@ def check_measure_sum(
     key: Key,
     rtol: Positive = 1e-10,
 ) -> None:
-    """An energy over `mu + nu` is the energy over `mu` plus the energy over `nu`."""
+    """An energy over `mu + nu` is the energy over `mu` plus the energy over `nu`.
+
+    Args:
+        term: An energy, whose measure is replaced.
+        first: `mu`.
+        second: `nu`, on data of the same shape.
+    """
 
     def over(measure):
         return _plain(eqx.tree_at(lambda t: t.measure, term, measure), prior)
@@ -99,6 +114,10 @@ def check_thermodynamics(
     By exact quadrature over `bounds`, for a measure of one to three coordinates (counted along
     `gibbs.sample_prior`); `bounds` must hold its prior. The derivative is that of a central
     difference of `F`.
+
+    Args:
+        betas: Where `F` is looked at.
+        bounds: A pair for each coordinate.
     """
     betas = np.sort(np.asarray(betas, float))
     step = 1e-3 * betas

@@ -36,7 +36,11 @@ def empiricals(draw: st.DrawFn, dim: Count = 1, size: Count = 8) -> Empirical:
 @typed
 @st.composite
 def gaussians(draw: st.DrawFn, dim: Count = 1) -> GaussianMeasure:
-    """Gaussians of any mean and scale by Gauss-Hermite or the trapezoid rule, or sparse."""
+    """Gaussians of any mean and scale by Gauss-Hermite or the trapezoid rule, or sparse.
+
+    Args:
+        dim: Length of one datum.
+    """
     rng = np.random.default_rng(draw(seeds))
     rule = "sparse" if dim > 3 else draw(st.sampled_from(["hermite", "trapezoid"][: 3 - dim]))
     order = 3 if rule == "sparse" else (32 if dim == 1 else 16)
@@ -71,7 +75,11 @@ def measures(dim: Count = 1) -> st.SearchStrategy[AbstractMeasure]:
 @typed
 @st.composite
 def signed_measures(draw: st.DrawFn, dim: Count = 1) -> AbstractMeasure:
-    """a mu - b nu with a, b > 0: signed, of any mass."""
+    """`a mu - b nu` with a, b > 0: signed, of any mass.
+
+    Args:
+        dim: Length of one datum.
+    """
     first, second = draw(measures(dim)), draw(measures(dim))
     return draw(positive) * first - draw(positive) * second
 

@@ -159,6 +159,9 @@ def check_fresh_batches(
     """Raise `AssertionError` unless every step of every chain draws a minibatch of its own.
 
     Runs three epochs in the loop's own ensemble of chains, on 48 data in batches of 6.
+
+    Args:
+        epochs: How many are run, 3 by default.
     """
     n, batch = 48, 6
     seen = _batches(kernel, key, n, batch, chains, epochs * n // batch)

@@ -38,7 +38,11 @@ widths = st.sampled_from([1, 3])
 @typed
 @st.composite
 def models(draw: st.DrawFn, dim: Count = 1) -> TwoLayer:
-    """Two-layer nets of a few tanh units, random weights, every scaling, with and without bias."""
+    """Two-layer nets of a few tanh units, random weights, every scaling, with and without bias.
+
+    Args:
+        dim: Length of an input.
+    """
     return TwoLayer(
         draw(widths),
         dim=dim,
