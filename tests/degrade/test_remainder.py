@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import boltzax as bx
 from boltzax.core import Outcome
@@ -119,6 +120,18 @@ def test_outcomes_of_the_gaussian_law():
     assert "undecided" in repr(remainder(few, np.zeros(60)))
 
 
+def test_the_p_value_is_that_of_skewness_and_of_kurtosis():
+    rng = np.random.default_rng(11)
+    for x in (
+        rng.gamma(2.0, size=20),
+        np.tan(1.4 * np.linspace(-1, 1, 20)),
+        rng.gamma(9.0, size=90),
+    ):
+        p_values = stats.skewtest(x).pvalue, stats.kurtosistest(x).pvalue
+        found = float(remainder(x, np.zeros(len(x))).p_value)
+        assert found == pytest.approx(min(1.0, 2 * min(p_values)), rel=1e-9)
+
+
 def test_what_is_detectable_is_detected():
     """Skewness of the detectable size, in laws of Gamma."""
     rng, n = np.random.default_rng(6), 2000
@@ -157,6 +170,12 @@ def test_an_ensemble_has_errors_of_weights_and_of_inputs():
             [float(found.mean.z_score(0.0)[0]), float(found.covariance.z_score(2.0)[0, 0])]
         )
     assert np.all((np.std(scores, axis=0) > 0.75) & (np.std(scores, axis=0) < 1.35))
+    values = rng.normal(size=(30, 20, 2))
+    explained = 1 + 0.5 * (values - values.mean(axis=(0, 1)))
+    left = values - explained
+    found = remainder(values, explained, ensemble=ensemble).unexplained
+    share = np.mean(left**2) / np.mean((values - values.mean(axis=(0, 1))) ** 2)
+    assert float(found.value) == pytest.approx(share, rel=1e-6)
     with pytest.raises(bx.DeclarationError, match="ensemble"):
         remainder(np.zeros((2, 9)), np.zeros(9), ensemble=ensemble_of(np.zeros(2), ("checkpoint",)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import coverage
 
-SHORT = 0.01
+SHORT = 1.0
 """Seconds of a test that the record does not know."""
 
 
