@@ -12,6 +12,7 @@ from scipy.special import gamma, gammaln
 import boltzax as bx
 from boltzax.core import Outcome
 from boltzax.degrade import binder_cumulant, size_crossing
+from boltzax.degrade._binder import _ends
 
 MEAN_FIELD = 1 - gamma(0.25) ** 4 / (24 * np.pi**2)
 
@@ -208,3 +209,12 @@ def test_drift_of_curves_that_cross_at_one_place(errors):
         }
         refused += float(size_crossing(curves).p_value) <= 0.05
     assert refused <= 10 + 3 * 3.1
+
+
+@pytest.mark.parametrize(
+    "error, ends", [(0.0, (3, 4)), (0.05, (2, 4)), (0.2, (1, 4)), (9.0, (0, 4))]
+)
+def test_steepness_is_taken_between_points_that_differ_by_more_than_noise(error, ends):
+    """At the last pair of points only the left one can move away."""
+    difference = bx.Estimate.exact(np.array([0.0, 1.0, 2.0, 3.0, 3.1])).widened(error)
+    assert _ends(bx.Curve(np.arange(5.0), difference, axis="x"), 3.5) == ends

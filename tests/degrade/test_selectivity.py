@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax.degrade import characteristic_temperature, order_of_death, selectivity
+from boltzax.degrade._order_of_death import _crossing
 
 law = settings(derandomize=True, deadline=None, max_examples=4)
 MATCHED = 1 / (1 + 4 * 3 / 7)
@@ -102,3 +103,16 @@ def test_exact_curves_that_are_not_resolved_are_matched_between_two_points():
         value, error = float(found.value), float(found.standard_error)
         apart.append(max(low - value, value - high, 0.0) / error)
     assert len(apart) > 10 and max(apart) < 3
+
+
+def test_drawn_survivals_die_at_the_crossing_nearest_to_their_own():
+    """Of rows that cross twice, once and never; on a line where x is not positive."""
+    rows = np.array([[0.0, 2.0, 2.0, 0.0, 0.0], [3.0, 2.0, 1.0, 0.0, -1.0], [2.0] * 5, [0.0] * 5])
+    places = np.arange(5.0)
+    curve = bx.Curve(places, bx.Estimate.exact(rows[0]), axis="temperature")
+    assert np.array_equal(_crossing(curve, rows, 1.0, 0.6), [0.5, 2.0, np.inf, -np.inf])
+    assert np.array_equal(_crossing(curve, rows, 1.0, 2.6), [2.5, 2.0, np.inf, -np.inf])
+    assert np.array_equal(_crossing(curve, rows, 1.0, np.inf), [2.5, 2.0, np.inf, -np.inf])
+    over = bx.Curve(np.exp(places), bx.Estimate.exact(rows[0]), axis="temperature")
+    found = _crossing(over, rows, 1.0, np.exp(2.4))
+    assert np.allclose(found, [np.exp(2.5), np.exp(2.0), np.inf, 0.0])
