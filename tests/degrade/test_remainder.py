@@ -82,7 +82,6 @@ def test_joint_and_marginal_cumulants_agree():
     assert remainder(x, 0 * x, joint_outputs=2).third is None
 
 
-@pytest.mark.slow
 def test_laws_are_those_of_the_output_that_is_named():
     x = np.random.default_rng(3).gamma(3.0, size=(60, 2)) * np.array([1.0, 5.0])
     found = remainder(x, np.zeros_like(x))
@@ -92,6 +91,7 @@ def test_laws_are_those_of_the_output_that_is_named():
     assert below[0] == below[1] != float(found.probability(3.0, output=1).value)
 
 
+@pytest.mark.slow
 def test_errors_cover_and_false_alarms_are_as_told():
     """Third and fourth cumulants have skew sampling laws: their intervals cover a little less."""
     rng = np.random.default_rng(3)
