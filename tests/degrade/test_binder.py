@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import gamma, gammaln
+from scipy.stats import chi2
 
 import boltzax as bx
 from boltzax.core import Outcome
 from boltzax.degrade import binder_cumulant, size_crossing
-from boltzax.degrade._binder import _ends
+from boltzax.degrade._binder import _drift, _ends
 
 MEAN_FIELD = 1 - gamma(0.25) ** 4 / (24 * np.pi**2)
 
@@ -218,3 +219,14 @@ def test_steepness_is_taken_between_points_that_differ_by_more_than_noise(error,
     """At the last pair of points only the left one can move away."""
     difference = bx.Estimate.exact(np.array([0.0, 1.0, 2.0, 3.0, 3.1])).widened(error)
     assert _ends(bx.Curve(np.arange(5.0), difference, axis="x"), 3.5) == ends
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_drift_of_two_pairs_is_their_difference_over_its_error(shift):
+    """Three curves of one error: half of each variance is that of the curve between the pairs."""
+    x = np.linspace(-1.0, 1.0, 5)
+    curves = [bx.Curve(x, bx.Estimate.exact(n * x).widened(0.1), axis="beta") for n in (1, 2, 3)]
+    places, errors = np.array([-0.1, 0.3]) + shift, np.array([0.1, 0.2])
+    variance = np.sum(errors**2) + errors[0] * errors[1]
+    p_value = _drift(bx.Estimate.exact(places).widened(errors), curves)
+    assert p_value == pytest.approx(chi2.sf(0.4**2 / variance, 1), rel=1e-9)
