@@ -33,6 +33,9 @@ def test_predicted_rates_are_those_of_the_law():
     worst = np.abs(np.asarray(found.predicted) - exact).max(axis=1)
     # max φ He_2 λ_3/6 is the size of what order 0 leaves out
     assert 0.03 < worst[0] < 0.06 and np.all(worst[1:] < [0.02, 0.02, 0.02])
+    overall = np.mean(found.predicted, axis=1) - np.mean(found.observed)
+    np.testing.assert_allclose(found.overall.value, overall, atol=1e-12)
+    assert found.reliability.value.shape == (4, *found.bins.shape)
 
 
 def test_outcomes_by_order():
