@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+import boltzax as bx
+
 TOPICS = {
     "A": "Interfaces under selection pressure",
     "B": "Weights as a thermal ensemble",
@@ -145,25 +147,24 @@ def _bound(value: float | None, infinite: str) -> str:
 
 def forest(rows: list[dict]) -> Figure:
     """Values with their 95% intervals, scaled to the bounds of each claim."""
-    plt.rcParams["font.size"] = 8
-    plt.close("all")
-    figure, ax = plt.subplots(figsize=(7, 0.8 + 0.17 * len(rows)), layout="constrained")
-    for place, row in enumerate(rows):
-        value, lower, upper = (_scaled(row, row[name]) for name in ("value", "lower", "upper"))
-        marker, color = STYLES[row["outcome"]]
-        ends = np.clip([lower, upper], -1, 2)
-        allowed = [-1 if row["low"] is None else 0, 2 if row["high"] is None else 1]
-        ax.plot(allowed, [place] * 2, color="0.9", lw=6, zorder=0)
-        ax.plot(ends, [place] * 2, color=color, lw=1)
-        edge = {-1: "<", 2: ">"}.get(float(np.clip(value, -1, 2)), marker)
-        ax.plot(np.clip(value, -1, 2), place, edge, color=color, ms=4)
-    for name, (marker, color) in STYLES.items():
-        ax.plot([], [], marker, color=color, ms=4, label=f"{name}, 95% interval")
-    ax.set_yticks(range(len(rows)), [row["id"] for row in rows])
-    ax.set(xlim=(-1.05, 2.05), ylim=(len(rows) - 0.5, -0.5))
-    ax.set_xlabel("place between the bounds of the claim (0: lower, 1: upper)")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    return figure
+    with bx.plot.panels(height=0.8 + 0.17 * len(rows)) as (ax,):
+        for place, row in enumerate(rows):
+            value, lower, upper = (_scaled(row, row[name]) for name in ("value", "lower", "upper"))
+            marker, color = STYLES[row["outcome"]]
+            ends = np.clip([lower, upper], -1, 2)
+            allowed = [-1 if row["low"] is None else 0, 2 if row["high"] is None else 1]
+            ax.plot(allowed, [place] * 2, color="0.9", lw=6, zorder=0)
+            ax.plot(ends, [place] * 2, color=color, lw=1)
+            edge = {-1: "<", 2: ">"}.get(float(np.clip(value, -1, 2)), marker)
+            ax.plot(np.clip(value, -1, 2), place, edge, color=color)
+        for name, (marker, color) in STYLES.items():
+            ax.plot([], [], marker, color=color, label=f"{name}, 95% interval")
+        ax.set_yticks(range(len(rows)), [row["id"] for row in rows])
+        ax.set(xlim=(-1.05, 2.05), ylim=(len(rows) - 0.5, -0.5), ylabel="claim")
+        ax.set_xlabel("place between the bounds of the claim (0: lower, 1: upper)")
+        ax.figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    plt.close(ax.figure)
+    return ax.figure
 
 
 def _scaled(row: dict, value: float | None) -> float:

@@ -72,7 +72,6 @@ def main(options: Options) -> None:
         bx.plot.estimate(x[:, 0], response[:, middle], ax=right, label="susceptibility")
         bx.plot.estimate(x[:, 0], change, ax=right, label="run anew")
         right.set(xlabel="x", ylabel=rf"$d\langle f(x)\rangle/dy$ of the label at {place:.3g}")
-        right.legend(frameon=False, fontsize="small")
 
 
 if __name__ == "__main__":

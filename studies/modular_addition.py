@@ -355,10 +355,10 @@ def draw(results: dict, path: Path) -> None:
         grid, found = results["diagram"], results["nets"]
         for ax, name in ((axes[0], "residual"), (axes[1], "specialised")):
             for p, curve, line in zip(
-                grid["moduli"], grid[name], ("-", "--", "-.", ":"), strict=False
+                grid["moduli"], grid[name], ("-", "-.", ":", "--"), strict=False
             ):
-                ax.plot(grid["noise"], curve, line, lw=1.2, label=f"theory, P = {p}")
-            ax.plot(grid["noise"], grid[f"{name}_limit"], "k--", lw=1, label="P → ∞")
+                ax.plot(grid["noise"], curve, ls=line, lw=1.2, label=f"theory, P = {p}")
+            ax.plot(grid["noise"], grid[f"{name}_limit"], "k+", markevery=5, label="P → ∞")
             for edge in (grid["onset"], grid["completion"]):
                 ax.axvline(edge, color="0.8", lw=1)
             for width, marker in zip(sorted(set(found["width"])), "os^Dv", strict=False):
@@ -378,10 +378,10 @@ def draw(results: dict, path: Path) -> None:
             ax.set(xlabel="noise s²", ylabel=name, xlim=(0.02, 0.1))
             ax.legend()
         ax = axes[2]
-        for sweep, colour in zip(results["sweeps"], ("C0", "C1", "C2", "C3"), strict=False):
-            ax.plot(sweep["noise"], sweep["down"], "v-", color=colour, lw=0.8)
-            ax.plot(sweep["noise"], sweep["up"], "^-", color=colour, lw=0.8,
-                    label=f"{sweep['rate']} steps a noise")  # fmt: skip
+        for i, (sweep, line) in enumerate(zip(results["sweeps"], ("-", "--", "-.", ":"))):
+            ax.plot(sweep["noise"], sweep["down"], f"C{i}v{line}", lw=0.8)
+            label = f"{sweep['rate']} steps a noise"
+            ax.plot(sweep["noise"], sweep["up"], f"C{i}^{line}", lw=0.8, label=label)
         ax.plot(sweep["noise"], sweep["theory"], "k", lw=1, label="theory")
         ax.set(xlabel="noise s²", ylabel="residual", title="noise down (▽) and up (△)")
         ax.legend()
@@ -391,8 +391,9 @@ def draw(results: dict, path: Path) -> None:
             rows = [j for j, kind in enumerate(kinds) if kind == (p, strength, product)]
             name = f"P = {p}, σ_a P = {strength:.3g}, {'product' if product else 'square'}"
             pick = {key: [parts[key][j] for j in rows] for key in parts}
-            style = f"C{i // 2}{'s:' if product else 'o-'}"
-            ax.plot(pick["fraction"], pick["held_out"], style, label=name)
+            style = {"color": f"C{i // 2}", "marker": "os^Dv"[i // 2 % 5], "label": name}
+            style |= {"ls": ":", "mfc": "none"} if product else {"ls": "-"}
+            ax.plot(pick["fraction"], pick["held_out"], **style)
             if not product:
                 ax.plot(pick["fraction"], pick["theory"], f"C{i // 2}--", lw=0.8)
         ax.axhline(1, color="0.8", lw=1)

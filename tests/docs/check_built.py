@@ -94,6 +94,17 @@ def test_the_reference_is_clean(pages):
     assert wrong == []
 
 
+def test_every_picture_is_described(pages):
+    """A text of its own for each; the default is the name of the file."""
+    wrong = []
+    for name, page in pages.items():
+        for picture in page.find("article").find_all("img"):
+            text = str(picture.get("alt") or "").strip()
+            if " " not in text or re.search(r"\.(png|svg|jpe?g)$", text):
+                wrong.append((name, picture.get("src"), text))
+    assert wrong == []
+
+
 def test_no_page_shows_a_warning_or_a_path_of_the_builder(pages):
     wrong = []
     for name, page in pages.items():
