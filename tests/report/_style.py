@@ -48,7 +48,8 @@ def _unnamed(ax) -> Iterator[str]:
     twins = [other for other in ax.figure.axes if other.bbox.bounds == ax.bbox.bounds]
     if not any(other.get_xlabel() for other in twins) and ax.get_label() != "<colorbar>":
         yield "no label of x"
-    if not ax.get_ylabel() and not categories:
+    joined = ax.get_shared_y_axes().get_siblings(ax)
+    if not any(other.get_ylabel() for other in joined) and not categories:
         yield "no label of y"
 
 

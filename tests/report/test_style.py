@@ -97,12 +97,38 @@ def test_no_setting_changes_outside():
     assert dict(matplotlib.rcParams) == before
 
 
+def test_a_notebook_that_turns_interactive_at_its_first_figure_stays_so():
+    assert not plt.isinteractive()
+    with bx.plot.panels():
+        plt.ion()
+    stays = plt.isinteractive()
+    plt.ioff()
+    assert stays
+
+
 def test_panels_are_saved_and_closed(tmp_path):
     for path in (tmp_path / "a.png", str(tmp_path / "a.pdf")):
         with bx.plot.panels(2, path=path, share_x=True) as (top, below):
             top.plot([1, 2])
         assert Path(path).stat().st_size > 0 and plt.get_fignums() == []
     assert below.get_shared_x_axes().joined(top, below)
+
+
+def test_numbered_colours_are_those_of_the_style_after_it_ends():
+    with bx.plot.panels() as (ax,):
+        ax.plot([0, 1], [0, 1], "C1o-", mfc="C2", label="own")
+        bx.plot.estimate(np.arange(2.0), bx.Estimate.exact(np.arange(2.0)), color="C3", ax=ax)
+        ax.legend()
+    first, second = ax.lines
+    (named,) = (line for line in ax.get_legend().get_lines() if line.get_label() == "own")
+    cycle = bx.plot.style()["axes.prop_cycle"].by_key()["color"]
+    for color, number in (
+        (first.get_color(), 1),
+        (first.get_markerfacecolor(), 2),
+        (named.get_color(), 1),
+        (second.get_color(), 3),
+    ):
+        assert to_hex(color) == to_hex(cycle[number])
 
 
 def test_the_style_is_a_setting_of_matplotlib():

@@ -2,12 +2,15 @@
 
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from matplotlib import pyplot, rc_context
+from matplotlib import pyplot, rc_context, rcParams
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.rcsetup import cycler
 
 from ..core import Count, Positive, typed
@@ -72,16 +75,41 @@ def style() -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def in_style() -> Iterator[None]:
+    """The settings of `style`, for a block.
+
+    Quirk: a notebook chooses its backend at the first figure, and then sets `interactive`, without
+    which it shows no other figure; so this setting is kept.
+    """
+    with rc_context(style()):
+        yield
+        interactive = rcParams["interactive"]
+    rcParams["interactive"] = interactive
+
+
 def styled(draw: Draws) -> Draws:
     """Decorator of functions that draw: the settings of `style`, until they return."""
 
     @functools.wraps(draw)
     def inside(*args: Any, **kwargs: Any) -> Any:
-        with rc_context(style()):
-            return draw(*args, **kwargs)
+        with in_style():
+            ax = draw(*args, **kwargs)
+            keep_colours(ax)
+        return ax
 
     drawn: Any = inside
     return drawn
+
+
+def keep_colours(ax: Axes) -> None:
+    """Lines of colour "C1" look it up when they are drawn, maybe after the style: do so now."""
+    legend = ax.get_legend()
+    for line in [*ax.lines, *(legend.get_lines() if legend else ())]:
+        for name in ("color", "markerfacecolor", "markeredgecolor"):
+            color = getattr(line, f"get_{name}")()
+            if isinstance(color, str) and re.fullmatch(r"C\d+", color):
+                line.set(**{name: to_rgba(color)})
 
 
 @typed
@@ -111,11 +139,13 @@ def panels(
     """
     if height is None:
         height = rows * (3.6 if columns == 1 else 3.0 if columns == 2 else 2.5)
-    with rc_context(style()):
+    with in_style():
         figure, axes = pyplot.subplots(
             rows, columns, figsize=(WIDTH, height), sharex=share_x, sharey=share_y, squeeze=False
         )
         yield axes.ravel()
+        for ax in figure.axes:
+            keep_colours(ax)
         if path is not None:
             figure.savefig(path)
             pyplot.close(figure)
