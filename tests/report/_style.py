@@ -67,4 +67,5 @@ def _colours(ax) -> Iterator[str]:
 
 
 def _drawn(line) -> tuple:
-    return line.get_marker(), line.get_linestyle(), line.get_markerfacecolor() == "none"
+    dashes = str(line._unscaled_dash_pattern)  # get_linestyle calls all patterns of one's own --
+    return line.get_marker(), dashes, str(line.get_markerfacecolor()) == "none"
