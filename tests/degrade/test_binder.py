@@ -230,3 +230,5 @@ def test_drift_of_two_pairs_is_their_difference_over_its_error(shift):
     variance = np.sum(errors**2) + errors[0] * errors[1]
     p_value = _drift(bx.Estimate.exact(places).widened(errors), curves)
     assert p_value == pytest.approx(chi2.sf(0.4**2 / variance, 1), rel=1e-9)
+    unknown = bx.Estimate.exact(places).widened(np.array([0.1, 0.0]))
+    assert np.isnan(_drift(unknown, curves))

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.core import Outcome
+from boltzax.core import Influence, Outcome
 from boltzax.degrade import coupling, error_rates
+from boltzax.degrade._remainder_rate_test import bins_allowed, bins_of_inputs
 
 KEY = jax.random.key(0)
 
@@ -273,3 +274,17 @@ def test_coupling_of_numbers_of_any_size(scale):
     found = coupling(scale * a, scale * a[:, None], key=KEY)
     assert float(found.p_value) == float(coupling(a, a[:, None], key=KEY).p_value) < 0.01
     assert float(found.correlation[0, 0]) == pytest.approx(1)
+
+
+def test_bins_have_like_shares_of_the_variance():
+    weights = bins_of_inputs(np.full(12, 0.5), 4)
+    np.testing.assert_allclose(weights[:4], np.kron(np.eye(4), np.full(3, 1 / 3)))
+    np.testing.assert_allclose(weights[4], 1 / 12)
+
+
+@pytest.mark.parametrize("units, bins", [(200, 5), (400, 10), (4000, 20)])
+def test_bins_are_as_many_as_errors_in_independent_draws_allow(units, bins):
+    """Of `units` draws with rate ½ the variance of hits is `units / 4`, ten for a bin at least."""
+    rows = np.random.default_rng(0).normal(size=(20, units, 1))
+    apart = Influence(np.zeros(20), {"draws": rows})
+    assert bins_allowed(apart, np.full(7, 0.5), "draws", False, 20) == (bins, "")

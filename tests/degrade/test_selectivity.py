@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import boltzax as bx
 from boltzax.degrade import characteristic_temperature, order_of_death, selectivity
 from boltzax.degrade._order_of_death import _crossing
+from boltzax.degrade._selectivity import NEAR, _around
 
 law = settings(derandomize=True, deadline=None, max_examples=4)
 MATCHED = 1 / (1 + 4 * 3 / 7)
@@ -116,3 +117,24 @@ def test_drawn_survivals_die_at_the_crossing_nearest_to_their_own():
     over = bx.Curve(np.exp(places), bx.Estimate.exact(rows[0]), axis="temperature")
     found = _crossing(over, rows, 1.0, np.exp(2.4))
     assert np.allclose(found, [np.exp(2.5), np.exp(2.0), np.inf, 0.0])
+
+
+def test_the_points_of_a_fit_are_near_the_level_and_two_on_either_side_at_least():
+    near, far = 0.9 * NEAR, 1.1 * NEAR
+    for distance, chosen in (
+        ([far, near, near, near, near, far, near], [0, 1, 1, 1, 1, 0, 0]),
+        ([near, far, far, far, far, far, near], [1, 1, 1, 1, 1, 0, 0]),
+        ([near, near, near, near, far, far, far], [1, 1, 1, 1, 1, 0, 0]),
+    ):
+        assert np.array_equal(_around(np.array(distance), 3), np.array(chosen, bool))
+    assert np.array_equal(_around(np.array([far, far, far]), 1), [True] * 3)
+
+
+def test_temperatures_are_interpolated_on_a_log_scale_unless_one_is_zero():
+    for x, values in (
+        (np.arange(5.0), 1 - np.arange(5) / 4),
+        (np.exp(np.arange(5.0)), 1 - np.arange(5) / 4),
+    ):
+        curve = bx.Curve(x, bx.Estimate.exact(values), axis="temperature")
+        truth = 2.8 if x[0] == 0 else np.exp(2.8)
+        assert float(characteristic_temperature(curve, 0.3).value) == pytest.approx(truth, rel=1e-9)
