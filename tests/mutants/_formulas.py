@@ -85,6 +85,8 @@ def _not_formulas(tree: ast.Module) -> Iterator[ast.AST]:
                 yield annotation
             case ast.JoinedStr() | ast.Raise() | ast.Assert():
                 yield node
+            case ast.Subscript(value=ast.Name(id="Annotated")):
+                yield node
             case ast.If() if any(isinstance(part, ast.Raise) for part in node.body):
                 yield node.test
             case ast.Call() if ast.unparse(node.func).split(".")[-1] in CALLS:

@@ -1,6 +1,7 @@
 """Test mutants, each in the tree of one of the processes."""
 
 import argparse
+import ast
 import concurrent.futures
 import difflib
 import multiprocessing
@@ -54,8 +55,23 @@ def _workers(count: int, folder: str) -> concurrent.futures.ProcessPoolExecutor:
 def _tests(item: WorkItem, reached: Reached, seconds: float) -> tuple[list[str], float]:
     spec = item.mutations[0]
     rows = range(spec.start_pos[0], spec.end_pos[0] + 1)
-    tests, _ = upto(reached.tests(spec.module_path, rows), seconds, reached)
+    found = reached.tests(spec.module_path, rows)
+    # a default value is read at import: the tests of its function, or else of its file
+    found = found or reached.tests(spec.module_path, _rows_of_function(spec.module_path, rows[0]))
+    found = found or reached.tests(spec.module_path, None)
+    tests = upto(found, seconds, reached)
     return tests, 120.0 + 5 * sum(map(reached.time, tests))
+
+
+def _rows_of_function(path: Path, row: int) -> range:
+    """The lines of the function of a line, none outside all."""
+    nodes = ast.walk(ast.parse((ROOT / path).read_text()))
+    spans = [
+        range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in nodes
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return min((span for span in spans if row in span), key=len, default=range(0))
 
 
 def _own_tree(folder: str) -> None:

@@ -32,28 +32,24 @@ class Reached:
         module = file.removesuffix(".py").replace("/", ".")
         return self.seconds.get(f"{module}.{name}", SHORT)
 
-    def tests(self, path: Path, rows: Iterable[int]) -> list[str]:
-        """The tests that read any of these lines, those of the folder first, then the short ones.
-
-        For lines that are read at import alone, the tests that read any line of the file.
-        """
+    def tests(self, path: Path, rows: Iterable[int] | None) -> list[str]:
+        """The tests that read any of these lines (all without), those of the folder first, then the
+        short ones."""
         name = self.files.get((self.root / path).resolve().as_posix())
         if name is None:
             return []
         lines = self.data.contexts_by_lineno(name)
-        found = {c for row in rows for c in lines.get(row, ()) if c}
-        if not found:
-            found = {c for contexts in lines.values() for c in contexts if c}
+        found = {c for row in (lines if rows is None else rows) for c in lines.get(row, ()) if c}
         tests = {context.rpartition("|")[0] for context in found}
         own = f"tests/{path.parent.name}/"
         return sorted(tests, key=lambda test: (not test.startswith(own), self.time(test), test))
 
 
-def upto(tests: list[str], seconds: float, reached: Reached) -> tuple[list[str], list[str]]:
-    """The first tests, for as long as their times sum to no more than this; and the rest."""
+def upto(tests: list[str], seconds: float, reached: Reached) -> list[str]:
+    """The first of the tests, for as long as their times sum to no more than this."""
     total = 0.0
     for i, test in enumerate(tests):
         total += reached.time(test)
         if i and total > seconds:
-            return tests[:i], tests[i:]
-    return tests, []
+            return tests[:i]
+    return tests
