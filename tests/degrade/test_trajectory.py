@@ -184,6 +184,17 @@ def test_a_share_is_detected_beside_a_fitted_memory(phi):
     assert tried > 30 and seen >= 0.85 * tried
 
 
+def test_a_motion_that_is_tried_has_its_share_of_the_power(monkeypatch):
+    rng = np.random.default_rng(10)
+    noise, moved = rng.normal(size=(50, 2000)), []
+    monkeypatch.setattr(_trajectory_null, "relaxed", lambda path, phi, new: moved.append(new))
+    monkeypatch.setattr(_trajectory_null, "fitted_memory", lambda path: (0.0, 0.0))
+    found = _trajectory_null._detectable_beside(noise, 0.0, noise, 1.0, rng)
+    assert np.isinf(found) and len(moved) == len(_trajectory_null.SHARES)
+    shares = [1 - np.sum(noise**2) / np.sum(each**2) for each in moved]
+    np.testing.assert_allclose(shares, _trajectory_null.SHARES, atol=0.03)
+
+
 def driven(noise, phi):
     """The relaxation with these innovations, turned into few coordinates."""
     x = [np.zeros(noise.shape[1])]
