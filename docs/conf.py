@@ -11,6 +11,7 @@ from importlib.metadata import version as _version
 from pathlib import Path
 
 import numpy.typing
+from docutils import nodes
 
 sys.path.append(str(Path(__file__).parent))  # `_mathml`, `records`
 
@@ -28,6 +29,8 @@ if not GIVEN:
     start = [sys.executable, "-c", "import jax; jax.devices()"]
     tried = subprocess.run(start, env=os.environ | {"XLA_FLAGS": PLAIN}, capture_output=True)
     PLAIN = "" if tried.returncode else PLAIN
+
+COLUMNS = 88  # of code and of output
 
 # types are named as they are written in the source
 typing.GENERATING_DOCUMENTATION = "boltzax"  # a switch of jaxtyping
@@ -104,6 +107,28 @@ def _prepare(app, docname: str, source: list[str]) -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(CACHE, f"docs-{os.getpid()}")
 
 
+def _narrow(app, doctree) -> None:
+    """Lines of output that a page cannot show go on in the next line, further in."""
+    for cell in doctree.findall(nodes.container):
+        for block in cell.findall(nodes.literal_block) if "cell_output" in cell["classes"] else ():
+            block[:] = [nodes.Text("\n".join(map(_narrowed, block.astext().split("\n"))))]
+
+
+def _narrowed(line: str) -> str:
+    if len(line) <= COLUMNS:
+        return line
+    further = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.fill(
+        line,
+        COLUMNS,
+        subsequent_indent=further,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )
+
+
 def setup(app):
+    app.connect("doctree-read", _narrow)
     app.connect("source-read", _prepare)
     app.connect("autodoc-process-docstring", _outcomes)

@@ -139,6 +139,20 @@ def test_code_has_a_button_to_copy_it(pages):
     assert any("copybutton" in place for place in scripts)
 
 
+def test_code_and_output_fit_on_a_page(pages):
+    """In 88 columns; of the reference, whose code is that of docstrings, in 100."""
+    wrong, count = [], 0
+    for name, page in pages.items():
+        most = 100 if name.startswith("reference/") else 88
+        lines = [
+            x for block in page.select("div.highlight pre") for x in block.get_text().split("\n")
+        ]
+        wrong += [(name, line) for line in lines if len(line) > most]
+        count += len(lines)
+    assert wrong == []
+    assert count > 5000
+
+
 SEARCH = """
 const vm = require("vm"), fs = require("fs");
 const [folder, ...queries] = process.argv.slice(1);
