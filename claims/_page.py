@@ -69,10 +69,12 @@ jax.config.update("jax_enable_x64", True)
 def slope(scale, *, key, effort):
     k = jnp.arange(401, 801, 2)
     log_square = 2 * bx.theory.tanh_hermite_log_magnitude(k, scale) + 0.5 * jnp.log(k)
-    return bx.Estimate.exact(jnp.polyfit(jnp.sqrt(k), log_square, 1)[0] * scale / jnp.pi)
+    fitted = jnp.polyfit(jnp.sqrt(k), log_square, 1)[0]
+    return bx.Estimate.exact(fitted * scale / jnp.pi)
 
 
-claim = Claim("log c_k² of tanh(bx) falls as -π√k/b", "Boyd 1984", [0.5, 1.0, 2.0], slope, low=-1.01, high=-0.99)
+said = "log c_k² of tanh(bx) falls as -π√k/b"
+claim = Claim(said, "Boyd 1984", [0.5, 1.0, 2.0], slope, low=-1.01, high=-0.99)
 claim.examine(key=jax.random.key(0))
 ```
 

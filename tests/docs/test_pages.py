@@ -8,6 +8,29 @@ PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.
 REFERENCE = {path.stem: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
 
 
+COLUMNS = 88
+"""What a line of code may take of a page; lines of options of a cell are not shown."""
+
+FREE = {"toctree", "figure", "glossary", "bibliography", "eval-rst"}
+"""Blocks that hold no code."""
+
+
+def code_lines(text: str) -> list[str]:
+    """The lines of all blocks of code."""
+    pattern = r"^( *)(```+)\{?([\w-]*)[^\n]*\n(.*?)^\1\2$"
+    blocks = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
+    lines = [line for *_, kind, code in blocks if kind not in FREE for line in code.split("\n")]
+    return [line for line in lines if not line.startswith(":")]
+
+
+def test_code_fits_on_a_page():
+    readme = "\n".join(re.findall(r"```python.*?```", (ROOT / "README.md").read_text(), re.DOTALL))
+    found = {name: code_lines(text) for name, text in (PAGES | {"README": readme}).items()}
+    long = {name: [x for x in lines if len(x) > COLUMNS] for name, lines in found.items()}
+    assert {name: lines for name, lines in long.items() if lines} == {}
+    assert sum(map(len, found.values())) > 3000
+
+
 def test_the_reference_and_the_pages_link_to_each_other():
     pairs = 0
     for name, text in REFERENCE.items():
