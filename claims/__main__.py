@@ -1,7 +1,6 @@
 """Examine the claims, print their outcomes, and write the record, its page and its figure."""
 
 import datetime
-import json
 import math
 import platform
 import subprocess
@@ -19,6 +18,7 @@ import boltzax as bx
 
 from . import ROWS
 from ._page import forest, page
+from ._record import Record, told
 from ._row import Row
 
 ROOT = Path(__file__).parents[1]
@@ -31,13 +31,15 @@ class Options:
     seed: int = 0
     """Seed of all measurements; the cases are the same for every seed."""
     quick: bool = True
-    """`--no-quick`, or `--full`: four times as many cases, and more work where one is undecided."""
+    """`--no-quick`, or `--full`: four times as many cases, and four times the work in each."""
     full: bool = False
     """The opposite of `--quick`."""
     only: str = ""
     """Ids, such as A1,C5; a letter stands for all of its rows."""
     json: Path | None = None
-    """Where to write the record. Rows that were not examined stay as they are in the file."""
+    """Where to write the record, after each row. It keeps a quick and a full outcome of each."""
+    resume: bool = False
+    """Leave out the rows that the record has already, of this effort, seed and library."""
     page: Path | None = None
     """Where to write the page of the documentation."""
     figure: Path | None = None
@@ -46,33 +48,29 @@ class Options:
 
 def main(options: Options) -> None:
     """Run the ledger."""
-    full = options.full or not options.quick
-    failed, rows = [], {row["id"]: row for row in old_rows(options.json)}
+    effort = "full" if options.full or not options.quick else "quick"
+    failed, record = [], Record.read(options.json)
     for row in ROWS:
         if not wanted(row.id, options.only):
             continue
+        if options.resume and record.has(row.id, effort, options.seed, commit()):
+            continue
         try:
-            rows[row.id] = examined(row, options.seed, full)
+            found = examined(row, options.seed, effort)
         except Exception:
             traceback.print_exc()
             print(f"{row.id:4} failed", flush=True)
             failed.append(row.id)
         else:
-            print(line(rows[row.id]), flush=True)
-            record = {"rows": [rows[each.id] | told(each) for each in ROWS if each.id in rows]}
-            write(record, options)
+            print(line(found), flush=True)
+            record = Record.read(options.json, record).plus(found)
+            record.write(options.json)
+    if options.page is not None:
+        options.page.write_text(page(record.rows()))
+    if options.figure is not None:
+        forest(record.rows()).savefig(options.figure, dpi=120)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
-
-
-def write(record: dict, options: Options) -> None:
-    """The files that were asked for: after each row, so that a run can be stopped."""
-    if options.json is not None:
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
-    if options.page is not None:
-        options.page.write_text(page(record))
-    if options.figure is not None:
-        forest(record["rows"]).savefig(options.figure, dpi=120)
 
 
 def wanted(name: str, only: str) -> bool:
@@ -81,11 +79,13 @@ def wanted(name: str, only: str) -> bool:
     return not only or bool(asked & {name, name[:2], name[:1]})
 
 
-def examined(row: Row, seed: int, full: bool) -> dict:
-    """A row of the record."""
+def examined(row: Row, seed: int, effort: str) -> dict:
+    """A row of the record. A full examination has random numbers of its own."""
+    full = effort == "full"
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(row.id.encode()))
+    key = jax.random.fold_in(key, 1) if full else key
     began, worked = time.perf_counter(), time.process_time()
-    efforts = (1, 4, 16) if full else (1, 4)
+    efforts = row.full if full else (1, 4)
     report = row.claim.examine(key=key, cases=row.cases * (4 if full else 1), efforts=efforts)
     numbers = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -96,7 +96,8 @@ def examined(row: Row, seed: int, full: bool) -> dict:
         **numbers,
         **told(row),
         "seed": seed,
-        "effort": "full" if full else "quick",
+        "effort": effort,
+        "efforts": list(efforts),
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
         "versions": f"boltzax {bx.__version__}, jax {jax.__version__}, "
@@ -104,11 +105,6 @@ def examined(row: Row, seed: int, full: bool) -> dict:
         "seconds": round(time.perf_counter() - began, 1),
         "processor_seconds": round(time.process_time() - worked, 1),
     }
-
-
-def told(row: Row) -> dict:
-    """What is known of a row without a measurement."""
-    return {"expected": row.expected, "page": row.page, "missing": row.missing}
 
 
 def line(row: dict) -> str:
@@ -122,11 +118,6 @@ def line(row: dict) -> str:
         f"{row['id']:4} {row['outcome']}{mark}: {value:.5g} ± {error:.2g} "
         f"in [{low:.4g}, {high:.4g}]; {row['case']}; {row['processor_seconds']:.0f} s"
     )
-
-
-def old_rows(path: Path | None) -> list[dict]:
-    """The rows that a file holds already."""
-    return json.loads(path.read_text())["rows"] if path and path.exists() else []
 
 
 def commit() -> str:

@@ -82,9 +82,8 @@ claim.examine(key=jax.random.key(0))
 """
 
 
-def page(record: dict) -> str:
+def page(rows: list[dict]) -> str:
     """The page of the documentation."""
-    rows = record["rows"]
     sources = list(dict.fromkeys(row["source"] for row in rows))
     seconds = sum(row["processor_seconds"] for row in rows)
     text = HEAD.format(

@@ -17,6 +17,7 @@ class Row:
         expected: The outcome. A claim that is false as stated is expected to be refuted.
         missing: What the measurement leaves out.
         cases: How many cases a quick run draws; a full run draws four times as many.
+        full: Efforts of a full run; those of a quick run are 1 and 4.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Row:
     expected: Literal["supported", "refuted", "undecided"] = "supported"
     missing: str = ""
     cases: int = 3
+    full: tuple[int, ...] = (4, 16)
 
 
 INTERFACES = (

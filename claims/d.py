@@ -1,6 +1,7 @@
 """Mean field: neurons in a background that they make themselves."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -154,12 +155,14 @@ ROWS = [
     Row("D1", Claim(
         "The background determines the law of a neuron, and the mean over it is the background: "
         "there is such a fixed point, found to a residual (which bounds the error) below 1e-6",
-        MEAN_FIELD, [0.02, 0.1, 1.0], fixed_point(lambda found: found.residual), high=1e-6,
+        MEAN_FIELD, [0.02, 0.1, 1.0], fixed_point(lambda found: found.residual),
+        low=-math.inf, high=1e-6,
     ), "mean_field"),
     Row("D1b", Claim(
         "Going around the loop, background to neurons to background, converges: it shrinks "
         "errors",
-        f"a reading of {MEAN_FIELD}", [0.02], fixed_point(lambda found: found.stiffness), high=1.0,
+        f"a reading of {MEAN_FIELD}", [0.02], fixed_point(lambda found: found.stiffness),
+        low=-math.inf, high=1.0,
     ), "mean_field", "refuted"),
     Row("D2", Claim(
         "Neurons that do not contribute to the net, in its background, make the same cloud and "
@@ -179,7 +182,7 @@ ROWS = [
     Row("D3", Claim(
         "In a wrong background, that of a Gaussian process, neurons do not align: a p-value is "
         "below 0.01",
-        MEAN_FIELD, [0], lazy, high=0.01,
+        MEAN_FIELD, [0], lazy, low=-math.inf, high=0.01,
     ), "background"),
     Row("D4", Claim(
         "Modular addition passes from a Gaussian-process-like phase to Fourier features as at a "
@@ -195,7 +198,7 @@ ROWS = [
     Row("D5", Claim(
         "The data kernel fixes the dynamics up to rotations of the neurons: descent on rotated "
         "features follows the flow of the kernel within 0.01",
-        MEAN_FIELD, [0, 1], rotated, high=0.01,
+        MEAN_FIELD, [0, 1], rotated, low=-math.inf, high=0.01,
     ), "data_kernel"),
     Row("D5b", Claim(
         "Two nets of one law have one kernel: distances are those of independent neurons within "

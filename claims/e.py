@@ -193,7 +193,8 @@ ROWS = [
         "The Gaussian information between activations of nets, from a sample's covariance, is no"
         " artefact of the sample: two nets of 64 units that share nothing have less than 1 nat "
         "at 1,024 samples",
-        f"comments to {SCARCE}", [64], of_strangers(plug_in=True), high=1.0,
+        f"comments to {SCARCE}", [64], of_strangers(plug_in=True),
+        low=-math.inf, high=1.0,
     ), "information", "refuted"),
     Row("E2b", Claim(
         "Without its bias the Gaussian information of such nets is 0 within 0.3 nats",
@@ -204,7 +205,8 @@ ROWS = [
     Row("E3", Claim(
         "A random net throws out nearly all information: at most a tenth of its inputs remain "
         "distinct",
-        SCARCE, ["leaky rectifiers, 16 layers of 10"], of_bijection(kept), high=0.1,
+        SCARCE, ["leaky rectifiers, 16 layers of 10"], of_bijection(kept),
+        low=-math.inf, high=0.1,
     ), "information", "refuted"),
     Row("E3b", Claim(
         "A random bijective net keeps information but not its use: a linear reader gets at most "
