@@ -110,25 +110,26 @@ def unknown_weights(width, *, key, effort):
     return found.marginal.estimate / found.given
 
 
-def bits(length, width, gain, key, effort):
+def bits(length, gain, key, effort):
     """Bits of optimisation of a chain of noisy tanh pieces with an error of 5%."""
-    chain = cases.noisy_channel(length, width, gain=gain, samples=24, key=jax.random.key(0))
+    chain = cases.scalar_channel(length, gain=gain)
     return channels.bits_of_optimisation(
-        chain.prior, chain.strength, 0.9, key=key, samples=10_000 * effort
-    ).estimate
+        chain.prior, chain.strength, 0.9, key=key, samples=10_000 * effort, particles=256 * effort,
+        moves=8,
+    ).estimate  # fmt: skip
 
 
 def straight(gain, *, key, effort):
     """What two more pieces cost after five, over what they cost after three."""
     keys = jax.random.split(key, 3)
-    three, five, seven = (bits(n, 1, gain, k, effort) for n, k in zip((3, 5, 7), keys, strict=True))
+    three, five, seven = (bits(n, gain, k, effort) for n, k in zip((3, 5, 7), keys, strict=True))
     return (seven - five) / (five - three)
 
 
 def doubling(gain, *, key, effort):
     """Bits of six pieces over bits of three."""
     keys = jax.random.split(key)
-    return bits(6, 1, gain, keys[0], effort) / bits(3, 1, gain, keys[1], effort)
+    return bits(6, gain, keys[0], effort) / bits(3, gain, keys[1], effort)
 
 
 def doubling_exactly(length, *, key, effort):
@@ -139,9 +140,16 @@ def doubling_exactly(length, *, key, effort):
 
 
 def widening(gain, *, key, effort):
-    """Bits of five pieces of width 4, less bits of width 1."""
-    keys = jax.random.split(key)
-    return bits(5, 4, gain, keys[0], effort) - bits(5, 1, gain, keys[1], effort)
+    """Bits of five pieces of width 4, of eight draws of the noise, less bits of width 1."""
+    keys = jax.random.split(key, 9)
+    wide = [cases.noisy_channel(5, 4, gain=gain, samples=64, key=each) for each in keys[1:]]
+    found = [
+        channels.bits_of_optimisation(
+            each.prior, each.strength, 0.9, key=keys[0], by="direct", samples=4000 * effort
+        ).estimate.value
+        for each in wide
+    ]
+    return bx.Estimate.of_replicates(np.array(found)) - bits(5, gain, keys[0], effort)
 
 
 def far_places(flip, key, effort):

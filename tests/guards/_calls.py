@@ -684,6 +684,7 @@ CALLS: dict[str, Callable[[Given], Callable]] = {
     "cases.noisy_channel": lambda g: call(
         cases.noisy_channel, 2, gain=g.scale, samples=2, key=g.key
     ),
+    "cases.scalar_channel": lambda g: call(cases.scalar_channel, 2, gain=g.scale),
     # sample
     "sample": lambda g: call(bx.sample, g.gibbs, WALK, key=g.key, **FEW),
     "run": lambda g: call(bx.run, g.neurons, g.started, key=g.key, draws=4, thin=2),

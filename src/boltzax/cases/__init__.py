@@ -3,6 +3,7 @@
 from ..core import exported as _exported
 from ._chains import linear_channel as linear_channel
 from ._chains import noisy_channel as noisy_channel
+from ._chains import scalar_channel as scalar_channel
 from ._components import affine_component as affine_component
 from ._components import amplifier_component as amplifier_component
 from ._components import gain_component as gain_component
