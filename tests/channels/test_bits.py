@@ -192,6 +192,22 @@ def test_a_noisy_chain():
     assert 0 <= dead.strength(dead.prior.model(weights)) < 1e-12  # pairs of opposite noise cancel
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 999), st.sampled_from([1, 2, 4]), st.sampled_from([0.1, 0.2, 0.5]))
+def test_integrated_noise_is_the_mean_over_noise(seed, length, sd):
+    keys = jax.random.split(jax.random.key(seed))
+    chain = cases.scalar_channel(length, gain=1.5, noise_sd=sd)
+    model = chain.prior.model(chain.prior.sample_prior(keys[0]))
+    noise = sd * jax.random.normal(keys[1], (40_000, length, 1))
+    sent = jax.vmap(model)(noise)[:, 0]  # of one sign of the noise: the mean is signed
+    each = np.asarray(jax.lax.erf(sent / (sd * math.sqrt(2))))
+    error = np.std(each) / np.sqrt(len(each)) + 5e-4
+    assert abs(float(chain.strength(model)) - abs(each.mean())) < 5 * error
+    if length == 1:
+        exact = math.erf(math.tanh(abs(float(model.weight[0, 0, 0]))) / (sd * math.sqrt(2)))
+        assert float(chain.strength(model)) == pytest.approx(exact, abs=5e-4)
+
+
 @pytest.mark.slow
 def test_a_noisy_chain_is_linear_in_its_length():
     cost = channels.channel_cost(

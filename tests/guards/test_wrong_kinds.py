@@ -60,6 +60,7 @@ FREE: dict[str, str] = {
     "boltzax.run:start": "any pytree: `init` of the dynamics looks at it",
     "boltzax.Run.__init__:state": "any pytree: the state of the dynamics",
     "boltzax.testing.ClaimReport.__init__:case": "a case: what the domain of the claim holds",
+    "boltzax.testing.with_fields:fields": "fields of a class: any values",
 }
 """Parameters that take anything, `owner.function:parameter`, and what looks at their meaning."""
 

@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jaxtyping import Array, Float
 
 from ..channels import Channel
@@ -89,10 +88,10 @@ class RightMinusWrongIntegrated(eqx.Module):
         most = 1 + REACH * self.sd
         arrives = 0.5 * most * (nodes + 1)
         near, far = (
-            scipy.stats.norm.pdf(arrives - side * signal[:, None], scale=self.sd)
+            jax.scipy.stats.norm.pdf(arrives - side * signal[:, None], scale=self.sd)
             for side in (1, -1)
         )
-        density = jnp.asarray(0.5 * most * weights * (near - far), model.weight.dtype)
+        density = (0.5 * most * weights * (near - far)).astype(model.weight.dtype)
 
         def before(after, weight):
             return density @ _between(after, jnp.tanh(weight * arrives)), None

@@ -23,6 +23,7 @@ from ._measures import positive as positive
 from ._measures import seeds as seeds
 from ._measures import signed_measures as signed_measures
 from ._observables import check_observable as check_observable
+from ._pasted import with_fields as with_fields
 from ._stochastic import check_fresh_batches as check_fresh_batches
 from ._stochastic import check_stochastic_kernel as check_stochastic_kernel
 from ._strategies import charts as charts

@@ -135,8 +135,8 @@ class Claim(eqx.Module):
                 if judged(case) == "refuted":
                     raise _Refuted
         except _Refuted:
-            *_, (_, _, case) = (each for each in seen if each[0] == "refuted")
-            again, confirmed = self._judged(case, second, efforts, share)
+            found = [case for outcome, _, case in seen if outcome == "refuted"]
+            again, confirmed, case = self._confirmed(found, second, efforts, share)
             outcome: Outcome = "refuted" if again == "refuted" else "undecided"
             return ClaimReport(self, outcome, len(seen), 0, confirmed, case, level)
         undecided = sum(outcome == "undecided" for outcome, *_ in seen)
@@ -180,6 +180,22 @@ class Claim(eqx.Module):
 
         draw()
         return ()
+
+    def _confirmed(
+        self, found: list, key: jax.Array, efforts: Sequence[int], share: float
+    ) -> tuple[Outcome, Estimate, Any]:
+        """The smallest case that is refuted again, and its second measurement.
+
+        The smallest of all is the one that chance helped most, and may not be: then that 2, 4, 8
+        places before it in the shrinking, and at last the first.
+        """
+        places = [2**power for power in range(len(found).bit_length()) if 2**power < len(found)]
+        for place in (*places, len(found)):
+            case = found[-place]
+            outcome, estimate = self._judged(case, key, efforts, share)
+            if outcome == "refuted":
+                break
+        return outcome, estimate, case
 
     def _judged(
         self, case: Any, key: jax.Array, efforts: Sequence[int], share: float
