@@ -187,18 +187,18 @@ ROWS = [
         " 1 within 15%)",
         INTERFACES, ["two amplifiers"], level(trained=False), low=0.85, high=1.15,
     ), "training_and_interfaces",
-    missing="MALA and tanh nets: examples/do_nets_find_interfaces.py"),
+    missing="MALA and tanh nets: studies/do_nets_find_interfaces.py"),
     Row("A3b", Claim(
         "So do systems that gradient descent trains (level 1 within 15%)",
         INTERFACES, ["two amplifiers"], level(trained=True), low=0.85, high=1.15,
     ), "training_and_interfaces", "refuted", missing=(
-        "other rates, noises, losses, Adam: examples/do_nets_find_interfaces.py"
+        "other rates, noises, losses, Adam: studies/do_nets_find_interfaces.py"
     )),
     Row("A4", Claim(
         "Scalable systems need buffers: stages that emit 1 V beyond what they accept err less in"
         " a chain of 64 than stages without that margin",
         INTERFACES, [1.0], bit_error, low=0.0,
-    ), "training_and_interfaces", missing="trained chains: examples/signal_buffer.py"),
+    ), "training_and_interfaces", missing="trained chains: studies/signal_buffer.py"),
     Row("A5", Claim(
         "An interface for every input can be certified: less than 1% of systems are certified "
         "and violate it at a sampled input",
@@ -214,7 +214,7 @@ ROWS = [
         "The weights that a fact constrains are those that store it: nearly all of its leverage "
         "lies in its bank",
         f"comments to {INTERFACES}", [2, 3, 4], own_bank, low=0.99, high=1.001,
-    ), "per_datum", missing="trained nets, where they spread: examples/facts_in_weights.py"),
+    ), "per_datum", missing="trained nets, where they spread: studies/facts_in_weights.py"),
     Row("A7", Claim(
         "Components that share a global variable are independent given it: their coupling is 0 "
         "within 0.2 nats at each value",
