@@ -82,7 +82,7 @@ def outputs(problem, net, neurons):
 
 
 def gain_of_riders(layer1, *, key, effort):
-    """Mean part along the target of riders of layer 2, over that of the neurons of the net: four nets."""
+    """Mean part along the target of riders of layer 2, over that of the neurons: four nets."""
     ratios = []
     for each in jax.random.split(key, 4 * effort):
         problem, net = deeper(each)
