@@ -122,7 +122,7 @@ def _linked(source: str) -> str:
 
 def _all(rows: list[dict], name: str) -> str:
     """The values of all rows, each once."""
-    return ", ".join(sorted({row[name] for row in rows}))
+    return ", ".join(sorted({str(row[name]) for row in rows}))
 
 
 def _records(rows: list[dict]) -> str:
