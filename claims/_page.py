@@ -10,6 +10,8 @@ import scipy.stats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import boltzax as bx
+
 TOPICS = {
     "A": "Interfaces under selection pressure",
     "B": "Weights as a thermal ensemble",
@@ -209,9 +211,12 @@ def _allowed(row: dict) -> str:
 
 def forest(rows: list[dict]) -> Figure:
     """Values with their 95% intervals, scaled to the bounds of each claim, in two columns."""
-    plt.rcParams["font.size"] = 8
     plt.close("all")
-    found = by_id(rows)
+    with plt.style.context(bx.plot.style()):
+        return _forest(by_id(rows))
+
+
+def _forest(found: dict[str, list[dict]]) -> Figure:
     names = list(found)
     halves = names[: (len(names) + 1) // 2], names[(len(names) + 1) // 2 :]
     size = (7, 1.2 + 0.17 * len(halves[0]))
