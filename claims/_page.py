@@ -54,7 +54,7 @@ the edge lie beyond it.
 {records}
 
 Repeat it with `nox -s ledger` (quick: one look at each case, and a second one of four times the work where it is undecided) or
-`nox -s ledger -- --full` (four times the cases, of four times the work, and sixteen times where undecided; dear rows less, as the record says; random
+`nox -s ledger -- --full` (four times the cases, of four times the work, and sixteen times where undecided, dear rows less; random
 numbers of its own). `python -m claims --only A1,C5` examines single rows, `--resume` those that a record lacks.
 
 Bounds were written down before a row was first measured, and stayed, but for these rows, which were changed after a first result:
@@ -134,10 +134,12 @@ def _records(rows: list[dict]) -> str:
         some = [row for row in rows if row["effort"] == effort]
         seconds = sum(row["processor_seconds"] for row in some)
         if some:
+            less = [row["id"] for row in some if effort == "full" and row["efforts"][0] < 4]
             lines.append(
                 f"- {effort}: {len(some)} rows on {_all(some, 'date')}, seed {_all(some, 'seed')}; "
                 f"{_all(some, 'versions')}, library of commit {_all(some, 'commit')}; "
                 f"{seconds:.0f} s of processor time"
+                + (f"; begun at twice the work of a quick look: {', '.join(less)}" if less else "")
             )
     return "\n".join(lines)
 

@@ -191,7 +191,7 @@ ROWS = [
     Row("A3b", Claim(
         "So do systems that gradient descent trains (level 1 within 15%)",
         INTERFACES, ["two amplifiers"], level(trained=True), low=0.85, high=1.15,
-    ), "training_and_interfaces", "refuted", missing=(
+    ), "refuted_training", "refuted", missing=(
         "other rates, noises, losses, Adam: studies/do_nets_find_interfaces.py"
     )),
     Row("A4", Claim(

@@ -219,7 +219,7 @@ ROWS = [
     Row("B2d", Claim(
         "So it is at infinite width too",
         f"a reading of {DEGRADING}", [0, 1], infinite_width, low=0.0,
-    ), "degradation", "refuted"),
+    ), "refuted_others", "refuted"),
     Row("B3", Claim(
         "There is a temperature window in which an intervention no longer harms the rest and its"
         " effect persists, if its target outlives what it harms",
@@ -234,7 +234,7 @@ ROWS = [
         "Watanabe's temperature 1/log n is too low to remove a circuit: it is below that of a "
         "3-parity",
         DEGRADING, [0], watanabe, low=-math.inf, high=1.0,
-    ), "degradation", "refuted"),
+    ), "refuted_others", "refuted"),
     Row("B6", Claim(
         "The slope of the free energy over log n is λ̂",
         "S. Watanabe, Algebraic Geometry and Statistical Learning Theory (2009)",
@@ -243,7 +243,7 @@ ROWS = [
     Row("B6b", Claim(
         "The effective parameter count F/log n is λ̂ within 10%, from log n = 5 on",
         KOAN, st.floats(5, 30), effective_number, low=0.9, high=1.1,
-    ), "degradation", "refuted", cases=8),
+    ), "refuted_others", "refuted", cases=8),
     Row("B7", Claim(
         "A remainder of n parts is a Gaussian with Edgeworth's corrections: each order has a "
         "smaller error than the one before, for n from 8",
@@ -261,6 +261,6 @@ ROWS = [
         " 10%",
         "J. Antognini and J. Sohl-Dickstein, NeurIPS 2018", [0], training_share, low=0.508,
         high=0.708,
-    ), "remainders", "refuted",
+    ), "refuted_others", "refuted",
     missing="four trainings of 40,000 steps: examples/trajectory_null.py"),
 ]  # fmt: skip

@@ -152,11 +152,11 @@ ROWS = [
     Row("C4", Claim(
         "λ̂ grows as the square of log n: its exponent from log n = 8 to 24 is 2 within 0.3",
         LEARNING_ZERO, [bx.Uniform(-1, 1), bx.Normal()], exponent, low=1.7, high=2.3,
-    ), "learning_zero", "refuted"),
+    ), "refuted_plateau", "refuted"),
     Row("C5", Claim(
         "As n grows λ̂ of H units tends to a plateau at H/2, within 10%",
         LEARNING_ZERO, [16], plateau, low=0.9, high=1.1,
-    ), "learning_zero", "refuted", missing=(
+    ), "refuted_plateau", "refuted", missing=(
         "128 units, with a shell phase from log n = 67 to 86 and the limit 130/23, take a "
         "quarter of an hour: examples/learning_zero.py --full"
     )),

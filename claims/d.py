@@ -187,7 +187,7 @@ ROWS = [
         "errors",
         f"a reading of {MEAN_FIELD}", [0.02], fixed_point(lambda found: found.stiffness),
         low=-math.inf, high=1.0,
-    ), "mean_field", "refuted"),
+    ), "refuted_others", "refuted"),
     Row("D2", Claim(
         "Neurons that do not contribute to the net, in its background, make the same cloud and "
         "function: no p-value below 0.001",
@@ -220,7 +220,7 @@ ROWS = [
     Row("D4b", Claim(
         "The residual of the net jumps at the transition, by more than 0.05",
         f"a reading of {RUBIN}", [11], largest_jump, low=0.05,
-    ), "modular_addition", "refuted"),
+    ), "refuted_others", "refuted"),
     Row("D5", Claim(
         "The data kernel fixes the dynamics up to rotations of the neurons: descent on rotated "
         "features follows the flow of the kernel within 0.01",

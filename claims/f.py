@@ -153,7 +153,7 @@ ROWS = [
         "Averaging the far data beats dropping them by a factor of 2 or more (log 2 = 0.69), "
         "whatever the mean of the labels",
         f"a reading of {LOCALIZATION}", [3.0, 0.0], averaging, low=0.693,
-    ), "screening", "refuted"),
+    ), "refuted_others", "refuted"),
     Row("F4", Claim(
         "Data interact at short range only: the squared correlation of the losses of data more "
         "than two lengths apart is less than 0.01",

@@ -205,16 +205,16 @@ ROWS = [
         "The rise of λ̂ is one of the number of directions and not of the loss: nβ times the "
         "fall of L(w*) is at most half of it",
         f"a reading of {HOOGLAND}", [0], fall_of_loss, low=-math.inf, high=0.5,
-    ), "real_networks", "refuted", missing=SMALL),
+    ), "refuted_others", "refuted", missing=SMALL),
     Row("G2", Claim(
         "Heads of one layer do not differ in their refined coefficients: their ratio is 1 within"
         " 2%",
         f"the contrary of {WANG}", [0], ratio_of_heads, low=0.98, high=1.02,
-    ), "real_networks", "refuted", missing=f"functions of heads, and time; {SMALL}", full=(2, 8)),
+    ), "refuted_others", "refuted", missing=f"functions of heads, and time; {SMALL}", full=(2, 8)),
     Row("G2b", Claim(
         "Coefficients of parts add up to that of the whole, within 10%",
         f"a reading of {WANG}", [0], sum_of_parts, low=0.9, high=1.1,
-    ), "real_networks", "refuted", missing=SMALL, full=(2, 8)),
+    ), "refuted_others", "refuted", missing=SMALL, full=(2, 8)),
     Row("G3", Claim(
         "The responses of parts to tokens have a component beyond chance (p at most 0.05; a "
         "larger p decides nothing)",
@@ -224,12 +224,12 @@ ROWS = [
         "Such a component shows what was learned: a net of random weights has none (p above "
         "0.01)",
         f"a reading of {BAKER}", [0], without_training, low=0.01, high=1.0,
-    ), "real_networks", "refuted", missing=SMALL, full=(2, 8)),
+    ), "refuted_others", "refuted", missing=SMALL, full=(2, 8)),
     Row("G4", Claim(
         "Bayesian influence agrees with retraining better than classical influence does, in a "
         "tanh net of 4 units on 16 data too",
         KREER, [0], lead_of_influence, low=0.0,
-    ), "susceptibility", "refuted", missing="large nets, where no Hessian can be inverted"),
+    ), "refuted_others", "refuted", missing="large nets, where no Hessian can be inverted"),
     Row("G5", Claim(
         "The polygons of the toy model of superposition have the losses .06874, .06180 and "
         ".04819, within 0.1%",

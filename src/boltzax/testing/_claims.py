@@ -90,9 +90,9 @@ class Claim(eqx.Module):
 
         Each case is measured with the first effort, and with the next one as long as its interval
         holds a bound. A claim is `refuted` by one case whose interval lies outside of the bounds,
-        and does so again with a fresh key; the smallest such case that hypothesis finds is kept. It
-        is `supported` if the intervals of all cases lie within the bounds, else `undecided`. A run
-        that fails (`RunError`) decides nothing.
+        and does so again with a fresh key; of such cases that hypothesis finds the smallest is kept
+        which is refuted again. It is `supported` if the intervals of all cases lie within the
+        bounds, else `undecided`. A run that fails (`RunError`) decides nothing.
 
         The probability that a true claim is refuted is at most `level`: each look at each number of
         a case has a share of it (Bonferroni).
