@@ -64,8 +64,8 @@ Bounds were written down before a row was first measured, and stayed, but for th
 - D2b: the fourth measurement. Distances of functions, in units of chance, were 2.13 and 1.97 at width 128 and 3.26 and 2.60 at 256, on either side of a bound
   of 2, and about 1.9 and 1.5 once chance had the scatter of the net's own neurons in it. The p-value of the clouds was 0.002 after 1,000 steps and
   0.38 after 4,000, of another net. What the theory of [](refuted_riders.md) says is lost, the part of riders along the target, decides. D2c has kept the p-value.
-- E5, E5c, E5d: the noise of the chains was drawn once, with 24 samples, and its luck was in no error: E5 was 0.785 ± 0.027 and undecided. With the noise
-  integrated (E5, E5d) or drawn eight times (E5c) it is about 1.07.
+- E5, E5c, E5d: the noise of the chains was drawn once, with 24 samples, and its luck was in no error: E5 was 0.785 ± 0.027 and undecided. Now
+  the noise is integrated (E5, E5d) or drawn eight times (E5c).
 - F4b: first the formula of its bound had been off by a factor of 2; then one set of data gave 1.6 ± 0.1 whatever the draws, which is the scatter of that set.
 - G3, G3b: p-values, after shares of 1.00 and 1.15 times the 95% quantile of chance.
 - One-sided bounds of E5c, E6c and F3; claims that a number is at most something lost their lower bound of 0, which nothing can cross.
