@@ -213,29 +213,24 @@ def _allowed(row: dict) -> str:
 
 def forest(rows: list[dict]) -> Figure:
     """Values with their 95% intervals, scaled to the bounds of each claim, in two columns."""
-    plt.close("all")
-    with plt.style.context(bx.plot.style()):
-        return _forest(by_id(rows))
-
-
-def _forest(found: dict[str, list[dict]]) -> Figure:
+    found = by_id(rows)
     names = list(found)
-    halves = names[: (len(names) + 1) // 2], names[(len(names) + 1) // 2 :]
-    size = (7, 1.2 + 0.17 * len(halves[0]))
-    figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained")
-    for ax, half in zip(axes, halves, strict=True):
-        for place, name in enumerate(half):
-            _draw(ax, place, found[name])
-            if place and half[place - 1][0] != name[0]:
-                ax.axhline(place - 0.5, color="0.6", lw=0.5)
-        ax.set_yticks(range(len(half)), half)
-        ax.set(xlim=(-1.05, 2.05), ylim=(len(half) - 0.5, -0.5))
-        ax.set_xlabel("place between the bounds of the claim")
-    for name, (marker, color) in STYLES.items():
-        axes[0].plot([], [], marker, color=color, ms=4, label=f"{name}, 95% interval")
-    axes[0].plot([], [], "o", mfc="none", color="0.5", ms=4, label="quick run")
-    figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    return figure
+    middle = (len(names) + 1) // 2
+    with bx.plot.panels(1, 2, height=1.2 + 0.17 * middle) as axes:
+        for ax, half in zip(axes, (names[:middle], names[middle:]), strict=True):
+            for place, name in enumerate(half):
+                _draw(ax, place, found[name])
+                if place and half[place - 1][0] != name[0]:
+                    ax.axhline(place - 0.5, color="0.6", lw=0.5)
+            ax.set_yticks(range(len(half)), half)
+            ax.set(xlim=(-1.05, 2.05), ylim=(len(half) - 0.5, -0.5), ylabel="claim")
+            ax.set_xlabel("place between the bounds of the claim")
+        for name, (marker, color) in STYLES.items():
+            axes[0].plot([], [], marker, color=color, ms=4, label=f"{name}, 95% interval")
+        axes[0].plot([], [], "D", mfc="none", color="0.4", ms=4, label="quick run")
+        axes[0].figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    plt.close(axes[0].figure)
+    return axes[0].figure
 
 
 def _draw(ax: Axes, place: float, found: list[dict]) -> None:
