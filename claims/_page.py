@@ -53,7 +53,7 @@ the edge lie beyond it.
 
 {records}
 
-Repeat it with `nox -s ledger` (quick: one look at each case, and a second one of four times the work where it is undecided) or
+Compiled programs came from a cache: compiling them comes on top of these seconds. Repeat it with `nox -s ledger` (quick: one look at each case, and a second one of four times the work where it is undecided) or
 `nox -s ledger -- --full` (four times the cases, of four times the work, and sixteen times where undecided, dear rows less; random
 numbers of its own). `python -m claims --only A1,C5` examines single rows, `--resume` those that a record lacks.
 
