@@ -47,8 +47,8 @@ def bars(estimate: Estimate) -> Float[np.ndarray, "2 ..."]:
 
 
 def name_axes(ax: Axes, x: str, y: str) -> None:
-    """Labels of the axes that have none yet."""
-    if not ax.get_xlabel():
+    """Labels of the axes that have none yet; none below ticks that another panel names."""
+    if not ax.get_xlabel() and ax.xaxis.get_tick_params().get("labelbottom", True):
         ax.set_xlabel(x)
     if not ax.get_ylabel():
         ax.set_ylabel(y)
