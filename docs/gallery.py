@@ -19,7 +19,11 @@ TREE = Path(__file__).parents[1]
 FOLDER = TREE / "docs" / "figures" / "gallery"
 PAGE = TREE / "docs" / "gallery.md"
 SOURCE = "https://github.com/boltzax/boltzax/blob/main/"
-HEAD = """# Gallery
+HEAD = """---
+nosearch: true
+---
+
+# Gallery
 
 Every example and study at its quick size: a first look, of seconds to minutes. Without `--quick`
 each runs at its own size. All take `--seed N`, `--json FILE` (numbers
