@@ -68,4 +68,4 @@ def _colours(ax) -> Iterator[str]:
 
 def _drawn(line) -> tuple:
     dashes = str(line._unscaled_dash_pattern)  # get_linestyle calls all patterns of one's own --
-    return line.get_marker(), dashes, str(line.get_markerfacecolor()) == "none"
+    return line.get_marker(), dashes, str(line.get_markerfacecolor()) in ("none", "white")

@@ -33,10 +33,10 @@ def with_interval(ax: Axes, label: str | None, level: float, kind: str) -> str |
     return label if not label or "%" in label else f"{label}, {said}"
 
 
-def legend(ax: Axes) -> None:
-    """A legend where it covers least, if anything on the axes has a label."""
+def legend(ax: Axes, *, above: bool = False) -> None:
+    """A legend where it covers least, or above the axes, if anything on them has a label."""
     if ax.get_legend_handles_labels()[0]:
-        ax.legend()
+        ax.legend(**({"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2} if above else {}))
 
 
 def bars(estimate: Estimate) -> Float[np.ndarray, "2 ..."]:

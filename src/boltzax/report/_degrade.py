@@ -179,5 +179,5 @@ def clean_window(result: CleanWindow, *, names: Sequence[str] = (), ax: Axes | N
         ax.axvspan(low, high, color=GREEN, alpha=0.2, lw=2, label="clean")
     ax.set(ylabel="share of the clean effect")
     right.set(ylabel="damage (dashed: mean output)", xlabel="")
-    legend(ax)
+    legend(ax, above=True)
     return ax

@@ -92,7 +92,7 @@ def along_training(result: AlongTraining, *, ax: Axes | None = None) -> Axes:
         losses.plot(steps[order], y, style, color=ORANGE, lw=1.2, label=name)
         ax.plot([], [], style, color=ORANGE, lw=1.2, label=name)
     losses.set(ylabel="mean loss")
-    legend(ax)
+    legend(ax, above=True)
     return ax
 
 

@@ -183,10 +183,9 @@ def trace(trace: Trace | AbstractDrawn, *, ax: Axes | None = None, level: int = 
         style = {"lw": 0.8, "markevery": 0.15, "label": f"chain {chain}"} | series(chain)
         ax.plot(drawn, alpha=0.85, **style)
     beta = float(np.ravel(trace.betas)[level])
-    ax.set(xlabel="draw", ylabel="energy $E$")
-    ax.set_title(rf"$\log\beta$ = {np.log(beta):.4g}", loc="left")
+    ax.set(xlabel="draw", ylabel=rf"energy $E$ at $\log\beta$ = {np.log(beta):.4g}")
     if len(energy[level]) <= len(CYCLE):
-        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.05), "borderaxespad": 0.2}
         ax.legend(ncols=4, columnspacing=1.0, **place)
     return ax
 
