@@ -89,6 +89,7 @@ def test_a_test_for_pytest():
     holds = Claim("x² is at least 0", "algebra", [1.0, 2.0], lambda x, **_: exact(x**2))
     fails = Claim("x is at most 1", "wrong", [1.0, 2.0], lambda x, **_: exact(1 - x))
     holds.test(key=KEY)()
+    assert holds.examine(key=KEY).holds_on == 1 and "all of them" in repr(holds.examine(key=KEY))
     fails.test(key=KEY, expected="refuted")()
     with pytest.raises(AssertionError, match="counterexample: 2.0"):
         fails.test(key=KEY)()

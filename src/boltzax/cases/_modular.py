@@ -92,6 +92,7 @@ class ModularUnit(eqx.Module):
     of order one, as dynamics with one step want it.
 
     Args:
+        modulus: `P`.
         readout: `a`, `[modulus]`.
         left: `w`, `[modulus]`.
         right: `v`, `[modulus]`.

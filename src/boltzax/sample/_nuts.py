@@ -28,6 +28,7 @@ class NUTS(AbstractCosted):
     `dense_mass` adapts a full mass matrix, else a diagonal one.
 
     Args:
+        target_acceptance: The mean acceptance that dual averaging aims at.
         dense_mass: Whether the mass matrix is full.
         max_tree_depth: Trajectories have at most `2^max_tree_depth` steps.
     """

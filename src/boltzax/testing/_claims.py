@@ -282,8 +282,10 @@ class ClaimReport(eqx.Module):
         """Share of the domain, as it is drawn, on which a supported claim holds (95% confidence).
 
         `0.05^(1/cases)`: with a smaller share so many cases without a counterexample are drawn with
-        a probability of less than 5%.
+        a probability of less than 5%. Of a sequence every case was looked at: 1.
         """
+        if self.outcome == "supported" and isinstance(self.claim.domain, Sequence):
+            return 1.0
         return (1 - CONFIDENCE) ** (1 / self.cases) if self.outcome == "supported" else 0.0
 
     @property
@@ -322,6 +324,7 @@ class ClaimReport(eqx.Module):
         lines.append(f"{where}: {pasted(self.case)}: {self.worst!r}, claimed in {allowed}")
         if self.outcome == "supported":
             share = f"more than {100 * self.holds_on:.0f}% of the domain (95% confidence)"
+            share = "all of them" if self.holds_on == 1 else share
             lines.append(f"{self.cases} cases: holds on {share}")
         elif self.outcome == "undecided":
             lines.append(f"{self.undecided} of {self.cases} cases undecided: raise the efforts")
