@@ -25,18 +25,20 @@ def write(done: Iterable[tuple[WorkItem, WorkResult]], file: Path, page: Path, s
     survivors = [_survivor(*pair) for pair in done if _lived(pair[1])]
     for row in survivors:
         row["kind"], row["reason"] = reasons.get(_place(row), ("", ""))
+    first = {name: rate["first"] for name, rate in old.get("rates", {}).items()}
+    first = first if old.get("seed") == seed else {}
     folders = {item.mutations[0].module_path.parts[2] for item, _ in done}
     record = {
         "date": datetime.date.today().isoformat(),
         "commit": _commit(),
         "tool": f"cosmic-ray {importlib.metadata.version('cosmic-ray')}",
         "seed": seed,
-        "rates": {folder: _rate(folder, done, survivors) for folder in sorted(folders)},
+        "rates": {folder: _rate(folder, done, survivors, first) for folder in sorted(folders)},
         "survivors": survivors,
     }
     for folder, rate in record["rates"].items():
         low, high = rate["interval"]
-        print(f"{folder}: {rate['killed']}/{rate['mutants']} killed, {low:.0%} to {high:.0%}")
+        print(f"{folder}: {rate['killed']} of {rate['mutants']}; first {low:.0%} to {high:.0%}")
     if file:
         file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     if page:
@@ -52,16 +54,16 @@ def table(record: dict) -> str:
     lines = [
         f"{record['date']}, commit `{record['commit']}`, {record['tool']}, seed {record['seed']}.",
         "",
-        "| folder | mutants | killed | rate (95% interval) | rate without equivalent ones |",
+        "| folder | changes | killed when drawn (95%) | killed now | of those not equivalent |",
         "|---|---|---|---|---|",
     ]
     for folder, rate in record["rates"].items():
         low, high = rate["interval"]
-        total, killed = rate["mutants"], rate["killed"]
+        total, killed, first = rate["mutants"], rate["killed"], rate["first"]
         of_others = killed / (total - rate["equivalent"])
         lines.append(
-            f"| `{folder}` | {total} | {killed} | {killed / total:.0%} ({low:.0%} to {high:.0%}) "
-            f"| {of_others:.0%} |"
+            f"| `{folder}` | {total} | {first}, {first / total:.0%} ({low:.0%} to {high:.0%}) "
+            f"| {killed}, {killed / total:.0%} | {of_others:.0%} |"
         )
     lines += ["", "| survivor | becomes | kind | reason |", "|---|---|---|---|"]
     for row in record["survivors"]:
@@ -99,16 +101,20 @@ def _place(row: dict[str, str]) -> tuple[str, ...]:
     return row["file"], row["definition"], row["before"], row["after"]
 
 
-def _rate(folder: str, done: list, survivors: list[dict[str, str]]) -> dict:
+def _rate(folder: str, done: list, survivors: list[dict[str, str]], first: dict) -> dict:
+    """Counts of a folder. The interval is of `first`, the kills before tests were added for the
+    survivors: those of a later run over the same sample are no estimate for other mutants."""
     of_folder = [
         result for item, result in done if item.mutations[0].module_path.parts[2] == folder
     ]
     lived = [row for row in survivors if row["file"].startswith(f"{folder}/")]
     killed = len(of_folder) - len(lived)
-    interval = binomtest(killed, len(of_folder)).proportion_ci(INTERVAL)
+    before = first.get(folder, killed)
+    interval = binomtest(before, len(of_folder)).proportion_ci(INTERVAL)
     counts = {kind: sum(row["kind"] == kind for row in lived) for kind in KINDS}
     return {
         "mutants": len(of_folder),
+        "first": before,
         "killed": killed,
         "interval": [round(interval.low, 3), round(interval.high, 3)],
         **counts,

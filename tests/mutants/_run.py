@@ -56,9 +56,10 @@ def _tests(item: WorkItem, reached: Reached, seconds: float) -> tuple[list[str],
     spec = item.mutations[0]
     rows = range(spec.start_pos[0], spec.end_pos[0] + 1)
     found = reached.tests(spec.module_path, rows)
-    # a default value is read at import: the tests of its function, or else of its file
+    # a default value is read at import: the tests of its function; a constant of the file: all
+    # tests of the files with a test that reads a line of it
     found = found or reached.tests(spec.module_path, _rows_of_function(spec.module_path, rows[0]))
-    found = found or reached.tests(spec.module_path, None)
+    found = found or reached.files(spec.module_path)
     tests = upto(found, seconds, reached)
     return tests, 120.0 + 5 * sum(map(reached.time, tests))
 

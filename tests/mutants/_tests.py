@@ -20,7 +20,7 @@ class Reached:
     def __init__(self, data: Path, times: Path, root: Path):
         self.data = coverage.CoverageData(str(data))
         self.data.read()
-        self.files = {Path(name).resolve().as_posix(): name for name in self.data.measured_files()}
+        self.names = {Path(name).resolve().as_posix(): name for name in self.data.measured_files()}
         self.root = root
         self.seconds: dict[str, float] = {}
         for case in xml.etree.ElementTree.parse(times).iter("testcase"):
@@ -30,19 +30,29 @@ class Reached:
     def time(self, test: str) -> float:
         file, _, name = test.partition("::")
         module = file.removesuffix(".py").replace("/", ".")
+        if not name:
+            return sum(time for of, time in self.seconds.items() if of.startswith(f"{module}."))
         return self.seconds.get(f"{module}.{name}", SHORT)
+
+    def files(self, path: Path) -> list[str]:
+        """The files of tests of the same folder, one of which reads any line of this file."""
+        tests = self.tests(path, None)
+        return sorted({test.partition("::")[0] for test in tests if _own(test, path)})
 
     def tests(self, path: Path, rows: Iterable[int] | None) -> list[str]:
         """The tests that read any of these lines (all without), those of the folder first, then the
         short ones."""
-        name = self.files.get((self.root / path).resolve().as_posix())
+        name = self.names.get((self.root / path).resolve().as_posix())
         if name is None:
             return []
         lines = self.data.contexts_by_lineno(name)
         found = {c for row in (lines if rows is None else rows) for c in lines.get(row, ()) if c}
         tests = {context.rpartition("|")[0] for context in found}
-        own = f"tests/{path.parent.name}/"
-        return sorted(tests, key=lambda test: (not test.startswith(own), self.time(test), test))
+        return sorted(tests, key=lambda test: (not _own(test, path), self.time(test), test))
+
+
+def _own(test: str, path: Path) -> bool:
+    return test.startswith(f"tests/{path.parent.name}/")
 
 
 def upto(tests: list[str], seconds: float, reached: Reached) -> list[str]:
