@@ -67,7 +67,7 @@ def main(options: Options) -> None:
     status, columns = bx.Status[trace.status], [c.columns(phases) for c in (posterior, shares)]
     print(*(table(each) for each in columns), f"posterior: {status}", sep="\n")
     save(points | {"bayesian": posterior, "dynamical": shares, "status": status}, options.json)
-    with bx.plot.panels(1, 3, path=options.figure) as axes:
+    with bx.plot.panels(3, path=options.figure) as axes:
         for ax, curves in zip(axes, columns, strict=False):
             bx.plot.survival(curves, ax=ax, level=None).set(ylabel="probability")
         axes[2].plot(steps, jax.vmap(jax.vmap(start.energy.value))(nets), color="0.5", lw=0.6)

@@ -69,11 +69,11 @@ def main(options: Options) -> None:
         shares[name] = bx.Estimate.of_replicates([float(each.fractions[0]) for each in several])
         print(f"  share of component 1: {shares[name]!r}\n")
     save({"share_of_component_1": shares, "spectra": spectra}, options.json)
-    with bx.plot.panels(2, len(spectra), path=options.figure) as axes:
-        for (above, below), (name, (first, *_)) in zip(axes.reshape(2, -1).T, spectra.items()):
-            above.plot(*np.asarray(first.components).T[:2], lw=0.8)
-            above.set(title=name, xlabel="component 1", ylabel="component 2")
-            bx.plot.trajectory_spectrum(first, ax=below)
+    with bx.plot.panels(len(spectra), 2, path=options.figure) as axes:
+        for (left, right), (name, (first, *_)) in zip(axes.reshape(-1, 2), spectra.items()):
+            left.plot(*np.asarray(first.components).T[:2], lw=0.8)
+            left.set(title=name, xlabel="component 1", ylabel="component 2")
+            bx.plot.trajectory_spectrum(first, ax=right)
 
 
 if __name__ == "__main__":
