@@ -4,14 +4,12 @@
 
 `boltzax.plot`, `boltzax.save`, `boltzax.load`, `boltzax.to_xarray`, `boltzax.ZarrSink`,
 `boltzax.open_zarr`, `boltzax.load_trace` (which need matplotlib, xarray and zarr) and
-`boltzax.testing` (which needs hypothesis) are imported when first used.
+`boltzax.testing` (which needs hypothesis) are imported when first used, and so are the folders
+`cases`, `channels`, `degrade`, `interfaces` and `meanfield`, whose classes take time to make.
 """
 
-from . import cases as cases
-from . import channels as channels
-from . import degrade as degrade
-from . import interfaces as interfaces
-from . import meanfield as meanfield
+import typing as _typing
+
 from . import models as models
 from . import temperature as temperature
 from . import theory as theory
@@ -149,6 +147,13 @@ from .sample import free_energy_bounds as free_energy_bounds
 from .sample import run as run
 from .sample import sample as sample
 from .sample import trained as trained
+
+if _typing.TYPE_CHECKING:
+    from . import cases as cases
+    from . import channels as channels
+    from . import degrade as degrade
+    from . import interfaces as interfaces
+    from . import meanfield as meanfield
 
 __all__ = _exported(globals(), *_NAMESPACES, *_LAZY)
 

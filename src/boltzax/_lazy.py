@@ -1,4 +1,7 @@
-"""Names of the top level that are imported when first used: they need heavy libraries."""
+"""Names of the top level that are imported when first used.
+
+They need heavy libraries, or have hundreds of classes, each of which takes a millisecond to make.
+"""
 
 import importlib
 from typing import Any
@@ -7,9 +10,12 @@ LAZY = {
     **dict.fromkeys(
         ("plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace"), "report"
     ),
-    "testing": "testing",
+    **{
+        folder: folder
+        for folder in ("cases", "channels", "degrade", "interfaces", "meanfield", "testing")
+    },
 }
-"""Each of these names, and the folder that it lies in."""
+"""Each of these names, and the folder that it is or lies in."""
 
 NAMESPACES = (
     "cases",
@@ -29,4 +35,4 @@ def __getattr__(name: str) -> Any:
     if name not in LAZY:
         raise AttributeError(f"module 'boltzax' has no attribute {name!r}")
     module = importlib.import_module(f".{LAZY[name]}", __package__)
-    return module if name == "testing" else getattr(module, name)
+    return module if name == LAZY[name] else getattr(module, name)

@@ -23,7 +23,8 @@ NAMESPACES = [
     "boltzax.channels",
 ]  # fmt: skip
 EXTRAS = {"plot", "to_xarray", "ZarrSink", "open_zarr", "load_trace"}
-LAZY = {*EXTRAS, "save", "load", "testing"}
+FOLDERS = {"cases", "channels", "degrade", "interfaces", "meanfield"}
+LAZY = {*EXTRAS, *FOLDERS, "save", "load", "testing"}
 
 
 def written(module) -> set[str]:
@@ -73,6 +74,7 @@ print(*sys.modules)
 
 SLOW = {"matplotlib", "xarray", "zarr", "orbax", "optax", "optimistix", "hypothesis"}
 SLOW |= {"scipy.optimize", "scipy.stats", "scipy.integrate"}
+SLOW |= {f"boltzax.{folder}" for folder in FOLDERS}
 """What costs a good part of a second to import, and is used by few programs."""
 
 
