@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boltzax.channels import gaussian_information
+from boltzax.channels._information_interval import Spread, independence
 from boltzax.core import DeclarationError
 
 SETTINGS = {
@@ -208,3 +209,12 @@ def test_whole_numbers_are_no_rounded_ones():
     assert gaussian_information(X, labels[:, 1:]).samples == 50
     seconds = 1e7 + RNG.integers(0, 3, (50, 1))
     assert gaussian_information(X, seconds).samples == 50
+
+
+def test_equal_correlations_of_an_information():
+    """`m` correlations ρ carry `-½ m log(1 - ρ²)`; of them the spread takes `m ρ²` and `m ρ⁴`."""
+    square, count = 0.36, 2.5
+    spread = Spread(independence(50, 3, 4, 0.05).law, count)
+    sums = spread.sums(-0.5 * count * np.log1p(-square))
+    assert sums == pytest.approx((count * square, count * square**2))
+    assert spread.sums(-0.1) == (0, 0)

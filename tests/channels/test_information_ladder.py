@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy import special
 
 from boltzax.channels import gaussian_information, information_ladder
 from boltzax.core import DeclarationError, Outcome
@@ -110,3 +111,19 @@ def test_all_samples_are_always_a_rung():
     assert list(found.corrected.x) == [10, 20, 100]
     with pytest.raises(DeclarationError, match="floors"):
         information_ladder(x, y, floors=(), key=jax.random.key(0))
+
+
+def test_the_p_value_is_that_of_a_gamma_law():
+    """Of one coordinate each: `½ (B - 1) (1 + 2 ρ⁴)³` for its shape, above and below the mean."""
+    for seed, sign in ((4, 1), (3, -1)):
+        x, y, _ = pair(np.random.default_rng(seed), 80, 1, 1, [0.8])
+        found = information_ladder(x, y, sizes=(10, 80), key=KEY)
+        square = 1 - np.exp(-2 * float(found.corrected.value[-1, 0]))
+        shape = 0.5 * (8 - 1) * (1 + 2 * square**2) ** 3
+        t = float(found.excess.value[0] / found.excess.standard_error[0])
+        assert t * sign > 0.3
+        at = shape + shape**0.5 * t
+        above = special.gammaincc(shape, at)
+        below = max(special.gammainc(shape, at), special.ndtr(t))
+        p = 2 * min(above, below)
+        np.testing.assert_allclose(found.p_value[0], p, rtol=1e-4)

@@ -1,6 +1,7 @@
 """Jacobians between places: closed forms, composition, and probes against the exact spectrum."""
 
 import itertools
+import re
 
 import equinox as eqx
 import jax
@@ -91,11 +92,13 @@ def test_the_averaged_side_is_that_of_the_mean_gram_matrix_in_any_memory():
     gram = np.einsum("dki,dkj->ij", jacobians, jacobians) / len(DATA)
     assert np.allclose(found.into, np.linalg.eigvalsh(gram)[::-1], rtol=1e-3, atol=1e-5)
     assert np.allclose(found.singular_values, np.linalg.svd(jacobians, compute_uv=False), rtol=1e-3)
-    least = ch.jacobian_spectrum(model, DATA, memory=20_000)
+    with pytest.raises(DeclarationError, match="jacobian_ranks") as refused:
+        ch.jacobian_spectrum(model, DATA, memory=500)
+    needed = re.search(r"at least (\d+) bytes", str(refused.value))
+    assert needed
+    least = ch.jacobian_spectrum(model, DATA, memory=int(needed[1]))  # one datum at once
     assert np.allclose(least.into, found.into, rtol=1e-3, atol=1e-5)
     assert np.allclose(least.singular_values, found.singular_values, rtol=1e-4)
-    with pytest.raises(DeclarationError, match="jacobian_ranks"):
-        ch.jacobian_spectrum(model, DATA, memory=500)
 
 
 def test_sides_keep_their_places_where_the_output_is_larger():
@@ -193,6 +196,9 @@ def test_data_of_shorter_numbers_than_the_net_and_lists_are_taken(width, side):
         key = jax.random.key(0)
         ranks = ch.jacobian_ranks(wide, data, side=side, key=key, depths=(1, 2), probes=8)
         assert np.isfinite(ranks.participation.value)
+        first, last = (ranks.ladder[i] for i in range(2))
+        error = np.hypot(float(last.standard_error), float(last.value - first.value))
+        assert float(ranks.effective_rank.standard_error) == pytest.approx(error, rel=1e-6)
     listed = ch.jacobian_spectrum(model, data.tolist()).input_side.value
     assert float(listed) == pytest.approx(exact, rel=1e-4)
     with pytest.raises(DeclarationError, match="lists of equal lengths"):

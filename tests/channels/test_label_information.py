@@ -150,10 +150,10 @@ def test_what_was_seen_once_leaves_the_line_short():
     np.testing.assert_allclose(LabelSpread(cells).informations[-1], exact, rtol=1e-9)
 
 
-@pytest.mark.parametrize("rare, tolerance", [(4, 0.25), (150, 0.01)])
-def test_the_spread_over_all_pairings(rare, tolerance):
-    """Two labels of 300 samples, each `rare` times the other one: by the four counts."""
-    x, n = (np.arange(300) < rare).astype(int), 300
+@pytest.mark.parametrize("rare, n, tolerance", [(4, 300, 0.25), (150, 300, 0.01), (300, 600, 0.01)])
+def test_the_spread_over_all_pairings(rare, n, tolerance):
+    """Two labels of `n` samples, each `rare` times the other one: by the four counts."""
+    x = (np.arange(n) < rare).astype(int)
     k = np.arange(rare + 1.0)
     log = special.gammaln
     ways = -log(k + 1) - 2 * log(rare - k + 1) - log(n - 2 * rare + k + 1)
@@ -163,3 +163,34 @@ def test_the_spread_over_all_pairings(rare, tolerance):
     variance = mass @ values**2 - (mass @ values) ** 2
     found = _paired(_cells(x, x, np.zeros(n, int)))[1]
     np.testing.assert_allclose(found, variance, rtol=tolerance)
+
+
+def test_many_independent_labels_have_chi_square():
+    """Of 3 by 3 labels, each pair 30 or 200 times: of `(3 - 1)²` degrees of freedom."""
+    x, y = np.repeat(np.array(list(itertools.product(range(3), repeat=2))), 200, axis=0).T
+    for step, rough in ((1, 0.01), (7, 0.05)):
+        cells = _cells(x[::step], y[::step], 0 * x[::step])
+        assert LabelSpread(cells).freedom == pytest.approx(4, rel=rough)
+
+
+def test_beyond_the_line_the_bias_is_that_at_its_end():
+    """Two labels that differ twice in 42 samples, once each way."""
+    x, y = np.repeat([[0, 0, 1, 1], [0, 1, 0, 1]], [20, 1, 1, 20], axis=1)
+    spread = LabelSpread(_cells(x, y, 0 * x))
+    seen, share = np.array([20, 1, 1, 20]) / 42, 2 / 42
+    law = (1 - share) * seen + share / 4
+    last = law @ np.log(4 * law)
+    mean = _mean(_cells(x, y, 0 * x), law, 42)
+    own = seen @ np.log(4 * seen)
+    assert mean < own
+    assert spread.information() == pytest.approx(own - (mean - last), rel=1e-9)
+
+
+def test_the_error_of_a_label_that_never_varied():
+    """`p = 1 - 0.025^{1/50}` of another one: the entropy is the upper end, and 1.96 errors."""
+    never, other = np.zeros(50, int), np.arange(50) % 2
+    found = label_information(never, other, never)
+    p = 1 - 0.025 ** (1 / 50)
+    entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    assert float(found.value) == 0 and float(found.upper) == pytest.approx(entropy)
+    assert float(found.standard_error) == pytest.approx(entropy / 1.959964, rel=1e-6)

@@ -8,6 +8,7 @@ import pytest
 
 import boltzax as bx
 from boltzax import channels
+from boltzax.channels._sample_matrices import Side
 from boltzax.channels._sample_rounding import kind_of, relative_rounding, stored
 from boltzax.channels._usable_information import _ridge
 from boltzax.core import DeclarationError
@@ -205,3 +206,11 @@ def test_data_in_no_array(data):
         channels.ensemble_information(ensemble, lambda m, z: z, lambda m, z: m(z), data, key=KEY)
     with pytest.raises(DeclarationError, match="number of data along the first axis"):
         channels.read_taps(model, data)
+
+
+def test_the_rounding_of_a_basis_grows_as_its_least_singular_value_falls():
+    """Of two coordinates of 8 samples: `(√2 a + b (1 + √(2/8)))/s`."""
+    given = Side("x", np.zeros((8, 2)), 1e-10, 2e-10)
+    for least in (1.0, 0.25):
+        found = given.rounding_of(np.diag([1.0, least]))
+        assert found == pytest.approx((2**0.5 * 1e-10 + 3e-10) / least)
