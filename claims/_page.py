@@ -35,7 +35,7 @@ What papers and posts claim about learning machines, each stated so that it can 
 `supported` if the intervals of all its cases lie within its bounds, `refuted` if that of one case lies outside and does so again with
 fresh random numbers, and else `undecided`. A true claim is refuted with a probability of at most the false-alarm rate, as far as the
 errors hold. A value without an error is exact, or it is that of one net, one training or one test: then no rate is given, and the value says
-nothing of other seeds. Nets and runs of B2b to B5, D2, D3 and G are kept within a run of the ledger, so that the second look is not at fresh ones.
+nothing of other seeds. Rows B2b to B5, D2, D3 and G train or sample each net once: their second look measures the same net again, not another one.
 Refuted claims are explained in [](refuted_plateau.md), [](refuted_training.md), [](refuted_information.md), [](refuted_riders.md) and
 [](refuted_others.md).
 
@@ -61,9 +61,10 @@ Bounds were written down before a row was first measured, and stayed, but for th
 
 - C1: narrowed to small b, since the sum over modes had been cut too early.
 - E1b: compared with the theory of the widths, after a bound of 0.6 on a ratio had failed; then the error of several nets, in place of that of one.
-- D2b: the fourth measurement. Distances of functions, in units of chance, were 2.13 and 1.97 at width 128 and 3.26 and 2.60 at 256, on either side of a bound
-  of 2, and about 1.9 and 1.5 once chance had the scatter of the net's own neurons in it. The p-value of the clouds was 0.002 after 1,000 steps and
-  0.38 after 4,000, of another net. What the theory of [](refuted_riders.md) says is lost, the part of riders along the target, decides. D2c has kept the p-value.
+- D2b: measured in four ways. First by the distance of the functions over its chance error, with a bound of 2: it was 2.13 and 1.97 at width 128, and
+  3.26 and 2.60 at 256. Then with the scatter of the net's own neurons in the chance error: about 1.9 and 1.5. Then by the p-value of the clouds: 0.002 after
+  1,000 steps, and 0.38 for another net after 4,000. Now by the part of the riders' outputs along the target, over that of the neurons: this part is lost
+  according to the theory of [](refuted_riders.md). D2c has kept the p-value.
 - E5, E5c, E5d: the noise of the chains was drawn once, with 24 samples, and its luck was in no error: E5 was 0.785 ± 0.027 and undecided. Now
   the noise is integrated (E5, E5d) or drawn eight times (E5c).
 - F4b: first the formula of its bound had been off by a factor of 2; then one set of data gave 1.6 ± 0.1 whatever the draws, which is the scatter of that set.
@@ -97,6 +98,7 @@ claim = Claim(said, "Boyd 1984", [0.5, 1.0, 2.0], slope, low=-1.01, high=-0.99)
 claim.examine(key=jax.random.key(0))
 ```
 
+A measurement may give several numbers, an `Estimate` that is an array: all must lie within the bounds, and the rate is shared among them.
 `claim.test(key=key)` is the same as a test for pytest ([](reference/testing.md)).
 """
 

@@ -33,6 +33,8 @@ def test_outcomes_of_an_exact_claim():
     report = cube.examine(key=KEY)
     assert (report.outcome, report.counterexample) == ("refuted", "-1")  # shrunk
     assert "counterexample: -1" in repr(report) and report.row()["outcome"] == "refuted"
+    for each in (square.examine(key=KEY, cases=30), report):  # no errors, no rate
+        assert each.row()["level"] is None and "at most 0.01" not in repr(each)
 
 
 def exact(value: float) -> bx.Estimate:
@@ -50,6 +52,7 @@ def test_work_is_spent_where_a_case_is_not_decided():
     report = claim.examine(key=KEY, efforts=(1, 8, 64))
     assert report.outcome == "supported" and efforts[0] == 1 and 8 in efforts[1:]
     assert report.case == 0.3
+    assert report.row()["level"] == 0.01 and "probability at most 0.01" in repr(report)
     unsure = Claim("the mean is at least 0", "planted", [0.0], check)
     report = unsure.examine(key=KEY, efforts=(1, 2))
     assert (report.outcome, report.undecided) == ("undecided", 1)
@@ -147,6 +150,9 @@ def test_wrong_claims_are_refused():
         raising.examine(key=KEY)
     with pytest.raises(bx.DeclarationError, match="rising"):
         plain.examine(key=KEY, efforts=(4, 1))
+    empty = Claim("no number", "planted", [1], lambda x, **_: bx.Estimate.exact(np.zeros(0)))
+    with pytest.raises(bx.DeclarationError, match="check"):
+        empty.examine(key=KEY)
     with pytest.raises(bx.DeclarationError, match="domain"):
         Claim("none", "planted", [], lambda x, **_: exact(x)).examine(key=KEY)
 
@@ -193,3 +199,24 @@ def test_a_row_is_of_the_number_nearest_to_a_bound():
     )  # fmt: skip
     row = claim.examine(key=KEY).row()
     assert (row["outcome"], row["value"], row["lower"], row["upper"]) == ("refuted", 1.5, 1.5, 1.5)
+
+
+def test_all_numbers_of_an_array_are_claimed_and_share_the_level():
+    """2.37 errors below a bound refute one number (2.24 are enough), and not one of two (2.50)."""
+
+    def check(size, **_):
+        noise = np.tile([1.0, -1.0], 5000) - 2.37 / 100
+        return bx.Estimate.of_samples(np.tile(noise[:, None], size), exact=True)
+
+    def outcome(size, low):
+        claim = Claim("the means are at least low", "planted", [size], check, low=low)
+        return claim.examine(key=KEY, efforts=(1,), level=0.05)
+
+    assert [outcome(size, 0.0).outcome for size in (1, 2)] == ["refuted", "undecided"]
+    assert "each of 2 numbers" in repr(outcome(2, 0.0))
+    assert "numbers" not in repr(outcome(1, 0.0))
+    assert outcome(2, -0.1).outcome == "supported"
+    one = Claim(
+        "x is at least 0", "planted", [0], lambda _, **k: bx.Estimate.exact(np.array([1.0, -1.0]))
+    )
+    assert one.examine(key=KEY).outcome == "refuted"

@@ -49,8 +49,8 @@ class Claim(eqx.Module):
     """A statement about every case of a domain, and a measurement that can contradict it.
 
     `check(case, key=..., effort=...)` measures an `Estimate` for one case; the claim says that all
-    its numbers lie in `[low, high]`. `effort` is a factor of the work: a sampled check multiplies
-    its draws by it, an exact one ignores it.
+    its numbers lie in `[low, high]`, each one if it is an array. `effort` is a factor of the work:
+    a sampled check multiplies its draws by it, an exact one ignores it.
 
     Args:
         statement: What is claimed, in words.
@@ -95,7 +95,8 @@ class Claim(eqx.Module):
         bounds, else `undecided`. A run that fails (`RunError`) decides nothing.
 
         The probability that a true claim is refuted is at most `level`: each look at each number of
-        a case has a share of it (Bonferroni).
+        a case has a share of it (Bonferroni). Numbers without an error give no such probability:
+        the report of a claim with no others has none.
 
         Args:
             key: Of the measurements; the cases are the same at every call.
@@ -107,8 +108,8 @@ class Claim(eqx.Module):
             A `ClaimReport`.
 
         Raises:
-            DeclarationError: For a check that gives no `Estimate`, an empty domain, and efforts
-                that do not rise from at least 1.
+            DeclarationError: For a check that gives no `Estimate` or an empty one, an empty domain,
+                and efforts that do not rise from at least 1.
         """
         if list(efforts) != sorted({int(each) for each in efforts}) or not min(efforts, default=0):
             raise DeclarationError(
@@ -138,11 +139,13 @@ class Claim(eqx.Module):
             found = [case for outcome, _, case in seen if outcome == "refuted"]
             again, confirmed, case = self._confirmed(found, second, efforts, share)
             outcome: Outcome = "refuted" if again == "refuted" else "undecided"
-            return ClaimReport(self, outcome, len(seen), 0, confirmed, case, level)
+            rate = level if any(_has_error(each) for _, each, _ in seen) else None
+            return ClaimReport(self, outcome, len(seen), 0, confirmed, case, rate)
         undecided = sum(outcome == "undecided" for outcome, *_ in seen)
         _, worst, case = min(seen, key=lambda each: self._rooms(each[1]).min())
         outcome = "undecided" if undecided else "supported"
-        return ClaimReport(self, outcome, len(seen), undecided, worst, case, level)
+        rate = level if any(_has_error(each) for _, each, _ in seen) else None
+        return ClaimReport(self, outcome, len(seen), undecided, worst, case, rate)
 
     def test(
         self, *, key: Key, expected: Outcome = "supported", cases: Count = 20
@@ -212,15 +215,14 @@ class Claim(eqx.Module):
                     found = self.check(case, key=jax.random.fold_in(key, number), effort=effort)
                 except RunError:
                     continue
-            if not isinstance(found, Estimate):
+            if not isinstance(found, Estimate) or not np.size(found.value):
                 raise DeclarationError(
                     "check",
-                    got=f"{type(found).__name__}, for the case {case!r}",
+                    got=f"{found!r}, for the case {case!r}",
                     expected=MEASURES,
                     mend="return Estimate.exact(value) for a number without error",
                 )
-            size = max(int(np.size(found.value)), 1)
-            lower, upper = _interval(found, 1 - share / size)
+            lower, upper = _interval(found, 1 - share / np.size(found.value))
             if np.any((lower > self.high) | (upper < self.low)):
                 return "refuted", found
             if np.all((lower >= self.low) & (upper <= self.high)):
@@ -232,6 +234,10 @@ class Claim(eqx.Module):
         lower, upper = (np.ravel(np.asarray(end)) for end in found.interval())
         room = np.minimum(lower - self.low, self.high - upper)
         return np.where(np.isnan(room), -np.inf, room)
+
+
+def _has_error(found: Estimate) -> bool:
+    return found.bounds is not None or bool(np.any(np.asarray(found.standard_error) != 0))
 
 
 def _interval(found: Estimate, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -266,7 +272,7 @@ class ClaimReport(eqx.Module):
         undecided: How many of them were not decided by the greatest effort.
         worst: The counterexample's measurement, or that of the case nearest to a bound.
         case: That case.
-        level: Probability that a true claim is refuted.
+        level: Probability that a true claim is refuted; None if no number has an error.
     """
 
     claim: Claim
@@ -275,7 +281,7 @@ class ClaimReport(eqx.Module):
     undecided: int = eqx.field(static=True)
     worst: Estimate
     case: Any
-    level: float = eqx.field(static=True)
+    level: float | None = eqx.field(static=True)
 
     @property
     def holds_on(self) -> float:
@@ -321,6 +327,8 @@ class ClaimReport(eqx.Module):
         allowed = f"[{self.claim.low:g}, {self.claim.high:g}]"
         lines = [f"{self.outcome}: {self.claim.statement} ({self.claim.source})"]
         where = "counterexample" if self.outcome == "refuted" else "nearest to a bound"
+        count = np.size(self.worst.value)
+        allowed += f", each of {count} numbers" if count > 1 else ""
         lines.append(f"{where}: {pasted(self.case)}: {self.worst!r}, claimed in {allowed}")
         if self.outcome == "supported":
             share = f"more than {100 * self.holds_on:.0f}% of the domain (95% confidence)"
@@ -328,5 +336,8 @@ class ClaimReport(eqx.Module):
             lines.append(f"{self.cases} cases: holds on {share}")
         elif self.outcome == "undecided":
             lines.append(f"{self.undecided} of {self.cases} cases undecided: raise the efforts")
-        lines.append(f"a true claim is refuted with probability at most {self.level:g}")
+        if self.level is None:
+            lines.append("no number has an error: no rate of false refutations")
+        else:
+            lines.append(f"a true claim is refuted with probability at most {self.level:g}")
         return "\n  ".join(lines)

@@ -40,7 +40,8 @@ def check_observable(
     vector of equal betas.
 
     - The result is an `Estimate` of shape `[beta, *truth.shape]`, finite, with positive errors.
-    - Betas do not mix: of a part of the run it gives that part of the estimate.
+    - Betas do not mix: applied to the run at some of its betas, the observable gives the same
+      numbers as the whole run gives there.
     - Its value is right: the mean over the runs is the truth within 5 standard errors of their own
       scatter.
     - Its error is right: `Σ (value - truth)²` over the mean of the squared errors lies within the
