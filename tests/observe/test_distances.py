@@ -171,3 +171,15 @@ def test_wrong_arguments():
         kernel_distance(x, y, key=KEY, permutations=0)
     with pytest.raises(DeclarationError, match="bandwidth"):
         kernel_distance(x, y, key=KEY, bandwidth=-1.0)
+
+
+def test_what_is_detected_of_clouds_whose_permutations_are_not_positive():
+    """`(2 · 1.645/2)² · scale (1/n + 1/m)`, as the critical value of a level near 1 is below 0."""
+    x, y = clouds(10, 30, 40, 2)
+    found = energy_distance(x, y, key=KEY, permutations=9, level=0.95)
+    pooled = np.concatenate([x, y])
+    apart = np.linalg.norm(pooled[:, None] - pooled[None], axis=-1)
+    scale = 2 * apart.sum() / (70 * 69)
+    np.testing.assert_allclose(found.scale, scale, rtol=1e-9)
+    exact = scipy.stats.norm.ppf(0.95) ** 2 * scale * (1 / 30 + 1 / 40)
+    np.testing.assert_allclose(found.detectable, exact, rtol=1e-9)

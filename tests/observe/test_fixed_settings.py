@@ -8,6 +8,8 @@ import pytest
 
 import boltzax as bx
 from boltzax.core import weights_of, with_weights
+from boltzax.observe._adaptive_runs import careful_estimate
+from boltzax.observe._fixed_settings import _judged
 from boltzax.sample import stored_models
 from boltzax.temperature import Temperature
 
@@ -415,3 +417,19 @@ def test_wrong_arguments_are_refused():
         bx.coefficient_grid(line(), exact_sampler, key=key, step_sizes=[0.1], localisations=[1.0])
     with pytest.raises(bx.DeclarationError, match="axis without values"):
         bx.coefficient_grid(line(), LONG, key=key, step_sizes=[], localisations=[1.0])
+
+
+def test_the_noise_of_energies_is_counted_in_nats():
+    """Of noise of variance 9 in energies, at β = 1/2, that of `β E` is 9/4."""
+    own = np.random.default_rng(1)
+    slow = np.repeat(own.normal(size=(4, 25)), 40, axis=1)
+    energy = 2 * slow + 3 * own.normal(size=slow.shape)
+    gibbs = bx.compile(line(), bx.Normal(), beta=0.5, marginalise=False)
+    records = {
+        "energy": energy.T, "energy_noise": np.full((1000, 4), 9.0), "log_prior": 0 * energy.T,
+        "moved": np.ones((1000, 4), bool), "divergent": np.zeros((1000, 4), bool),
+    }  # fmt: skip
+    found = _judged(gibbs, 0.0, records, 1.0, 3, bx.Status.successful).estimate
+    expected, other = (careful_estimate(0.5 * energy, None, noise) for noise in (9 / 4, 9 / 2))
+    assert float(found.ess) == pytest.approx(float(expected.ess), rel=1e-6)
+    assert float(other.ess) != pytest.approx(float(expected.ess), rel=1e-3)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 from boltzax.observe._free_energy import integration_series
+from boltzax.observe._spectrum import Squares
 from boltzax.sample import Bridges, Trace, bar_series
 
 KEY = jax.random.key(5)
@@ -188,3 +189,25 @@ def test_heat_capacity_of_a_marginal_measure_counts_the_conditional_variance(mar
     spread = bx.mean_estimate(float(marginal.betas) ** 2 * (plain - plain.mean()) ** 2)
     error = np.hypot(float(estimate.standard_error), float(spread.standard_error))
     assert abs(float(estimate.value) - direct) < 4 * error
+
+
+def test_a_curve_of_integrated_weights_at_its_own_beta_is_the_estimate():
+    gibbs = net(2)
+    w = {"embedding": jax.random.uniform(KEY, (2, 40, 2, 1), minval=-1.0)}
+    assert jax.tree.map(jnp.shape, gibbs.position()) == {"embedding": (2, 1)}
+    flat = {"embedding": w["embedding"].reshape(80, 2, 1)}
+    moments = jax.vmap(gibbs.moments)(flat)
+    energy, variance = (each.reshape(2, 40) for each in (moments.energy, moments.energy_variance))
+    zero = jnp.zeros((2, 40))
+    trace = Trace(gibbs, energy, variance, zero, zero.astype(bool), w, bx.Status.successful)
+    curve = bx.coefficient_curve(trace, [float(gibbs.beta)])
+    own = bx.learning_coefficient(trace)
+    np.testing.assert_allclose(curve.value[0], own.value, rtol=1e-9)
+
+
+def test_a_spectrum_of_logarithms():
+    model = bx.models.Function(lambda w, x: w * x[0], jnp.asarray(0.3))
+    basis = bx.GaussianMeasure(1).basis()
+    plain, log = (Squares(basis, 2, None, kind)(model) for kind in (False, True))
+    np.testing.assert_allclose(plain, [0.0, 0.09], atol=1e-12)
+    np.testing.assert_allclose(log[1], np.log(0.09), rtol=1e-6)

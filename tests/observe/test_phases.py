@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 import boltzax as bx
 
+from .test_observables import independent
+
 LOG_N = np.array([1.0, 3.0, 5.0])
 BETAS = np.exp(LOG_N)
 
@@ -122,3 +124,11 @@ def test_mistakes(argument, make):
     with pytest.raises(bx.DeclarationError) as error:
         make(run(-1.0, 1.0, 2))
     assert error.value.argument == argument
+
+
+def test_a_reference_takes_its_energy_from_each_beta():
+    trace, betas = independent([0.0, 0.5, 2.0], 50)
+    bare, less = (bx.phases([bx.Phase(trace)], reference=energy) for energy in (0.0, 0.3))
+    np.testing.assert_allclose(less.free_energy.value, bare.free_energy.value - 0.3 * betas)
+    own = bare.learning_coefficient.value - 0.3 * betas
+    np.testing.assert_allclose(less.learning_coefficient.value, own, atol=1e-12)

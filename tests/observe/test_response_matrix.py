@@ -1,5 +1,7 @@
 """Response matrices, tokens, classical influence and datamodels against conjugate models."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -298,8 +300,14 @@ SUBSETS = np.random.default_rng(2).random((12, DATA)) < 0.6
 def test_models_that_are_not_trained_to_their_end_say_so(rate):
     with pytest.raises(bx.RunError, match=r"\d+ of 12 models are not trained") as raised:
         bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=rate)
+    gain = re.search(r"up to ([\d.e+]+) nats", str(raised.value))
     kept = bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=rate, throw=False)
     np.testing.assert_array_equal(raised.value.result.w["params"], kept.w["params"])
+    # of a quadratic a Newton step comes to the mode
+    left = kept.w["params"] - jax.vmap(mode)(jnp.asarray(SUBSETS, float))
+    curvature = jnp.eye(DIM) / 4 + BETA / NOISE**2 * jnp.einsum("sn,ntd,nte->sde", SUBSETS, X, X)
+    most = jnp.max(0.5 * jnp.einsum("sd,sde,se->s", left, curvature, left))
+    assert gain and float(gain[1]) == pytest.approx(float(most), rel=0.01)
     bx.retrained(GIBBS, ENERGY, SUBSETS, steps=20, rate=rate, tolerance=100.0)
 
 

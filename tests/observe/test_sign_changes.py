@@ -60,3 +60,8 @@ def test_the_order_and_the_sign_are_nothing(seed, checkpoints):
 def test_estimates_of_one_shape_are_needed(given):
     with pytest.raises(bx.DeclarationError, match="one shape"):
         bx.sign_changes(given)
+
+
+def test_an_entry_at_the_level_is_not_beyond_it():
+    found = bx.sign_changes([measured([2.0, -2.0, 2.5])])
+    assert found.clear == 1

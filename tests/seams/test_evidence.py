@@ -12,7 +12,7 @@ import boltzax as bx
 from boltzax.observe._adaptive_runs import careful_estimate
 from boltzax.observe._evidence import virial
 from boltzax.observe._local_verdict import judge_local
-from boltzax.observe._reference_losses import losses
+from boltzax.observe._reference_losses import _best_mean, losses
 from boltzax.sample import Trace
 
 KEY = jax.random.key(11)
@@ -321,3 +321,19 @@ def test_a_copy_with_other_evidence_still_prints():
     shown = repr(dataclasses.replace(evidence(), virial=None, loss_of_constant=None, steps=(1.0,),
                                      by_step=(2.0,), by_step_error=(0.1,)))  # fmt: skip
     assert "best constant" not in shown and "step x 1: 2" in shown
+
+
+def test_a_tenth_of_what_ignorance_loses_melts_where_the_heat_capacity_is_small():
+    small = {"loss_of_draws": 0.58, "loss_of_prior": 1.0, "loss_of_constant": None}
+    assert evidence(**small, heat_capacity=0.3).melted(1.5)
+    assert not evidence(**small, heat_capacity=1.5).melted(1.5)
+    assert not evidence(**small | {"loss_of_draws": 0.54}, heat_capacity=0.3).melted(1.5)
+
+
+def test_the_loss_of_the_best_constant_keeps_its_digits_far_from_zero():
+    """Labels of 1e12 have a mean known to 1e-4, and a variance to 1e-8."""
+    part = np.arange(90) % 7 / 8
+    model = bx.models.Function(linear, jnp.ones(2))
+    energy = bx.SquaredError(model, bx.Empirical((np.ones((90, 2)), 1e12 + part)))
+    best, _ = _best_mean(energy, bx.compile(energy, bx.Normal(), marginalise=False))
+    np.testing.assert_allclose(best, 0.5 * 90 * np.var(part), rtol=1e-6)
