@@ -69,8 +69,8 @@ def main(options: Options) -> None:
         results[name] = {"same": same, "shuffled": shuffled, "ratios": ratios, "beyond": counts}
         ladders |= {f"{name}, same input": same, f"{name}, shuffled": shuffled}
     save(results, options.json)
-    with bx.plot.panels(2, len(sides), path=options.figure) as axes:
-        for ax, (title, ladder) in zip(axes.reshape(2, -1).T.flat, ladders.items(), strict=True):
+    with bx.plot.panels(len(sides), 2, path=options.figure) as axes:
+        for ax, (title, ladder) in zip(axes, ladders.items(), strict=True):
             bx.plot.information_ladder(ladder, ax=ax).set(title=title)
 
 

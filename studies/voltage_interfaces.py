@@ -116,7 +116,7 @@ def draw(chain, models, entropies, path: Path) -> None:
             axes[place].plot(x[:, 0], np.asarray(y[:24]).T, color="0.3", lw=0.6)
             axes[place].set(title=f"net {place + 1}", xlabel="input / V", ylabel="output / V")
         names = sorted(entropies, key=lambda name: float(entropies[name].value))
-        bx.plot.intervals({name: entropies[name] for name in names}, ax=axes[2])
+        bx.plot.intervals({name: entropies[name].estimate for name in names}, ax=axes[2])
         axes[2].set_xlabel("H / nats")
 
 
