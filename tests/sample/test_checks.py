@@ -205,12 +205,28 @@ def test_observables_that_are_right_pass():
     check_observable(lambda t: t.mean_of(t.energy), gibbs, energy, key=KEY)
 
 
+def test_an_observable_of_integrated_weights_passes():
+    """They are drawn anew for a part of the betas."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=30), rng.normal(size=30)
+    line = bx.models.Function(lambda w, x: w[0] * x[0], jnp.zeros(1))
+    gibbs = bx.compile(bx.SquaredError(line, bx.Empirical((x[:, None], y))), bx.Normal())
+    truth = np.sum(x * y) / (1 + np.sum(x**2))
+
+    def slope(trace):
+        return trace.mean(lambda model: model(jnp.ones(1)))
+
+    check_observable(slope, gibbs, truth, key=KEY)
+    with pytest.raises(AssertionError, match="betas are mixed"):
+        check_observable(lambda t: slope(t).scaled(len(t.betas)), gibbs, truth, key=KEY)
+
+
 OBSERVABLES = {
     "errors of independent draws": (naive, "too small"),
     "shifted by an error": (shifted, "biased"),
-    "betas mixed": (pooled, "part"),
+    "betas mixed": (pooled, "betas are mixed"),
     "errors right in the mean only": (unsteady, "run to run"),
-    "no Estimate": (lambda trace: mean(trace).value, "no Estimate"),
+    "no Estimate": (lambda trace: mean(trace).value, "not an Estimate"),
     "another shape": (lambda trace: mean(trace)[:, 0], "shape"),
 }
 

@@ -142,3 +142,8 @@ def test_outcomes_keep_their_names_where_their_numbers_changed():
     assert [current[i] for i in found] == ["lagging", "successful", "stuck"]
     with pytest.raises(bx.DeclarationError, match="unheard_of"):
         _renumbered(jnp.asarray([1]), stored, current)
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(DeclarationError, match="a folder that exists"):
+        bx.save(tmp_path / "missing" / "kept.npz", bx.Estimate.exact(1.0))

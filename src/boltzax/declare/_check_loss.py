@@ -139,10 +139,12 @@ def _check_prediction(term: AbstractSupervised, model: PyTree) -> None:
 
 
 def _hint(model: PyTree) -> str:
-    """An addition to the mend, for a model with batch normalisation in training mode."""
+    """An addition to the mend, for batch normalisation in training mode, and flax linen."""
     nodes = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, eqx.nn.BatchNorm))
     if any(isinstance(node, eqx.nn.BatchNorm) and not node.inference for node in nodes):
         return "; its BatchNorm is in training mode: eqx.nn.inference_mode(model)"
+    if any(kind.__module__.startswith("flax.linen") for kind in type(model).__mro__):
+        return "; a module of flax linen: bx.models.Function(lambda w, x: net.apply(w, x), w)"
     return ""
 
 

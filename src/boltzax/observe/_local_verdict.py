@@ -95,6 +95,10 @@ class Verdict(eqx.Enumeration):
     )
 
 
+NOISE = 1.2
+"""Residuals whose variance is within this factor of the declared noise are as declared."""
+
+
 @typed
 class Evidence(eqx.Module):
     """The numbers on which a verdict is based.
@@ -218,12 +222,13 @@ class Evidence(eqx.Module):
         scale = f"beta {self.beta:.4g}, localisation {self.localisation:.4g}"
         if self.step_size is not None:
             scale += f", step {self.step_size:.3g}"
-        if self.residual_variance and self.effective_beta:
+        ratio = self.residual_variance
+        if ratio and self.effective_beta and not 1 / NOISE < ratio < NOISE:
             scale += (
-                f", but the residuals of w* have {self.residual_variance:.3g} times the variance "
+                f", but the residuals of w* have {ratio:.3g} times the variance "
                 f"that the loss assumes: as a posterior of their noise its beta is "
                 f"{self.effective_beta:.3g}. For the beta of that noise multiply the energy by "
-                f"{1 / self.residual_variance:.3g}"
+                f"{1 / ratio:.3g}"
             )
         lines = [
             self.scope,

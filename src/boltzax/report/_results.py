@@ -18,7 +18,14 @@ from ..channels import (
 from ..core import Curve, DeclarationError, Estimate, Influence, Said, typed
 from ..declare import Contract, Interface
 from ..degrade import CleanWindow, TrajectorySpectrum
-from ..interfaces import ChainTables, EntropyCurve, EntropyTable, InterfaceLaw, TightestKernel
+from ..interfaces import (
+    Certificate,
+    ChainTables,
+    EntropyCurve,
+    EntropyTable,
+    InterfaceLaw,
+    TightestKernel,
+)
 from ..meanfield import FieldPhases, Foreground, Sweep
 from ..observe import (
     AlongTraining,
@@ -59,6 +66,17 @@ def _tolerances(result: EntropyCurve, **given: Any) -> Axes:
     return curve(over, name="entropy / nats", **given)
 
 
+def _certificate(result: Certificate, ax: Axes | None = None) -> Axes:
+    """The proved bounds of the margin, and whether 0 lies below them."""
+    ax = axes_of(ax, size=(WIDTH, 1.8))
+    words = f"{result.lower:.4g} to {result.upper:.4g}"
+    ax.plot([result.lower, result.upper], [0, 0], **series(0), label=f"proved bounds, {words}")
+    ax.axvline(0, color="0.4", ls="--", label="0: at the edge of the contract")
+    ax.set(xlabel="margin (units of the output)", yticks=[], title=f"contract: {result.status}")
+    legend(ax)
+    return ax
+
+
 def _riders(result: Foreground, **given: Any) -> Axes:
     return clouds(result.riders, **given)
 
@@ -91,6 +109,7 @@ FIGURES: dict[type, Callable[..., Axes]] = {
     EntropyCurve: _tolerances,
     Interface: interface,
     Contract: contract,
+    Certificate: _certificate,
 }
 """The results that have a figure of their own."""
 SHOWN = {

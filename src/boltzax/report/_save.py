@@ -46,12 +46,20 @@ def save(path: str | Path, result: Any) -> None:
         result: What a public function of boltzax returned.
 
     Raises:
-        DeclarationError: For a result that holds an object without fields, such as an open file.
+        DeclarationError: For a result that holds an object without fields, such as an open file,
+            and for a folder that does not exist.
     """
+    place = Path(path)
+    if not place.parent.is_dir():
+        raise DeclarationError(
+            "path",
+            got=str(place),
+            expected="a file in a folder that exists",
+            mend="make the folder first: Path(path).parent.mkdir(parents=True)",
+        )
     encoder = _Encoder()
     header = json.dumps({"boltzax": FORMAT, "result": encoder.encode(result, "result")})
     arrays = {f"a{i}": array for i, array in enumerate(encoder.arrays)}
-    place = Path(path)
     partial = place.with_name(place.name + ".partial")
     with open(partial, "wb") as file:
         np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **arrays)

@@ -221,6 +221,8 @@ class Trace(eqx.Module):
             f"acceptance {rate:.2f}, divergent {100 * bad:.1f}%",
             Status[self.status],
         ]
+        if self.w:
+            lines.append("The checks are of energies: single weights of a net may mix less.")
         return "\n  ".join(lines)
 
 
