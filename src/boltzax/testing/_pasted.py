@@ -36,7 +36,7 @@ def with_fields(cls: type, **fields: Any) -> Any:
 
     Args:
         cls: A dataclass, such as any `eqx.Module`.
-        **fields: All of its fields.
+        fields: All of its fields.
 
     Raises:
         DeclarationError: For a field that the class does not have.
