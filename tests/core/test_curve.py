@@ -339,3 +339,10 @@ def test_columns_need_a_name_each():
     for wrong, names in ((curve, ["a"]), (curve.columns(["a", "b"])["a"], ["a"])):
         with pytest.raises(bx.DeclarationError, match="names"):
             wrong.columns(names)
+
+
+@pytest.mark.parametrize("offset", [5e-324, 2.2e-311, -2.2e-311])
+def test_a_subnormal_offset_is_one(offset):
+    """XLA may take such numbers for 0 in the values and not in their influence."""
+    curve = shared().scaled(0.0).shifted(offset)
+    np.testing.assert_allclose(curve.value, 0.0, atol=3e-311)

@@ -142,7 +142,7 @@ def test_weights_are_what_equinox_trains(tree):
     assert [id(leaf) for leaf in weights.values()] == [id(leaf) for leaf in trained]
     moved = with_weights(tree, {path: leaf + 1 for path, leaf in weights.items()})
     same = eqx.filter(tree, eqx.is_inexact_array, inverse=True)
-    assert eqx.tree_equal(eqx.filter(moved, eqx.is_inexact_array, inverse=True), same) is True
+    assert eqx.tree_equal(eqx.filter(moved, eqx.is_inexact_array, inverse=True), same)
 
 
 def test_a_model_of_python_numbers_has_no_weights():

@@ -7,7 +7,7 @@ import pytest
 import scipy.integrate
 import scipy.special
 import scipy.stats
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from boltzax import theory
@@ -18,6 +18,7 @@ LOG2 = math.log(2)
 @given(st.integers(1, 40), st.floats(0.1, 10.0), st.floats(0.1, 10.0))
 def test_one_matrix_is_a_chi_squared_tail(width, gain, threshold):
     exact = -scipy.stats.chi2.logsf(width * (threshold / gain) ** 2, width) / LOG2
+    assume(np.isfinite(exact))  # older versions of SciPy give inf in the far tail
     found = theory.gaussian_chain_bits(1, width, gain=gain, threshold=threshold)
     np.testing.assert_allclose(found, exact, rtol=1e-11, atol=1e-13)
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import Var
 
 from ._sharding import to_host
 
@@ -64,6 +65,8 @@ class Reader:
             yield from self._class(path, type(value))
         elif isinstance(value, jax.Array | np.ndarray | np.generic):
             yield path, _array(value)
+        elif isinstance(value, Var):  # of a traced program: some versions of jax number them all
+            yield path, repr(value.aval)
         elif isinstance(value, type):
             yield path, name_of(value)
             yield from self._class(path, value)

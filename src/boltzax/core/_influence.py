@@ -251,11 +251,17 @@ def _rows(influence: Influence, name: str, sources: dict[str, tuple[int, int]]) 
 
 
 def agree(values: Estimate, influence: Influence) -> bool:
-    """Whether an influence has the values of an estimate, to rounding; traced ones are taken."""
+    """Whether an influence has the values of an estimate, to rounding; traced ones are taken.
+
+    Below the least normal number all are alike: XLA may take them for 0.
+    """
     if values.shape != influence.shape:
         return False
     if not known(values.value, influence.value):
         return True
-    coarse = max(float(jnp.finfo(x.dtype).eps) for x in (values.value, influence.value))
+    kinds = [jnp.finfo(x.dtype) for x in (values.value, influence.value)]
+    coarse, least = (
+        max(map(float, each)) for each in zip(*((k.eps, k.tiny) for k in kinds), strict=True)
+    )
     pair = (np.asarray(each.value, float) for each in (values, influence))
-    return bool(np.allclose(*pair, rtol=64 * coarse, atol=0.0, equal_nan=True))
+    return bool(np.allclose(*pair, rtol=64 * coarse, atol=least, equal_nan=True))
