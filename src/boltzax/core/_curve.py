@@ -375,8 +375,12 @@ class Curve(AbstractQuantity):
         values = act(self.values)
         return Curve(self.x, values, axis=self.axis, unit=self.unit, influence=influence)
 
+    @property
+    def _head(self) -> str:
+        return f"Curve over {self.axis}" + (f" ({self.unit})" if self.unit else "")
+
     def __repr__(self) -> str:
-        head = f"Curve over {self.axis}" + (f" ({self.unit})" if self.unit else "")
+        head = self._head
         if isinstance(self.x, Tracer) or not isinstance(self.x, jax.Array):
             return head
         rows = shown(len(self), self.value.size <= MOST)
@@ -388,9 +392,8 @@ class Curve(AbstractQuantity):
         if not known(self) or not isinstance(self.x, jax.Array):
             return f"<code>{self!r}</code>"
         leaves = (self.value, self.standard_error, self.ess, self.r_hat)
-        title = f"Curve over {self.axis}" + (f" ({self.unit})" if self.unit else "")
         places = [f"{float(x):.5g}" for x in self.x]
-        return html_table(self.shape, leaves, self.interval(), title, places)
+        return html_table(self.shape, leaves, self.interval(), self._head, places)
 
 
 def _estimate(values: Estimate | Influence) -> Estimate:

@@ -24,6 +24,7 @@ from ..core import (
     Status,
     clopper_pearson,
     map_within,
+    normal_quantile,
     text_of_values,
     typed,
 )
@@ -282,7 +283,7 @@ def of_hits(hits: int, samples: int) -> Reading:
             min(low, float(estimate.lower)), max(high, float(estimate.upper))
         )
     if samples - hits < FEW:  # few misses tell little of their own spread: Wilson's interval
-        error = (estimate.upper - estimate.lower) / (2 * 1.96)
+        error = (estimate.upper - estimate.lower) / (2 * normal_quantile(0.95))
         estimate = dataclasses.replace(estimate, standard_error=error)
     status = Status.no_hits if hits == 0 else Status.successful
     status = Status.few_hits if 0 < hits < min(FEW, samples) else status

@@ -10,8 +10,11 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes as Axes
 from matplotlib.patches import Rectangle as Rectangle
 
-from ..core import Estimate
+from ..core import Estimate, normal_quantile
 from ._style import WIDTH
+
+HALF_WIDTH = normal_quantile(0.95)
+"""Standard errors from the middle of a 95% interval to its ends, for a normal law."""
 
 
 def axes_of(ax: Axes | None, *, size: tuple[float, float] = (WIDTH, 3.6)) -> Axes:
@@ -40,10 +43,10 @@ def legend(ax: Axes, *, above: bool = False) -> None:
 
 
 def bars(estimate: Estimate) -> Float[np.ndarray, "2 ..."]:
-    """Lengths of the 95% error bars below and above each value; 0 where they are not known."""
+    """Lengths of the 95% error bars below and above each value; 0 where unknown or endless."""
     value = np.asarray(estimate.value, float)
     ends = np.stack([np.asarray(end, float) for end in estimate.interval()])
-    return np.nan_to_num(np.abs(ends - value))
+    return np.nan_to_num(np.abs(ends - value), posinf=0.0)
 
 
 def name_axes(ax: Axes, x: str, y: str) -> None:

@@ -12,7 +12,7 @@ from ..observe import free_energy as measured_free_energy
 from ..observe import learning_coefficient as measured_learning_coefficient
 from ..sample import Trace
 from ..theory import LearningCoefficient
-from ._axes import Axes, axes_of, bars, legend, name_axes, with_interval
+from ._axes import HALF_WIDTH, Axes, axes_of, bars, legend, name_axes, with_interval
 from ._style import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, POINTS, WIDTH, series, styled
 
 NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
@@ -332,7 +332,7 @@ def _mark(ax: Axes, top: Turn, end: float) -> None:
         text = rf"no turn up to $\log n$ = {end:g}"
         ax.plot([], [], color=PINK, marker="", ls="", label=text)
         return
-    half = 1.96 * top.error
+    half = HALF_WIDTH * top.error
     where = rf"at $\log n$ in ({top.low:g}, {top.high:g})"
     text = f"turn: {top.value:.3g} ± {half:.1g} {where}, 95% intervals"
     bracket = [[top.place - top.low], [top.high - top.place]]

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..core import Estimate, typed
 from ..observe import AlongTraining, CoefficientGrid, LocalLearningCoefficient, PartCoefficients
-from ._axes import Axes, axes_of, bars, legend
+from ._axes import HALF_WIDTH, Axes, axes_of, bars, legend
 from ._curves import curve
 from ._style import BLUE, GREY, ORANGE, POINTS, WIDTH, series, styled
 
@@ -29,7 +29,8 @@ def local_learning_coefficient(result: LocalLearningCoefficient, *, ax: Axes | N
     for step, value, error in zip(
         evidence.steps, evidence.by_step, evidence.by_step_error, strict=True
     ):
-        each.append((f"step × {step:g}", value, value - 1.96 * error, value + 1.96 * error))
+        half = HALF_WIDTH * error
+        each.append((f"step × {step:g}", value, value - half, value + half))
     ax = axes_of(ax, size=(WIDTH, 1.4 + 0.28 * len(each)))
     for place, (_, value, low, high) in enumerate(each, 1):
         label = "95% interval" if place == 1 else None

@@ -38,7 +38,7 @@ from ..observe import (
     TwoSample,
 )
 from ..sample import Bounds, Trace
-from ._axes import Axes, axes_of, legend
+from ._axes import HALF_WIDTH, Axes, axes_of, legend
 from ._channels import channel_cost
 from ._curves import curve, intervals, learning_coefficient
 from ._degrade import clean_window, response_components, trajectory_spectrum
@@ -125,7 +125,7 @@ Fields = Annotated[Sequence[str], Said("names of fields", "pass a list of str")]
 Found = dict[str, Any]
 PARTS = (Estimate, Influence, Curve, TwoSample, LogProbability)
 MOST = 40
-"""Rows of a figure of numbers."""
+"""Rows of a figure of numbers; its title says of how many they are the first."""
 
 
 @typed
@@ -140,7 +140,7 @@ def result(result: eqx.Module, *, fields: Fields = (), ax: Axes | None = None) -
       equal laws about 0;
     - estimates: a row for each number, with its 95% interval, or a matrix in colours;
     - arrays: lines over their index, or a matrix in colours;
-    - numbers: a row for each.
+    - numbers: a row for each, 40 at most.
 
     Arrays and numbers are those of the result itself, the others also those of its parts.
 
@@ -234,7 +234,9 @@ def _tests(found: dict[str, TwoSample], ax: Axes | None) -> Axes:
     unit = np.array([float(test.detectable) for test in found.values()])
     noise = np.array([float(test.noise) for test in found.values()]) / unit
     value = np.array([float(test.value) for test in found.values()]) / unit
-    ax.errorbar(0 * noise, names, xerr=1.96 * noise, fmt="none", label="equal laws, 95% interval")
+    ax.errorbar(
+        0 * noise, names, xerr=HALF_WIDTH * noise, fmt="none", label="equal laws, 95% interval"
+    )
     ax.plot(value, names, "o", color=BLUE, label="measured")
     ax.axvline(1.0, color="0.6", ls=":", label="detected with probability 0.95")
     ax.invert_yaxis()
@@ -254,6 +256,8 @@ def _estimates(found: dict[str, Estimate], ax: Axes | None) -> Axes:
         rows |= {_row(name, place): each[place] for place in np.ndindex(each.shape)}
     ax = intervals(dict(list(rows.items())[:MOST]), ax=ax)
     ax.set(ylabel="quantity")
+    if len(rows) > MOST:
+        ax.set_title(f"first {MOST} of {len(rows)}")
     return ax
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..channels import DataInteractions, Screening
 from ..core import DeclarationError, typed
-from ._axes import Axes, axes_of, legend
+from ._axes import Axes, axes_of, bars, legend
 from ._curves import curve
 from ._style import GREY, POINTS, series, styled
 
@@ -50,10 +50,10 @@ def screening(
         near = np.minimum(np.abs(low), np.abs(high))
         open_end = (low <= 0) & (high >= 0)  # only a bound is known
         drawn = np.where(open_end, far, size)
-        bars = [np.where(open_end, 0.6 * drawn, size - near), np.where(open_end, 0, far - size)]
+        lengths = [np.where(open_end, 0.6 * drawn, size - near), np.where(open_end, 0, far - size)]
         style = POINTS | {"color": colour, "fmt": marker, "uplims": open_end}
         style["label"] = f"{name}, 95% interval"
-        points, *_ = ax.errorbar(x, drawn, np.nan_to_num(bars), **style)
+        points, *_ = ax.errorbar(x, drawn, np.nan_to_num(lengths), **style)
         points.set_markerfacecolor("none")
         ax.plot(x[~open_end], drawn[~open_end], marker, color=colour)
         bounded = bounded or bool(np.any(open_end))
@@ -61,7 +61,7 @@ def screening(
         if fits and np.isfinite(rate):
             fitted = ~open_end & (size > 0)
             middle = np.mean(np.log(size[fitted]) + rate * x[fitted])
-            half = 1.96 * float(result.rate.standard_error)
+            half = np.mean(bars(result.rate))
             text = f"{name}: rate {rate:.3g} ± {half:.1g} (95%)"
             ax.plot(x, np.exp(middle - rate * x), color=colour, ls="--", lw=1, label=text)
     if bounded:
@@ -90,7 +90,7 @@ def data_interactions(found: DataInteractions, *, ax: Axes | None = None) -> Axe
         weights = (value / np.asarray(found.decay.standard_error)) ** 2
         seen = np.argmax(np.where(np.isfinite(weights), weights, 0.0))
         fitted = value[seen] * np.exp(-2 * rate * (x - x[seen]))
-        text = f"rate {rate:.3g} ± {1.96 * float(found.rate.standard_error):.1g} (95%)"
+        text = f"rate {rate:.3g} ± {np.mean(bars(found.rate)):.1g} (95%)"
         ax.plot(x, fitted, color=GREY, ls="--", lw=1, label=text)
     errors = np.asarray(found.decay.standard_error)
     least = np.min(errors[errors > 0], initial=1.0)
