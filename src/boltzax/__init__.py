@@ -4,18 +4,17 @@
 
 `boltzax.plot`, `boltzax.save`, `boltzax.load`, `boltzax.to_xarray`, `boltzax.ZarrSink`,
 `boltzax.open_zarr`, `boltzax.load_trace` (which need matplotlib, xarray and zarr) and
-`boltzax.testing` (which needs hypothesis) are imported when first used, and so are the folders
-`cases`, `channels`, `degrade`, `interfaces` and `meanfield`, whose classes take time to make.
+`boltzax.testing` (which needs hypothesis) are imported when first used, and so are observables and
+the folders `cases`, `channels`, `degrade`, `interfaces`, `meanfield` and `theory`, whose classes
+take time to make.
 """
 
 import typing as _typing
 
 from . import models as models
 from . import temperature as temperature
-from . import theory as theory
 from ._lazy import LAZY as _LAZY
 from ._lazy import NAMESPACES as _NAMESPACES
-from ._lazy import __getattr__ as __getattr__
 from ._version import __version__ as __version__
 from .compile import Gibbs as Gibbs
 from .compile import compile as compile
@@ -27,6 +26,7 @@ from .core import Influence as Influence
 from .core import RunError as RunError
 from .core import Status as Status
 from .core import exported as _exported
+from .core import imported_when_used as _imported_when_used
 from .core import mean_estimate as mean_estimate
 from .core import replicated as replicated
 from .declare import Ablate as Ablate
@@ -75,47 +75,6 @@ from .declare import patched as patched
 from .declare import tap as tap
 from .declare import taps as taps
 from .declare import zero as zero
-from .observe import AlongTraining as AlongTraining
-from .observe import CoefficientGrid as CoefficientGrid
-from .observe import Evidence as Evidence
-from .observe import FixedCoefficient as FixedCoefficient
-from .observe import FixedSettings as FixedSettings
-from .observe import LocalLearningCoefficient as LocalLearningCoefficient
-from .observe import LogProbability as LogProbability
-from .observe import PartCoefficients as PartCoefficients
-from .observe import Phase as Phase
-from .observe import Phases as Phases
-from .observe import ResponseComponents as ResponseComponents
-from .observe import ResponseMatrix as ResponseMatrix
-from .observe import SignChanges as SignChanges
-from .observe import TwoSample as TwoSample
-from .observe import Verdict as Verdict
-from .observe import along_training as along_training
-from .observe import classical_influence as classical_influence
-from .observe import coefficient_curve as coefficient_curve
-from .observe import coefficient_grid as coefficient_grid
-from .observe import effective_dimension as effective_dimension
-from .observe import effective_parameters as effective_parameters
-from .observe import energy_distance as energy_distance
-from .observe import entropy as entropy
-from .observe import free_energy as free_energy
-from .observe import heat_capacity as heat_capacity
-from .observe import influence as influence
-from .observe import kernel_distance as kernel_distance
-from .observe import learning_coefficient as learning_coefficient
-from .observe import linear_datamodeling_score as linear_datamodeling_score
-from .observe import local_coefficient_at as local_coefficient_at
-from .observe import local_learning_coefficient as local_learning_coefficient
-from .observe import log_probability as log_probability
-from .observe import part_coefficients as part_coefficients
-from .observe import phases as phases
-from .observe import response_matrix as response_matrix
-from .observe import retrained as retrained
-from .observe import sign_changes as sign_changes
-from .observe import sliced_wasserstein as sliced_wasserstein
-from .observe import spectrum as spectrum
-from .observe import susceptibility as susceptibility
-from .observe import wbic as wbic
 from .sample import HMC as HMC
 from .sample import MALA as MALA
 from .sample import NUTS as NUTS
@@ -154,7 +113,50 @@ if _typing.TYPE_CHECKING:
     from . import degrade as degrade
     from . import interfaces as interfaces
     from . import meanfield as meanfield
+    from . import theory as theory
+    from .observe import AlongTraining as AlongTraining
+    from .observe import CoefficientGrid as CoefficientGrid
+    from .observe import Evidence as Evidence
+    from .observe import FixedCoefficient as FixedCoefficient
+    from .observe import FixedSettings as FixedSettings
+    from .observe import LocalLearningCoefficient as LocalLearningCoefficient
+    from .observe import LogProbability as LogProbability
+    from .observe import PartCoefficients as PartCoefficients
+    from .observe import Phase as Phase
+    from .observe import Phases as Phases
+    from .observe import ResponseComponents as ResponseComponents
+    from .observe import ResponseMatrix as ResponseMatrix
+    from .observe import SignChanges as SignChanges
+    from .observe import TwoSample as TwoSample
+    from .observe import Verdict as Verdict
+    from .observe import along_training as along_training
+    from .observe import classical_influence as classical_influence
+    from .observe import coefficient_curve as coefficient_curve
+    from .observe import coefficient_grid as coefficient_grid
+    from .observe import effective_dimension as effective_dimension
+    from .observe import effective_parameters as effective_parameters
+    from .observe import energy_distance as energy_distance
+    from .observe import entropy as entropy
+    from .observe import free_energy as free_energy
+    from .observe import heat_capacity as heat_capacity
+    from .observe import influence as influence
+    from .observe import kernel_distance as kernel_distance
+    from .observe import learning_coefficient as learning_coefficient
+    from .observe import linear_datamodeling_score as linear_datamodeling_score
+    from .observe import local_coefficient_at as local_coefficient_at
+    from .observe import local_learning_coefficient as local_learning_coefficient
+    from .observe import log_probability as log_probability
+    from .observe import part_coefficients as part_coefficients
+    from .observe import phases as phases
+    from .observe import response_matrix as response_matrix
+    from .observe import retrained as retrained
+    from .observe import sign_changes as sign_changes
+    from .observe import sliced_wasserstein as sliced_wasserstein
+    from .observe import spectrum as spectrum
+    from .observe import susceptibility as susceptibility
+    from .observe import wbic as wbic
 
+__getattr__ = _imported_when_used(__name__, _LAZY)
 __all__ = _exported(globals(), *_NAMESPACES, *_LAZY)
 
 

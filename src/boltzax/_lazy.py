@@ -1,19 +1,57 @@
 """Names of the top level that are imported when first used.
 
-They need heavy libraries, or have hundreds of classes, each of which takes a millisecond to make.
+They need heavy libraries, or have dozens of classes, each of which takes a millisecond to make.
 """
 
-import importlib
-from typing import Any
-
+REPORT = ("plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace")
+FOLDERS = ("cases", "channels", "degrade", "interfaces", "meanfield", "testing", "theory")
+OBSERVE = (
+    "AlongTraining",
+    "CoefficientGrid",
+    "Evidence",
+    "FixedCoefficient",
+    "FixedSettings",
+    "LocalLearningCoefficient",
+    "LogProbability",
+    "PartCoefficients",
+    "Phase",
+    "Phases",
+    "ResponseComponents",
+    "ResponseMatrix",
+    "SignChanges",
+    "TwoSample",
+    "Verdict",
+    "along_training",
+    "classical_influence",
+    "coefficient_curve",
+    "coefficient_grid",
+    "effective_dimension",
+    "effective_parameters",
+    "energy_distance",
+    "entropy",
+    "free_energy",
+    "heat_capacity",
+    "influence",
+    "kernel_distance",
+    "learning_coefficient",
+    "linear_datamodeling_score",
+    "local_coefficient_at",
+    "local_learning_coefficient",
+    "log_probability",
+    "part_coefficients",
+    "phases",
+    "response_matrix",
+    "retrained",
+    "sign_changes",
+    "sliced_wasserstein",
+    "spectrum",
+    "susceptibility",
+    "wbic",
+)
 LAZY = {
-    **dict.fromkeys(
-        ("plot", "save", "load", "to_xarray", "ZarrSink", "open_zarr", "load_trace"), "report"
-    ),
-    **{
-        folder: folder
-        for folder in ("cases", "channels", "degrade", "interfaces", "meanfield", "testing")
-    },
+    **dict.fromkeys(REPORT, "report"),
+    **dict.fromkeys(OBSERVE, "observe"),
+    **{folder: folder for folder in FOLDERS},
 }
 """Each of these names, and the folder that it is or lies in."""
 
@@ -28,11 +66,3 @@ NAMESPACES = (
     "theory",
 )
 """Public folders and modules of the top level."""
-
-
-def __getattr__(name: str) -> Any:
-    """The module-level `__getattr__` of boltzax (PEP 562)."""
-    if name not in LAZY:
-        raise AttributeError(f"module 'boltzax' has no attribute {name!r}")
-    module = importlib.import_module(f".{LAZY[name]}", __package__)
-    return module if name == LAZY[name] else getattr(module, name)

@@ -23,14 +23,15 @@ NAMESPACES = [
     "boltzax.channels",
 ]  # fmt: skip
 EXTRAS = {"plot", "to_xarray", "ZarrSink", "open_zarr", "load_trace"}
-FOLDERS = {"cases", "channels", "degrade", "interfaces", "meanfield"}
+FOLDERS = {"cases", "channels", "degrade", "interfaces", "meanfield", "theory"}
 LAZY = {*EXTRAS, *FOLDERS, "save", "load", "testing"}
+"""Of the top level, beside the observables."""
 
 
 def written(module) -> set[str]:
     """The names that a file exports in the source: `X as X`."""
     tree = ast.parse(Path(module.__file__).read_text())
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     aliases = [alias for node in imports for alias in node.names]
     return {a.asname for a in aliases if a.asname == a.name and not a.asname.startswith("_")}
 
@@ -74,7 +75,7 @@ print(*sys.modules)
 
 SLOW = {"matplotlib", "xarray", "zarr", "orbax", "optax", "optimistix", "hypothesis"}
 SLOW |= {"scipy.optimize", "scipy.stats", "scipy.integrate"}
-SLOW |= {f"boltzax.{folder}" for folder in FOLDERS}
+SLOW |= {"flint", "matfree", "boltzax.observe", *(f"boltzax.{folder}" for folder in FOLDERS)}
 """What costs a good part of a second to import, and is used by few programs."""
 
 

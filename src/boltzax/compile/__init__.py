@@ -1,6 +1,9 @@
 """Declaration to Gibbs measure: checks by shape, then lowers."""
 
+import typing as _typing
+
 from ..core import exported as _exported
+from ..core import imported_when_used as _imported_when_used
 from ..numerics import Split as Split
 from ._anchors import anchored as anchored
 from ._anchors import slope_at as slope_at
@@ -14,7 +17,6 @@ from ._coordinates import Weights as Weights
 from ._gibbs import Gibbs as Gibbs
 from ._gibbs import check_kept as check_kept
 from ._hidden_units import UnitPotential as UnitPotential
-from ._lower_hidden_units import lower_units as lower_units
 from ._marginal import LinearGaussian as LinearGaussian
 from ._marginal import MarginalPotential as MarginalPotential
 from ._potential import AbstractPotential as AbstractPotential
@@ -26,7 +28,12 @@ from ._residual import NodeResidual as NodeResidual
 from ._restricted import inside_of as inside_of
 from ._restricted import restricted as restricted
 
-__all__ = _exported(globals())
+if _typing.TYPE_CHECKING:
+    from ._lower_hidden_units import lower_units as lower_units
+
+# it needs flint, which is slow to import
+__getattr__ = _imported_when_used(__name__, {"lower_units": "_lower_hidden_units"})
+__all__ = _exported(globals(), "lower_units")
 
 
 def __dir__() -> list[str]:

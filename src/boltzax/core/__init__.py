@@ -54,6 +54,7 @@ from ._memory import stored_bytes as stored_bytes
 from ._memory import subprograms as subprograms
 from ._memory import working_bytes as working_bytes
 from ._names import exported as exported
+from ._names import imported_when_used as imported_when_used
 from ._names import renamed as renamed
 from ._permutation_tests import at_most_level as at_most_level
 from ._permutation_tests import check_permutations as check_permutations

@@ -23,6 +23,23 @@ def exported(namespace: dict[str, Any], *also: str) -> list[str]:
     return sorted(own | set(also))
 
 
+def imported_when_used(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package that imports some of its names when they are first used.
+
+    Args:
+        package: The package's `__name__`.
+        places: For each name the module of the package that holds it, or that it is.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = importlib.import_module(f".{places[name]}", package)
+        return module if name == places[name] else getattr(module, name)
+
+    return __getattr__
+
+
 def renamed(
     namespace: dict[str, Any], gone: Mapping[str, str] | None = None, **names: str | Callable
 ) -> Callable[[str], Any]:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from matfree import decomp, funm, stochtrace
 
 from ..core import Key, map_within
 
@@ -48,6 +47,8 @@ def probe_traces(
         depths: Steps of the bidiagonalisation by Golub & Kahan, each at most the smaller size.
         memory: Bytes of intermediate values at once.
     """
+    from matfree import decomp, funm, stochtrace  # slow to import
+
     like = jnp.zeros(size)
     integrands = [
         funm.monte_carlo_funm_product(funm.dense_funm_product_svd(_entropy), decomp.bidiag(depth))

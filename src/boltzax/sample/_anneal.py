@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ..compile import Gibbs, UnitPotential, Weights, check_betas, lower_units
+from ..compile import Gibbs, UnitPotential, Weights, check_betas
 from ..core import (
     POWER_QUANTILE,
     Count,
@@ -130,6 +130,8 @@ def anneal(
         Interrupted: By Ctrl-C, with the trace of the ladder under way in `result`
             (`throw=False` returns it). Before there are draws of every level, `KeyboardInterrupt`.
     """
+    from ..compile import lower_units  # imports flint
+
     check_on_host("anneal", {"gibbs": gibbs, "betas": betas, "key": key})
     requested = np.asarray(betas)
     check_betas("betas", jnp.asarray(requested), gibbs.masses)
