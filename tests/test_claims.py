@@ -24,6 +24,24 @@ def mean_of(truth: float, key: jax.Array, draws: int) -> bx.Estimate:
     return bx.Estimate.of_samples(truth + rng.normal(size=draws), exact=True)
 
 
+def test_equal_cases_of_a_sequence_are_measured_apart():
+    """They are replicates: each has a key of its own, and the first the key of a single case."""
+    met = []
+
+    def check(case, *, key, effort):
+        met.append(jax.random.key_data(key).tolist())
+        return bx.Estimate.exact(0.0)
+
+    def examined(domain):
+        met.clear()
+        Claim("0 is small", "planted", domain, check, low=-1.0, high=1.0).examine(key=KEY)
+        return list(met)
+
+    many = examined([1, 2, 1, 1])
+    assert len({tuple(each) for each in many}) == 4
+    assert many[:2] == examined([1, 2])
+
+
 def test_outcomes_of_an_exact_claim():
     square = Claim("x² is at least 0", "algebra", st.floats(-9, 9), lambda x, **_: exact(x**2))
     report = square.examine(key=KEY, cases=30)

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -127,14 +128,18 @@ class Claim(eqx.Module):
         first, second = jax.random.split(key)
         seen: list[tuple[Outcome, Estimate, Any]] = []
 
-        def judged(case: Any) -> Outcome:
-            seen.append((*self._judged(case, first, efforts, share), case))
+        def judged(case: Any, repeat: int = 0) -> Outcome:
+            own = jax.random.fold_in(first, repeat) if repeat else first
+            seen.append((*self._judged(case, own, efforts, share), case))
             return seen[-1][0]
 
         try:
+            met = Counter[str]()
             for case in self._cases(judged, count):
-                if judged(case) == "refuted":
+                text = pasted(case)
+                if judged(case, met[text]) == "refuted":
                     raise _Refuted
+                met[text] += 1
         except _Refuted:
             found = [case for outcome, _, case in seen if outcome == "refuted"]
             again, confirmed, case = self._confirmed(found, second, efforts, share)
@@ -168,7 +173,10 @@ class Claim(eqx.Module):
         return test_claim
 
     def _cases(self, judged: Callable, count: int) -> Iterable:
-        """The cases of a sequence; those of a strategy are judged here, and shrunk."""
+        """The cases of a sequence; those of a strategy are judged here, and shrunk.
+
+        Of equal cases in a sequence each has a key of its own.
+        """
         if isinstance(self.domain, Sequence):
             return self.domain
 
