@@ -119,7 +119,7 @@ WRONG = [
     ("target of another shape", "target", lambda: squared(target=lambda x: jnp.ones(2))),
     (
         "labels of another shape",
-        "target",
+        "measure",
         lambda: squared(measure=bx.Empirical((X, Y[:, None])), target=None),
     ),
     ("target that raises", "target", lambda: squared(target=lambda x: x @ jnp.ones(7))),
@@ -140,14 +140,14 @@ WRONG = [
         lambda: squared(bx.models.Function(lambda p, x: jnp.sum(p["w"]), {"w": jnp.ones(0)})),
     ),
     # --- energies: classes
-    ("label too large", "target", lambda: classified(np.array([0, 1, 2, 3, 0, 1]))),
-    ("label below zero", "target", lambda: classified(np.array([0, -1, 2, 1, 0, 1]))),
-    ("labels of real dtype", "target", lambda: classified(Y)),
-    ("probabilities of another shape", "target", lambda: classified(np.ones((6, 2)) / 2)),
-    ("probabilities above one", "target", lambda: classified(np.full((6, 3), 1.5))),
+    ("label too large", "measure", lambda: classified(np.array([0, 1, 2, 3, 0, 1]))),
+    ("label below zero", "measure", lambda: classified(np.array([0, -1, 2, 1, 0, 1]))),
+    ("labels of real dtype", "measure", lambda: classified(Y)),
+    ("probabilities of another shape", "measure", lambda: classified(np.ones((6, 2)) / 2)),
+    ("probabilities above one", "measure", lambda: classified(np.full((6, 3), 1.5))),
     (
         "logits with two axes for one class",
-        "target",
+        "measure",
         lambda: classified(
             np.zeros(6, int), bx.models.Function(lambda p, x: p * x, jnp.ones((2, 2)))
         ),

@@ -37,17 +37,17 @@ def squares(y, model=ONE):
 
 
 REFUSED = {
-    "float labels": ("target", lambda: classes(CLASSES.astype(float))),
-    "a column of labels": ("target", lambda: classes(CLASSES[:, None])),
-    "a label of -1": ("target", lambda: classes(np.where(CLASSES == 1, -1, CLASSES))),
-    "a label beyond the classes": ("target", lambda: classes(CLASSES + 1)),
-    "three classes for a scalar logit": ("target", lambda: classes(CLASSES, ONE)),
+    "float labels": ("measure", lambda: classes(CLASSES.astype(float))),
+    "a column of labels": ("measure", lambda: classes(CLASSES[:, None])),
+    "a label of -1": ("measure", lambda: classes(np.where(CLASSES == 1, -1, CLASSES))),
+    "a label beyond the classes": ("measure", lambda: classes(CLASSES + 1)),
+    "three classes for a scalar logit": ("measure", lambda: classes(CLASSES, ONE)),
     "a logit of one class": ("model", lambda: classes(0 * CLASSES, VECTOR)),
-    "probabilities that sum to 2": ("target", lambda: classes(2 * np.eye(3)[CLASSES])),
+    "probabilities that sum to 2": ("measure", lambda: classes(2 * np.eye(3)[CLASSES])),
     "an ignored label of floats": ("ignore", lambda: classes(np.eye(3)[CLASSES], ignore=0)),
     "data without labels": ("target", lambda: bx.CrossEntropy(THREE, bx.Empirical(X))),
-    "a column of values": ("target", lambda: squares(X)),
-    "a vector for scalars": ("target", lambda: squares(X[:, 0], VECTOR)),
+    "a column of values": ("measure", lambda: squares(X)),
+    "a vector for scalars": ("measure", lambda: squares(X[:, 0], VECTOR)),
     "a target that is a vector": (
         "target",
         lambda: bx.SquaredError(ONE, bx.GaussianMeasure(1), lambda x: x),
@@ -140,7 +140,7 @@ def test_a_traced_mask_that_says_neither_yes_nor_no_gives_nan(model, y, entry):
 
 @pytest.mark.parametrize("y", [CLASSES.astype(float), CLASSES[:, None]])
 def test_shapes_of_traced_labels_are_checked(y):
-    with pytest.raises(bx.DeclarationError, match="target"):
+    with pytest.raises(bx.DeclarationError, match="measure"):
         jax.vmap(lambda y: classes(y).value(THREE))(jnp.stack([y, y]))
 
 

@@ -135,14 +135,14 @@ WRONG = {
         {"count": "data", "ignore": 0},
         (TOKENS, ONE_HOT),
     ),
-    "labels of another length": ("target", {"count": "data"}, (TOKENS, NEXT[:, 1:])),
-    "labels below zero": ("target", {"count": "data"}, (TOKENS, NEXT - 1)),
+    "labels of another length": ("measure", {"count": "data"}, (TOKENS, NEXT[:, 1:])),
+    "labels below zero": ("measure", {"count": "data"}, (TOKENS, NEXT - 1)),
     "a mask of another length": ("mask", {"count": "data"}, (TOKENS, NEXT, KEPT[:, 1:])),
     "a mask of weights": ("mask", {"count": "data"}, (TOKENS, NEXT, 0.5 * KEPT)),
     "nothing is counted": ("count", {"count": "tokens"}, (TOKENS, NEXT, 0 * KEPT)),
-    "probabilities of sum two": ("target", {"count": "data"}, (TOKENS, 0.5 * ONE_HOT)),
-    "two labels": ("target", {}, (TOKENS[:, 0], np.ones((N, V), int))),
-    "probabilities of a plain classifier": ("target", {}, (TOKENS[:, 0], np.full((N, V), 0.3))),
+    "probabilities of sum two": ("measure", {"count": "data"}, (TOKENS, 0.5 * ONE_HOT)),
+    "two labels": ("measure", {}, (TOKENS[:, 0], np.ones((N, V), int))),
+    "probabilities of a plain classifier": ("measure", {}, (TOKENS[:, 0], np.full((N, V), 0.3))),
 }
 
 

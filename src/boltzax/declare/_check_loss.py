@@ -41,6 +41,11 @@ class AbstractSupervised(eqx.Module):
     def lengths(self) -> tuple[int, ...]:
         """The allowed numbers of parts of a datum without a target: 2 for `(x, y)`."""
 
+    @property
+    def labels_from(self) -> str:
+        """The argument that gives the labels: the target, or the measure by its data."""
+        return "measure" if self.target is None else "target"
+
     @abc.abstractmethod
     def check_label(self, output: Shape, y: Shape) -> None:
         """Raise a DeclarationError unless shapes and dtypes of an output and a label match."""

@@ -65,7 +65,7 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
         return (2, 3)
 
     def check_label(self, output, y) -> None:
-        _check_shapes(output, y)
+        _check_shapes(output, y, self.labels_from)
         positions = tuple(output.shape[:-1])
         if self.ignore is not None and not jnp.issubdtype(y.dtype, jnp.integer):
             raise DeclarationError(
@@ -123,7 +123,7 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
         values, top = labels[kept], classes - 1 if integer else 1
         if values.size and not (values.min() >= 0 and values.max() <= top):
             raise DeclarationError(
-                "target",
+                self.labels_from,
                 got=f"labels between {values.min()} and {values.max()}",
                 expected=f"labels between 0 and {top}",
                 mend="number the classes from 0 and give the model one logit for each; positions "
@@ -134,7 +134,7 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
             worst = sums[np.argmax(np.abs(sums - 1))]
             if abs(worst - 1) > _tolerance(values.dtype):
                 raise DeclarationError(
-                    "target",
+                    self.labels_from,
                     got=f"class probabilities that sum to {worst:.6g}",
                     expected="probabilities of the classes, which sum to 1",
                     mend="divide them by their sum; for several labels of one datum write the loss "
@@ -162,7 +162,7 @@ class CrossEntropy(AbstractCountedTerm, AbstractSupervised):
         """The sum over positions. NaN for a label or a mask whose value is not valid."""
         x, y, mask = self.parts(datum)
         logits, y = widened(model(x)), jnp.asarray(y)
-        _check_shapes(logits, y)
+        _check_shapes(logits, y, self.labels_from)
         kept = self._kept(logits.shape[:-1], y, mask)
         valid = True
         if mask is not None and jnp.asarray(mask).dtype != bool:
@@ -202,8 +202,8 @@ def _tolerance(dtype) -> float:
     return 0.0 if exact else max(1e-4, 8 * float(jnp.finfo(dtype).eps))
 
 
-def _check_shapes(logits, y) -> None:
-    """Check shapes and dtype of the labels of one datum against its logits."""
+def _check_shapes(logits, y, labels_from: str) -> None:
+    """Check shapes and dtype of the labels of one datum, from this argument, against its logits."""
     shape, outputs, integer = tuple(y.shape), tuple(logits.shape), _is_class(y, len(logits.shape))
     if outputs and outputs[-1] == 1:
         raise DeclarationError(
@@ -215,7 +215,7 @@ def _check_shapes(logits, y) -> None:
         )
     if shape != (outputs[:-1] if integer else outputs):
         raise DeclarationError(
-            "target",
+            labels_from,
             got=f"labels of shape {shape} and dtype {y.dtype} for logits of shape {outputs}",
             expected=f"integer classes of shape {outputs[:-1]}, or probabilities of shape "
             f"{outputs}",

@@ -256,8 +256,9 @@ class SquaredError(AbstractDataTerm, AbstractSupervised):
         constant = y.shape == () and self.target is not None
         if y.shape != output.shape and not constant:
             raise DeclarationError(
-                "target",
-                got=f"shape {tuple(y.shape)} against a model output of shape {tuple(output.shape)}",
+                self.labels_from,
+                got=f"labels of shape {tuple(y.shape)} against a model output of shape "
+                f"{tuple(output.shape)}",
                 expected="equal shapes, without broadcasting",
                 mend="reshape the labels or the model's output, e.g. y[:, None] or out[0]",
             )
