@@ -361,14 +361,13 @@ def draw(found: dict, path: Path) -> None:
     """log P against H, and the law."""
     with bx.plot.panels(1, len(found), path=path) as axes:
         for ax, (kind, result) in zip(axes, found.items(), strict=True):
-            entropy = np.asarray(result["entropy"])
-            for (name, label), marker in zip(SHOWN.items(), ".x+1*", strict=False):
+            entropy = np.asarray(result["entropy"], float)
+            for (name, label), marker in zip(SHOWN.items(), ".x+1*s", strict=True):
                 if name in result["curves"]:
+                    curve = np.asarray(result["curves"][name], float)  # a stored null is NaN
                     with np.errstate(divide="ignore"):
-                        ax.plot(
-                            entropy, np.log(result["curves"][name]), marker, label=label, alpha=0.7
-                        )
-            line = np.array([-9.0, entropy.max()])
+                        ax.plot(entropy, np.log(curve), marker, label=label, alpha=0.7)
+            line = np.array([-9.0, np.nanmax(entropy)])
             ax.plot(line, line - float(result["log_evidence"]), "k", lw=1, label=r"$e^H/Z$")
             ax.set(
                 title=kind,
