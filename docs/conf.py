@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -95,6 +96,25 @@ def _outcomes(app, what, name, obj, options, lines: list[str]) -> None:
         lines += [f"- `{each}`: {obj[getattr(obj, each)]}" for each in members]
 
 
+def _in_words(text: str) -> str:
+    """A type of the reference with its words in place of `Annotated[type, words]`."""
+    while found := re.search(r"(~?typing\.)?Annotated\[", text):
+        depth, comma, end = 1, 0, found.end()
+        while depth:
+            depth += {"[": 1, "(": 1, "]": -1, ")": -1}.get(text[end], 0)
+            comma = comma or (end if depth == 1 and text[end] == "," else 0)
+            end += 1
+        words = re.sub(r"(, )?called \w*$", "", text[comma + 1 : end - 1].strip())
+        text = text[: found.start()] + (words or text[found.end() : comma]) + text[end:]
+    return text
+
+
+def _types_in_words(app, domain: str, objtype: str, node) -> None:
+    """Before autodoc writes the types of arguments into their list."""
+    for types in app.env.current_document.autodoc_annotations.values():
+        types.update({name: _in_words(each) for name, each in types.items()})
+
+
 def _prepare(app, docname: str, source: list[str]) -> None:
     """How the programs of a page are compiled, and where they are kept.
 
@@ -132,3 +152,4 @@ def setup(app):
     app.connect("doctree-read", _narrow)
     app.connect("source-read", _prepare)
     app.connect("autodoc-process-docstring", _outcomes)
+    app.connect("object-description-transform", _types_in_words, priority=400)
