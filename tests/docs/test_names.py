@@ -75,7 +75,13 @@ print(*sys.modules)
 
 SLOW = {"matplotlib", "xarray", "zarr", "orbax", "optax", "optimistix", "hypothesis"}
 SLOW |= {"scipy.optimize", "scipy.stats", "scipy.integrate"}
-SLOW |= {"flint", "matfree", "boltzax.observe", *(f"boltzax.{folder}" for folder in FOLDERS)}
+SLOW |= {
+    "beartype",
+    "flint",
+    "matfree",
+    "boltzax.observe",
+    *(f"boltzax.{folder}" for folder in FOLDERS),
+}
 """What costs a good part of a second to import, and is used by few programs."""
 
 

@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from beartype.door import is_bearable
 from jaxtyping import jaxtyped
 
 from ._arguments import Constraint, Refused, got
@@ -134,7 +133,11 @@ def _typed_function(fn: Callable[Arguments, Result], owner: type | None = None) 
 
 def _is_declared(result: Any, returns: Any) -> bool:
     """Whether a result agrees with its annotation; arrays of numpy may replace those of jax."""
-    if returns is None or is_bearable(result, returns):
+    if returns is None:
+        return True
+    from beartype.door import is_bearable  # a good part of the time to import boltzax
+
+    if is_bearable(result, returns):
         return True
     try:
         constraint_of(returns).take(result)
