@@ -8,6 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 import boltzax as bx
+from boltzax.compile._relative_energy import paired
 from boltzax.core import weights_of, with_weights
 
 KEY = jax.random.key(0)
@@ -344,3 +345,38 @@ def test_new_numbers_do_not_retrace(kind):
     values.append(log_prob(again.at(np.float32(3.0)), KEY))
     assert len(traces) == 1
     assert len({float(v[0]) for v in values}) == len(values)
+
+
+# --- differences from a reference -----------------------------------------------------------------
+
+
+def quartic(model, z):
+    return model(z[0]) ** 4
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_only_losses_that_are_subtracted_leave_their_rounding(declared):
+    """`½ ε √(Σ l²)` over the losses of all data; a squared error subtracts outputs instead."""
+    model = bx.models.Function(line, {"w": jnp.asarray(0.5)})
+    term = bx.PerDatum(model, DATA, quartic) if declared else bx.SquaredError(model, DATA)
+    kind = "declared" if declared else "nodes"
+    gibbs = bx.compile(term, bx.Normal(), marginalise=False, integral=kind)
+    relative = gibbs.relative_to(model)
+    losses = (0.5 * X[:, 0]) ** 4 if declared else 0.5 * (0.5 * X[:, 0] - Y) ** 2
+    np.testing.assert_allclose(relative.reference_energy, losses.sum(), rtol=1e-12)
+    assert f"whose energy is {losses.sum():.6g}" in repr(relative)
+    blur = 0.5 * np.finfo(float).eps * np.sqrt(np.sum(losses**2)) if declared else 0.0
+    np.testing.assert_allclose(relative.potential.rounding(jnp.ones(())), blur, rtol=1e-12)
+    moved = paired(gibbs.potential, weights_of(model))
+    assert jax.tree.map(jnp.shape, moved) == jax.tree.map(jnp.shape, relative.potential)
+    assert moved.offset() == (0, 0)
+
+
+def test_free_entries_have_the_quantiles_of_the_prior():
+    """A function of standard normals: the free entries move, the others stay."""
+    chart = bx.Mask({"weight[0]": CORNER}) | bx.Freeze("weight[1]")
+    gibbs = bx.compile(bx.SquaredError(NET, VECTORS), bx.Normal(0.5, 2.0), chart=chart)
+    u = jnp.array([[0.3, 7.0], [7.0, -1.1]])
+    moved = gibbs.coordinates.from_normal({"weight[0]": u})["weight[0]"]
+    wanted = np.where(CORNER, 0.5 + 2 * u, NET.weight[0])
+    np.testing.assert_allclose(moved, wanted, rtol=1e-12)

@@ -1,11 +1,16 @@
 """Features of hidden units: the nodes of a family, and columns made orthogonal."""
 
 import flint
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from boltzax.compile._graded_features import UnitFamily, _design
+import boltzax as bx
+from boltzax.compile import _lower_hidden_units, lower_units
+from boltzax.compile._graded_features import UnitFamily, _design, grade
 from boltzax.compile._hidden_units import orthogonalise
+from boltzax.compile._lower_hidden_units import _family, _modes, _rule, _symmetric
 
 
 @pytest.mark.parametrize("odd", [False, True])
@@ -28,3 +33,89 @@ def test_columns_are_made_orthogonal_by_the_rows_that_count():
     found, logs = orthogonalise(rows, 5)
     np.testing.assert_allclose(found, rows @ np.linalg.inv(triangle), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(logs, np.log(np.diag(triangle)), rtol=1e-9, atol=1e-12)
+
+
+def shifted_tanh(u):
+    return jnp.tanh(u + 0.5)
+
+
+FAMILIES = {
+    "odd": (jnp.tanh, bx.IntervalMeasure(-1, 1)),
+    "odd, of an uneven measure": (jnp.tanh, bx.IntervalMeasure(-1, 2)),
+    "neither odd nor even": (shifted_tanh, bx.IntervalMeasure(-1, 2)),
+}
+
+
+def net(activation, measure):
+    return bx.SquaredError(bx.models.TwoLayer(3, activation), measure, bx.zero)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tables_give_overlaps_and_potential(name):
+    """`Σ_j σ_j² v_j(b) v_j(b')` is `⟨φ_b, φ_b'⟩` for units in any panel of the frame that holds
+    them, and `U = ½ log det(1 + β Φ)`, both by a Gauss rule of NumPy."""
+    activation, measure = FAMILIES[name]
+    prior = bx.Independent(readout=bx.Normal(), embedding=bx.Uniform(-1, 1))
+    gibbs = lower_units(bx.compile(net(activation, measure), prior), 1e6)
+    potential = gibbs.potential
+    z, weights = np.polynomial.legendre.leggauss(64)
+    low, high = float(measure.low), float(measure.high)
+    x = low + (high - low) * (z + 1) / 2
+
+    @jax.jit
+    def at(b):
+        frame = potential.frame_of(b)
+        features = potential.features(b, frame) * jnp.exp(potential.log_sigma[frame])
+        return potential.scale[frame], features @ features.T, potential.state(b, 1e6).value
+
+    for size in (1.0, 0.1):
+        b = size * np.array([-1.0, -0.6, -0.01, 1e-4, 0.3, 0.95])
+        outputs = np.asarray(activation(b[:, None] * x))
+        overlaps = outputs * (weights / 2) @ outputs.T
+        scale, found, value = at(b)
+        assert scale == min(s for s in np.asarray(potential.scale) if s >= 0.95 * size)
+        np.testing.assert_allclose(found, overlaps, rtol=1e-7, atol=1e-10)
+        wanted = 0.5 * np.linalg.slogdet(np.eye(6) + 1e6 * overlaps)[1]
+        np.testing.assert_allclose(value, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_products_of_one_parity_are_integrated_over_half_of_an_even_measure(name):
+    activation, measure = FAMILIES[name]
+    family = _family(net(activation, measure), 1.0, 12)
+    assert family.odd == name.startswith("odd")
+    points, weights = family.rule
+    assert len({float(x) > 0 for x in points}) == (1 if name == "odd" else 2)
+    assert sum(float(w) for w in weights) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "points, weights, even",
+    [
+        ([-1, -1e-9, 1.00000001e-9, 1], [1, 1, 1, 1], True),
+        ([-1, -1e-3, 1.1e-3, 1], [1, 1, 1, 1], False),
+        ([-1, -1e-3, 1e-3, 1], [1, 2, 1, 1], False),
+    ],
+    ids=["rounded", "uneven points", "uneven weights"],
+)
+def test_a_rule_is_even_up_to_the_rounding_of_its_largest_point(points, weights, even):
+    points, weights = ([flint.arb(x) for x in values] for values in (points, weights))
+    assert _symmetric(points, weights) == even
+
+
+def test_a_rule_is_refined_for_units_of_either_sign():
+    """On (-1, 2) `tanh(30 - 20 x)` turns, `tanh(30 + 20 x)` does not; `∫ tanh² = u - tanh u`."""
+    energy = net(jnp.tanh, bx.IntervalMeasure(-1, 2))
+    points, weights = _rule(energy, lambda b, x: jnp.tanh(b * x + 30), 20.0, False, False, 12)
+    x, weights = (np.array([float(v) for v in values]) for values in (points, weights))
+    wanted = (60 - np.tanh(50) - np.tanh(10)) / 60
+    assert weights @ np.tanh(30 - 20 * x) ** 2 == pytest.approx(wanted, rel=1e-11)
+
+
+def test_modes_are_the_fewest_of_which_the_remainder_does_not_matter(monkeypatch):
+    """The first k with `log load + log tail_k < log 1e-5`, up to the most; None beyond."""
+    monkeypatch.setattr(_lower_hidden_units, "MOST_MODES", 24)
+    family = _family(net(jnp.tanh, bx.IntervalMeasure(-1, 1)), 1.0, 12)
+    tails = grade(family, 1.0, 24).log_tail
+    for load, modes in ((-tails[20] - 1e-3, 20), (-tails[20] + 1e-3, 21), (20 - tails[-1], None)):
+        assert _modes(family, 1.0, np.log(1e-5) + load) == modes

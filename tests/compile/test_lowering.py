@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import boltzax as bx
-from boltzax.compile import MarginalPotential, UnitPotential, lower_units
+from boltzax.compile import LinearGaussian, MarginalPotential, UnitPotential, lower_units
 from boltzax.core import weights_of
 
 KEY = jax.random.key(0)
@@ -262,6 +262,43 @@ def test_derivatives_in_beta(order):
     np.testing.assert_allclose(moments.potential, zeroth, rtol=1e-13)
     np.testing.assert_allclose(moments.energy, first, rtol=1e-8)
     np.testing.assert_allclose(moments.energy_variance, -second, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 3), (2, 4)], ids=str)
+def test_moments_of_a_linear_gaussian(shape):
+    """With `M = 1 + β C Cᵀ`, `P = C Cᵀ M⁻¹` and `v = M⁻¹ y`: `½ log det M + ½ β y·v`,
+    `½ tr P + ½ |v|²` and `½ tr P² + v·P v`."""
+    rng = np.random.default_rng(3)
+    c, y, beta = rng.normal(size=shape), rng.normal(size=shape[0]), 0.7
+    inverse = np.linalg.inv(np.eye(shape[0]) + beta * c @ c.T)
+    part, v = c @ c.T @ inverse, inverse @ y
+    wanted = (
+        -0.5 * np.linalg.slogdet(inverse)[1] + 0.5 * beta * y @ v,
+        0.5 * np.trace(part) + 0.5 * v @ v,
+        0.5 * np.trace(part @ part) + v @ part @ v,
+    )
+    found = LinearGaussian(jnp.asarray(c), jnp.asarray(y)).moments(jnp.asarray(beta))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_units_of_one_squared_error_are_exchangeable():
+    one = bx.SquaredError(units(), SCALAR_DATA)
+    for energy, alone in ((one, True), (one + bx.SquaredError(units(), DATA_X, bx.zero), False)):
+        gibbs = bx.compile(energy, bx.Normal())
+        assert (gibbs.potential.units is not None) == alone
+        assert ("units are exchangeable" in repr(gibbs)) == alone
+
+
+def test_data_of_no_weight_change_nothing():
+    """They have a root, unlike data of negative weight."""
+    weights = np.array([0.0, 2.0] * 20)
+    kept = bx.Empirical((X[1::2], Y[1::2]), weights=weights[1::2])
+    found, wanted = (
+        bx.compile(bx.SquaredError(deep(), data), bx.Normal())
+        for data in (bx.Empirical((X, Y), weights=weights), kept)
+    )
+    assert "40 data reduced to" in repr(found)
+    np.testing.assert_allclose(found.energy_of(deep()), wanted.energy_of(deep()), rtol=1e-12)
 
 
 @pytest.mark.slow
