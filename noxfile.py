@@ -158,7 +158,7 @@ def mutants(session: nox.Session) -> None:
 
     `nox -s mutants -- --samples 20 --seed 1 --folders theory`. The tests of a line are those of
     the last run of `coverage`. Writes the record and the page of the documentation; what it has
-    done is kept in `.mutants.sqlite`, so that a run that was cut goes on.
+    done is kept in `.mutants-SEED.sqlite`, so that a run that was cut goes on.
     """
     install(session, "-e", ".[dev]")
     if not Path(".coverage").exists():

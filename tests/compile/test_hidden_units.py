@@ -89,6 +89,11 @@ def test_products_of_one_parity_are_integrated_over_half_of_an_even_measure(name
     assert sum(float(w) for w in weights) == pytest.approx(1)
 
 
+def test_a_family_is_odd_up_to_rounding():
+    energy = net(lambda u: 2 / (1 + jnp.exp(-2 * u)) - 1, bx.IntervalMeasure(-1, 1))
+    assert _family(energy, 1.0, 12).odd
+
+
 @pytest.mark.parametrize(
     "points, weights, even",
     [

@@ -2,7 +2,9 @@
 
     python -m tests.mutants --samples 60 --seed 0 --json docs/figures/mutants.json
 
-A session that was cut is resumed from its file. Nothing is changed in the tree it is started from.
+A session that was cut is resumed from its file, one of each seed. The record keeps the samples of
+other seeds and the folders that the session does not hold. Nothing is changed in the tree it is
+started from.
 """
 
 import argparse
@@ -22,9 +24,9 @@ SOURCE = Path("src/boltzax")
 
 def main() -> None:
     arguments = _arguments()
-    with use_db(arguments.session, WorkDB.Mode.create) as database:
-        if not database.num_work_items:
-            _draw(database, arguments)
+    session = arguments.session or f".mutants-{arguments.seed}.sqlite"
+    with use_db(session, WorkDB.Mode.create) as database:
+        _draw(database, arguments)
         if arguments.again:
             _forget_survivors(database)
         run(database, arguments)
@@ -33,9 +35,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument(
-        "--session", default=".mutants.sqlite", help="file of the session; resumed if it exists"
-    )
+    parser.add_argument("--session", help="resumed if it exists; by default .mutants-SEED.sqlite")
     parser.add_argument("--coverage", type=Path, default=Path(".coverage"))
     parser.add_argument("--times", type=Path, default=Path(".coverage.xml"))
     parser.add_argument("--folders", nargs="+", default=FOLDERS, choices=FOLDERS)
@@ -50,10 +50,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def _draw(database: WorkDB, arguments: argparse.Namespace) -> None:
-    """At least one mutant of each file, and of each file in proportion to its mutants."""
-    random_numbers = random.Random(arguments.seed)
+    """At least one mutant of each file, and of each file in proportion to its mutants; of folders
+    of which the session has none."""
+    drawn = {item.mutations[0].module_path.parts[2] for item in database.work_items}
     for folder in arguments.folders:
-        paths = sorted((ROOT / SOURCE / folder).glob("_*.py"))
+        if folder in drawn:
+            continue
+        random_numbers = random.Random(arguments.seed)
+        paths = sorted((ROOT / SOURCE / folder).glob("_[!_]*.py"))
         of_files = {path: found for path in paths if (found := mutants(path))}
         total = sum(map(len, of_files.values()))
         print(f"{folder}: {total} mutants of {len(of_files)} files", flush=True)

@@ -18,32 +18,43 @@ a formula that no test guards."""
 
 
 def write(done: Iterable[tuple[WorkItem, WorkResult]], file: Path, page: Path, seed: int) -> None:
-    """Write the record, and the page about it. Reasons in the file at hand are kept."""
+    """Write the record, and the page about it.
+
+    Kept of the file at hand: the samples of other seeds; of this seed the folders that the session
+    does not hold, what was killed when drawn, and the reasons.
+    """
     done = sorted(done, key=lambda pair: pair[0].job_id)
-    old = json.loads(file.read_text()) if file and file.exists() else {"survivors": []}
+    samples = json.loads(file.read_text()) if file and file.exists() else []
+    old = next((one for one in samples if one["seed"] == seed), {"rates": {}, "survivors": []})
     reasons = {_place(row): (row["kind"], row["reason"]) for row in old["survivors"]}
     survivors = [_survivor(*pair) for pair in done if _lived(pair[1])]
     for row in survivors:
         row["kind"], row["reason"] = reasons.get(_place(row), ("", ""))
-    first = {name: rate["first"] for name, rate in old.get("rates", {}).items()}
-    first = first if old.get("seed") == seed else {}
+    first = {name: rate["first"] for name, rate in old["rates"].items()}
     folders = {item.mutations[0].module_path.parts[2] for item, _ in done}
+    rates = old["rates"] | {name: _rate(name, done, survivors, first) for name in folders}
+    others = [row for row in old["survivors"] if row["file"].split("/")[0] not in folders]
     record = {
         "date": datetime.date.today().isoformat(),
         "commit": _commit(),
         "tool": f"cosmic-ray {importlib.metadata.version('cosmic-ray')}",
         "seed": seed,
-        "rates": {folder: _rate(folder, done, survivors, first) for folder in sorted(folders)},
-        "survivors": survivors,
+        "rates": dict(sorted(rates.items())),
+        "survivors": sorted([*others, *survivors], key=lambda row: row["file"]),
     }
     for folder, rate in record["rates"].items():
         low, high = rate["interval"]
         print(f"{folder}: {rate['killed']} of {rate['mutants']}; first {low:.0%} to {high:.0%}")
+    samples = sorted([*(one for one in samples if one["seed"] != seed), record], key=_seed)
     if file:
-        file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        file.write_text(json.dumps(samples, indent=1, ensure_ascii=False) + "\n")
     if page:
         before, _, _ = page.read_text().partition(MARK)
-        page.write_text(before + MARK + "\n\n" + table(record))
+        page.write_text("\n\n".join([before + MARK, *map(table, samples)]))
+
+
+def _seed(record: dict) -> int:
+    return record["seed"]
 
 
 MARK = "<!-- written by `nox -s mutants` -->"
