@@ -109,12 +109,12 @@ def test_a_rule_is_even_up_to_the_rounding_of_its_largest_point(points, weights,
 
 
 def test_a_rule_is_refined_for_units_of_either_sign():
-    """On (-1, 2) `tanh(30 - 20 x)` turns, `tanh(30 + 20 x)` does not; `∫ tanh² = u - tanh u`."""
+    """On (-1, 2) `tanh(60 - 40 x)` turns, `tanh(60 + 40 x)` does not; `∫ tanh² = u - tanh u`."""
     energy = net(jnp.tanh, bx.IntervalMeasure(-1, 2))
-    points, weights = _rule(energy, lambda b, x: jnp.tanh(b * x + 30), 20.0, False, False, 12)
+    points, weights = _rule(energy, lambda b, x: jnp.tanh(b * x + 60), 40.0, False, False, 12)
     x, weights = (np.array([float(v) for v in values]) for values in (points, weights))
-    wanted = (60 - np.tanh(50) - np.tanh(10)) / 60
-    assert weights @ np.tanh(30 - 20 * x) ** 2 == pytest.approx(wanted, rel=1e-11)
+    wanted = (120 - np.tanh(100) - np.tanh(20)) / 120
+    assert weights @ np.tanh(60 - 40 * x) ** 2 == pytest.approx(wanted, rel=1e-11)
 
 
 def test_modes_are_the_fewest_of_which_the_remainder_does_not_matter(monkeypatch):
