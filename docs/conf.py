@@ -1,9 +1,11 @@
 """Sphinx configuration. Every page is a notebook, executed when the documentation is built."""
 
 import ast
+import contextlib
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,17 +15,26 @@ from pathlib import Path
 
 import numpy.typing
 from docutils import nodes
+from sphinx.util.parallel import make_chunks
 
-sys.path.append(str(Path(__file__).parent))  # `_mathml`, `records`
+DOCS = Path(__file__).parent
+sys.path.append(str(DOCS))  # `_kernels`, `_mathml`, `records`
+
+import _kernels  # noqa: E402
 
 # numpyro asks tqdm for a progress bar of notebooks, which these pages do not show
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+# several pages are executed at once: threads of their own would only wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR")
 
 # most of the time of the pages goes into compiling programs that run once, but for some that
 # compute; a flag that XLA does not know ends the process
-COMPUTING = {"background", "interfaces", "learning_zero", "mean_field", "trust"}
+COMPUTING = {
+    *("background", "degradation", "information", "interfaces", "learning_zero", "mean_field"),
+    *("rare_events", "trust"),
+}
 LEVEL, PLAIN = "--xla_backend_optimization_level=", " --xla_cpu_use_fusion_emitters=false"
 GIVEN = "XLA_FLAGS" in os.environ
 if not GIVEN:
@@ -58,9 +69,7 @@ exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 smartquotes_action = "D"  # dashes alone: quotes belong to code
 html_theme = "furo"
 html_title = "boltzax"
-html_search_scorer = str(
-    Path(__file__).parent / "search_scorer.js"
-)  # pages before entries of the reference
+html_search_scorer = str(DOCS / "search_scorer.js")  # pages before entries of the reference
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
@@ -118,13 +127,47 @@ def _types_in_words(app, domain: str, objtype: str, node) -> None:
 def _prepare(app, docname: str, source: list[str]) -> None:
     """How the programs of a page are compiled, and where they are kept.
 
-    One cache a process, for two that write and read the same file can crash. The pages that a
-    process reads one after another share the small programs of all pages.
+    One cache a page, for two processes that write and read the same file can crash. It begins
+    with links to the programs of the pages that have been read, which `_keep` makes.
     """
     if not GIVEN:
         os.environ["XLA_FLAGS"] = LEVEL + ("1" if docname in COMPUTING else "0") + PLAIN
     if CACHE:
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(CACHE, f"docs-{os.getpid()}")
+        own = _own_cache()
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(own)
+        _link(_all_caches(), own)
+
+
+def _keep(app, doctree) -> None:
+    """The programs of a page that has been read are there for those that follow."""
+    if CACHE:
+        _link(_own_cache(), _all_caches())
+        shutil.rmtree(_own_cache())
+
+
+def _own_cache() -> Path:
+    return Path(CACHE, f"docs-{os.getpid()}")
+
+
+def _all_caches() -> Path:
+    return Path(CACHE, "docs")
+
+
+def _link(source: Path, target: Path) -> None:
+    for folder in (source, target):
+        folder.mkdir(parents=True, exist_ok=True)
+    for program in source.iterdir():
+        with contextlib.suppress(FileExistsError):
+            os.link(program, target / program.name)
+
+
+def _deal(app, env, docnames: list[str]) -> None:
+    """Pages with many cells, the others after them, dealt to the processes that read."""
+    text = {name: Path(env.doc2path(name)).read_text() for name in docnames}
+    cells = {name: text[name].count("{code-cell}") * (1 + (name in COMPUTING)) for name in docnames}
+    ranked = sorted(docnames, key=cells.get, reverse=True)
+    chunks = len(make_chunks(docnames, app.parallel))
+    docnames[:] = [name for first in range(chunks) for name in ranked[first::chunks]]
 
 
 def _narrow(app, doctree) -> None:
@@ -149,7 +192,10 @@ def _narrowed(line: str) -> str:
 
 
 def setup(app):
+    _kernels.start()
     app.connect("doctree-read", _narrow)
+    app.connect("doctree-read", _keep)
     app.connect("source-read", _prepare)
+    app.connect("env-before-read-docs", _deal)
     app.connect("autodoc-process-docstring", _outcomes)
     app.connect("object-description-transform", _types_in_words, priority=400)

@@ -105,6 +105,18 @@ def test_every_picture_is_described(pages):
     assert wrong == []
 
 
+def test_every_figure_of_a_cell_is_drawn(pages):
+    """A page has the picture of each description that its source gives."""
+    wrong, count = [], 0
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        wanted = re.findall(r"^:mystnb: \{image: \{alt: '([^']*)'", path.read_text(), re.MULTILINE)
+        there = [picture.get("alt") for picture in pages[f"{path.stem}.html"].find_all("img")]
+        wrong += [(path.stem, text) for text in wanted if text not in there]
+        count += len(wanted)
+    assert wrong == []
+    assert count > 50
+
+
 def test_no_page_shows_a_warning_or_a_path_of_the_builder(pages):
     wrong = []
     for name, page in pages.items():
