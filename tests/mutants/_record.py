@@ -23,7 +23,7 @@ def write(done: Iterable[tuple[WorkItem, WorkResult]], file: Path, page: Path, s
     Kept of the file at hand: the samples of other seeds; of this seed the folders that the session
     does not hold, what was killed when drawn, and the reasons.
     """
-    done = sorted(done, key=lambda pair: pair[0].job_id)
+    done = sorted((pair for pair in done if _told(pair[1])), key=lambda pair: pair[0].job_id)
     samples = json.loads(file.read_text()) if file and file.exists() else []
     old = next((one for one in samples if one["seed"] == seed), {"rates": {}, "survivors": []})
     reasons = {_place(row): (row["kind"], row["reason"]) for row in old["survivors"]}
@@ -82,6 +82,11 @@ def table(record: dict) -> str:
         where = f"`{row['file']}`, `{row['definition']}`"
         lines.append(f"| {where}: {before} | {after} | {row['kind']} | {row['reason']} |")
     return "\n".join(lines) + "\n"
+
+
+def _told(result: WorkResult) -> bool:
+    """Whether tests could be run: else nothing is known, and the mutant is not counted."""
+    return result.test_outcome in (TestOutcome.SURVIVED, TestOutcome.KILLED)
 
 
 def _lived(result: WorkResult) -> bool:

@@ -1,5 +1,6 @@
 """Which tests read a line, and how long each takes: from a run of the tests under coverage."""
 
+import re
 import xml.etree.ElementTree
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,9 +24,18 @@ class Reached:
         self.names = {Path(name).resolve().as_posix(): name for name in self.data.measured_files()}
         self.root = root
         self.seconds: dict[str, float] = {}
+        self.functions: dict[str, set[str]] = {}
         for case in xml.etree.ElementTree.parse(times).iter("testcase"):
             name = f"{case.get('classname')}.{case.get('name')}"
             self.seconds[name] = float(case.get("time") or 0.0)
+
+    def _stands(self, test: str) -> bool:
+        """Whether the function of a test is still there: the record can be older than the tests."""
+        file, _, name = test.partition("::")
+        if file not in self.functions:
+            text = (self.root / file).read_text() if (self.root / file).exists() else ""
+            self.functions[file] = set(re.findall(r"^ *def (test_?\w*)", text, re.MULTILINE))
+        return name.partition("[")[0].rpartition("::")[2] in self.functions[file]
 
     def time(self, test: str) -> float:
         file, _, name = test.partition("::")
@@ -48,6 +58,7 @@ class Reached:
         lines = self.data.contexts_by_lineno(name)
         found = {c for row in (lines if rows is None else rows) for c in lines.get(row, ()) if c}
         tests = {context.rpartition("|")[0] for context in found}
+        tests = {test for test in tests if self._stands(test)}
         return sorted(tests, key=lambda test: (not _own(test, path), self.time(test), test))
 
 
