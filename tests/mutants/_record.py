@@ -50,7 +50,7 @@ def write(done: Iterable[tuple[WorkItem, WorkResult]], file: Path, page: Path, s
         file.write_text(json.dumps(samples, indent=1, ensure_ascii=False) + "\n")
     if page:
         before, _, _ = page.read_text().partition(MARK)
-        page.write_text("\n\n".join([before + MARK, *map(table, samples)]))
+        page.write_text(before + "\n".join([f"{MARK}\n", *map(table, samples)]))
 
 
 def _seed(record: dict) -> int:
