@@ -2,6 +2,7 @@
 
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,6 +150,10 @@ def test_energies_that_stay_away_from_zero_are_told():
         meant = bx.learning_coefficient(traces[0], reference=0.0)
         bx.learning_coefficient(traces[1])
     np.testing.assert_array_equal(absolute.value, meant.value)
+    apart = 10.0 * jnp.arange(traces[0].energy.shape[0])[:, None]  # chains in several minima
+    several = eqx.tree_at(lambda trace: trace.energy, traces[0], traces[0].energy + apart)
+    with pytest.warns(RuntimeWarning, match="energies stay at"):
+        bx.learning_coefficient(several)
 
 
 def net(width=6) -> bx.Gibbs:

@@ -105,7 +105,7 @@ def _unreached(trace: Trace) -> str | None:
     Near a minimum of energy `E_min`, `β (⟨E⟩ - E_min)` and `C = β² Var E` are both about λ. Zero is
     refused as a reference if, at the largest beta, some energy lies below it by more than `1/β`, or
     all lie above it by more than `1/β` and `β ⟨E⟩` is more than twice `C`, beyond four standard
-    errors.
+    errors; `C` is that of single chains, for chains in several minima differ by more.
     """
     run = trace if trace.bridges is None else trace.bridges
     energy, conditional, betas = run.energy, run.energy_variance, run.betas
@@ -115,7 +115,8 @@ def _unreached(trace: Trace) -> str | None:
     level = trace.gibbs.reference_energy
     beta, lowest = float(betas), float(jnp.min(energy) + level)
     mean = Estimate.of_series(beta * (energy + level), exact=True)
-    heat = beta**2 * float(jnp.var(energy) + jnp.mean(conditional))
+    within = jnp.mean(jnp.var(energy, axis=-1))
+    heat = beta**2 * float(within + jnp.mean(conditional))
     above = float(mean.value) - 4 * float(mean.standard_error) > 2 * heat
     if beta * lowest < -1:
         return f"energies go down to {lowest:.6g}"
