@@ -1,7 +1,13 @@
 """Claims as values: their verdicts, their false alarms, their counterexamples."""
 
+import enum
+import fractions
 import functools
 import importlib
+import math
+import sys
+from fractions import Fraction
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -114,6 +120,31 @@ def test_a_test_for_pytest():
     fails.test(key=KEY, expected="refuted")()
     with pytest.raises(AssertionError, match="counterexample: 2.0"):
         fails.test(key=KEY)()
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    "case",
+    [Fraction(1, 3), Path("a"), np.dtype(int), Colour.RED, np.array(["a"]), complex(0, math.nan)],
+    ids=lambda case: type(case).__name__,
+)
+def test_cases_of_any_class_are_examined_and_pasted(case):
+    claim = Claim("1 is at least 0", "planted", [case], lambda case, **_: exact(1))
+    assert claim.examine(key=KEY).outcome == "supported"
+    if not isinstance(case, np.dtype | Path):
+        names = {"numpy": np, "fractions": fractions, "tests": sys.modules["tests"], "jnp": jnp}
+        names |= {"Fraction": Fraction}
+        assert repr(eval(_text(case), names)) == repr(case)
+
+
+@pytest.mark.parametrize("domain", [[], st.nothing(), st.integers().filter(lambda n: False)])
+def test_a_domain_without_cases_is_refused(domain):
+    claim = Claim("1 is at least 0", "planted", domain, lambda case, **_: exact(1))
+    with pytest.raises(bx.DeclarationError, match="domain"):
+        claim.examine(key=KEY)
 
 
 def test_counterexamples_can_be_pasted():

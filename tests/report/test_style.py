@@ -180,3 +180,9 @@ def test_a_result_is_drawn_by_the_fields_that_are_named():
         bx.plot.result(result, fields=["other"])
     with pytest.raises(bx.DeclarationError, match="without numbers"):
         bx.plot.result(bx.Tokens.bytes())
+
+
+@pytest.mark.parametrize("name", ["missing/a.pdf", "a.xyz"])
+def test_a_figure_that_cannot_be_written_is_refused_before_it_is_drawn(name, tmp_path):
+    with pytest.raises(bx.DeclarationError, match="path"), bx.plot.panels(path=tmp_path / name):
+        raise AssertionError("drawn")

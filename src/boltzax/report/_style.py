@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 from matplotlib import pyplot, rc_context, rcParams
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.colors import to_rgba
 from matplotlib.rcsetup import cycler
 
-from ..core import Count, Positive, typed
+from ..core import Count, DeclarationError, Positive, typed
 
 BLUE, ORANGE, GREEN, PINK, AMBER, SKY, BLACK = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
@@ -136,7 +137,13 @@ def panels(
 
     Yields:
         The axes, `[panel]` from left to right and then from top to bottom.
+
+    Raises:
+        DeclarationError: For a folder that does not exist, and a kind of file that matplotlib does
+            not write, before anything is drawn.
     """
+    if path is not None:
+        _check_place(Path(path))
     if height is None:
         height = rows * (3.6 if columns == 1 else 3.0 if columns == 2 else 2.5)
     with in_style():
@@ -149,3 +156,15 @@ def panels(
         if path is not None:
             figure.savefig(path)
             pyplot.close(figure)
+
+
+def _check_place(path: Path) -> None:
+    """Raise unless a figure can be written there."""
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if not path.parent.is_dir() or (path.suffix and path.suffix[1:].lower() not in kinds):
+        raise DeclarationError(
+            "path",
+            got=str(path),
+            expected=f"a file in a folder that exists, of one of the kinds {', '.join(kinds)}",
+            mend="make the folder first: Path(path).parent.mkdir(parents=True)",
+        )

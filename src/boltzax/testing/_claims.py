@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
 from ..core import (
@@ -121,9 +122,7 @@ class Claim(eqx.Module):
             )
         count = len(self.domain) if isinstance(self.domain, Sequence) else cases
         if not count:
-            raise DeclarationError(
-                "domain", got="no case", expected="at least one", mend="add cases"
-            )
+            raise _no_case()
         share = level / (count * len(efforts) * 2)
         first, second = jax.random.split(key)
         seen: list[tuple[Outcome, Estimate, Any]] = []
@@ -189,7 +188,10 @@ class Claim(eqx.Module):
             if judged(case) == "refuted":
                 raise _Refuted
 
-        draw()
+        try:
+            draw()
+        except Unsatisfiable as error:
+            raise _no_case() from error
         return ()
 
     def _confirmed(
@@ -242,6 +244,10 @@ class Claim(eqx.Module):
         lower, upper = (np.ravel(np.asarray(end)) for end in found.interval())
         room = np.minimum(lower - self.low, self.high - upper)
         return np.where(np.isnan(room), -np.inf, room)
+
+
+def _no_case() -> DeclarationError:
+    return DeclarationError("domain", got="no case", expected="at least one", mend="add cases")
 
 
 def _has_error(found: Estimate) -> bool:

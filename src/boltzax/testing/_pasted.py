@@ -1,5 +1,6 @@
 """Values as Python that makes them again, to be pasted."""
 
+import enum
 import functools
 import inspect
 import re
@@ -69,10 +70,16 @@ def pasted(value: Any) -> str:
         return f"jax.random.wrap_key_data(jnp.array({data}, jnp.uint32))"
     if isinstance(value, np.generic):
         return pasted(value.item())
+    if isinstance(value, enum.Enum):
+        return f"{_name(type(value))}.{value.name}"
     if isinstance(value, float):
         return _finite(repr(value))
+    if isinstance(value, complex):
+        return f"complex({_finite(repr(value.real))}, {_finite(repr(value.imag))})"
     if isinstance(value, jax.Array | np.ndarray):
         array = np.asarray(value)
+        if array.dtype.kind in "OSU":
+            return f"numpy.array({array.tolist()!r}, {array.dtype.str!r})"
         return f"jnp.array({_finite(repr(array.tolist()))}, jnp.{array.dtype.name})"
     if isinstance(value, dict):
         return "{" + _joined(f"{key!r}: {pasted(each)}" for key, each in value.items()) + "}"
@@ -138,9 +145,12 @@ def _arguments(value: Any) -> dict[str, Any] | None:
 
 def _equal(first: Any, second: Any) -> bool:
     """Whether two objects are the same, as pytrees or, of other classes, by their attributes."""
-    if jax.tree_util.all_leaves([second]):
-        return pasted(vars(first)) == pasted(vars(second))
-    return bool(eqx.tree_equal(first, second))
+    if not jax.tree_util.all_leaves([second]):
+        return bool(eqx.tree_equal(first, second))
+    states = [getattr(each, "__dict__", None) for each in (first, second)]
+    if None in states:  # of C, or with slots
+        return bool(first == second)
+    return pasted(states[0]) == pasted(states[1])
 
 
 def _name(value: Any) -> str:
