@@ -128,14 +128,24 @@ class Colour(enum.Enum):
 
 @pytest.mark.parametrize(
     "case",
-    [Fraction(1, 3), Path("a"), np.dtype(int), Colour.RED, np.array(["a"]), complex(0, math.nan)],
+    [
+        *(Fraction(1, 3), Path("a"), np.dtype(int), Colour.RED, complex(0, math.nan)),
+        *(np.array(["nan", "b"]), jnp.zeros((0, 3)), jnp.array([1.0, complex(0, math.nan)])),
+        *(np.float32(0.1), np.int8(100), {np.int8(4): 1}, jax.random.key(3, impl="rbg")),
+    ],
     ids=lambda case: type(case).__name__,
 )
 def test_cases_of_any_class_are_examined_and_pasted(case):
     claim = Claim("1 is at least 0", "planted", [case], lambda case, **_: exact(1))
     assert claim.examine(key=KEY).outcome == "supported"
     if not isinstance(case, np.dtype | Path):
-        names = {"numpy": np, "fractions": fractions, "tests": sys.modules["tests"], "jnp": jnp}
+        names = {
+            "numpy": np,
+            "fractions": fractions,
+            "tests": sys.modules["tests"],
+            "jnp": jnp,
+            "jax": jax,
+        }
         names |= {"Fraction": Fraction}
         assert repr(eval(_text(case), names)) == repr(case)
 

@@ -58,10 +58,10 @@ def learning_coefficient(
         reference: `E_ref`. If None, `E(w*)` of a `LocalLearningCoefficient`, and 0 of a trace: no
             energy is subtracted, also where the measure is `relative_to` a model or the draws show
             that the energy stays away from 0 (a `RuntimeWarning` says so: what is not subtracted
-            is in the value). The choices are 0 for a realisable
-            population loss (the global coefficient), a model `w*` for the local coefficient at
-            `w*`, whose full energy is then subtracted (Lau et al. 2023, arXiv:2308.12108), or a
-            number, an energy as declared.
+            is in the value; `β E_min` of less than about λ nats is not seen). The choices are 0 for
+            a realisable population loss (the global coefficient), a model `w*` for the local
+            coefficient at `w*`, whose full energy is then subtracted (Lau et al. 2023,
+            arXiv:2308.12108), or a number, an energy as declared.
         plain: Average the energy of full draws, with the weights that were integrated out drawn
             again. By default their average is taken in closed form, `⟨½ Σ_i s_i/(1+s_i)⟩` for the
             zero target (Rao-Blackwell): same mean, smaller error. Needs `keep=True` in the run.

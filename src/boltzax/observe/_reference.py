@@ -105,7 +105,9 @@ def _unreached(trace: Trace) -> str | None:
     Near a minimum of energy `E_min`, `β (⟨E⟩ - E_min)` and `C = β² Var E` are both about λ. Zero is
     refused as a reference if, at the largest beta, some energy lies below it by more than `1/β`, or
     all lie above it by more than `1/β` and `β ⟨E⟩` is more than twice `C`, beyond four standard
-    errors; `C` is that of single chains, for chains in several minima differ by more.
+    errors. So `β E_min` of less than about λ is not seen, and a realisable model most of whose
+    directions are wider than the prior is refused. `C` is that of single chains, for chains in
+    several minima differ by more.
     """
     run = trace if trace.bridges is None else trace.bridges
     energy, conditional, betas = run.energy, run.energy_variance, run.betas

@@ -67,9 +67,11 @@ def pasted(value: Any) -> str:
     """
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         data = np.asarray(jax.random.key_data(value)).tolist()
-        return f"jax.random.wrap_key_data(jnp.array({data}, jnp.uint32))"
-    if isinstance(value, np.generic):
-        return pasted(value.item())
+        made = f"jnp.array({data}, jnp.uint32)"
+        return f"jax.random.wrap_key_data({made}, impl={str(jax.random.key_impl(value))!r})"
+    if isinstance(value, np.generic) and type(value) is not type(value.item()):
+        plain = isinstance(value, float | complex | str | bytes | np.bool_ | np.int64)
+        return pasted(value.item()) if plain else f"numpy.{value.dtype.name}({value!s})"
     if isinstance(value, enum.Enum):
         return f"{_name(type(value))}.{value.name}"
     if isinstance(value, float):
@@ -80,9 +82,11 @@ def pasted(value: Any) -> str:
         array = np.asarray(value)
         if array.dtype.kind in "OSU":
             return f"numpy.array({array.tolist()!r}, {array.dtype.str!r})"
-        return f"jnp.array({_finite(repr(array.tolist()))}, jnp.{array.dtype.name})"
+        if not array.size:
+            return f"jnp.zeros({array.shape}, jnp.{array.dtype.name})"
+        return f"jnp.array({pasted(array.tolist())}, jnp.{array.dtype.name})"
     if isinstance(value, dict):
-        return "{" + _joined(f"{key!r}: {pasted(each)}" for key, each in value.items()) + "}"
+        return "{" + _joined(f"{pasted(key)}: {pasted(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
         return f"[{_joined(map(pasted, value))}]"
     if isinstance(value, tuple):
