@@ -242,7 +242,8 @@ class Claim(eqx.Module):
     def _rooms(self, found: Estimate) -> np.ndarray:
         """Distance of each number's interval to the bounds; negative outside of them."""
         lower, upper = (np.ravel(np.asarray(end)) for end in found.interval())
-        room = np.minimum(lower - self.low, self.high - upper)
+        with np.errstate(invalid="ignore"):  # inf at a bound of inf
+            room = np.minimum(lower - self.low, self.high - upper)
         return np.where(np.isnan(room), -np.inf, room)
 
 
