@@ -1,6 +1,7 @@
 """Worked chains and circuits against their exact answers."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import logsumexp
+from scipy.stats import gamma as gamma_law
 
 import boltzax as bx
 from boltzax import cases, theory
@@ -36,6 +39,34 @@ def test_evidence_of_gains_is_an_integral(length, low, ratio, width):
     wanted = below(low * ratio, length, width) - below(low, length, width)
     ends = {"first": (1.0, 1.0), "last": (low * ratio, low), "width": width}
     assert cases.gain_chain_evidence(length, **ends) == pytest.approx(np.log(wanted), abs=1e-7)
+
+
+@given(st.integers(1, 60), st.floats(0.02, 3.0), st.floats(1.1, 4.0))
+def test_evidence_of_rare_chains_is_a_gamma_tail(length, margin, ratio):
+    """Of chains whose largest product, `width^n`, is little above the least that is needed."""
+    width = 2.0
+    low = width**length * math.exp(-margin)
+    found = cases.gain_chain_evidence(
+        length, width=width, first=(1.0, 1.0), last=(ratio * low, low)
+    )
+    short = max(margin - math.log(ratio), 0.0)
+    log_density = gamma_law(length).logpdf
+    z, weights = np.polynomial.legendre.leggauss(80)
+    t = short + (margin - short) * (z + 1) / 2
+    wanted = logsumexp(log_density(t), b=weights * (margin - short) / 2)
+    assert found == pytest.approx(wanted, abs=1e-9, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("length", "width", "log_evidence"),
+    [(20, 1.05, -67.8752), (40, 1.03, -139.3968), (15, 1.1, -33.1764), (1, 1.0, -math.inf)],
+)
+def test_evidence_of_narrow_gains(length, width, log_evidence):
+    """By the incomplete gamma function of SciPy, and by quadrature."""
+    found = cases.gain_chain_evidence(length, width=width)
+    assert found == pytest.approx(log_evidence, abs=1e-4)
+    assert math.isfinite(cases.gain_chain_evidence(700))
+    assert cases.gain_chain_evidence(300, width=0.05) == -math.inf
 
 
 def test_entropies_of_a_chain_of_gains():

@@ -182,3 +182,11 @@ def test_the_old_name_of_an_argument():
             old = call(**settings, noise=0.3)
         assert eqx.tree_equal(new, old)
     assert PoissonData(2.0, 1.0, 0.3).noise == 0.3
+
+
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_data_that_are_not_finite_are_refused(name):
+    data = {"x": np.arange(3.0), "y": np.ones(3)}
+    data[name][1] = np.nan
+    with pytest.raises(bx.DeclarationError, match=name):
+        exponential_process(**data, length=1.0, noise_variance=0.1)

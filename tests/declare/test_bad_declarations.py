@@ -122,6 +122,7 @@ WRONG = [
         "measure",
         lambda: squared(measure=bx.Empirical((X, Y[:, None])), target=None),
     ),
+    ("keys of two kinds", "params", lambda: bx.models.Function(len, {"a": Y, 1: Y})),
     ("target that raises", "target", lambda: squared(target=lambda x: x @ jnp.ones(7))),
     ("measure of higher dimension", "model", lambda: squared(measure=bx.GaussianMeasure(2))),
     ("dense net of another dimension", "model", lambda: squared(DEEP, MU)),

@@ -147,3 +147,35 @@ def test_outcomes_keep_their_names_where_their_numbers_changed():
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(DeclarationError, match="a folder that exists"):
         bx.save(tmp_path / "missing" / "kept.npz", bx.Estimate.exact(1.0))
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">i4", "<U6", "S3", "M8[s]", ">M8[D]"])
+def test_numpy_arrays_of_other_formats_come_back(dtype, tmp_path):
+    """In the byte order of the machine."""
+    given = np.array([1, 2], "i8").astype(dtype)
+    bx.save(tmp_path / "kept", {"values": given})
+    found = bx.load(tmp_path / "kept")["values"]
+    np.testing.assert_array_equal(found, given)
+    assert found.dtype.isnative and found.dtype == given.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([None]),
+        np.zeros(2, [("a", float), ("b", int)]),
+        np.ma.masked_array([1.0, 2.0], [True, False]),
+        {1, 2},
+        frozenset([1]),
+    ],
+    ids=["objects", "structured", "masked", "set", "frozenset"],
+)
+def test_what_could_not_be_read_again_is_not_stored(value, tmp_path):
+    with pytest.raises(bx.DeclarationError, match="result"):
+        bx.save(tmp_path / "kept", {"value": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(bx.DeclarationError, match="a folder"):
+        bx.save(tmp_path, bx.Estimate.exact(1.0))

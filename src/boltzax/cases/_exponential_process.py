@@ -20,6 +20,7 @@ from ..core import (
     Key,
     Positive,
     Said,
+    check_finite,
     numpy_generator,
     renamed_arguments,
     typed,
@@ -179,8 +180,10 @@ def exponential_process(
         noise_variance: `s²`, of the labels about the function.
 
     Raises:
-        DeclarationError: For another number of labels than places.
+        DeclarationError: For another number of labels than places, and numbers that are not finite.
     """
+    for name, values in (("x", x), ("y", y)):
+        check_finite(name, values, "leave out data without a number")
     if x.shape != y.shape or not len(x):
         raise DeclarationError(
             "y",

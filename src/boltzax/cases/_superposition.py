@@ -40,7 +40,9 @@ class SuperpositionNet(eqx.Module):
     def energy(self) -> AbstractEnergy:
         """`E |f(x) - x|²` over inputs with one active feature, uniform on [0, 1], by quadrature.
 
-        It is 1/3 for the function 0, and that of a mean: `n` data are `beta = n`.
+        It is 1/3 for the function 0, and that of a mean: `n` data are `beta = n`. Of Gauss's rule
+        with 60 nodes along a feature; where the relu has a kink there, up to about 3e-4 of it are
+        the rule's error.
         """
         features = self.bias.shape[0]
         nodes, weights = np.polynomial.legendre.leggauss(NODES)

@@ -18,6 +18,7 @@ from ..core import (
     Key,
     Refused,
     constraint_of,
+    errors_named,
     numbers,
     typed,
 )
@@ -293,6 +294,9 @@ class Function(eqx.Module):
 
     @typed
     def __init__(self, fn: Callable, params: PyTree):
+        expected = "a pytree, whose dictionaries have keys of one kind"
+        with errors_named("params", expected=expected, mend="name all entries by strings"):
+            jax.tree.structure(params)
         self.fn = fn
         self.params = params
 

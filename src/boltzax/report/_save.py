@@ -50,10 +50,10 @@ def save(path: str | Path, result: Any) -> None:
             and for a folder that does not exist.
     """
     place = Path(path)
-    if not place.parent.is_dir():
+    if place.is_dir() or not place.parent.is_dir():
         raise DeclarationError(
             "path",
-            got=str(place),
+            got=f"{place}, a folder" if place.is_dir() else str(place),
             expected="a file in a folder that exists",
             mend="make the folder first: Path(path).parent.mkdir(parents=True)",
         )
@@ -110,7 +110,15 @@ def _read(path: Path) -> tuple[dict, list[np.ndarray]]:
             count = sum(name.startswith("a") for name in file.files)
             arrays = [file[f"a{i}"] for i in range(count)]
         assert header["boltzax"] == FORMAT
-    except (OSError, KeyError, ValueError, AssertionError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        AssertionError,
+        EOFError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+    ) as error:
         raise DeclarationError(
             "path",
             got=f"{path}, which holds no result",
@@ -163,12 +171,13 @@ class _Encoder:
         if isinstance(value, float):
             return {"float": repr(value)}
         if isinstance(value, jax.Array | np.ndarray | np.generic):
-            return self._array(value)
+            return self._array(value, where)
         if isinstance(value, ITEM):
             kind = value._enumeration
             # the numbers of outcomes may change from version to version, their names do not
             names = list(kind._name_to_item)
-            return {"outcome": name_of(kind), "index": self._array(value._value), "names": names}
+            index = self._array(value._value, where)
+            return {"outcome": name_of(kind), "index": index, "names": names}
         if isinstance(value, dict):
             pairs = [[self.encode(k, where), self.encode(v, f"{where}[{k!r}]")]
                      for k, v in value.items()]  # fmt: skip
@@ -186,21 +195,17 @@ class _Encoder:
             return {"code": name_of(value), "print": code_of(value)}
         if isinstance(value, jax.ShapeDtypeStruct):
             return {"abstract": list(value.shape), "of": self.encode(value.dtype, where)}
-        if "__reduce__" in vars(type(value)):  # an object that says how to build it again
+        # an object that says how to build it again; a set has more to say
+        if "__reduce__" in vars(type(value)) and len(value.__reduce__()) == 2:
             make, parts = value.__reduce__()
             return {"make": self.encode(make, where), "parts": self.encode(parts, where)}
         state = state_of_object(value)
         if state is None or isinstance(value, ClosedJaxpr):
-            raise DeclarationError(
-                "result",
-                got=f"{where}, a {type(value).__name__}",
-                expected="numbers, arrays, modules and functions",
-                mend="store what it holds by itself",
-            )
+            raise _not_stored(where, type(value).__name__)
         inner = {name: self.encode(part, f"{where}.{name}") for name, part in state.items()}
         return {"object": name_of(type(value)), "code": code_of(type(value)), "fields": inner}
 
-    def _array(self, value: Any) -> dict[str, Any]:
+    def _array(self, value: Any, where: str) -> dict[str, Any]:
         if id(value) in self._seen:
             return self._seen[id(value)][0]
         entry: dict[str, Any] = {"kind": "jax" if isinstance(value, jax.Array) else "numpy"}
@@ -208,12 +213,27 @@ class _Encoder:
         if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             entry = {"kind": "key", "impl": str(jax.random.key_impl(value))}
             host = jax.random.key_data(value)
+        if isinstance(host, np.ma.MaskedArray):
+            raise _not_stored(where, "masked array")
         host = np.asarray(host)
-        entry |= {"dtype": host.dtype.name, "shape": list(host.shape), "array": len(self.arrays)}
+        host = host.astype(host.dtype.newbyteorder("="), copy=False)  # that of the machine
+        dtype = host.dtype.str if host.dtype.kind in "SU" else host.dtype.name
+        if host.dtype.fields or host.dtype.hasobject:
+            raise _not_stored(where, f"array of dtype {host.dtype}")
+        entry |= {"dtype": dtype, "shape": list(host.shape), "array": len(self.arrays)}
         # as bytes: formats such as bfloat16 are unknown to numpy's files
         self.arrays.append(np.frombuffer(host.tobytes(), np.uint8))
         self._seen[id(value)] = (entry, value)
         return entry
+
+
+def _not_stored(where: str, kind: str) -> DeclarationError:
+    return DeclarationError(
+        "result",
+        got=f"{where}, a {kind}",
+        expected="numbers, arrays, modules and functions",
+        mend="store what it holds by itself",
+    )
 
 
 class _Decoder:
