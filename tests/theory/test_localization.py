@@ -112,6 +112,19 @@ def test_data_far_apart_on_a_lattice():
     assert abs(far - near - 0.2) < 1e-12
 
 
+def test_jumps_below_a_thousandth_of_the_mean_slope_are_refused():
+    """Jumps of `2/s²`, a mean of `√(1 + 2ρℓ/s²)`; the averaged field is then as good."""
+    length, noise = 2.0, 1500.0
+
+    def setting(jumps):
+        return ((2 * jumps / noise) ** 2 - 1) * noise / (2 * length), length, noise
+
+    finest = setting(999)
+    assert 1 - 1e-3 < screening_exponent(*finest) / averaged_screening(*finest) < 1
+    with pytest.raises(DeclarationError, match="averaged_screening"):
+        screening_exponent(*setting(1001))
+
+
 @pytest.mark.parametrize(
     ("call", "argument"),
     [
