@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
+from boltzax.sample import bar_series
 
 from .test_observables import independent
 
@@ -132,3 +133,76 @@ def test_a_reference_takes_its_energy_from_each_beta():
     np.testing.assert_allclose(less.free_energy.value, bare.free_energy.value - 0.3 * betas)
     own = bare.learning_coefficient.value - 0.3 * betas
     np.testing.assert_allclose(less.learning_coefficient.value, own, atol=1e-12)
+
+
+def test_shares_enter_by_their_means_and_errors_to_first_order():
+    """Two regions of runs of their own: sums over draws, and the delta method in NumPy."""
+    ladder, reference, masses = [0.0, 0.5, 2.0, 6.0], 0.3, (-0.4, 0.7)
+    runs = [independent(ladder, 60, jax.random.key(seed)) for seed in (0, 1)]
+    rng = np.random.default_rng(0)
+    energies = [np.asarray(trace.energy) for trace, _ in runs]
+    shares = [np.exp(1.5 * rng.normal(size=e.shape) - 0.5 * e) * (e < 2) for e in energies]
+    parts = [
+        bx.Phase(trace, mass, jnp.asarray(share))
+        for (trace, _), mass, share in zip(runs, masses, shares, strict=True)
+    ]
+    found = bx.phases(parts, reference=reference)
+    betas = np.array(ladder)
+    wide, values, series, kish = betas[:, None, None], [], [], []
+    for part, mass, share, energy in zip(parts, masses, shares, energies, strict=True):
+        count = share.mean(axis=(1, 2))
+        bar = np.asarray(bar_series(part.trace.bridges))
+        free = bar.mean(axis=(1, 2)) - mass - np.log(count) - betas * reference
+        heat = wide * (energy - reference)
+        slope = (share * heat).sum(axis=(1, 2)) / share.sum(axis=(1, 2))
+        values.append((free, slope))
+        share = share / count[:, None, None]
+        # what each draw moves the two by
+        series.append((bar - share, share * (heat - slope[:, None, None])))
+        kish.append(1 / np.mean(share**2, axis=(1, 2)) * share[0].size)
+
+    def error(each):
+        return np.asarray(bx.Estimate.of_series(each, exact=True).standard_error)
+
+    free, slope = (np.stack(each) for each in zip(*values, strict=True))
+    whole = -np.log(np.sum(np.exp(-free), axis=0))
+    p = np.exp(whole - free)
+    mean = np.sum(p * slope, axis=0)
+    np.testing.assert_allclose(found.free_energies.value, free, rtol=1e-9)
+    np.testing.assert_allclose(found.learning_coefficients.value, slope, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.free_energy.value, whole, rtol=1e-9)
+    np.testing.assert_allclose(found.probability.value, p, rtol=1e-9)
+    np.testing.assert_allclose(found.learning_coefficient.value, mean, rtol=1e-9, atol=1e-12)
+
+    errors = [[error(each) for each in of_run] for of_run in series]
+    for estimate, which in ((found.free_energies, 0), (found.learning_coefficients, 1)):
+        own = np.stack([each[which] for each in errors])
+        np.testing.assert_allclose(estimate.standard_error, own, rtol=1e-6)
+        least = [bx.Estimate.of_series(each[which], exact=True).ess for each in series]
+        np.testing.assert_allclose(estimate.ess, np.minimum(kish, least), rtol=1e-6)
+    assert np.all(np.array(kish) < 100)
+    squares = np.stack([each[0] for each in errors]) ** 2
+    np.testing.assert_allclose(
+        found.free_energy.standard_error, np.sqrt(np.sum(p**2 * squares, axis=0)), rtol=1e-6
+    )
+    both = np.sqrt(np.sum(squares, axis=0)) * p[0] * p[1]
+    np.testing.assert_allclose(found.probability.standard_error, [both, both], rtol=1e-6)
+    moved = [
+        error(p_i[:, None, None] * (s - (c - mean)[:, None, None] * f))
+        for p_i, c, (f, s) in zip(p, slope, series, strict=True)
+    ]
+    np.testing.assert_allclose(
+        found.learning_coefficient.standard_error, np.hypot(*moved), rtol=1e-6
+    )
+
+
+def test_betas_of_parts_and_rows_of_a_part():
+    trace, _ = independent([0.0, 0.5, 2.0], 20)
+    other, _ = independent([0.0, 0.5, 3.0], 20)
+    with pytest.raises(bx.DeclarationError, match="same betas"):
+        bx.phases([bx.Phase(trace), bx.Phase(other)])
+    part = bx.Phase(trace, 0.2, jnp.full_like(trace.energy, 0.5))
+    np.testing.assert_array_equal(part.share, 0.5)
+    rows = part[1:]
+    assert rows.share.shape == (2, 4, 20) and float(rows.log_mass) == 0.2
+    np.testing.assert_array_equal(rows.trace.betas, [0.5, 2.0])
