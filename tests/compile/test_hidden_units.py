@@ -1,5 +1,8 @@
 """Features of hidden units: the nodes of a family, and columns made orthogonal."""
 
+from collections.abc import Callable
+
+import equinox as eqx
 import flint
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,7 @@ from boltzax.compile import _lower_hidden_units, lower_units
 from boltzax.compile._graded_features import UnitFamily, _design, grade
 from boltzax.compile._hidden_units import orthogonalise
 from boltzax.compile._lower_hidden_units import _family, _modes, _rule, _symmetric
+from boltzax.declare import AbstractUnitModel
 
 
 @pytest.mark.parametrize("odd", [False, True])
@@ -87,6 +91,45 @@ def test_products_of_one_parity_are_integrated_over_half_of_an_even_measure(name
     points, weights = family.rule
     assert len({float(x) > 0 for x in points}) == (1 if name == "odd" else 2)
     assert sum(float(w) for w in weights) == pytest.approx(1)
+
+
+class Units(AbstractUnitModel):
+    """Units of a function of the weight and the datum, which need not be one of their product."""
+
+    of: Callable = eqx.field(static=True)
+    embedding: jax.Array = eqx.field(default_factory=lambda: jnp.zeros((3, 1)))
+    readout: jax.Array = eqx.field(default_factory=lambda: jnp.zeros(3))
+
+    def unit_weights(self):
+        return {"embedding": self.embedding}
+
+    def unit(self, weights, x):
+        return self.of(weights["embedding"][0], x[0])
+
+    def __call__(self, x):
+        return self.readout @ jax.vmap(lambda b: self.unit({"embedding": b}, x))(self.embedding)
+
+
+@pytest.mark.parametrize(
+    "unit, odd, even",
+    [
+        (lambda b, x: jnp.tanh(b * (x + 0.3)), True, False),
+        (lambda b, x: jnp.tanh((b + 0.3) * x), False, True),
+        (lambda b, x: jnp.tanh(b + 0.3) * jnp.cosh(x), False, True),
+        (lambda b, x: jnp.tanh(b * x + b + 0.3), False, False),
+    ],
+    ids=["odd in the weight", "odd in the datum", "even in the datum", "neither"],
+)
+def test_parity_in_the_weight_is_not_parity_in_the_datum(unit, odd, even):
+    """Half of a rule serves where products of units are even in the datum; else it is the whole."""
+    energy = bx.SquaredError(Units(unit), bx.IntervalMeasure(-1, 1), bx.zero)
+    family = _family(energy, 1.0, 12)
+    points, weights = ([float(v) for v in values] for values in family.rule)
+    assert (family.odd, len(set(np.sign(points))) == 1) == (odd, even)
+    x = np.linspace(-1, 1, 20001)
+    wanted = np.trapezoid(np.asarray(unit(0.6, x)) ** 2, x) / 2
+    found = np.dot(weights, np.asarray(unit(0.6, np.array(points))) ** 2)
+    assert found == pytest.approx(wanted, rel=1e-7)
 
 
 def test_a_family_is_odd_up_to_rounding():
