@@ -251,6 +251,33 @@ def test_a_run_that_fails_decides_nothing():
     assert claim.examine(key=KEY, efforts=(1,)).outcome == "undecided"
 
 
+BROKEN = {
+    "chains disagree": {"r_hat": 1.06},
+    "too few draws for an r_hat": {"r_hat": math.nan},
+    "no draw": {"ess": 0.0},
+    "negative error": {"standard_error": -0.1},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("value", [-9.0, 9.0])
+def test_numbers_of_runs_that_went_wrong_decide_nothing(value, broken):
+    """Beside a number that is known well they leave a support undecided, not a refutation."""
+    good = {"value": value, "standard_error": 0.1, "ess": 9.0, "r_hat": 1.04}
+
+    def examined(*numbers):
+        found = bx.Estimate(**{name: jnp.array([each[name] for each in numbers]) for name in good})
+        claim = Claim("x is positive", "planted", [0], lambda case, **_: found)
+        return claim.examine(key=KEY)
+
+    outcome = "supported" if value > 0 else "refuted"
+    bad = good | BROKEN[broken]
+    report = examined(bad)
+    assert report.outcome == "undecided" and "sample longer" in repr(report)
+    assert examined(good).outcome == outcome
+    assert examined(good, bad).outcome == ("undecided" if value > 0 else "refuted")
+
+
 def test_a_row_is_of_the_number_nearest_to_a_bound():
     claim = Claim(
         "x is at most 1", "planted", [0.0],

@@ -40,6 +40,8 @@ MEASURES = "a function of a case, key=... and effort=... that gives an Estimate"
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
 CONFIDENCE = 0.95
 """With which a report says on how much of the domain a claim holds."""
+AGREE = 1.05
+"""The largest r_hat of chains that agree."""
 
 
 class _Refuted(AssertionError):
@@ -94,7 +96,8 @@ class Claim(eqx.Module):
         holds a bound. A claim is `refuted` by one case whose interval lies outside of the bounds,
         and does so again with a fresh key; of such cases that hypothesis finds the smallest is kept
         which is refuted again. It is `supported` if the intervals of all cases lie within the
-        bounds, else `undecided`. A run that fails (`RunError`) decides nothing.
+        bounds, else `undecided`. A run that fails (`RunError`) decides nothing, nor does a number
+        whose chains disagree (r_hat above 1.05), without a draw (ess 0), or of a negative error.
 
         The probability that a true claim is refuted is at most `level`: each look at each number of
         a case has a share of it (Bonferroni). Numbers without an error give no such probability:
@@ -233,6 +236,8 @@ class Claim(eqx.Module):
                     mend="return Estimate.exact(value) for a number without error",
                 )
             lower, upper = _interval(found, 1 - share / np.size(found.value))
+            known = _measured(found)
+            lower, upper = np.where(known, lower, -np.inf), np.where(known, upper, np.inf)
             if np.any((lower > self.high) | (upper < self.low)):
                 return "refuted", found
             if np.all((lower >= self.low) & (upper <= self.high)):
@@ -240,11 +245,11 @@ class Claim(eqx.Module):
         return "undecided", found
 
     def _rooms(self, found: Estimate) -> np.ndarray:
-        """Distance of each number's interval to the bounds; negative outside of them."""
+        """Distance of each number's interval to the bounds; negative outside, -inf if not known."""
         lower, upper = (np.ravel(np.asarray(end)) for end in found.interval())
         with np.errstate(invalid="ignore"):  # inf at a bound of inf
             room = np.minimum(lower - self.low, self.high - upper)
-        return np.where(np.isnan(room), -np.inf, room)
+        return np.where(np.isnan(room) | ~np.ravel(_measured(found)), -np.inf, room)
 
 
 def _no_case() -> DeclarationError:
@@ -253,6 +258,12 @@ def _no_case() -> DeclarationError:
 
 def _has_error(found: Estimate) -> bool:
     return found.bounds is not None or bool(np.any(np.asarray(found.standard_error) != 0))
+
+
+def _measured(found: Estimate) -> np.ndarray:
+    """The numbers that come of chains that agree, with a draw and an error that is one."""
+    error, ess, r_hat = (np.asarray(x) for x in (found.standard_error, found.ess, found.r_hat))
+    return (error >= 0) & (ess > 0) & (r_hat <= AGREE)
 
 
 def _interval(found: Estimate, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -350,7 +361,9 @@ class ClaimReport(eqx.Module):
             share = "all of them" if self.holds_on == 1 else share
             lines.append(f"{self.cases} cases: holds on {share}")
         elif self.outcome == "undecided":
-            lines.append(f"{self.undecided} of {self.cases} cases undecided: raise the efforts")
+            apart = not np.all(_measured(self.worst))
+            mend = "chains disagree: sample longer" if apart else "raise the efforts"
+            lines.append(f"{self.undecided} of {self.cases} cases undecided: {mend}")
         if self.level is None:
             lines.append("no number has an error: no rate of false refutations")
         else:
