@@ -176,6 +176,14 @@ def test_what_could_not_be_read_again_is_not_stored(value, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_value_that_contains_itself_is_not_stored(tmp_path):
+    value: dict = {}
+    value["again"] = [value]
+    with pytest.raises(bx.DeclarationError, match="contains itself"):
+        bx.save(tmp_path / "kept", value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(bx.DeclarationError, match="a folder"):
         bx.save(tmp_path, bx.Estimate.exact(1.0))

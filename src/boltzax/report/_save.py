@@ -47,7 +47,7 @@ def save(path: str | Path, result: Any) -> None:
 
     Raises:
         DeclarationError: For a result that holds an object without fields, such as an open file,
-            and for a folder that does not exist.
+            or contains itself, and for a folder that does not exist.
     """
     place = Path(path)
     if place.is_dir() or not place.parent.is_dir():
@@ -58,7 +58,10 @@ def save(path: str | Path, result: Any) -> None:
             mend="make the folder first: Path(path).parent.mkdir(parents=True)",
         )
     encoder = _Encoder()
-    header = json.dumps({"boltzax": FORMAT, "result": encoder.encode(result, "result")})
+    try:
+        header = json.dumps({"boltzax": FORMAT, "result": encoder.encode(result, "result")})
+    except RecursionError:
+        raise _not_stored("result", "value that contains itself") from None
     arrays = {f"a{i}": array for i, array in enumerate(encoder.arrays)}
     partial = place.with_name(place.name + ".partial")
     with open(partial, "wb") as file:
