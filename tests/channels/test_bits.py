@@ -1,5 +1,6 @@
 """Bits of optimisation and costs of channels, against exact chains."""
 
+import dataclasses
 import math
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,6 +151,70 @@ def test_regimes():
     assert "Scarce channels" in repr(priced([1.0, 2.0, 3.0], 0.1))
 
 
+def test_small_steps_count_as_large_ones_do():
+    """Of two widths too; a trend is the step from the first width to the last."""
+    kind = channels.ChannelRegime
+    assert priced([1.0, 1.5], 0.1).regime == kind.scarce_channels
+    assert priced([1.5, 1.0], 0.1).regime == kind.scarce_modules
+    assert priced([2.0, 1.7, 1.4], 0.1).regime == kind.scarce_modules
+    np.testing.assert_allclose(priced([1.0, 2.0, 2.5, 4.0], 0.1).trend.value, 3.0)
+    failed = channels.bits_of_optimisation(
+        PRIOR, first, 9.0, key=KEY, by="direct", samples=50, throw=False
+    )
+    cost = dataclasses.replace(priced([1.0, 1.5], 0.1), each=((ROW, failed), (ROW, ROW)))
+    assert cost.status == bx.Status.no_hits and cost.regime == kind.undecided
+    assert "No draw" in repr(cost) and "Undecided" in repr(cost)
+
+
+@pytest.mark.parametrize("turned", [1.0, -1.0])
+def test_a_step_against_the_trend_counts_at_5_percent_over_all_steps(turned):
+    """By Bonferroni: at 2.39 errors of the step for three steps, of 0.1 √(2/5) each."""
+    most = -scipy.stats.norm.ppf(0.025 / 3) * 0.1 * math.sqrt(2 / 5)
+    for share, decided in ((0.99, True), (1.01, False)):
+        cost = priced([2.0 + turned * x for x in (0.0, 1.0, 1.0 - share * most, 1.5)], 0.1)
+        assert (cost.regime != channels.ChannelRegime.undecided) == decided
+
+
+def test_the_line_through_bits_of_unlike_errors():
+    """By matrices: the error of the bits, or that of the residuals where it is larger."""
+    rng, x = np.random.default_rng(6), np.array([2.0, 3.0, 5.0, 8.0, 9.0])
+    error = rng.uniform(0.05, 0.2, (5, 3))
+    y = 1.3 * x[:, None] + 0.7 + rng.normal(size=(5, 3)) * np.array([0.01, 0.3, 1.0])
+    design = np.stack([x, np.ones(5)], axis=1)
+    solve = np.linalg.pinv(design)
+    left = y - design @ solve @ y
+    known = solve**2 @ error**2
+    seen = np.outer(np.diag(solve @ solve.T), np.sum(left**2, axis=0) / 3)
+    more = np.maximum(seen - known, 0.0)
+    assert np.any(more == 0) and np.any(more > 0)
+    half = np.sqrt(1.959964**2 * known + scipy.stats.t(3).ppf(0.975) ** 2 * more)
+    slope, start, share = _line(x, bx.Estimate.exact(y).widened(error))
+    for found, row in ((slope, 0), (start, 1)):
+        np.testing.assert_allclose(found.value, (solve @ y)[row], rtol=1e-9)
+        np.testing.assert_allclose(found.standard_error, np.sqrt(known + more)[row], rtol=1e-9)
+        np.testing.assert_allclose(found.upper - found.value, half[row], rtol=1e-6)
+        np.testing.assert_allclose(found.value - found.lower, half[row], rtol=1e-6)
+    np.testing.assert_allclose(share, 1 - np.sum(left**2, axis=0) / (5 * np.var(y, axis=0)))
+
+
+def test_every_length_and_width_has_its_own_random_numbers():
+    alike = channels.Channel(PRIOR, first)
+    cost = channels.channel_cost(
+        lambda n, w: alike, [2, 3, 5], (1, 2, 4), at=0.5, key=KEY, by="direct", samples=50_000
+    )
+    values = np.asarray(cost.bits.value)
+    assert values.shape == (3, 3) and len(np.unique(values)) == 9
+    assert np.all(np.abs(cost.bits.z_score(-math.log2(tail(0.5)))) < 4)
+    np.testing.assert_array_equal(cost.bits.x, [2, 3, 5])
+    np.testing.assert_array_equal(cost.per_piece.x, [1, 2, 4])
+    each = [[float(bits.value) for bits in row] for row in cost.each]
+    np.testing.assert_allclose(each, values)
+    slope, start, share = _line(np.array([2.0, 3.0, 5.0]), cost.bits.values)
+    np.testing.assert_allclose(cost.per_piece.value, slope.value)
+    np.testing.assert_allclose(cost.start.value, start.value)
+    np.testing.assert_allclose(cost.r_squared, share)
+
+
 def test_trends_of_noise_are_rarely_claimed():
     rng = np.random.default_rng(0)
     few = [priced(1 + 0.1 / math.sqrt(5) * rng.normal(size=4), 0.1).regime for _ in range(60)]
@@ -232,7 +298,7 @@ def test_training_from_the_prior():
 
 def test_bad_declarations():
     chain = cases.linear_channel(2)
-    for lengths in ([1, 2], [3, 2, 1], [0, 1, 2], 3):
+    for lengths in ([1, 2], [3, 2, 1], [1, 1, 2], [0, 1, 2], 3):
         with pytest.raises(bx.DeclarationError, match="lengths"):
             channels.channel_cost(linear, lengths, key=KEY)
     with pytest.raises(bx.DeclarationError, match="build"):
