@@ -15,7 +15,8 @@ import boltzax as bx
 from boltzax import channels as ch
 from boltzax import theory as th
 from boltzax.channels._jacobian_spectrum import _participation
-from boltzax.core import DeclarationError
+from boltzax.core import MEMORY, DeclarationError
+from boltzax.numerics import probe_traces
 
 law = settings(derandomize=True, deadline=None, max_examples=10)
 SIZES = (6, 5, 4)
@@ -79,7 +80,10 @@ def test_the_jacobian_of_a_composition_is_the_product():
         found = ch.jacobian_spectrum(model, x, of=of, by=by)
         singular = np.linalg.svd(expected, compute_uv=False)
         assert np.allclose(found.singular_values[0], singular, rtol=1e-4)
-        assert np.isnan(found.input_side.standard_error)
+        ratio = np.sum(singular**2) ** 2 / np.sum(singular**4)
+        for side in (found.input_side, found.output_side):
+            assert float(side.value) == pytest.approx(ratio, rel=1e-6)
+            assert np.isnan(side.standard_error)
     assert np.allclose(
         whole.singular_values[0], np.linalg.svd(last @ first, compute_uv=False), rtol=1e-4
     )
@@ -122,6 +126,130 @@ def test_the_error_over_data_covers():
     scores = np.array(scores)
     assert np.all(np.abs(scores.mean(axis=0)) < 0.7)
     assert np.all((scores.std(axis=0) > 0.6) & (scores.std(axis=0) < 1.6))
+
+
+@pytest.mark.parametrize("count", [2, 23])
+def test_all_numbers_of_a_spectrum_are_those_of_its_jacobians(count):
+    """Groups are of every twentieth datum; pairs within a group count, a datum with itself not."""
+    with jax.enable_x64(True):
+        model = bx.models.MLP((6, 5, 4), key=jax.random.key(12))
+        jacobians = np.asarray(jax.vmap(jax.jacrev(model))(jnp.asarray(DATA[:count])), float)
+        found = ch.jacobian_spectrum(model, DATA[:count])
+    shares = [np.linalg.svd(one, compute_uv=False) ** 2 for one in jacobians]
+    shares = np.array([s / s.sum() for s in shares])
+    each = {
+        "participation": 1 / np.sum(shares**2, axis=1),
+        "effective_rank": np.exp(-np.sum(shares * np.log(shares), axis=1)),
+        "stable_rank": 1 / shares.max(axis=1),
+    }
+    for name, values in each.items():
+        estimate = getattr(found, name)
+        assert float(estimate.value) == pytest.approx(values.mean(), rel=1e-6)
+        error = values.std(ddof=1) / count**0.5
+        assert float(estimate.standard_error) == pytest.approx(error, rel=1e-6)
+    groups = min(count, 20)
+    for side, estimate in (("nki,nkj->nij", found.input_side), ("nik,njk->nij", found.output_side)):
+        grams = np.einsum(side, jacobians, jacobians)
+        traces = np.trace(grams, axis1=1, axis2=2)
+        products = np.einsum("nij,mij->nm", grams, grams)
+
+        def ratio(kept, traces=traces, products=products):
+            pairs = 1 - np.eye(count) if kept.sum() > 1 else 1.0  # of one datum, its own
+            several = pairs * np.outer(kept, kept)
+            return traces @ several @ traces / np.sum(products * several)
+
+        places = np.arange(count) % groups
+        whole = ratio(np.ones(count))
+        left = np.array([ratio((places != g).astype(float)) for g in range(groups)])
+        assert float(estimate.value) == pytest.approx(groups * whole - (groups - 1) * left.mean())
+        error = np.sqrt((groups - 1) / groups * np.sum((left - left.mean()) ** 2))
+        assert float(estimate.standard_error) == pytest.approx(error, rel=1e-6)
+
+
+def test_ranks_have_no_unit_and_those_of_equal_jacobians_no_error():
+    mix = layers(15).first
+    waves = [bx.models.Function(lambda w, x: w * jnp.sin(mix @ x), jnp.asarray(size))
+             for size in (1.0, 1e-4)]  # fmt: skip
+    one, two, equal = (ch.jacobian_spectrum(model, DATA[:5]) for model in (*waves, layers(15)))
+    for name in ("input_side", "output_side", "participation", "effective_rank", "stable_rank"):
+        value, other = float(getattr(one, name).value), float(getattr(two, name).value)
+        assert other == pytest.approx(value, rel=1e-5)
+    for name in ("participation", "effective_rank", "stable_rank"):
+        assert float(getattr(equal, name).standard_error) == 0
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_ranks_by_probes_are_jackknifed_functions_of_mean_traces(side):
+    matrix = np.random.default_rng(13).normal(size=(5, 7))
+    model = bx.models.Function(lambda w, x: w @ x, jnp.asarray(matrix))
+    given = {"key": jax.random.key(14), "probes": 9, "depths": (1, 2, 4)}
+    found = ch.jacobian_ranks(model, np.ones((1, 7)), side=side, **given)
+    operator = jnp.asarray(matrix if side == "input" else matrix.T)
+    probed = jax.jit(
+        lambda key: probe_traces(
+            lambda v: operator @ v, len(operator.T), memory=MEMORY, **given | {"key": key}
+        )
+    )
+    rows = probed(given["key"])
+    trace, square, entropy = (np.asarray(part, float) for part in rows)
+
+    def jackknife(fn, *parts):
+        whole = fn(*(part.mean() for part in parts))
+        left = np.array([fn(*(np.delete(p, i).mean() for p in parts)) for i in range(9)])
+        error = np.sqrt(8 / 9 * np.sum((left - left.mean()) ** 2))
+        return 9 * whole - 8 * left.mean(), error
+
+    value, error = jackknife(lambda t, s: t**2 / s, trace, square)
+    assert float(found.participation.value) == pytest.approx(value, rel=1e-6)
+    assert float(found.participation.standard_error) == pytest.approx(error, rel=1e-6)
+    steps = [jackknife(lambda t, s: t * np.exp(-s / t), trace, row) for row in entropy.T]
+    np.testing.assert_allclose(found.ladder.value, [step[0] for step in steps], rtol=1e-6)
+    np.testing.assert_allclose(found.ladder.standard_error, [step[1] for step in steps], rtol=1e-6)
+    np.testing.assert_array_equal(found.ladder.x, [1, 2, 4])
+    error = np.hypot(steps[2][1], steps[2][0] - steps[1][0])
+    assert float(found.effective_rank.value) == pytest.approx(steps[2][0], rel=1e-6)
+    assert float(found.effective_rank.standard_error) == pytest.approx(error, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("last", "flat"), [(10.0, True), (9.91, True), (9.89, False), (10.09, True), (10.12, False)]
+)
+def test_a_ladder_is_flat_below_one_percent(last, flat):
+    ladder = bx.Estimate.exact(np.array([14.0, 10.0, last]))
+    found = ch.JacobianRanks(
+        ladder[0], bx.Curve(np.array([2, 4, 8]), ladder, axis="depth"), ladder[2]
+    )
+    assert found.flat == flat
+    assert ("not flat" in repr(found)) != flat
+
+
+def test_depths_reach_to_the_rank_that_data_allow():
+    model, given = layers(0, gain=1.0), {"key": jax.random.key(0), "probes": 3}
+    for data, side, most in (
+        (DATA[:1], "input", 4),  # one datum has 4 outputs
+        (DATA[:2], "input", 6),
+        (DATA[:2], "output", 4),
+    ):
+        reached = ch.jacobian_ranks(model, data, side=side, depths=(1, most), **given)
+        assert np.all(np.isfinite(reached.ladder.value))
+        with pytest.raises(DeclarationError, match=f"at most {most}"):
+            ch.jacobian_ranks(model, data, side=side, depths=(1, most + 1), **given)
+    narrow = layers(0)
+    narrow = Layers(narrow.first[:, :2], narrow.second)
+    with pytest.raises(DeclarationError, match="at most 2"):
+        ch.jacobian_ranks(narrow, DATA[:1, :2], side="output", depths=(1, 3), **given)
+    with pytest.raises(DeclarationError, match="two rising"):
+        ch.jacobian_ranks(model, DATA[:1], depths=(2, 2), **given)
+
+
+def test_depths_beyond_the_rank_are_refused():
+    """All singular values of the identity are equal: its ladder has one step."""
+    for matrix in (np.eye(4), np.zeros((4, 4))):
+        model = bx.models.Function(lambda w, x: w @ x, jnp.asarray(matrix))
+        with pytest.raises(DeclarationError, match="less than the rank"):
+            ch.jacobian_ranks(
+                model, np.ones((1, 4)), depths=(1, 2), probes=3, key=jax.random.key(0)
+            )
 
 
 @pytest.mark.parametrize("side", ["input", "output"])
