@@ -82,7 +82,6 @@ def labelled(rng, classes):
     return rng.integers(0, classes, 90), rng.normal(size=(90, 2))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integers", "one-hot", "binary", "squared", "scaled"])
 def test_the_best_constant_is_that_of_the_labels(kind):
     """Entropy of the label counts, or the variance of the labels; a factor goes along."""
@@ -130,11 +129,11 @@ def evidence(**changes) -> bx.Evidence:
     return bx.Evidence(**(good | changes))
 
 
-def judged(value=1.5, error=0.03, stuck=False, given=False, part=1.0, **changes):
+def judged(value=1.5, error=0.03, part=1.0, **changes):
     estimate = bx.Estimate(*(jnp.asarray(a) for a in (value, error, 2000.0, 1.0)))
-    return judge_local(
-        estimate, evidence(**changes), biased=False, stuck=stuck, given=given, part=part, chains=4
-    )
+    names = ("biased", "stuck", "interrupted", "given")
+    flags = {name: changes.pop(name, False) for name in names}
+    return judge_local(estimate, evidence(**changes), **flags, part=part, chains=4)
 
 
 MISSING = (
@@ -226,6 +225,125 @@ def test_a_number_that_is_missing_speaks_against_the_estimate(name):
 )
 def test_each_fault_has_its_verdict(changes, verdict):
     assert judged(**changes) == verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "good", "bad"),
+    [
+        ("rounding", {"rounding": 0.1}, {"rounding": 0.11}),
+        ("divergent", {"divergent": 0.01}, {"divergent": 0.011}),
+        ("not_mixed", {"r_hat": 1.05}, {"r_hat": 1.06}),
+        ("not_mixed", {}, {"r_hat": 1.3}),
+        ("not_mixed", {"ess": 120.0}, {"ess": 119.9}),
+        # four errors of its own, and two of the estimate
+        ("not_in_equilibrium", {"virial": 0.2}, {"virial": 0.201}),
+        ("not_in_equilibrium", {"virial": -0.2}, {"virial": -0.201}),
+        (
+            "not_in_equilibrium",
+            {"virial": 0.06, "virial_error": 0.001},
+            {"virial": 0.061, "virial_error": 0.001},
+        ),
+        # a twentieth of the value, and two errors
+        (
+            "not_a_minimum",
+            {"gap": 0.0749, "gap_chance": 0.001},
+            {"gap": 0.0751, "gap_chance": 0.001},
+        ),
+        (
+            "not_a_minimum",
+            {"gap": 0.1, "gap_chance": 0.001, "error": 0.05},
+            {"gap": 0.101, "gap_chance": 0.001, "error": 0.05},
+        ),
+        (
+            "not_a_minimum",
+            {"gap": 0.0374, "gap_chance": None, "part": 2.0},
+            {"gap": 0.0376, "gap_chance": None, "part": 2.0},
+        ),
+        ("not_a_minimum", {"gap": 0.5, "gap_chance": 0.011}, {"gap": 0.5, "gap_chance": 0.01}),
+        ("not_a_minimum", {"value": -1.0, "given": True}, {"value": -1.0}),
+        # half of the value
+        ("few_data", {"gap": 0.751, "gap_seen": 0.75}, {"gap": 0.751, "gap_seen": 0.751}),
+        ("few_data", {"gap": 0.75, "gap_seen": 2.0}, {"gap": 0.751, "gap_seen": 2.0}),
+        (
+            "few_data",
+            {"gap": 0.376, "gap_seen": 0.375, "part": 2.0},
+            {"gap": 0.376, "gap_seen": 0.376, "part": 2.0},
+        ),
+        ("few_data", {"gap": 2.0, "gap_seen": None}, {"gap": 2.0, "gap_seen": math.inf}),
+        ("localisation_dominates", {"sensitivity": 0.51}, {"sensitivity": 0.511}),
+        # of 2.5 that ignorance loses: half, or a tenth and a small heat capacity
+        (
+            "melted",
+            {"loss_of_draws": 1.75, "loss_of_constant": None},
+            {"loss_of_draws": 1.76, "loss_of_constant": None},
+        ),
+        (
+            "melted",
+            {"loss_of_draws": 0.75, "loss_of_constant": None, "heat_capacity": 0.6},
+            {"loss_of_draws": 0.76, "loss_of_constant": None, "heat_capacity": 0.6},
+        ),
+        (
+            "melted",
+            {"loss_of_draws": 0.8, "heat_capacity": 0.66},
+            {"loss_of_draws": 0.8, "heat_capacity": 0.64},
+        ),
+        # half of what the best constant loses, or all of it and a larger heat capacity
+        (
+            "melted",
+            {"loss_of_draws": 0.75, "loss_of_prior": 9.0, "heat_capacity": 0.64},
+            {"loss_of_draws": 0.76, "loss_of_prior": 9.0, "heat_capacity": 0.64},
+        ),
+        (
+            "melted",
+            {"loss_of_draws": 1.0, "loss_of_prior": 9.0, "heat_capacity": 0.94},
+            {"loss_of_draws": 1.01, "loss_of_prior": 9.0, "heat_capacity": 0.94},
+        ),
+        (
+            "melted",
+            {"loss_of_draws": 1.1, "loss_of_prior": 9.0, "heat_capacity": 0.96},
+            {"loss_of_draws": 1.1, "loss_of_prior": 9.0, "heat_capacity": 0.94},
+        ),
+        # a prior that is no worse than w* tells nothing
+        (
+            "melted",
+            {"loss_of_draws": 0.7, "loss_of_prior": 0.4, "loss_of_constant": None},
+            {"loss_of_draws": 0.7, "loss_of_prior": 0.8, "loss_of_constant": None},
+        ),
+        ("imprecise", {"error": 0.3}, {"error": 0.301}),
+        ("imprecise", {"value": -0.09, "given": True, "error": 0.018}, {"value": -0.09}),
+        ("stuck", {}, {"stuck": True}),
+        ("interrupted", {}, {"interrupted": True}),
+        ("step_bias", {}, {"biased": True}),
+        ("undecided", {"loss_of_prior": math.inf}, {"heat_capacity": math.inf}),
+    ],
+)
+def test_each_limit_lies_where_it_is_said_to(verdict, good, bad):
+    assert judged(**good) == bx.Verdict.usable
+    assert judged(**bad) == getattr(bx.Verdict, verdict)
+
+
+def test_the_first_of_the_verdicts_that_holds():
+    """All faults at once, mended one after the other."""
+    faults = {
+        "non_finite": {"value": math.nan},
+        "rounding": {"rounding": 1.0},
+        "stuck": {"stuck": True},
+        "interrupted": {"interrupted": True},
+        "divergent": {"divergent": 0.5},
+        "not_mixed": {"r_hat": 1.3},
+        "step_bias": {"biased": True},
+        "undecided": {"loss": math.nan},
+        "not_in_equilibrium": {"virial": 3.0},
+        "not_a_minimum": {"gap_chance": 0.0},
+        "few_data": {"gap": 1.0, "gap_seen": 3.0},
+        "localisation_dominates": {"sensitivity": 0.9},
+        "melted": {"loss_of_draws": 2.9},
+        "imprecise": {"error": 0.4},
+    }
+    for number, name in enumerate(faults):
+        left = list(faults.values())[number:]
+        changes = {key: value for each in left for key, value in each.items()}
+        assert judged(**changes) == getattr(bx.Verdict, name)
 
 
 def test_the_error_of_a_slow_direction_is_in_the_bar():
