@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ..compile import Gibbs
+from ..compile import Gibbs, Weights
 from ..core import Estimate
 from ..declare import AbstractEnergy
 from ..numerics import ITERATIONS
@@ -77,7 +77,8 @@ def gather(
     most = int(min((cost.cap - spent) / cost.check / len(counted), MOST_DRAWS))
     balance = _balance(gibbs, counted, order, most, key_check)
     if balance is not None:
-        spent += cost.check * sum(min(run.trace.energy.size, most) for run in counted)
+        looked_at = [_spread({"": run.trace.energy}, run.trace, most)[""] for run in counted]
+        spent += cost.check * sum(draws.size for draws in looked_at)
     of = losses(energy, gibbs, key_prior, cost.batches)
     ess = min(float(run.estimate.ess) for run in counted)
     r_hat = max(float(run.estimate.r_hat) for run in counted)
@@ -147,10 +148,15 @@ def virial(
     """
     if trace.w is None:
         return None
-    kept = thinned(trace.w, most // trace.energy.shape[0])
+    kept = _spread(trace.w, trace, most)
     if jax.tree.leaves(kept)[0].shape[1] < 4:
         return None
     return Estimate.of_series(radial(gibbs, gibbs.position(), kept, key) - gibbs.dim)
+
+
+def _spread(w: Weights, trace: Trace, most: int) -> Weights:
+    """At most so many draws of all chains (but one of each), evenly spread."""
+    return thinned(w, most // trace.energy.shape[0])
 
 
 def _sensitivity(gibbs: Gibbs, run: LocalRun, value: float) -> tuple[float, float]:
