@@ -259,3 +259,69 @@ def test_gradients_without_noise_or_without_a_mean():
     none = bx.Empirical(np.zeros((32, 1)))
     lost = bx.PerDatum(ENERGY.model, none, lambda model, x: jnp.sqrt(model.params[0] - 1))
     assert all(map(math.isnan, gradient_test(lost, GIBBS, KEY)))
+
+
+# ---- what a loss is compared with
+
+
+def test_the_loss_of_the_localising_gaussian_is_the_median_of_its_draws():
+    draws = np.asarray(jax.vmap(GIBBS.sample_prior)(jax.random.split(KEY, 32))["params"])
+    assert losses(ENERGY, GIBBS, KEY).of_prior == pytest.approx(
+        np.median(half_square(draws)) / N, rel=1e-9
+    )
+    # each minibatch holds all data
+    energy = bx.SquaredError(ENERGY.model, bx.Subsampled(ENERGY.measure, N))
+    gibbs = localised(energy, BETA, GAMMA, None)
+    keys = jax.vmap(lambda key: jax.random.split(key)[0])(jax.random.split(KEY, 32))
+    draws = np.asarray(jax.vmap(gibbs.sample_prior)(keys)["params"])
+    found = losses(energy, gibbs, KEY, batches=True)
+    assert found.of_prior == pytest.approx(np.median(half_square(draws)) / N, rel=1e-9)
+
+
+def test_draws_without_a_number_are_the_worst():
+    def edge(model, x):
+        return jnp.where(model.params[0] < STAR[0] + 0.05, x[0] + model.params[1], jnp.nan)
+
+    energy = bx.PerDatum(ENERGY.model, bx.Empirical(X), edge)
+    gibbs = localised(energy, BETA, GAMMA, None)
+    draws = np.asarray(jax.vmap(gibbs.sample_prior)(jax.random.split(KEY, 32))["params"])
+    each = X[:, 0].mean() + draws[:, 1]
+    each = np.where(draws[:, 0] < STAR[0] + 0.05, each, np.inf)
+    found = losses(energy, gibbs, KEY)
+    assert np.sum(np.isinf(each)) > 1 and found.of_prior == pytest.approx(np.median(each), rel=1e-9)
+    assert found.at_minimum == pytest.approx(X[:, 0].mean() + STAR[1], rel=1e-9)
+    assert found.of_constant is None and found.residual_variance is None
+
+
+def test_the_best_constants_of_weighted_labels():
+    """A class that is not seen has no part in it; all positions of a sequence share one."""
+    own = np.random.default_rng(2)
+    x, weights = own.normal(size=(30, 2)), own.uniform(0.5, 2.0, 30)
+    labels = own.choice(3, size=(30, 2), p=[0.6, 0.3, 0.1])
+    model = bx.models.Function(lambda w, x: jnp.tile(w * x[0], (2, 1)), jnp.ones(4))
+    energy = 3.0 * bx.CrossEntropy(model, bx.Empirical((x, labels), weights=weights), count="data")
+    gibbs = localised(energy, BETA, GAMMA, None)
+    counts = np.array([np.sum(weights[:, None] * (labels == k)) for k in range(3)])
+    entropy = np.sum(counts * np.log(counts.sum() / counts))
+    found = losses(energy, gibbs, KEY)
+    assert found.of_constant == pytest.approx(3 * entropy / weights.sum(), rel=1e-9)
+    assert found.residual_variance is None
+
+    y = own.normal(5.0, 2.0, size=(30, 2))
+    line = bx.models.Function(lambda w, x: w * x[0], jnp.array([0.5, 2.0]))
+    energy = 3.0 * bx.SquaredError(line, bx.Empirical((x, y), weights=weights))
+    found = losses(energy, localised(energy, BETA, GAMMA, None), KEY)
+    share = weights / weights.sum()
+    spread = share @ (y - share @ y) ** 2
+    assert found.of_constant == pytest.approx(1.5 * spread.sum(), rel=1e-9)
+    residual = share @ (x[:, :1] * np.array([0.5, 2.0]) - y) ** 2
+    assert found.residual_variance == pytest.approx(3 * residual.mean(), rel=1e-9)
+    assert found.at_minimum == pytest.approx(1.5 * residual.sum(), rel=1e-9)
+    both = energy + bx.SquaredError(line, bx.Empirical((x, y)))
+    found = losses(both, localised(both, BETA, GAMMA, None), KEY)
+    assert found.of_constant is None and found.residual_variance is None
+    assert found.at_minimum == pytest.approx(
+        (1.5 * residual.sum() * weights.sum() + 0.5 * np.sum((x[:, :1] * [0.5, 2.0] - y) ** 2))
+        / (weights.sum() + 30),
+        rel=1e-9,
+    )
