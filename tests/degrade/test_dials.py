@@ -713,6 +713,154 @@ def test_intervals_of_windows_of_few_models_cover(gibbs):
 
 
 @pytest.mark.parametrize(
+    ("dial", "low", "high"),
+    [
+        (WeightNoise(), 0.0, 1e30),
+        (Pruning(), 0.0, 1.0),
+        (Quantisation(), 1.0, 24.0),
+        (ActivationNoise("out"), 0.0, 1e30),
+    ],
+)
+def test_settings_reach_from_the_least_to_the_greatest(named, dial, low, high):
+    """Both included; what is said names the axis and the setting that is wrong."""
+    few = {"key": KEY, "count": 2}
+    assert len(dial.ensembles(named, [low, high], **few)) == 2
+    wrong = [low - 0.01] if high == 1e30 else [low - 0.01, high + 0.01]
+    for setting in wrong:
+        with pytest.raises(bx.DeclarationError, match=f"{dial.axes[0]} {setting:g}"):
+            dial.ensembles(named, [low, setting, high], **few)
+
+
+def test_models_at_a_setting_are_as_many_as_asked(gibbs):
+    """Of a dial that is not random one; of a sampler at least four draws of each chain."""
+    assert Pruning().ensemble(gibbs, 0.5, key=KEY, count=7).shape == (1,)
+    assert WeightNoise().ensemble(gibbs, 0.5, key=KEY, count=7).shape == (7,)
+    for by, count, draws in (("sample", 10, 4), ("sample", 18, 5), ("anneal", 18, 5)):
+        dial = Tempered(bx.SGLD(1e-3), chains=4, warmup=2, by=by, throw=False)
+        (found,) = dial.ensembles(gibbs, [2.0], key=KEY, count=count)
+        assert found.shape == (4, draws) and found.axes == ("chain", "draw")
+
+
+def test_chains_start_at_the_model_or_at_draws_of_the_prior(gibbs):
+    """Chains that hardly move are where they began; a ladder begins at the prior."""
+    still = {"kernel": bx.SGLD(1e-14), "chains": 8, "warmup": 0, "throw": False}
+    for start, by in (("model", "sample"), ("prior", "sample"), ("model", "anneal")):
+        dial = Tempered(start=start, by=by, **still)
+        found = dial.ensemble(gibbs, 1.0, key=KEY, count=32).map(weights)
+        there = (start, by) == ("model", "sample")
+        assert np.allclose(found, TRAINED, atol=1e-4) == there
+        assert (np.std(found[:, 0], axis=0).mean() > 0.5) != there
+
+
+def test_a_ladder_gives_each_setting_its_temperature(gibbs):
+    """In any order of the settings; of several bases, each by itself."""
+    kernel = bx.HMC(max_steps=32)
+    dial = Tempered(kernel, chains=8, warmup=200, by="anneal")
+    grid = np.array([8.0, 0.5, 2.0])
+    curve = along_dial(dial, grid, overlaps, gibbs=gibbs, key=KEY, count=800)
+    for head in (1, 2):
+        assert np.all(np.abs(curve[:, head].z_score(exact(head, grid))) < 4)
+        assert np.all(np.asarray(curve[:, head].standard_error) < 0.05)
+
+
+def test_a_sampler_is_held_at_the_model_of_an_inner_dial(gibbs):
+    """`p ∝ π(w) exp(-γ/2 |w - w*|²)` at a high temperature: the mean is γ w*/(1 + γ)."""
+    half = bx.models.Function(line, 0.5 * TRAINED)
+    inner = Snapshots([half, gibbs.declared], [1.0, 2.0])
+    for by in ("sample", "anneal"):
+        dial = Tempered(localisation=3.0, chains=8, warmup=200, by=by) @ inner
+        rows = [[1e7, 1.0], [1e7, 2.0]]
+        for found, share in zip(
+            dial.ensembles(gibbs, rows, key=KEY, count=800), (0.5, 1.0), strict=True
+        ):
+            assert found.axes == ("chain", "draw")
+            assert np.all(np.abs(found.mean(weights).z_score(0.75 * share * TRAINED)) < 4.5)
+            centred = found.mean(lambda m, share=share: (m.params - 0.75 * share * TRAINED) ** 2)
+            assert np.all(np.abs(centred.z_score(0.25)) < 4.5)
+
+
+def test_rows_and_axes_of_combined_dials():
+    dial = Pruning() @ Quantisation()
+    assert dial.axes == ("share pruned", "bits") and dial.clean == (0.0, np.inf)
+    assert not dial.random
+    assert (Pruning() @ WeightNoise()).random and (WeightNoise() @ Pruning()).random
+    for rows, name, places in (
+        ([[0.1, 3.0], [0.2, 4.0]], "share pruned", [0.1, 0.2]),
+        ([[0.1, 3.0], [0.1, 4.0]], "bits", [3.0, 4.0]),
+        ([[0.1, 3.0], [0.1, 3.0]], "share pruned", [0.1, 0.1]),
+    ):
+        x, axis = dial.along(rows)
+        assert axis == name
+        np.testing.assert_array_equal(x, places)
+        np.testing.assert_array_equal(dial.rows(rows), rows)
+    np.testing.assert_array_equal(Pruning().rows([0.1, 0.2]), [[0.1], [0.2]])
+    for wrong in ([], [np.nan], [np.inf], np.zeros((1, 1, 1)), [[0.1, 3.0, 1.0]]):
+        with pytest.raises(bx.DeclarationError, match="settings"):
+            dial.rows(wrong)
+
+
+@pytest.mark.parametrize("bits", [1.0, 1.6, 2.0, 2.8, 5.0])
+def test_quantised_weights_are_the_nearest_of_evenly_spaced_values(bits):
+    """Three values at 1.6 bits, seven at 2.8; a leaf of zeros stays."""
+    w = {"a": RNG.normal(size=50), "zeros": np.zeros(4)}
+    found = Quantisation().changed(
+        {path: jnp.asarray(leaf) for path, leaf in w.items()}, jnp.asarray(bits), KEY
+    )
+    values = np.linspace(-1, 1, round(2**bits)) * np.max(np.abs(w["a"]))
+    nearest = values[np.argmin(np.abs(w["a"][:, None] - values), axis=1)]
+    np.testing.assert_allclose(found["a"], nearest, atol=1e-12)
+    np.testing.assert_array_equal(found["zeros"], 0)
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.24, 0.26, 0.5, 1.0])
+def test_the_least_weights_are_pruned(each, share):
+    w = {"a": RNG.normal(size=(3, 4)), "b": 5 * RNG.normal(size=8)}
+    found = Pruning(each=each).changed(
+        {path: jnp.asarray(leaf) for path, leaf in w.items()}, jnp.asarray(share), KEY
+    )
+    groups = [[path] for path in w] if each else [list(w)]
+    for group in groups:
+        flat = np.concatenate([w[path].ravel() for path in group])
+        flat[np.argsort(np.abs(flat))[: round(share * flat.size)]] = 0
+        got = np.concatenate([np.ravel(found[path]) for path in group])
+        np.testing.assert_array_equal(got, flat)
+
+
+def test_weight_noise_is_so_many_times_the_size_of_each_leaf():
+    w = {"a": jnp.asarray(RNG.normal(size=(3, 4))), "b": jnp.asarray(7 + RNG.normal(size=5))}
+    moved, shifted = (
+        WeightNoise(relative=relative).changed(w, jnp.asarray(0.3), KEY)
+        for relative in (True, False)
+    )
+    for path, leaf in w.items():
+        size = np.sqrt(np.mean(np.square(leaf)))
+        np.testing.assert_allclose(moved[path] - leaf, size * (shifted[path] - leaf), rtol=1e-9)
+
+
+def test_snapshots_are_the_models_of_their_steps(gibbs):
+    models = [bx.models.Function(line, share * TRAINED) for share in (0.2, 0.5, 1.0)]
+    dial = Snapshots(models, [0, 10, 25])
+    assert dial.clean == (25.0,) and not dial.random
+    for found, share in zip(
+        dial.ensembles(gibbs, [10, 25, 0], key=KEY), (0.5, 1.0, 0.2), strict=True
+    ):
+        assert found.shape == (1,)
+        np.testing.assert_allclose(found.map(weights)[0], share * TRAINED)
+    with pytest.raises(bx.DeclarationError, match="step 5"):
+        dial.ensembles(gibbs, [10, 5], key=KEY)
+    for wrong, steps in ((models, [0, 10, 10]), (models, [0, 10]), (models[:2], [10, 0]), ([], [])):
+        with pytest.raises(bx.DeclarationError, match="one finite step for each model"):
+            Snapshots(wrong, steps)
+
+
+def test_a_sampler_refuses_one_model_with_noise(named):
+    dial = Tempered() @ ActivationNoise("out")
+    with pytest.raises(bx.DeclarationError, match="one model at each setting"):
+        dial.ensembles(named, [[1.0, 0.1]], key=KEY, count=1)
+
+
+@pytest.mark.parametrize(
     ("call", "argument"),
     [
         (lambda g: WeightNoise().ensembles(g, [-1.0], key=jax.random.key(0)), "settings"),
