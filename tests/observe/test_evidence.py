@@ -144,17 +144,18 @@ def test_the_evidence_of_one_run_on_a_part_of_the_data():
     """The gap is that of the data that w* was trained on; all others of the part."""
     part = line(40)
     gibbs = localised(part, BETA, GAMMA, None)
-    run = dataclasses.replace(run_of(2, 0.04, gibbs=gibbs, count=40), scale=1.0)
+    good = bx.Estimate(*(jnp.asarray(x) for x in (3.0, 0.1, 500.0, 1.0)))
+    run = dataclasses.replace(run_of(2, 0.04, gibbs=gibbs, count=40), scale=1.0, estimate=good)
     found, _ = gathered(
-        [run], cost_of(10_000, exact=True), trained=Trained(ENERGY, GIBBS, True), gibbs=gibbs,
-        energy=part, kernel=bx.HMC(),
+        [run], cost_of(10_000, exact=True), 3.0, Trained(ENERGY, GIBBS, True), bx.HMC(), gibbs,
+        part,
     )  # fmt: skip
     whole, _ = gathered([run_of(1, 1.0)], cost_of(10_000))
     assert (found.gap, found.gap_chance) == (whole.gap, whole.gap_chance)
     assert found.loss == pytest.approx(half_square(STAR, 40) / 40, rel=1e-9)
     assert found.acceptance == pytest.approx(0.7) and found.divergent == 0.02
     assert found.steps == found.by_step == found.by_step_error == ()
-    assert found.step_size is None
+    assert found.step_size is None and found.needed is None
     assert found.scope == "all 2 weights, data of mass 40, of a model trained on a mass of 67"
     few = localised(ENERGY, BETA, GAMMA, bx.Mask({"params": np.arange(2) > 0}))
     assert _scope(few, Trained(ENERGY, few, False)) == "1 of 2 weights, data of mass 67"
@@ -178,8 +179,9 @@ def test_the_virial_takes_draws_that_are_spread_over_the_run():
         assert float(found.value) == pytest.approx(radial(run, keep).mean(), rel=1e-9)
     assert virial(GIBBS, run.trace, 15) is None
     assert virial(GIBBS, dataclasses.replace(run.trace, w=None)) is None
-    far, _ = gathered([run], cost_of(120))
-    assert far.virial is None and far.virial_error is None
+    few, _ = gathered([run], cost_of(120), value=0.0)
+    assert few.virial is None and few.virial_error is None
+    assert math.isnan(few.sensitivity) and math.isnan(few.sensitivity_error)
 
 
 # ---- whether w* is a minimum
@@ -224,6 +226,12 @@ def test_the_chance_is_that_of_gradients_with_random_signs():
     np.testing.assert_allclose(_flipped(g @ g.T, signs), null - np.sum(g**2), rtol=1e-9)
 
 
+def test_gradients_are_those_of_one_term_over_data():
+    both = ENERGY + bx.SquaredError(ENERGY.model, bx.Empirical((X, Y)))
+    law = bx.SquaredError(ENERGY.model, bx.GaussianMeasure(2, order=8), bx.zero)
+    assert gradient_test(both, GIBBS, KEY) is None and gradient_test(law, GIBBS, KEY) is None
+
+
 def detected(g, signs, t):
     """The 5% quantile of statistics of `t m + s_a (g_a - m)` minus their mean 1% critical value."""
     mean = g.mean(axis=0)
@@ -243,7 +251,7 @@ def test_the_size_that_is_detected_by_explicit_gradients(shift):
     g = own.normal(size=(32, 3)) * np.array([1.0, 2.0, 0.3]) + shift
     signs = own.choice([-1.0, 1.0], size=(300, 32))
     t = _seen(g @ g.T, signs)
-    assert detected(g, signs, 0.99 * t - 2e-3) < 0 < detected(g, signs, 1.01 * t + 2e-3)
+    assert detected(g, signs, 0.999 * t - 2e-3) < 0 < detected(g, signs, 1.001 * t + 2e-3)
     assert detected(g, signs, t / 2) < 0 < t
 
 
