@@ -51,6 +51,17 @@ def test_one_run_gives_the_curve():
     assert "levels" in repr(RUN) and repr(last).startswith(f"{float(last.value):.5g}")
 
 
+def test_the_order_of_the_levels_does_not_matter():
+    run = bx.log_probability(
+        PRIOR, first, CURVE[::-1], key=KEY, by="levels", keep=True, throw=False, **FEW
+    )
+    np.testing.assert_array_equal(run.value, RUN.value[::-1])
+    np.testing.assert_array_equal(run.replicates, RUN.replicates[:, ::-1])
+    for above, highest in ((RUN.above, RUN.replicates[:, 3]), (run.above, run.replicates[:, 0])):
+        np.testing.assert_array_equal(above[2], highest)
+    assert run.evaluations == RUN.evaluations
+
+
 def test_a_function_of_levels_knows_that_they_share_replicates():
     """Steps between levels; their errors against the spread of the replicates' own steps."""
     same = RUN.map(lambda h: h)

@@ -178,6 +178,12 @@ def test_logarithms_of_independent_events_add():
     assert both.evaluations == 600 and not both.successful
     assert bool(both.status == bx.Status.few_hits)
     assert of_independent([one, one]).successful
+    at_two = dataclasses.replace(one, at=jnp.asarray(2.0))
+    for parts in ([at_two], [at_two, other]):
+        found = of_independent(parts)
+        assert float(found.at) == 2 and float(found.value) == pytest.approx(
+            sum(float(part.value) for part in parts), rel=1e-9
+        )
     sure = of_independent([of_counts(199), of_counts(199)])
     assert float(sure.upper) <= 0
 
