@@ -296,6 +296,27 @@ def test_training_from_the_prior():
         channels.training_success(cases.linear_channel(2), optax.sgd(0.1), [0], **few)
 
 
+def test_shares_of_trainings_are_counted_at_every_step():
+    """Of `½ (w - 1)²` with step 0.1 the weight is `1 + 0.9^t (w_0 - 1)`; at 0 it counts as well."""
+    model = bx.models.Function(lambda w, x: w * x, jnp.zeros(()))
+    energy = bx.SquaredError(model, bx.Empirical((np.ones(4), np.ones(4))))
+    chain = channels.Channel(bx.prior(model, bx.Normal()), lambda m: m.params, energy)
+    start = bx.Ensemble.prior(chain.prior, 50, key=jax.random.split(KEY)[0])
+    first = np.asarray(start.map(lambda m: m.params))
+    steps = [0, 3, 12]
+    for at, more in ((0.0, {}), (0.7, {"at": 0.7})):
+        found = channels.training_success(chain, optax.sgd(0.1), steps, starts=50, key=KEY, **more)
+        hits = [np.sum(1 + 0.9**t * (first - 1) >= at) for t in steps]
+        assert len(set(hits)) == 3
+        exact = bx.Estimate.of_hits(np.array(hits), 50)
+        np.testing.assert_allclose(found.value, exact.value)
+        np.testing.assert_allclose(found.values.lower, exact.lower)
+        np.testing.assert_array_equal(found.x, steps)
+    level = channels.Channel(chain.prior, lambda m: 0 * m.params, energy)
+    found = channels.training_success(level, optax.sgd(0.1), [0], starts=5, key=KEY)
+    np.testing.assert_array_equal(found.value, 1.0)
+
+
 def test_bad_declarations():
     chain = cases.linear_channel(2)
     for lengths in ([1, 2], [3, 2, 1], [1, 1, 2], [0, 1, 2], 3):

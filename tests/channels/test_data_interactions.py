@@ -8,7 +8,7 @@ import pytest
 import boltzax as bx
 from boltzax import channels as ch
 from boltzax.cases import exponential_process
-from boltzax.channels._data_interactions import _decay, _of_pieces
+from boltzax.channels._data_interactions import _decay, _groups, _of_pieces
 from boltzax.theory import screening_exponent
 
 KEY = jax.random.key(0)
@@ -78,6 +78,15 @@ def test_decay_of_known_correlations():
     held = bx.Estimate.exact(matrix)
     found = ch.DataInteractions(held, apart, np.eye(30), held[0], curve)
     assert float(found.rate.value) == pytest.approx(2, rel=1e-6)
+
+
+def test_near_bins_have_fewer_pairs():
+    """As the squares of their places, and three at least; every pair is in one."""
+    apart = np.random.default_rng(1).permutation(160).astype(float)
+    groups = _groups(apart, 4)
+    assert [len(group) for group in groups] == [10, 30, 50, 70]
+    np.testing.assert_array_equal(apart[np.concatenate(groups)], np.arange(160))
+    assert [len(group) for group in _groups(apart[:14], 4)] == [3, 3, 3, 5]
 
 
 def test_noise_adds_nothing_to_squares_and_rates_are_covered():

@@ -8,6 +8,7 @@ import pytest
 import boltzax as bx
 from boltzax import channels as ch
 from boltzax.cases import exponential_process
+from boltzax.channels._far_field import _extrapolation
 
 KEY = jax.random.key(0)
 CENTRE, RADII = 3.0, np.array([0.5, 1.0, 2.0])
@@ -63,6 +64,26 @@ def test_orders_of_dropped_data(process):
         assert np.max(np.abs(np.asarray(found.error[i].z_score(exact - mean)))) < 4
         assert np.max(np.abs(np.asarray(found.prediction[i].z_score(exact)))) < 4
     assert abs(float(found.full.z_score(mean))) < 4
+
+
+def test_a_prediction_of_one_entry_is_a_number(process):
+    _, _, inputs = process.gibbs(np.array([CENTRE]))
+    few = {"draws": 8, "warmup": 20, "throw": False}
+    plain = run(process, "average", 1, **few)
+    boxed = run(process, "average", 1, prediction=lambda model: model(inputs[0])[None, None], **few)
+    assert boxed.prediction.shape == (3, 2) and boxed.full.shape == ()
+    np.testing.assert_allclose(boxed.prediction.value, plain.prediction.value, rtol=1e-12)
+    np.testing.assert_allclose(boxed.error.standard_error, plain.error.standard_error, rtol=1e-9)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 5])
+def test_order_k_is_exact_for_polynomials_of_degree_k(nodes):
+    h = np.arange(nodes) / nodes
+    for order in range(nodes):
+        weights = np.array(_extrapolation(order, nodes))
+        assert np.all(weights[order + 1 :] == 0)
+        for degree in range(order + 1):
+            assert weights @ (h - 0.3) ** degree == pytest.approx(0.7**degree)
 
 
 def test_wrong_arguments(process):

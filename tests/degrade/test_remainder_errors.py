@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.core import Influence, Outcome
+from boltzax.core import Influence, Outcome, numpy_generator
 from boltzax.degrade import coupling, error_rates
 from boltzax.degrade._remainder_rate_test import bins_allowed, bins_of_inputs
 
@@ -177,6 +177,31 @@ def test_units_of_margins_do_not_matter(seed, scale, shift):
     np.testing.assert_allclose(first.p_value, second.p_value, rtol=1e-5)
 
 
+def test_the_misfit_is_less_the_noise_of_both_sides():
+    """By the delta method for the Gaussian; a rate that no draw moves has no noise of its own."""
+    rng, draws, inputs = np.random.default_rng(11), 400, 30
+    part = np.append(rng.normal(size=inputs - 1), 60.0)
+    fitted, held_out = (part + rng.normal(size=(draws, inputs)) for _ in range(2))
+    found = error_rates((fitted, part), (held_out, part), per="input")
+    left, hits = fitted - part, held_out < 0
+    mean, var = left.mean(axis=0), left.var(axis=0, ddof=1)
+    z = (-part - mean) / np.sqrt(var)
+    rate = scipy.stats.norm.cdf(z)
+    moves = (left - mean) / np.sqrt(var) + 0.5 * z * ((left - mean) ** 2 - var) / var
+    error = scipy.stats.norm.pdf(z) ** 2 * np.mean(moves**2, axis=0) / draws
+    noise = hits.var(axis=0, ddof=1) / draws
+    each = (rate - hits.mean(axis=0)) ** 2 - noise - error
+    np.testing.assert_allclose(found.predicted[0], rate, atol=1e-7)
+    value = float(found.misfit.value[0])
+    # 1/n and 1/(n - 1) in the errors are not told apart
+    assert abs(value - each.mean()) < 0.01 * min(noise.mean(), error.mean())
+    spread = each.std(ddof=1) / inputs**0.5
+    assert float(found.misfit.standard_error[0]) == pytest.approx(spread, rel=0.01)
+    assert np.all(np.isfinite(np.asarray(found.misfit.value)))
+    one_law = error_rates((left[0] + part, part), (held_out[0], part))
+    assert np.all(np.isnan(np.asarray(one_law.misfit.value)))
+
+
 def test_wrong_margins_are_refused():
     x = np.zeros(30)
     with pytest.raises(bx.DeclarationError, match="fitted"):
@@ -237,6 +262,34 @@ def test_units_do_not_matter(seed, scale, shift):
     second = coupling(scale * a + shift, r / scale + shift, key=KEY, permutations=19)
     np.testing.assert_allclose(first.correlation, second.correlation, atol=1e-9)
     np.testing.assert_allclose(first.covariance.value, second.covariance.value, atol=1e-9)
+
+
+def test_coupling_is_that_of_permutations_by_hand():
+    """The largest correlation of `a` and `a²` with outputs and products, for the same orders."""
+    rng, count = np.random.default_rng(12), 99
+    a, r = rng.gamma(2.0, size=40), rng.normal(size=(40, 2))
+    r[:, 1] += 0.3 * (a - 2)
+    found = coupling(a, r, key=KEY, permutations=count, level=0.1)
+    c, s = a - a.mean(), r - r.mean(axis=0)
+    moments = np.stack([s[:, 0], s[:, 1], s[:, 0] ** 2, s[:, 0] * s[:, 1], s[:, 1] ** 2])
+
+    def correlations(order):
+        return np.corrcoef(np.stack([c[order], c[order] ** 2]), moments)[:2, 2:]
+
+    truth = correlations(np.arange(40))
+    np.testing.assert_allclose(found.correlation, truth, atol=1e-12)
+    rows = np.tile(np.arange(40), (count, 1))
+    orders = numpy_generator(KEY).permuted(rows, axis=1)
+    null = np.array([np.max(np.abs(correlations(order))) for order in orders])
+    p_values = (1 + np.sum(null[:, None, None] >= np.abs(truth), axis=0)) / (1 + count)
+    assert len(np.unique(p_values)) > 4
+    np.testing.assert_allclose(found.p_values, p_values)
+    assert float(found.p_value) == p_values.min()
+    # 10 of 100 may reach it, the statistic itself being one
+    critical = np.sort(null)[-10]
+    detectable = critical + scipy.stats.norm.ppf(0.95) / 40**0.5
+    assert float(found.detectable) == pytest.approx(detectable)
+    np.testing.assert_allclose(found.covariance.value, c @ s / 39)
 
 
 @given(st.integers(1, 9), st.integers(1, 40_000), st.integers(0, 100))
