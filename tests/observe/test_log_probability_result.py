@@ -113,6 +113,8 @@ def test_populations_are_uneven_at_twice_the_spread_of_independent_particles():
         (math.ceil(border), bx.Status.uneven),
     ):
         assert bool(of_rise(populations(P, particles), 0.5).status == status)
+    two = of_rise(populations(np.array([0.2, 0.6])), 0.5)
+    assert bool(two.status == bx.Status.uneven)
 
 
 def test_populations_that_do_not_arrive():
