@@ -138,6 +138,9 @@ def test_energies_of_draws_take_a_fifth_of_a_run():
     few, many = (Cost(4, 1.0, 80.0, False, False, 1, 1, 1, cap) for cap in (2000, 1_000_000))
     assert few.descent == 400 and many.descent == 32_000
     assert many.runs == 1_000_000 - 258 - 32_000 - 40_000
+    twice = Cost(4, 4.0, 4.0, False, False, 1.5, 2, 3, 1_000_000)
+    assert twice.runs == 1_000_000 - 84 - 1600 - 100_000
+    assert twice.least == twice.begin + 4 * 4 * (2 + 8 * 1.5 + 2)
     assert whole.least == whole.begin + 4 * 4 * (2 + whole.thin + 20)
     np.testing.assert_allclose(whole.parts(), np.array([0.4, 0.3, 0.15, 0.15]) * whole.runs)
     assert Cost(4, 1.0, 1.0, False, True, 1, 1, 1, 10_000).parts() == [10_000 - 21 - 400 - 1000]
@@ -147,7 +150,7 @@ def test_the_layout_of_a_run():
     cost = Cost(4, 1.0, 1.0, False, False, 2.0, 3.0, 5.0, 100_000)
     left = 50_000.0
     row = 4 * (8 * 2 + 0.5)
-    for left, tuned in ((50_000.0, False), (50_000.0, True), (2000.0, False), (40.0, False)):
+    for left, tuned in ((50_000.0, False), (50_000.0, True), (2980.0, False), (40.0, False)):
         plan = cost.layout(cost.begin + left, tuned)
         assert plan.thin == 8
         assert plan.rows == max(1, min(25, int(left / (24 * row))))
@@ -181,6 +184,8 @@ def test_the_cost_of_minibatches_is_that_of_the_data_they_fill():
     assert cost(whole, part, bx.SGLD(0.1)).trained == 1
     batches = cost(in_batches(part, 20), whole, bx.SGLD(0.1))
     assert (batches.whole, batches.trained) == (5, 30)
+    halves = [cost(each, part, bx.SGLD(0.1), 20_000) for each in (part, in_batches(part, 50))]
+    assert [(each.whole, each.batches) for each in halves] == [(1, False), (2, True)]
     exact = cost(in_batches(part, 20), whole, bx.RandomWalk())
     assert (exact.whole, exact.trained, exact.exact, exact.step) == (1, 6, True, 0.5)
 
