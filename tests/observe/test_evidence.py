@@ -253,6 +253,8 @@ def test_the_size_that_is_detected_by_explicit_gradients(shift):
     t = _seen(g @ g.T, signs)
     assert detected(g, signs, 0.999 * t - 2e-3) < 0 < detected(g, signs, 1.001 * t + 2e-3)
     assert detected(g, signs, t / 2) < 0 < t
+    # the unit of the loss does not matter
+    assert _seen(1e-6 * g @ g.T, signs) == pytest.approx(t, abs=2e-3)
 
 
 def test_gradients_without_noise_or_without_a_mean():
@@ -261,6 +263,7 @@ def test_gradients_without_noise_or_without_a_mean():
     assert _seen(np.zeros((32, 32)), signs) == 0
     across = np.tile([1.0, -1.0], 16)
     assert _seen(np.outer(across, across), signs) == math.inf
+    assert _seen(1e-6 * np.outer(across, across), signs) == math.inf
     # a model that is right on all data
     exact = bx.SquaredError(ENERGY.model, bx.Empirical((0 * X, 0 * Y)))
     assert gradient_test(exact, GIBBS, KEY) == (1.0, 0.0)

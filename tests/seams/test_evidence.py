@@ -260,7 +260,7 @@ def test_each_fault_has_its_verdict(changes, verdict):
             {"gap": 0.0376, "gap_chance": None, "part": 2.0},
         ),
         ("not_a_minimum", {"gap": 0.5, "gap_chance": 0.011}, {"gap": 0.5, "gap_chance": 0.01}),
-        ("not_a_minimum", {"value": -1.0, "given": True}, {"value": -1.0}),
+        ("not_a_minimum", {"value": -1.0, "given": True}, {"value": -0.1}),
         # half of the value
         ("few_data", {"gap": 0.751, "gap_seen": 0.75}, {"gap": 0.751, "gap_seen": 0.751}),
         ("few_data", {"gap": 0.75, "gap_seen": 2.0}, {"gap": 0.751, "gap_seen": 2.0}),
@@ -306,6 +306,18 @@ def test_each_fault_has_its_verdict(changes, verdict):
         # a prior that is no worse than w* tells nothing
         (
             "melted",
+            {"loss_of_draws": 0.7, "loss_of_prior": 0.4, "heat_capacity": 0.2}
+            | {"loss_of_constant": None},
+            {"loss_of_draws": 0.7, "loss_of_prior": 0.9, "heat_capacity": 0.2}
+            | {"loss_of_constant": None},
+        ),
+        (
+            "melted",
+            {"loss_of_draws": 0.7, "loss_of_prior": 0.5, "loss_of_constant": None},
+            {"loss_of_draws": 0.7, "loss_of_prior": 0.6, "loss_of_constant": None},
+        ),
+        (
+            "melted",
             {"loss_of_draws": 0.7, "loss_of_prior": 0.4, "loss_of_constant": None},
             {"loss_of_draws": 0.7, "loss_of_prior": 0.8, "loss_of_constant": None},
         ),
@@ -320,6 +332,11 @@ def test_each_fault_has_its_verdict(changes, verdict):
 def test_each_limit_lies_where_it_is_said_to(verdict, good, bad):
     assert judged(**good) == bx.Verdict.usable
     assert judged(**bad) == getattr(bx.Verdict, verdict)
+
+
+def test_the_beta_of_the_noise_that_the_residuals_have():
+    assert evidence(residual_variance=4.0).effective_beta == pytest.approx(0.8)
+    assert evidence(residual_variance=None).effective_beta is None
 
 
 def test_the_first_of_the_verdicts_that_holds():
