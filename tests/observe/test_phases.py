@@ -129,7 +129,8 @@ def test_mistakes(argument, make):
 
 def test_a_reference_takes_its_energy_from_each_beta():
     trace, betas = independent([0.0, 0.5, 2.0], 50)
-    bare, less = (bx.phases([bx.Phase(trace)], reference=energy) for energy in (0.0, 0.3))
+    bare, less = (bx.phases([bx.Phase(trace)], **given) for given in ({}, {"reference": 0.3}))
+    np.testing.assert_allclose(bare.free_energy.value, bx.free_energy(trace).value, atol=1e-12)
     np.testing.assert_allclose(less.free_energy.value, bare.free_energy.value - 0.3 * betas)
     own = bare.learning_coefficient.value - 0.3 * betas
     np.testing.assert_allclose(less.learning_coefficient.value, own, atol=1e-12)
