@@ -64,6 +64,38 @@ def test_the_quadrature_of_the_kernel_has_converged():
     assert np.allclose(planted_kernel(net), planted_kernel(net, nodes=330), rtol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-2, 10.0])
+def test_the_kernel_at_one_input_is_the_mean_square_of_its_units(scale):
+    """Also where the tanh is nearly a step: by panels of Gauss-Legendre that close in on it."""
+    net = planted_net(
+        2, data=(np.ones((1, 6)), np.ones((1, 1))), scale=scale, key=jax.random.key(0)
+    )
+    ends, (nodes, weights) = np.geomspace(1e-6, 9, 60), np.polynomial.legendre.leggauss(20)
+    half, middle = np.diff(ends, prepend=0) / 2, ends - np.diff(ends, prepend=0) / 2
+    place = middle[:, None] + half[:, None] * nodes
+    density = np.sqrt(2 / np.pi) * np.exp(-0.5 * place**2) * half[:, None] * weights
+    square = np.sum(density * np.tanh(scale * np.sqrt(6.64) * place) ** 2)
+    assert np.allclose(planted_kernel(net), (2.5 * scale) ** 2 * square, rtol=1e-9)
+
+
+def test_the_kernel_of_inputs_in_float32_is_that_of_float64():
+    x = np.asarray(jax.random.normal(jax.random.key(2), (8, 3)), float)
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    def kernel(x):
+        return planted_kernel(planted_net(2, data=(x, x[:, :1]), key=jax.random.key(0)))
+
+    assert np.allclose(kernel(x.astype(np.float32)), kernel(x), rtol=0, atol=1e-5)
+
+
+def test_preactivations_too_wide_for_the_quadrature_are_refused():
+    net = planted_net(2, scale=100.0, key=jax.random.key(0))
+    for law in (planted_kernel, planted_temperatures):
+        with pytest.raises(bx.DeclarationError, match="standard deviation 258") as caught:
+            law(net)
+        assert caught.value.argument == "net"
+
+
 def test_random_labels_outlive_a_parity_of_five_at_infinite_width():
     """In the limit of a Gaussian process; at finite width the parity lives longer."""
     for seed in range(4):

@@ -1,6 +1,7 @@
 """A net of four heads with tasks of known size: linear, two parities, and labels at random."""
 
 import itertools
+import math
 from typing import Annotated, TypeAlias, final
 
 import equinox as eqx
@@ -19,6 +20,10 @@ Tasks: TypeAlias = tuple[Float[np.ndarray, "input feature"], Float[np.ndarray, "
 BITS = 6
 REACH = 9.0
 """Standard deviations to which Gaussians are integrated."""
+STEP = 0.4
+"""Longest step of the quadrature, times the slope of the tanh: the error is below 1e-10."""
+NODES = 2000
+"""Most nodes of the quadrature along a direction."""
 PLANTED_HEADS = ("linear", "3-parity", "5-parity", "random labels")
 
 
@@ -137,16 +142,21 @@ def planted_kernel(net: PlantedNet, *, nodes: Count = 240) -> Float[np.ndarray, 
     """The prior covariance of one head in the limit of infinite width, by quadrature.
 
     `theory.linear_survival` of its eigenvalues is the survival of a head of infinite width. The
-    planted inputs all have one norm; others must have one too.
+    planted inputs all have one norm; others must have one too, up to the rounding of their numbers.
 
     Args:
         net: Its inputs and its prior scales.
-        nodes: Of the quadrature along each of two directions.
+        nodes: Of the quadrature along each of two directions, at least: more are taken where
+            preactivations are so wide that the tanh is nearly a step.
 
     Raises:
-        DeclarationError: For inputs of several norms.
+        DeclarationError: For inputs of several norms, and preactivations too wide for the
+            quadrature.
     """
-    if np.ptp(np.sum(net.x**2, axis=1)) > 1e-9 * np.max(net.x**2):
+    x = net.x.astype(float)
+    squares = np.sum(x**2, axis=1)
+    rounding = max(1e-9, 16 * float(np.finfo(net.x.dtype).eps))
+    if np.ptp(squares) > rounding * np.max(squares):
         raise DeclarationError(
             "net",
             got="inputs of several norms",
@@ -156,7 +166,8 @@ def planted_kernel(net: PlantedNet, *, nodes: Count = 240) -> Float[np.ndarray, 
     laws = net.prior.by_pattern.items()
     scales = {name: float(law.scale) for name, law in laws if isinstance(law, Normal)}
     hidden = net.model.readout.shape[1]
-    covariance = scales["weight"] ** 2 * net.x @ net.x.T + scales["bias"] ** 2
+    x *= np.sqrt(np.mean(squares) / np.where(squares > 0, squares, 1.0))[:, None]
+    covariance = scales["weight"] ** 2 * x @ x.T + scales["bias"] ** 2
     kernel = _tanh_kernel(covariance, nodes)
     if net.model.inner is not None:
         kernel = _tanh_kernel(hidden * scales["inner"] ** 2 * kernel, nodes)
@@ -184,15 +195,23 @@ def planted_temperatures(net: PlantedNet, level: Fraction = 0.5) -> Float[np.nda
 def _tanh_kernel(covariance: np.ndarray, nodes: int) -> np.ndarray:
     """`E[tanh(u) tanh(v)]` of Gaussians of these covariances."""
     # equal steps: the error falls as exp(-2π·strip/step), where Gauss-Hermite is slow
+    variance = covariance[0, 0]
+    nodes = max(nodes, math.ceil(2 * REACH * variance**0.5 / STEP) + 1)
+    if nodes > NODES:
+        raise DeclarationError(
+            "net",
+            got=f"preactivations of standard deviation {variance**0.5:.3g}",
+            expected=f"at most {STEP * (NODES - 1) / (2 * REACH):.3g}: beyond, the tanh is a step, "
+            "which the quadrature does not resolve",
+            mend="lower the scale of the prior, or the norm of the inputs",
+        )
     place = np.linspace(-REACH, REACH, nodes)
     weight = np.exp(-0.5 * place**2)
     weight = weight / weight.sum()
-    variance = covariance[0, 0]
-    out = np.empty_like(covariance)
-    for shared in np.unique(covariance.round(12)):
-        cosine = np.clip(shared / variance, -1, 1)
-        u = np.tanh(variance**0.5 * place)
+    u = np.tanh(variance**0.5 * place)
+    cosines, which = np.unique((covariance / variance).round(12), return_inverse=True)
+    means = np.empty_like(cosines)
+    for i, cosine in enumerate(np.clip(cosines, -1, 1)):
         turned = cosine * place[:, None] + np.sqrt(1 - cosine**2) * place[None, :]
-        v = np.tanh(variance**0.5 * turned) @ weight
-        out[np.isclose(covariance, shared, rtol=0, atol=1e-11)] = np.sum(weight * u * v)
-    return out
+        means[i] = np.sum(weight * u * (np.tanh(variance**0.5 * turned) @ weight))
+    return means[which].reshape(covariance.shape)
