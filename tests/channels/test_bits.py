@@ -274,6 +274,16 @@ def test_integrated_noise_is_the_mean_over_noise(seed, length, sd):
         assert float(chain.strength(model)) == pytest.approx(exact, abs=5e-4)
 
 
+def test_noise_that_the_integral_does_not_resolve_is_refused():
+    """With less the strength of two good pieces, which is 1, came out as 1.3, or as 0."""
+    good = cases.scalar_channel(2, noise_sd=0.05)
+    model = type(good.prior.declared)(jnp.full((2, 1, 1), 2.0))
+    assert float(good.strength(model)) == pytest.approx(1.0, abs=2e-3)
+    with pytest.raises(bx.DeclarationError) as caught:
+        cases.scalar_channel(2, noise_sd=0.01)
+    assert caught.value.argument == "noise_sd"
+
+
 @pytest.mark.slow
 def test_a_noisy_chain_is_linear_in_its_length():
     cost = channels.channel_cost(

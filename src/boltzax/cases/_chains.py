@@ -1,6 +1,7 @@
 """Chains of pieces that pass a signal on: linear ones with an exact cost, noisy ones of tanh."""
 
 import math
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -10,12 +11,14 @@ from jaxtyping import Array, Float
 
 from ..channels import Channel
 from ..compile import prior
-from ..core import Count, Key, renamed_arguments, typed
+from ..core import Count, Key, renamed_arguments, scalar, typed
 from ..declare import Empirical, Normal, PerDatum
 from ._arguments import Above
 
 NODES, GRID = 48, 129
-"""Of signal with noise and of signal: strengths are right to 0.001 from a noise of 0.1 on."""
+"""Of signal with noise and of signal: strengths are right to 0.002 from `LEAST` on."""
+LEAST = 0.05
+"""Least noise that the nodes resolve."""
 REACH = 6.0
 """Standard deviations of noise that are integrated."""
 
@@ -169,7 +172,12 @@ def noisy_channel(
 
 
 @typed
-def scalar_channel(length: Count, *, gain: Above = 1.0, noise_sd: Above = 0.2) -> Channel:
+def scalar_channel(
+    length: Count,
+    *,
+    gain: Above = 1.0,
+    noise_sd: Annotated[float, scalar(LEAST)] = 0.2,
+) -> Channel:
     """The chain of `noisy_channel` of width 1, its strength without an error of sampled noise.
 
     The noise is integrated piece by piece. It is the reference of `noisy_channel`, whose
@@ -179,7 +187,8 @@ def scalar_channel(length: Count, *, gain: Above = 1.0, noise_sd: Above = 0.2) -
     Args:
         length: Number of pieces.
         gain: Standard deviation of the weights.
-        noise_sd: Standard deviation of the noise after each piece.
+        noise_sd: Standard deviation of the noise after each piece, at least 0.05: the integral does
+            not resolve less.
     """
     model = NoisyPieces(jnp.zeros((length, 1, 1)))
     return Channel(prior(model, Normal(0.0, gain)), RightMinusWrongIntegrated(noise_sd))
