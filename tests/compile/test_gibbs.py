@@ -372,6 +372,15 @@ def test_only_losses_that_are_subtracted_leave_their_rounding(declared):
     assert moved.offset() == (0, 0)
 
 
+@pytest.mark.parametrize("marginalise", [False, True])
+@pytest.mark.parametrize("energy", [3.0, -3.0])
+def test_an_energy_that_is_one_number_is_rounded_by_half_its_spacing(energy, marginalise):
+    gibbs = bx.compile(bx.SquaredError(NET, VECTORS), bx.Normal(), marginalise=marginalise)
+    for kind in (np.float32, np.float64):
+        found = gibbs.potential.rounding(jnp.asarray(energy, kind))
+        np.testing.assert_allclose(found, 1.5 * np.finfo(kind).eps, rtol=1e-6)
+
+
 def test_free_entries_have_the_quantiles_of_the_prior():
     """A function of standard normals: the free entries move, the others stay."""
     chart = bx.Mask({"weight[0]": CORNER}) | bx.Freeze("weight[1]")

@@ -84,6 +84,9 @@ def test_differences_of_nearly_equal_numbers():
     n, gap = 10**8, math.log(1.5 / 1.4)
     found = theory.linear_chain_maximum(2.0, (1.0, 1.5), (1.0, 1.4), n)
     assert found == pytest.approx(n * math.log(gap / n / 2), rel=1e-14, abs=1)
+    # no chain stretches an interval to one of the same or a greater ratio of ends
+    for high in (1.5, 1.6):
+        assert theory.linear_chain_maximum(2.0, (1.0, 1.5), (1.0, high), 3) == -math.inf
     # near the critical temperature h = (2/3)(βJ - 1)^(3/2)
     e = 2.0**-36
     magnetisation, field = cases.curie_weiss_spinodal(1 + e)
@@ -255,3 +258,17 @@ def test_smooth_functions_pass_and_kinks_converge_in_the_order():
     logs = [-math.lgamma(j) - (j - 1) * math.log(2) + math.lgamma(2 * j - 1) for j in k // 2]
     tails = (-1.0) ** (k // 2 - 1) * np.exp(np.array(logs) - log_root_factorials(k))
     np.testing.assert_allclose(relu[k], tails / math.sqrt(2 * math.pi), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "law", [theory.linear_unit_exact, lambda log_n: theory.quadratic_exact([2.0], log_n)]
+)
+def test_exact_free_energies_keep_their_digits_beside_float32(law):
+    """`log n` is a number of the host: rounded to float32, 600.3 changes the 8th digit."""
+    wanted = law(600.3)
+    with jax.enable_x64(False):
+        found = law(600.3)
+    assert (found.log_partition, found.learning_coefficient) == (
+        wanted.log_partition,
+        wanted.learning_coefficient,
+    )

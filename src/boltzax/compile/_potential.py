@@ -63,7 +63,10 @@ class AbstractPotential(eqx.Module):
 
     @abc.abstractmethod
     def rounding(self, energy: Float[Array, ""]) -> Float[Array, ""]:
-        """Standard deviation of the rounding error of an energy that all nearby `w` share."""
+        """Standard deviation of the rounding error of an energy that all nearby `w` share.
+
+        Of an energy that is one number it is half its spacing, `½ ε |E|`.
+        """
 
     @abc.abstractmethod
     def complete(
