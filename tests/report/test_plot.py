@@ -303,6 +303,50 @@ def test_a_far_plateau_does_not_squash_the_data():
     assert near.get_ylim()[1] > 6
 
 
+def test_no_point_is_hidden_below_the_frame():
+    ax = bx.plot.learning_coefficient(_estimate([-0.4, 0.1, 0.3]), log_n=[0.0, 1.0, 2.0])
+    assert ax.get_ylim()[0] < -0.4
+    below = bx.plot.learning_coefficient(_estimate([-2.0, -1.0]), log_n=[0.0, 1.0])
+    assert below.get_ylim()[0] < -2 and below.get_ylim()[1] >= 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_point_without_a_finite_value_changes_nothing_of_the_others(value):
+    x = np.array([0.0, 10.0, 20.0, 30.0, 40.0])
+    overlays = {"ansatz": True, "mark_turn": True}
+    rest = bx.plot.learning_coefficient(_estimate([1.0, 3.0, 5.0, 1.0]), log_n=x[1:], **overlays)
+    ax = bx.plot.learning_coefficient(_estimate([value, 1.0, 3.0, 5.0, 1.0]), log_n=x, **overlays)
+    assert _labels(ax) == _labels(rest) and ax.get_ylim() == rest.get_ylim()
+    alone = bx.plot.learning_coefficient(_estimate([value] * 5), log_n=x, **overlays)
+    assert np.all(np.isfinite(alone.get_ylim()))
+
+
+def test_an_error_without_an_end_leaves_the_frame_finite():
+    value, error = [1.0, 2.0, 3.0], np.array([np.inf, 0.1, 0.1])
+    ax = bx.plot.learning_coefficient(_estimate(value, error), log_n=[0.0, 1.0, 2.0])
+    assert 3 < ax.get_ylim()[1] < 5
+    ends = bx.plot.estimate([0.0, 1.0, 2.0], _estimate(value, np.full(3, np.inf)), label="all")
+    assert _labels(ends) == ["all"]  # no band is drawn, and none is named
+
+
+def test_a_curve_without_errors_names_no_band():
+    ax = bx.plot.learning_coefficient(_estimate([1.0, 2.0], 0.0), log_n=[0.0, 1.0])
+    assert _labels(ax) == ["measured"]
+
+
+def test_a_curve_without_a_finite_place():
+    values = _estimate([1.0])
+    with pytest.raises(bx.DeclarationError, match="finite place"):
+        bx.plot.learning_coefficient(values, log_n=[-np.inf])
+    assert bx.plot.curve(bx.Curve(np.zeros(0), values[:0], axis="x")).get_lines()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_mode_without_a_finite_value_hides_no_other(value):
+    ax = bx.plot.spectrum(_estimate([1.0, value, 0.1, 0.01], 1e-3), against="linear")
+    np.testing.assert_allclose(ax.get_lines()[0].get_xdata(), [0, 2, 3])
+
+
 def test_the_axis_of_a_dataset_is_its_number_of_data(single):
     data = bx.Empirical((np.ones((50, 1)), np.ones(50)))
     net = bx.models.TwoLayer(width=3)

@@ -46,7 +46,8 @@ def bars(estimate: Estimate) -> Float[np.ndarray, "2 ..."]:
     """Lengths of the 95% error bars below and above each value; 0 where unknown or endless."""
     value = np.asarray(estimate.value, float)
     ends = np.stack([np.asarray(end, float) for end in estimate.interval()])
-    return np.nan_to_num(np.abs(ends - value), posinf=0.0)
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.abs(ends - value), posinf=0.0)
 
 
 def name_axes(ax: Axes, x: str, y: str) -> None:

@@ -18,6 +18,8 @@ from ._style import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, POINTS, WIDTH, serie
 NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
 """How axes are written in figures."""
 
+MEASURED = "measured, 95% band"
+"""What `learning_coefficient` calls a curve with errors."""
 DRAWN = "estimate"
 """Mark of the lines that `estimate` drew."""
 Points = Float[np.ndarray, " point"]
@@ -67,7 +69,7 @@ def estimate(
     style["color"] = color or style["color"]
     style["marker"] = style["marker"] if marker is None else marker
     low, high = (np.asarray(bound)[order] for bound in values.interval(level))
-    if np.any(high > low):
+    if np.any((high > low) & np.isfinite(high) & np.isfinite(low)):
         label = with_interval(ax, label, level, "band")
         ax.fill_between(places[order], low, high, color=style["color"], alpha=0.25, linewidth=0)
     style |= {"gid": DRAWN, "label": label or "_"}
@@ -107,7 +109,7 @@ def curve(
     ax.set(**labels)
     estimate(curve.x, curve, ax=ax, label=label, color=color, marker=marker, level=level)
     places = np.sort(np.asarray(curve.x, float))
-    if places[0] > 0 and places[-1] > 30 * places[0]:
+    if places.size and places[0] > 0 and places[-1] > 30 * places[0]:
         steps = np.diff(np.log(places))
         if np.ptp(steps) < 0.02 * np.max(steps):
             ax.set_xscale("log")
@@ -169,7 +171,7 @@ def learning_coefficient(
     *,
     ax: Axes | None = None,
     log_n: ArrayLike | None = None,
-    label: str = "measured, 95% band",
+    label: str = MEASURED,
     bound: ArrayLike | None = None,
     ansatz: bool = False,
     limit: LearningCoefficient | float | None = None,
@@ -183,7 +185,7 @@ def learning_coefficient(
             `log_n`.
         ax: Axes to draw into; new ones if None.
         log_n: Places of an `Estimate`.
-        label: For the legend.
+        label: For the legend; without errors the default is "measured".
         bound: `log c_k²` of the modes of the model's function; draws half the number of modes that
             n data resolve, `½ Σ_k n c_k²/(1 + n c_k²)`.
         ansatz: Draw the least-squares fit of `c (log n)²` to the rise of the curve.
@@ -193,24 +195,29 @@ def learning_coefficient(
         mark_turn: Mark the highest point, with the bracket in which the errors allow it to lie.
 
     Raises:
-        DeclarationError: For an estimate without `log_n`, and a run at one beta.
+        DeclarationError: For an estimate without `log_n`, a run at one beta, and no finite place.
     """
     rising = _rising(curve, log_n)
     x, values = np.asarray(rising.x), rising.values
     ax = axes_of(ax)
     y, error = np.asarray(values.value, float), np.asarray(values.standard_error, float)
+    # what is read off the curve, and the frame, are those of its finite points
+    seen = np.isfinite(y)
+    rest = x[seen], y[seen], error[seen]
     fine = np.linspace(x[0], x[-1], 400)
     if bound is not None:
         half = resolved_modes(fine, np.asarray(bound, float))
         ax.plot(fine, half, color=GREEN, ls="-.", lw=1.2, label="half the modes resolved")
-    if ansatz:
-        rise = slice(0, int(np.argmax(y)) + 1)
-        square = x[rise] ** 2
-        factor = float(np.sum(square * y[rise]) / np.sum(square**2))
+    if ansatz and np.any(seen):
+        rise = slice(0, int(np.argmax(rest[1])) + 1)
+        square = rest[0][rise] ** 2
+        factor = float(np.sum(square * rest[1][rise]) / np.sum(square**2))
         text = rf"Ansatz ${factor:.3g}\,(\log n)^2$"
         ax.plot(fine, factor * fine**2, color=ORANGE, ls="--", lw=1.2, label=text)
-    # the frame fits the data; of the lines only near ones widen it, errors that are NaN do not
-    top = float(np.nanmax(y + 2 * np.nan_to_num(error)))
+    # the frame fits the data; of the lines only near ones widen it, errors without an end do not
+    half = 2 * np.where(np.isfinite(rest[2]), rest[2], 0.0)
+    top = float(np.max(rest[1] + half, initial=0.0))
+    low = 1.12 * float(np.min((rest[1] - half)[rest[1] < 0], initial=0.0))
     lines = [float(value) for value in (plateau, limit) if value is not None]
     top = 1.12 * max([top, *(value for value in lines if value < 3 * top)])
     if plateau is not None:
@@ -224,11 +231,12 @@ def learning_coefficient(
             late = fine[fine > 4 * multiplicity]
             text = rf"its approach $\lambda - {multiplicity - 1}/\log n$"
             ax.plot(late, value - (multiplicity - 1) / late, color=GREY, lw=1, ls=":", label=text)
-    estimate(x, values, ax=ax, label=label, color=BLUE)
-    if mark_turn:
-        _mark(ax, turn(x, y, error), x[-1])
+    known = not np.any(error > 0) and label == MEASURED
+    estimate(x, values, ax=ax, label="measured" if known else label, color=BLUE)
+    if mark_turn and np.any(seen):
+        _mark(ax, turn(*rest), x[-1])
     margin = 0.02 * (x[-1] - x[0]) or 1.0
-    ax.set(xlim=(x[0] - margin, x[-1] + margin), ylim=(0, top))
+    ax.set(xlim=(x[0] - margin, x[-1] + margin), ylim=(low, top if top > low else 1.0))
     ax.set(xlabel=_axis_name(rising), ylabel=r"learning coefficient $\hat\lambda$")
     legend(ax)
     return ax
@@ -283,7 +291,15 @@ def _rising(given: Trace | Curve | Estimate, log_n: ArrayLike | None) -> Curve:
         )
     places = np.asarray(given.x)
     order = np.argsort(places)
-    rising = given[order[np.isfinite(places[order])]]
+    order = order[np.isfinite(places[order])]
+    if not order.size:
+        raise DeclarationError(
+            "curve",
+            got="no point at a finite place",
+            expected="at least one beta above 0",
+            mend="draw at several betas, e.g. bx.anneal(gibbs, betas)",
+        )
+    rising = given[order]
     assert isinstance(rising, Curve)
     return rising
 

@@ -68,7 +68,9 @@ def spectrum(
         centre, low, high = np.exp(value), np.exp(value - below), np.exp(value + above)
     else:
         centre, low, high = value, np.maximum(value - below, 1e-3 * value), value + above
-    keep = (centre > floor * np.max(centre)) & ((k > 0) | (against != "log"))
+    finite = np.isfinite(centre)
+    keep = finite & (centre > floor * np.max(centre[finite], initial=0.0))
+    keep &= (k > 0) | (against != "log")
     name, place = PLACES[against]
     x, centre, low, high = place(k[keep]), centre[keep], low[keep], high[keep]
     ax = axes_of(ax)
