@@ -253,6 +253,28 @@ def test_a_run_cut_inside_a_chunk_keeps_its_last_checkpoint(tmp_path, monkeypatc
     assert same(run(bx.Checkpoints(tmp_path, every=3), **options), whole)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_run_cut_while_it_is_saved_keeps_its_draws(tmp_path, monkeypatch, named):
+    """By a second Ctrl-C, before the checkpoint has its name or after."""
+    seal, pressed = _checkpoints.Saver._seal, []
+
+    def cut(saver, rows, place):
+        first = rows == 9 and not pressed
+        if first:
+            pressed.append(rows)
+        if named or not first:
+            seal(saver, rows, place)
+        if first:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_checkpoints.Saver, "_seal", cut)
+    options = {"draws": 24, "warmup": 0}
+    state, records = run(each_chunk(tmp_path), **options)
+    whole = run(**options)
+    assert state is None and same(records, jax.tree.map(lambda leaf: leaf[:9], whole[1]))
+    assert same(run(each_chunk(tmp_path), **options), whole)
+
+
 def test_more_draws_extend_a_run(tmp_path):
     """Ten draws in chunks of three end inside a chunk; 23 would by themselves take chunks of 2."""
     ten = run(each_chunk(tmp_path), draws=10)

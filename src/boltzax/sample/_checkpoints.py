@@ -212,6 +212,10 @@ class Saver(AbstractSaver):
             self._state(rows, state)
         except Exception as error:
             problem = error
+        except KeyboardInterrupt:
+            # what is there in part is not written again by this run; the next one sweeps it
+            self.latest = None
+            raise
         if problem is not None:
             raise self._failed(rows, problem) from problem
         self.last, self.pending, self.latest = rows, [], None
