@@ -75,7 +75,8 @@ def sample(
             or 64 MB of draws, or a `sink`.
         throw: Raise `RunError` if the run failed; else look at `trace.status`.
         reduce: Statistics that are summed inside the loop, `{"name": bx.Mean(fn, length)}`. The
-            results are `trace.reduced["name"]`.
+            results are `trace.reduced["name"]`. A run is made in whole chunks, each about a
+            twentieth: if they do not divide `draws`, what the last makes beyond is summed too.
         sink: A store for the draws instead of memory (`bx.ZarrSink`).
         checkpoints: A folder to save the run in and to resume it from (`bx.Checkpoints`).
         placement: Devices for chains, data and weights (`bx.Placement`).
