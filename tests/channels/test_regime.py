@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from boltzax import channels as ch
-from boltzax.channels._factor_models import fitted, log_likelihoods
+from boltzax.channels._factor_models import _affinity, fitted, log_likelihoods
 from boltzax.core import DeclarationError
 
 KINDS = ("scarce channels", "mixed", "scarce modules")
@@ -133,3 +133,18 @@ def test_signals_as_strong_as_the_modules_they_join_do_not_hide_them(seed):
     noise = 0.3 * rng.normal(size=(600, 16))
     found = ch.classify_regime(0.7 * shared + np.hstack(blocks) + noise)
     assert found.verdict == "mixed"
+
+
+def test_affinity_is_the_mean_square_correlation_with_the_others_of_a_module():
+    """Of what is left without factors: that of the sample itself; 0 with a module of none else."""
+    rng = np.random.default_rng(4)
+    sample = rng.normal(size=(300, 6)) @ rng.normal(size=(6, 6))
+    labels = np.array([0, 0, 1, 1, 1, 2])
+    squares = np.corrcoef(sample.T) ** 2
+    wanted = np.zeros((6, 3))
+    for i in range(6):
+        for module in range(3):
+            others = [j for j in range(6) if labels[j] == module and j != i]
+            wanted[i, module] = np.mean(squares[i, others]) if others else 0.0
+    found = _affinity(np.cov(sample.T), 0, labels)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)

@@ -175,7 +175,8 @@ def test_outliers_are_counted_and_corrected():
     scores = np.array(errors)
     assert np.all(np.abs(scores.mean(axis=0)) < 0.5) and np.all(scores.std(axis=0) < 1.4)
     assert found.noise == pytest.approx(1.0, abs=0.06)
-    assert found.edge == pytest.approx(th.marchenko_pastur_edges(60 / 149)[1], rel=0.06)
+    assert found.edge == pytest.approx(found.noise * th.marchenko_pastur_edges(60 / 149)[1])
+    assert found.detectable == pytest.approx(found.noise * (1 + np.sqrt(60 / 149)))
 
 
 def test_a_corrected_outlier_is_that_of_the_closed_form():

@@ -11,9 +11,9 @@ import pytest
 
 import boltzax as bx
 from boltzax.compile import _lower_hidden_units, lower_units
-from boltzax.compile._graded_features import UnitFamily, _design, grade
+from boltzax.compile._graded_features import UnitFamily, _design, _polynomials, grade
 from boltzax.compile._hidden_units import orthogonalise
-from boltzax.compile._lower_hidden_units import _family, _modes, _rule, _symmetric
+from boltzax.compile._lower_hidden_units import _extent, _family, _modes, _rule, _symmetric
 from boltzax.declare import AbstractUnitModel
 
 
@@ -167,3 +167,30 @@ def test_modes_are_the_fewest_of_which_the_remainder_does_not_matter(monkeypatch
     tails = grade(family, 1.0, 24).log_tail
     for load, modes in ((-tails[20] - 1e-3, 20), (-tails[20] + 1e-3, 21), (20 - tails[-1], None)):
         assert _modes(family, 1.0, np.log(1e-5) + load) == modes
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_polynomials_of_a_family_are_orthonormal_and_of_its_parity(odd):
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    rows = _polynomials(5, nodes, odd)
+    np.testing.assert_allclose(rows * weights / 2 @ rows.T, np.eye(5), atol=1e-12)
+    assert np.array_equal(rows[0], np.sqrt(3) * nodes if odd else np.ones(12))
+    parities = np.sign(rows[:, 0] * rows[:, -1])
+    assert parities.tolist() == ([-1] * 5 if odd else [1, -1, 1, -1, 1])
+
+
+@pytest.mark.parametrize(
+    "prior, wanted",
+    [
+        (bx.Normal(0.5, 2.0), (13.5, 8.5, 6.5)),
+        (bx.Normal(-0.5, 2.0), (13.5, 8.5, 6.5)),
+        (bx.Uniform(-1, 3), (3, 3, 3)),
+        (bx.Uniform(-4, 3), (4, 4, 4)),
+        (bx.Laplace(0, 1), None),
+    ],
+)
+def test_tables_reach_as_far_as_the_prior_of_a_unit(prior, wanted):
+    """6.5, 4 and 3 standard deviations beyond its centre, or its bound."""
+    energy = net(jnp.tanh, bx.IntervalMeasure(-1, 1))
+    gibbs = bx.compile(energy, bx.Independent(readout=bx.Normal(), embedding=prior))
+    assert _extent(gibbs, "embedding") == wanted

@@ -440,3 +440,23 @@ def test_the_noise_of_energies_is_counted_in_nats():
     expected, other = (careful_estimate(0.5 * energy, None, noise) for noise in (9 / 4, 9 / 2))
     assert float(found.ess) == pytest.approx(float(expected.ess), rel=1e-6)
     assert float(other.ess) != pytest.approx(float(expected.ess), rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [50.0, -50.0, 0.4])
+@pytest.mark.parametrize("share", [0.19, 0.21])
+def test_an_error_beyond_a_fifth_of_the_value_is_imprecise(value, share):
+    """Independent numbers of which the mean and its error are those asked for."""
+    numbers = np.random.default_rng(2).normal(size=(4, 1000))
+    numbers = (numbers - numbers.mean()) / float(
+        careful_estimate(numbers, None, 0.0).standard_error
+    )
+    energy = value + share * abs(value) * numbers
+    gibbs = bx.compile(line(), bx.Normal(), beta=1.0, marginalise=False)
+    records = {
+        "energy": energy.T, "log_prior": 0 * energy.T,
+        "moved": np.ones((1000, 4), bool), "divergent": np.zeros((1000, 4), bool),
+    }  # fmt: skip
+    found = _judged(gibbs, 0.0, records, 1e9, 3, bx.Status.successful)
+    assert float(found.estimate.value) == pytest.approx(value)
+    assert float(found.estimate.standard_error) == pytest.approx(share * abs(value), rel=1e-6)
+    assert ("imprecise" in found.wrong) == (share > 0.2)

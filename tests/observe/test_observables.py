@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boltzax as bx
-from boltzax.observe._free_energy import integration_series
+from boltzax.observe._free_energy import hermite, integration_series
 from boltzax.observe._spectrum import Squares
 from boltzax.sample import Bridges, Trace, bar_series
 
@@ -216,3 +216,27 @@ def test_a_spectrum_of_logarithms():
     plain, log = (Squares(basis, 2, None, kind)(model) for kind in (False, True))
     np.testing.assert_allclose(plain, [0.0, 0.09], atol=1e-12)
     np.testing.assert_allclose(log[1], np.log(0.09), rtol=1e-6)
+
+
+def test_the_rule_of_the_free_energy_is_exact_for_quadratics_in_the_logarithm():
+    """With `t = log(1 + β)` and `v(t) = (1 + β)(⟨E⟩ - E_0)` quadratic, `∫⟨E⟩ dβ = ∫ v dt + E_0 β`;
+    the error is then that of the correction `h²/12 [v']` alone."""
+    t, end, least = np.array([0.0, 0.4, 1.1, 2.0]), 2.0, 3.0
+    value, slope = 5 * (1 - (t / end) ** 2), -10 * t / end**2
+    betas = np.expm1(t)
+    energy, variance = least + value * np.exp(-t), (value - slope) * np.exp(-2 * t)
+    found, errors = hermite(betas, energy[:, None, None], variance[:, None, None])
+    whole = 5 * (t - t**3 / (3 * end**2)) + least * betas
+    np.testing.assert_allclose(found[:, 0, 0], np.diff(whole), rtol=1e-12)
+    np.testing.assert_allclose(errors, np.diff(t) ** 2 / 12 * np.abs(np.diff(slope)), rtol=1e-9)
+
+
+def test_the_error_of_the_rule_grows_with_the_third_derivative():
+    """Of a cubic v its other part is `h/6 [v_0 - v_1] + h²/12 [v'_0 + v'_1] = h⁴/72 d³v/dt³`."""
+    t, third = np.array([0.0, 0.5, 1.0]), -6.0
+    value, slope = 1 - t**3, -3 * t**2
+    energy, variance = value * np.exp(-t), (value - slope) * np.exp(-2 * t)
+    _, errors = hermite(np.expm1(t), energy[:, None, None], variance[:, None, None])
+    correction = np.diff(t) ** 2 / 12 * np.diff(slope)
+    wanted = np.hypot(np.diff(t) ** 4 * third / 72, correction)
+    np.testing.assert_allclose(errors, wanted, rtol=1e-9)

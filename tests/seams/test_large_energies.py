@@ -182,3 +182,21 @@ def test_integrated_weights_have_no_reference():
     )  # fmt: skip
     with pytest.raises(bx.DeclarationError, match="marginalise=False"):
         gibbs.relative_to()
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_the_reference_energy_of_float32_data_has_more_digits_than_float32(declared):
+    """Losses that float32 holds exactly, and a sum that it does not: `½ Σ r²` of even numbers r."""
+    rng = np.random.default_rng(3)
+    x, y = rng.integers(-9, 10, size=(51, 2)), 2 * rng.integers(1800, 2048, size=51)
+    exact = 0.5 * np.sum((2.0 * x[:, 0] - 4.0 * x[:, 1] - y) ** 2)
+    assert exact != np.float32(exact)
+    with jax.enable_x64(False):
+        model = bx.models.Function(lambda w, z: w @ z, jnp.array([2.0, -4.0]))
+        data = bx.Empirical((x.astype(np.float32), y.astype(np.float32)))
+        term = bx.SquaredError(model, data)
+        if declared:
+            term = bx.PerDatum(model, data, lambda m, z: 0.5 * (m(z[0]) - z[1]) ** 2)
+        kind = "declared" if declared else "nodes"
+        gibbs = bx.compile(term, bx.Normal(), marginalise=False, integral=kind).relative_to()
+        assert gibbs.reference_energy == exact
