@@ -6,6 +6,7 @@ import concurrent.futures
 import difflib
 import multiprocessing
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -33,6 +34,7 @@ def run(database: WorkDB, arguments: argparse.Namespace) -> None:
     reached = Reached(arguments.coverage, arguments.times, ROOT)
     again = [item for item, result in database.completed_work_items if result.test_outcome is None]
     items = [*database.pending_work_items, *again]
+    random.Random(arguments.seed).shuffle(items)  # a run that is cut has tested a sample too
     jobs = [(item, *_tests(item, reached, arguments.seconds)) for item in items]
     with tempfile.TemporaryDirectory() as folder, _workers(arguments.jobs, folder) as pool:
         tasks = {pool.submit(_test, *job): job[0] for job in jobs}
