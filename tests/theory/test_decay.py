@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flint import acb, arb, ctx
 from numpy.polynomial.legendre import leggauss
 from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
@@ -22,6 +23,7 @@ from boltzax.theory import (
     tanh_hermite_coefficient,
     tanh_hermite_log_magnitude,
 )
+from boltzax.theory._tanh_hermite import _log_integral
 
 LATE = np.arange(1001, 4002, 60)
 
@@ -200,3 +202,20 @@ def test_named_activations():
     assert POLES["tanh"] == np.pi / 2 and POLES["sigmoid"] == np.pi
     assert not set(POLES) & set(KINKS)
     assert hermite_slope(POLES["erf"], 1.0) == legendre_slope(POLES["gelu"], 1.0) == -np.inf
+
+
+@pytest.mark.parametrize("w", [2.0, 0.1, 0.0016])
+@pytest.mark.parametrize("k", [11, 101, 1001])
+def test_the_integral_of_a_coefficient_by_confluent_functions(k, w):
+    """With `1/sinh = 2 Σ_j exp(-(2j+1)ct)` it is a sum over `∫ t^k exp(-t²/2 - at) dt`, which is
+    `k! 2^{-(k+1)/2} U((k+1)/2, 1/2, a²/2)` (DLMF 12.5.1, 12.7.14)."""
+    with ctx.workprec(600):
+        c, half = arb.pi() / (2 * arb(w)), arb(k + 1) / 2
+        total, j, term = arb(0), 0, arb(1)
+        while j == 0 or term > total * arb(10) ** -18:
+            a = (2 * j + 1) * c
+            term = acb(a * a / 2).hypgeom_u(half, arb(1) / 2).real
+            total, j = total + term, j + 1
+        log = total.log() + arb(2).log() * (1 - half) + arb(k + 1).lgamma() / 2 - arb(w).log()
+        wanted = float(log)
+    assert _log_integral(k, w) == pytest.approx(wanted, rel=1e-12, abs=1e-12)
