@@ -111,10 +111,12 @@ def test_a_parabola_is_crossed_exactly_by_many_points():
     ("shape", "place", "points", "error"),
     [
         (lambda x: 0.113 - x, 0.113, 41, 0.2),
-        (lambda x: 0.113 - x, 0.113, 161, 0.2),
+        pytest.param(lambda x: 0.113 - x, 0.113, 161, 0.2, marks=pytest.mark.slow),
         (lambda x: -np.tanh(3 * (x - 0.113)), 0.113, 33, 0.1),
         (lambda x: 0.3 * (0.113 - x), 0.113, 21, 0.1),
-        (lambda x: 0.5 - (x + 0.5) ** 2, 0.5**0.5 - 0.5, 41, 0.1),
+        pytest.param(
+            *(lambda x: 0.5 - (x + 0.5) ** 2, 0.5**0.5 - 0.5, 41, 0.1), marks=pytest.mark.slow
+        ),
         (lambda x: -np.tanh(x - 0.113), 0.113, 7, 0.01),
     ],
     ids=["line", "many points", "steep", "shallow", "not monotone", "sparse"],
@@ -159,7 +161,7 @@ def covers(curves, runs=100):
     return inside > (0.95 - 4 * (0.95 * 0.05 / runs) ** 0.5) * runs
 
 
-@pytest.mark.parametrize("replicates", [3, 4, 8])
+@pytest.mark.parametrize("replicates", [3, pytest.param(4, marks=pytest.mark.slow), 8])
 def test_crossings_of_few_replicates_cover(replicates):
     """Their errors are uncertain: neither weights of a fit, nor those of a normal interval."""
     rng, x = np.random.default_rng(replicates), np.linspace(-1, 1, 11)
@@ -172,7 +174,10 @@ def test_crossings_of_few_replicates_cover(replicates):
     assert covers(curves())
 
 
-@pytest.mark.parametrize(("points", "error", "steep"), [(7, 0.1, 20), (7, 0.1, 5), (9, 0.05, 8)])
+@pytest.mark.parametrize(
+    ("points", "error", "steep"),
+    [pytest.param(7, 0.1, 20, marks=pytest.mark.slow), (7, 0.1, 5), (9, 0.05, 8)],
+)
 def test_the_place_of_a_noisy_jump_is_the_interval_between_two_points(points, error, steep):
     rng, x = np.random.default_rng(steep), np.linspace(-1, 1, points)
 

@@ -752,6 +752,7 @@ def test_chains_start_at_the_model_or_at_draws_of_the_prior(gibbs):
         assert (np.std(found[:, 0], axis=0).mean() > 0.5) != there
 
 
+@pytest.mark.slow
 def test_a_ladder_gives_each_setting_its_temperature(gibbs):
     """In any order of the settings; of several bases, each by itself."""
     kernel = bx.HMC(max_steps=32)
@@ -763,6 +764,7 @@ def test_a_ladder_gives_each_setting_its_temperature(gibbs):
         assert np.all(np.asarray(curve[:, head].standard_error) < 0.05)
 
 
+@pytest.mark.slow
 def test_a_sampler_is_held_at_the_model_of_an_inner_dial(gibbs):
     """`p ∝ π(w) exp(-γ/2 |w - w*|²)` at a high temperature: the mean is γ w*/(1 + γ)."""
     half = bx.models.Function(line, 0.5 * TRAINED)

@@ -256,6 +256,7 @@ def test_a_transformer_has_the_coefficient_of_sgld_by_hand():
     assert "not a minimum" in found.reason and "max_gradients" not in found.reason
 
 
+@pytest.mark.slow
 def test_energies_from_minibatches_have_the_same_mean():
     """With so few steps a draw, energies over all data would cost more than the steps."""
     model = net(0)
