@@ -113,7 +113,7 @@ def _in_words(text: str) -> str:
             depth += {"[": 1, "(": 1, "]": -1, ")": -1}.get(text[end], 0)
             comma = comma or (end if depth == 1 and text[end] == "," else 0)
             end += 1
-        words = re.sub(r"(, )?called \w*$", "", text[comma + 1 : end - 1].strip())
+        words = re.sub(r"(, )?called( \w+)?$", "", text[comma + 1 : end - 1].strip())
         text = text[: found.start()] + (words or text[found.end() : comma]) + text[end:]
     return text
 

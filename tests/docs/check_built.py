@@ -27,7 +27,9 @@ PATHS = {str(ROOT), sys.prefix, str(Path.home()), tempfile.gettempdir() + "/", "
 BUILDER = {str(ROOT), sys.prefix}
 """What must stand nowhere in a page, code and links included."""
 
-LEFT_OVER = re.compile(r"^.*(?:\*\*|`|Args:|Arguments:|Arguments$).*$", re.MULTILINE)
+LEFT_OVER = re.compile(
+    r"^.*(?:\*\*|`|Args:|Arguments:|Arguments$|\bcalled\)|Annotated\[).*$", re.MULTILINE
+)
 
 
 @pytest.fixture(scope="module")
