@@ -361,8 +361,8 @@ class ClaimReport(eqx.Module):
             share = "all of them" if self.holds_on == 1 else share
             lines.append(f"{self.cases} cases: holds on {share}")
         elif self.outcome == "undecided":
-            apart = not np.all(_measured(self.worst))
-            mend = "chains disagree: sample longer" if apart else "raise the efforts"
+            known = np.all(_measured(self.worst))
+            mend = "raise the efforts" if known else "chains disagree or are short: sample longer"
             lines.append(f"{self.undecided} of {self.cases} cases undecided: {mend}")
         if self.level is None:
             lines.append("no number has an error: no rate of false refutations")
