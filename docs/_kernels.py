@@ -5,6 +5,7 @@ random state with another: JAX starts its devices, and reads the flags of XLA, w
 """
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -34,6 +35,8 @@ def serve(listener: socket.socket) -> None:
     """A kernel for each connection, until the process that started this one has ended."""
     for name in IMPORTED:
         __import__(name)
+    gc.freeze()  # what is imported stays; what is traced is many objects that live long
+    gc.set_threshold(100_000, 50, 100)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])

@@ -35,7 +35,8 @@ COMPUTING = {
     *("background", "degradation", "information", "interfaces", "learning_zero", "mean_field"),
     *("rare_events", "trust"),
 }
-LEVEL, PLAIN = "--xla_backend_optimization_level=", " --xla_cpu_use_fusion_emitters=false"
+LEVEL = "--xla_backend_optimization_level="
+PLAIN = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 GIVEN = "XLA_FLAGS" in os.environ
 if not GIVEN:
     start = [sys.executable, "-c", "import jax; jax.devices()"]

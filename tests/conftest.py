@@ -11,6 +11,8 @@ import matplotlib
 import pytest
 
 FLAGS = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    " --xla_cpu_parallel_codegen_split_count=1",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
     "--xla_backend_optimization_level=0",
     "",
@@ -36,6 +38,14 @@ if "JAX_COMPILATION_CACHE_DIR" in os.environ and "PYTEST_XDIST_WORKER" in os.env
 
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("agg")
+
+
+def pytest_collection_finish():
+    """Let Python look for cycles seldom: what is traced is many objects that live long."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
 
 hypothesis.settings.register_profile(
     "ci",
