@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -11,7 +12,15 @@ import pytest
 import scipy.stats
 
 import boltzax as bx
-from boltzax.observe._adaptive_runs import _block, _looks, careful_estimate
+from boltzax.observe import _adaptive_runs
+from boltzax.observe._adaptive_runs import (
+    Budget,
+    LocalRun,
+    _block,
+    _looks,
+    careful_estimate,
+    halved,
+)
 from boltzax.observe._along_training import _number
 from boltzax.observe._local_cost import (
     DERIVATIVE_PLACES,
@@ -255,3 +264,24 @@ def test_the_localised_posterior_is_a_gaussian_about_the_weights():
     assert float(localised(few, 0.7, 1.0, None).beta) == pytest.approx(0.7)
     three = bx.SquaredError(model, bx.Empirical((x[:3], y[:3])))
     assert float(localised(three, None, 1.0, None).beta) == pytest.approx(1 / np.log(3))
+
+
+@pytest.mark.parametrize("least, expected", [
+    (5.0, [60.0, 30.0, 10.0]), (20.0, [60.0, 30.0]), (50.0, [60.0, 30.0]),
+])  # fmt: skip
+def test_a_third_run_is_made_only_where_the_cap_allows_its_least(monkeypatch, least, expected):
+    """Two runs are made in any case, or nothing could be extrapolated."""
+    unknown = bx.Estimate.of_samples(jnp.full(4, jnp.nan))  # runs that never agree
+    asked = []
+
+    def run(gibbs, kernel, key, budget, allowed, start):
+        asked.append(allowed)
+        trace = SimpleNamespace(status=bx.Status.successful)
+        return LocalRun(1.0, unknown, trace, jnp.zeros(()), 0, 1.0, 0.0, allowed, None)
+
+    monkeypatch.setattr(_adaptive_runs, "run_once", run)
+    cost = SimpleNamespace(runs=100.0, parts=lambda: [60.0, 30.0, 20.0], least=least)
+    budget = Budget(4, 0.1, cost, False, None, None)
+    runs = halved(None, bx.SGLD(0.1), jax.random.key(0), budget, 1)
+    assert asked == expected
+    assert [each.scale for each in runs] == [0.5**level for level in range(len(expected))]
