@@ -32,12 +32,15 @@ from .problems import MEASURES, PROBLEMS, every_problem, gaussian, net
 
 KEY = jax.random.key(0)
 NEIGHBOURS = list(itertools.pairwise([*MEASURES, "gaussian"]))
+half_as_many = settings(max_examples=settings().max_examples // 2)
+"""Laws over every problem."""
 
 
 # --- energies and measures are linear -------------------------------------------------------------
 
 
 @every_problem
+@half_as_many
 @given(seeds, seeds, keys)
 def test_compiled_energies_add(problem, seed, other, key):
     (_, first, prior), (_, second, _) = problem.declare(seed), problem.declare(seed, other)
@@ -52,6 +55,7 @@ def test_compiled_energies_scale(name, seed, factor, key):
 
 
 @pytest.mark.parametrize("kinds", NEIGHBOURS, ids=" + ".join)
+@half_as_many
 @given(seeds, keys)
 def test_energies_are_linear_in_the_measure(kinds, seed, key):
     rng = np.random.default_rng(seed)
@@ -141,6 +145,7 @@ def parts(gibbs, key):
 
 
 @every_problem
+@half_as_many
 @given(seeds, positive, keys)
 def test_parts_of_the_density_fit(problem, seed, beta, key):
     gibbs = problem.gibbs(seed, beta)

@@ -32,6 +32,7 @@ def test_gaussian_process():
     assert np.max(np.abs(np.asarray((own.value - own.value.T) / own.standard_error))) < 1e-6
 
 
+@pytest.mark.slow
 def test_errors_are_those_over_runs_of_different_keys():
     """All weights are integrated out: nothing but the key of the run tells runs apart."""
     rng = np.random.default_rng(1)

@@ -27,7 +27,15 @@ class Constant(eqx.Module):
         return self.matrix, self.length
 
 
-@pytest.mark.parametrize(("energy", "width"), [(0.0, 1.0), (1.3, 0.7), (-3.0, 2.0), (0.5, 10.0)])
+LLOYD = [
+    (0.0, 1.0),
+    (-3.0, 2.0),
+    pytest.param(1.3, 0.7, marks=pytest.mark.slow),
+    pytest.param(0.5, 10.0, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("energy", "width"), LLOYD)
 def test_lloyd_chains(energy, width):
     found = ch.localization_length(lloyd_chain(energy, width), key=KEY, tolerance=1e-3, **SOME)
     exact = lloyd_exponent(energy, width)

@@ -188,8 +188,15 @@ def noisy(size, noise, rng, samples=60):
     return bx.Curve(np.arange(float(len(size))), bx.Estimate.of_samples(values), axis="radius")
 
 
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize(("noise", "sites"), [(0.05, 12), (0.1, 6)])
+@pytest.mark.parametrize(
+    ("noise", "sites", "signed"),
+    [
+        (0.05, 12, False),
+        (0.1, 6, True),
+        pytest.param(0.05, 12, True, marks=pytest.mark.slow),
+        pytest.param(0.1, 6, False, marks=pytest.mark.slow),
+    ],
+)
 def test_rates_are_not_biased_by_points_in_the_noise(signed, noise, sites):
     """Points chosen for their size would be too large, and their rate too small."""
     rng, size = np.random.default_rng(0), np.exp(-0.5 * np.arange(sites))

@@ -90,7 +90,7 @@ def test_initial_predictions_are_spread_as_documented():
     assert not np.any(np.asarray(bx.models.Transformer(5, **SMALL)(jnp.arange(3))))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_the_dtype_of_the_weights_is_that_of_logits_and_gradient(dtype):
     with jax.enable_x64(dtype == "float64"):
         model = small()

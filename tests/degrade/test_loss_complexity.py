@@ -86,6 +86,7 @@ def drawn():
     return bx.anneal(gibbs, betas, bx.RandomWalk(), key=KEY, **few), energy, exact
 
 
+@pytest.mark.slow
 def test_a_sampled_linear_model_agrees():
     trace, energy, exact = drawn()
     found = loss_complexity(trace)

@@ -42,7 +42,9 @@ DEAR = (
     "meanfield.tempered", "meanfield.sweep", "meanfield.confront", "meanfield.fixed_points",
     "meanfield.finite_width*", "meanfield.Background.lazy", "meanfield.Background.from_kernel",
     "cases.modular_width", "log_probability by temperature", "LogProbability.draw",
-    "channels.label_response", "channels.data_interactions",
+    "channels.label_response", "channels.data_interactions", "channels.channel_cost",
+    "cases.far_channels", "degrade.loss_complexity", "degrade.error_rates", "degrade.remainder",
+    "meanfield.solve", "meanfield.Background.from_ensemble", "run", "sample by SVRG",
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 

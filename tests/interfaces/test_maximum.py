@@ -255,7 +255,9 @@ def test_what_is_wrong_is_refused(small):
 
 
 @pytest.mark.parametrize("draws", [30, 60, 120])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))]
+)
 def test_few_hits_are_told(draws, seed):
     """The status follows from the fresh draws that keep the rarest contract."""
     family, _, _ = grid(2)
@@ -270,7 +272,9 @@ def test_few_hits_are_told(draws, seed):
             maximum_entropy(slopes(2, family), key=key(seed), draws=draws)
 
 
-@pytest.mark.parametrize("verb", [it.interface_law, it.expected_satisfaction])
+@pytest.mark.parametrize(
+    "verb", [pytest.param(it.interface_law, marks=pytest.mark.slow), it.expected_satisfaction]
+)
 def test_evidence_of_few_draws_is_told(verb):
     affine = bx.models.Function(
         lambda p, x: p["a"] * x[0] + p["b"], {"a": jnp.zeros(()), "b": jnp.zeros(())}

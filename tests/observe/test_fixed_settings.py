@@ -20,6 +20,7 @@ X = rng.normal(size=(12, 3)) * np.array([1.0, 0.5, 0.2])
 Y = rng.normal(size=12)
 BEST = np.linalg.lstsq(X, Y, rcond=None)[0]
 LONG = bx.FixedSettings(1.0, GAMMA, bx.SGLD(STEP), chains=4, warmup=200, draws=400, thin=10)
+FEW = bx.FixedSettings(1.0, GAMMA, bx.SGLD(STEP), warmup=10, draws=8, thin=2)
 
 
 class Line(eqx.Module):
@@ -247,6 +248,7 @@ def by_hand(
     return per_mean * (losses.mean(axis=1) - float(loss(centre, x, y)))
 
 
+@pytest.mark.slow
 def test_a_transformer_has_the_coefficient_of_sgld_by_hand():
     model = net(0)
     found = bx.local_coefficient_at(of_text(model), SHORT, key=key)
@@ -270,13 +272,12 @@ def test_energies_from_minibatches_have_the_same_mean():
 
 
 def test_checkpoints_of_a_training_come_as_models_or_from_a_folder(tmp_path):
-    models = [net(seed) for seed in range(3)]
-    energy = of_text(net(9))
-    found = bx.along_training(energy, models, SHORT, key=key, steps=[0, 10, 200])
+    models = [line(BEST + shift).model for shift in (1.0, 0.1, 0.0)]
+    found = bx.along_training(line(), models, FEW, key=key, steps=[0, 10, 200])
     assert found.coefficient.axis == "step" and list(found.coefficient.x) == [0, 10, 200]
-    losses = [float(of_text(model).value(model)) / (66 * 6) for model in models]
+    losses = [0.5 * np.sum((X @ model.w - Y) ** 2) / 12 for model in models]
     np.testing.assert_allclose(found.loss.value, losses, rtol=1e-5)
-    rise = 30 * (found.loss_of_draws.value - found.loss.value)
+    rise = 12 * (found.loss_of_draws.value - found.loss.value)
     np.testing.assert_allclose(rise, found.coefficient.value, rtol=1e-3, atol=1e-3)
     assert "of draws" in repr(found)
     for step, model in zip((0, 10, 200), models, strict=True):
@@ -289,7 +290,7 @@ def test_checkpoints_of_a_training_come_as_models_or_from_a_folder(tmp_path):
     errors = np.log(100) * found.coefficient.standard_error
     np.testing.assert_allclose(free.standard_error, errors, rtol=1e-6)
     assert free.axis == "step"
-    again = bx.along_training(energy, tmp_path, SHORT, key=key)
+    again = bx.along_training(line(), tmp_path, FEW, key=key)
     np.testing.assert_array_equal(again.coefficient.x, found.coefficient.x)
     np.testing.assert_array_equal(again.coefficient.value, found.coefficient.value)
 
@@ -313,15 +314,15 @@ def test_checkpoints_of_equinox_and_orbax_are_read(tmp_path):
 def test_checkpoints_that_are_done_are_not_run_again(tmp_path):
     pytest.importorskip("orbax.checkpoint")
     saved = bx.Checkpoints(tmp_path)
-    models = [net(0), net(1)]
-    few = bx.along_training(of_text(net(0)), models[:1], SHORT, key=key, checkpoints=saved)
+    models = [line().model, line(BEST + 1).model]
+    few = bx.along_training(line(), models[:1], FEW, key=key, checkpoints=saved)
     before = sorted(tmp_path.glob("step_0/records/*"))
-    all_of_them = bx.along_training(of_text(net(0)), models, SHORT, key=key, checkpoints=saved)
+    all_of_them = bx.along_training(line(), models, FEW, key=key, checkpoints=saved)
     assert sorted(tmp_path.glob("step_0/records/*")) == before
     assert list(tmp_path.glob("step_1/records/*"))
     assert float(all_of_them.coefficient[0]) == float(few.coefficient[0])
     with pytest.raises(bx.DeclarationError, match="another declaration"):
-        bx.along_training(of_text(net(0)), models[1:], SHORT, key=key, checkpoints=saved)
+        bx.along_training(line(), models[1:], FEW, key=key, checkpoints=saved)
 
 
 def named(folder, *names):

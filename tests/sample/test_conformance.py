@@ -195,8 +195,15 @@ def test_a_wrong_law_with_the_right_means_and_variances_is_found():
         check_kernel(Independent("correlated"), key=KEY)
 
 
-@pytest.mark.parametrize("kernel", [Walk, Langevin])
-@pytest.mark.parametrize("mistake", ["one key for all paths", "one key for a shape"])
+@pytest.mark.parametrize(
+    ("kernel", "mistake"),
+    [
+        (Walk, "one key for a shape"),
+        (Langevin, "one key for all paths"),
+        pytest.param(Walk, "one key for all paths", marks=pytest.mark.slow),
+        pytest.param(Langevin, "one key for a shape", marks=pytest.mark.slow),
+    ],
+)
 def test_one_key_for_several_paths_is_found(kernel, mistake):
     with pytest.raises(AssertionError, match="product|effective draws|variance"):
         check_kernel(kernel(mistake), key=KEY)

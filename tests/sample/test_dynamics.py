@@ -118,8 +118,8 @@ def rising():
 CASES = [
     chains,
     spins,
-    rising,
-    neurons,
+    pytest.param(rising, marks=pytest.mark.slow),
+    pytest.param(neurons, marks=pytest.mark.slow),
     pytest.param(replicas, marks=pytest.mark.slow),
     pytest.param(populations, marks=pytest.mark.slow),
     pytest.param(descent, marks=pytest.mark.slow),
