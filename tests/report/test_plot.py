@@ -592,6 +592,18 @@ def test_intervals_stand_in_rows_from_the_top():
             bx.plot.intervals(wrong)
 
 
+def test_a_point_whose_error_is_unknown_is_hollow():
+    one = bx.Estimate.of_samples(np.array([2.0]))
+    assert np.isnan(one.standard_error)
+    names = {"exact": bx.Estimate.exact(5.0), "one draw": one, "another": one}
+    ax = bx.plot.intervals(names)
+    assert [label for label in _labels(ax) if "unknown" in label] == ["error unknown"]
+    hollow = [line for line in ax.get_lines() if line.get_markerfacecolor() == "white"]
+    assert [tuple(line.get_xdata()) for line in hollow] == [(2.0,), (2.0,)]
+    assert "error unknown" not in _labels(bx.plot.intervals({"exact": bx.Estimate.exact(5.0)}))
+    plt.close("all")
+
+
 def test_dials_are_drawn_against_what_is_to_stay():
     kept, lost = _falling(), _falling().scaled(0.5)
     ax = bx.plot.selectivity({"dial": (kept, lost)}, at=0.7)

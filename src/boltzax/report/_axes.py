@@ -9,9 +9,10 @@ from jaxtyping import Float
 from matplotlib import pyplot
 from matplotlib.axes import Axes as Axes
 from matplotlib.patches import Rectangle as Rectangle
+from numpy.typing import ArrayLike
 
 from ..core import Estimate, normal_quantile
-from ._style import WIDTH
+from ._style import GREY, WIDTH
 
 HALF_WIDTH = normal_quantile(0.95)
 """Standard errors from the middle of a 95% interval to its ends, for a normal law."""
@@ -48,6 +49,18 @@ def bars(estimate: Estimate) -> Float[np.ndarray, "2 ..."]:
     ends = np.stack([np.asarray(end, float) for end in estimate.interval()])
     with np.errstate(invalid="ignore"):
         return np.nan_to_num(np.abs(ends - value), posinf=0.0)
+
+
+def mark_unknown(ax: Axes, estimate: Estimate, x: ArrayLike, y: ArrayLike, marker: str) -> None:
+    """Make the points hollow whose error is unknown or endless: without a bar they look exact."""
+    ends = np.stack([np.asarray(end, float) for end in estimate.interval()])
+    unknown = np.isfinite(np.asarray(estimate.value)) & ~np.all(np.isfinite(ends), axis=0)
+    if np.any(unknown):
+        label = "error unknown"
+        seen = label in ax.get_legend_handles_labels()[1]
+        x, y = (np.broadcast_to(np.asarray(each), unknown.shape)[unknown] for each in (x, y))
+        style = {"mfc": "white", "mec": GREY, "ms": 6, "ls": "", "zorder": 5}
+        ax.plot(x, y, marker, label=None if seen else label, **style)
 
 
 def name_axes(ax: Axes, x: str, y: str) -> None:

@@ -12,7 +12,7 @@ from ..observe import free_energy as measured_free_energy
 from ..observe import learning_coefficient as measured_learning_coefficient
 from ..sample import Trace
 from ..theory import LearningCoefficient
-from ._axes import HALF_WIDTH, Axes, axes_of, bars, legend, name_axes, with_interval
+from ._axes import HALF_WIDTH, Axes, axes_of, bars, legend, mark_unknown, name_axes, with_interval
 from ._style import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, POINTS, WIDTH, series, styled
 
 NAMES = {"log n": r"$\log n$", "beta": r"$\beta$", "temperature": "$T$"}
@@ -128,7 +128,8 @@ def intervals(
 ) -> Axes:
     """Estimates by name, one below the other: points with their 95% intervals.
 
-    Further calls with the same axes add to its rows; a number that is known exactly has no bar.
+    Further calls with the same axes add to its rows. A number that is known exactly has no bar; one
+    whose error is unknown has none either, and its point is hollow.
 
     Args:
         values: An `Estimate` of one number for each name.
@@ -157,6 +158,8 @@ def intervals(
     elif label == "95% interval":
         style["label"] = None
     ax.errorbar(centres, list(values), xerr=widths, **style)
+    for name, each in values.items():
+        mark_unknown(ax, each, float(each.value), name, marker)
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
     name_axes(ax, "estimate", "")

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..core import Estimate, typed
 from ..observe import AlongTraining, CoefficientGrid, LocalLearningCoefficient, PartCoefficients
-from ._axes import HALF_WIDTH, Axes, axes_of, bars, legend
+from ._axes import HALF_WIDTH, Axes, axes_of, bars, legend, mark_unknown
 from ._curves import curve
 from ._style import BLUE, GREY, ORANGE, POINTS, WIDTH, series, styled
 
@@ -116,6 +116,8 @@ def part_coefficients(result: PartCoefficients, *, ax: Axes | None = None) -> Ax
         errors = np.stack([bars(part.estimate) for part in parts], axis=1)
         style = POINTS | {"color": color, "fmt": marker, "label": name}
         ax.errorbar(values, places + shift, xerr=errors, **style)
+        for part, value, place in zip(parts, values, places + shift, strict=True):
+            mark_unknown(ax, part.estimate, value, place, marker)
     ax.set(yticks=places, yticklabels=result.names, xlabel=r"$\hat\lambda$", ylabel="part")
     legend(ax)
     return ax
@@ -139,7 +141,9 @@ def coefficient_grid(result: CoefficientGrid, *, ax: Axes | None = None) -> Axes
     for number, (i, j, name) in enumerate(lines):
         line = result.estimate[i, :, j]
         style = {"label": f"{name}, 95% interval", **series(number)}
-        ax.errorbar(result.localisations, np.asarray(line.value), bars(line), lw=1, **style)
+        place, values = result.localisations, np.asarray(line.value)
+        ax.errorbar(place, values, bars(line), lw=1, **style)
+        mark_unknown(ax, line, place, values, style["marker"])
     ax.set(xscale="log", xlabel=r"localisation $\gamma$", ylabel=r"$\hat\lambda$")
     legend(ax)
     return ax
