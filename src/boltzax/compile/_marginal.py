@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..declare import AbstractUnitModel, Distribution, Normal, from_normal, is_gaussian
 from ..numerics import affine_in
-from ._potential import AbstractLowered, AbstractMarginalPotential, Moments
+from ._potential import AbstractLowered, AbstractMarginalPotential, Moments, half_spacing
 from ._residual import AbstractResidual, BasisResidual, NodeResidual
 
 
@@ -112,7 +112,7 @@ class MarginalPotential(AbstractMarginalPotential):
         return self.linear_gaussian(weights).moments(beta)
 
     def rounding(self, energy):
-        return 0.5 * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
+        return half_spacing(energy)
 
     def complete(self, weights, beta, key):
         drawn = self.linear_gaussian(weights).draw(beta, key)

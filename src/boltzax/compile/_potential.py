@@ -216,6 +216,11 @@ def _losses(term: AbstractDataTerm, model: PyTree, points: PyTree) -> Float[Arra
     return map_within(lambda datum: term.loss(model, datum), points)
 
 
+def half_spacing(energy: Float[Array, ""]) -> Float[Array, ""]:
+    """Half the distance of an energy to the next larger float, `½ ε |E|` at most."""
+    return 0.5 * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
+
+
 class EnergyPotential(AbstractSumPotential):
     """`U(w, β) = β Σ_t E_t(w)`."""
 
@@ -236,7 +241,7 @@ class EnergyPotential(AbstractSumPotential):
         return jnp.zeros(()), jnp.zeros(())
 
     def rounding(self, energy):
-        return 0.5 * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
+        return half_spacing(energy)
 
     def notes(self):
         return tuple(part.note() for part in self.parts)
