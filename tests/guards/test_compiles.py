@@ -45,6 +45,9 @@ DEAR = (
     "channels.label_response", "channels.data_interactions", "channels.channel_cost",
     "cases.far_channels", "degrade.loss_complexity", "degrade.error_rates", "degrade.remainder",
     "meanfield.solve", "meanfield.Background.from_ensemble", "run", "sample by SVRG",
+    "channels.localization_length", "influence of tokens", "classical_influence",
+    "degrade.clean_window", "part_coefficients", "response_matrix", "channels.bits_of_optimisation",
+    "meanfield.ride_along", "linear_datamodeling_score", "cases.modular_residual", "retrained",
 )  # fmt: skip
 """Calls whose first compilation takes more than a second or two, and that others do not need."""
 
