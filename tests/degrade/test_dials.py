@@ -392,6 +392,34 @@ def dying_at(place, noise=0.0):
     return bx.Curve(TEMPERATURES, influence, axis="temperature")
 
 
+@pytest.mark.parametrize("replicates", [1, 3])
+def test_an_order_that_the_settings_do_not_resolve_is_undecided(replicates):
+    """A sudden death at 1.7 and a slow one at 1.5, both between the settings 0.55 and 1.8.
+
+    The line through the points of the sudden one crosses at 1.43: its order is not that of the
+    places, which are sure once there are more settings.
+    """
+
+    def died(grid, place, power):
+        values = bx.Estimate.exact(1 / (1 + (grid / place) ** power))
+        return bx.Curve(grid, values, axis="temperature")
+
+    def order(points):
+        grid = np.geomspace(0.05, 20, points)
+        factors = 1 + 0.01 * np.arange(replicates)
+        curves = {
+            name: [died(grid, place * f, power) for f in factors]
+            for name, place, power in (("sudden", 1.7, 8), ("slow", 1.5, 1))
+        }
+        return order_of_death(curves, key=jax.random.key(0))
+
+    coarse, fine = order(6), order(60)
+    assert coarse.undecided and 0.2 < coarse.sure < 0.8
+    sudden = coarse.places[coarse.names.index("sudden")]
+    assert abs(sudden.z_score(1.7)) < 2
+    assert fine.names == ("sudden", "slow") and not fine.undecided
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_few_replicates_are_seldom_sure_of_an_order_that_is_not(count):

@@ -20,7 +20,7 @@ from ..core import (
     text_of_values,
     typed,
 )
-from ._characteristic import place_of
+from ._characteristic import NEAR, place_of
 
 Several: TypeAlias = Annotated[
     Mapping[str, Curve | Sequence[Curve]],
@@ -94,7 +94,8 @@ def order_of_death(
     it have the law of Student's t by the number of units. Replicates (independent nets) are such
     units, which covers the spread between nets and the error of each. Of a single net they are the
     chains, cut into blocks that hold at least ten effective draws; that covers the error of this
-    net alone. A chain that holds fewer is one unit, and one unit decides nothing.
+    net alone. A chain that holds fewer is one unit, and one unit decides nothing. Between the
+    settings around it each place also moves by the error of its interpolation.
 
     Args:
         curves: Survivals along a dial, over the same settings. Curves of one replicate come from
@@ -127,10 +128,14 @@ def order_of_death(
         found = np.array(
             [[_place(curve, level) for curve in replicates] for replicates in each.values()]
         )
-        places, units = Estimate.of_replicates(found.T), float(count)
+        gaps = np.array([[_between(curve, level) for curve in row] for row in each.values()])
+        sizes, below, above = gaps.mean(axis=1).T  # replicates share the settings
+        places, units = Estimate.of_replicates(found.T).widened(sizes), float(count)
         x = np.asarray(next(iter(each.values()))[0].x)
         inside = np.clip(found, x.min(), x.max())  # what lives on dies at the end or later
         drawn = (inside.mean(1) + _deviations(inside.T, resamples, generator)).T
+        shifts = sizes * generator.normal(size=(resamples, len(each)))
+        drawn += np.clip(shifts, below, above).T
         known = np.ptp(inside[:, None] - inside[None], axis=-1) > 0
     else:
         alone = [replicates[0] for replicates in each.values()]
@@ -196,6 +201,29 @@ def _place(curve: Curve, level: float) -> float:
     return np.inf if np.all(above) else -np.inf
 
 
+def _between(curve: Curve, level: float) -> tuple[float, float, float]:
+    """What the settings leave open of a crossing: the error of the place beyond that of the values,
+    and how far the neighbouring settings lie below and above it; 0 where nothing crosses."""
+    x = np.asarray(curve.x, float)
+    logs = bool(np.all(x > 0))
+    scaled = curve.over(np.log(x), f"log {curve.axis}") if logs else curve
+    place = scaled.crossing(level, near=NEAR)
+    value = float(place.value)
+    if not np.isfinite(value):
+        return 0.0, 0.0, 0.0
+    lines = scaled.crossings(level)
+    near = lines[int(np.argmin(np.abs(np.asarray(lines.value) - value)))]
+    square = float(place.standard_error) ** 2 - float(near.standard_error) ** 2
+    size = square**0.5 if square > 0 else 0.0  # also where the values have no errors
+    ends = np.sort(np.asarray(scaled.x, float))
+    right = int(np.clip(np.searchsorted(ends, float(near.value)), 1, len(ends) - 1))
+    low, high = min(ends[right - 1], value), max(ends[right], value)
+    if not logs:
+        return size, low - value, high - value
+    middle = np.exp(value)
+    return size * middle, np.exp(low) - middle, np.exp(high) - middle
+
+
 def _resampled(
     curves: Sequence[Curve],
     level: float,
@@ -223,7 +251,8 @@ def _resampled(
             for source in curve.influence.rows:
                 values = values + moved[source][:, taken[source]]
                 taken[source] += 1
-        found = _crossing(curve, values, level, float(places.value[i]))
+        shifts = _between(curve, level)[0] * generator.normal(size=resamples)
+        found = _crossing(curve, values, level, float(places.value[i]), shifts)
         crossings.append(np.where(np.all(np.isfinite(values), axis=1), found, np.nan))
     return np.array(crossings), min(units, default=np.inf)
 
@@ -264,8 +293,13 @@ def _blocks(rows: np.ndarray, pieces: int) -> np.ndarray:
     return cut.reshape(*rows.shape[:-2], chains * pieces, length).mean(-1).T
 
 
-def _crossing(curve: Curve, values: np.ndarray, level: float, near: float) -> np.ndarray:
-    """Where each row of values crosses the level, nearest to a place; infinite beyond the ends."""
+def _crossing(
+    curve: Curve, values: np.ndarray, level: float, near: float, shifts: np.ndarray
+) -> np.ndarray:
+    """Where each row of values crosses the level, nearest to a place; infinite beyond the ends.
+
+    Each is shifted, but not beyond the settings between which it lies.
+    """
     x = np.asarray(curve.x, float)
     order = np.argsort(x)
     x, values = x[order], values[:, order]
@@ -281,5 +315,7 @@ def _crossing(curve: Curve, values: np.ndarray, level: float, near: float) -> np
     best = np.argmin(distance, axis=1)
     rows = np.arange(len(values))
     beyond = np.where(above[:, 0], np.inf, -np.inf)
-    chosen = np.where(np.isfinite(distance[rows, best]), found[rows, best], beyond)
-    return np.exp(chosen) if np.all(x > 0) else chosen
+    inside = np.isfinite(distance[rows, best])
+    chosen = np.where(inside, found[rows, best], 0.0)
+    chosen = np.exp(chosen) if np.all(x > 0) else chosen
+    return np.where(inside, np.clip(chosen + shifts, x[best], x[best + 1]), beyond)
