@@ -1,5 +1,6 @@
 """Figures: what is drawn is what was measured."""
 
+import dataclasses
 import functools
 
 import jax
@@ -326,7 +327,7 @@ def test_an_error_without_an_end_leaves_the_frame_finite():
     ax = bx.plot.learning_coefficient(_estimate(value, error), log_n=[0.0, 1.0, 2.0])
     assert 3 < ax.get_ylim()[1] < 5
     ends = bx.plot.estimate([0.0, 1.0, 2.0], _estimate(value, np.full(3, np.inf)), label="all")
-    assert _labels(ends) == ["all"]  # no band is drawn, and none is named
+    assert _labels(ends) == ["all", "error unknown"]  # no band is drawn, and none is named
 
 
 def test_a_curve_without_errors_names_no_band():
@@ -601,6 +602,59 @@ def test_a_point_whose_error_is_unknown_is_hollow():
     hollow = [line for line in ax.get_lines() if line.get_markerfacecolor() == "white"]
     assert [tuple(line.get_xdata()) for line in hollow] == [(2.0,), (2.0,)]
     assert "error unknown" not in _labels(bx.plot.intervals({"exact": bx.Estimate.exact(5.0)}))
+    plt.close("all")
+
+
+UNKNOWN = np.array([False, True, False, True, False])
+"""Points of `_partly`, of which every other has no known error."""
+
+
+def _partly(values) -> bx.Estimate:
+    return _estimate(values).unknown(UNKNOWN[: len(values)])
+
+
+def _hollow(ax) -> np.ndarray:
+    lines = [line for line in ax.lines if line.get_label() == "error unknown"]
+    assert all(line.get_markerfacecolor() == "white" for line in lines)
+    return np.concatenate([line.get_xydata() for line in lines])
+
+
+def test_points_of_a_curve_without_a_known_error_are_hollow_and_lone_ones_have_bars():
+    values = np.array([1.0, 2.0, 3.0, 2.0, 1.0])
+    places = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
+    ax = bx.plot.estimate(places, _partly(values))
+    np.testing.assert_allclose(_hollow(ax), np.stack([places, values], axis=1)[UNKNOWN])
+    (_, _, (bars,)) = ax.containers[0]
+    ends = np.array(bars.get_segments())
+    np.testing.assert_allclose(ends[:, 0, 0], [1.0, 3.0, 5.0])
+    low, high = (np.asarray(end)[::-2] for end in _partly(values).interval())
+    np.testing.assert_allclose(ends[:, :, 1], np.stack([low, high], axis=1), rtol=1e-6)
+    whole = bx.plot.estimate(places, _estimate(values))
+    assert not whole.containers and "error unknown" not in _labels(whole)
+    assert len(bx.plot.estimate([1.0], _estimate([1.0])).containers) == 1
+    plt.close("all")
+
+
+def test_screened_changes_and_survivals_without_a_known_error_are_hollow():
+    found = _screened()
+    change = bx.Curve(found.change.x, found.change.values.unknown(UNKNOWN[:4]), axis="radius")
+    ax = bx.plot.screening(dataclasses.replace(found, change=change))
+    np.testing.assert_allclose(_hollow(ax), [[2.0, 0.2], [4.0, 0.008]])
+    kept = _falling()
+    lost = bx.Curve(kept.x, _partly(np.asarray(kept.value)), axis=kept.axis)
+    ax = bx.plot.selectivity({"dial": (kept, lost)})
+    np.testing.assert_allclose(_hollow(ax), [[0.5, 0.5]])
+    plt.close("all")
+
+
+def test_a_point_without_a_known_error_may_be_the_highest():
+    x = np.arange(5.0)
+    value = np.array([1.0, 2.0, 4.0, 3.0, 1.0])
+    known = bx.plot.learning_coefficient(_estimate(value), log_n=x, mark_turn=True)
+    assert any("turn: 4" in label and "(1, 3)" in label for label in _labels(known))
+    ax = bx.plot.learning_coefficient(_partly(value), log_n=x, mark_turn=True)
+    (text,) = [label for label in _labels(ax) if "turn" in label]
+    assert "(1, 3)" not in text
     plt.close("all")
 
 

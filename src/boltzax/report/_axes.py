@@ -11,7 +11,7 @@ from matplotlib.axes import Axes as Axes
 from matplotlib.patches import Rectangle as Rectangle
 from numpy.typing import ArrayLike
 
-from ..core import Estimate, normal_quantile
+from ..core import Curve, Estimate, normal_quantile
 from ._style import GREY, WIDTH
 
 HALF_WIDTH = normal_quantile(0.95)
@@ -51,7 +51,9 @@ def bars(estimate: Estimate) -> Float[np.ndarray, "2 ..."]:
         return np.nan_to_num(np.abs(ends - value), posinf=0.0)
 
 
-def mark_unknown(ax: Axes, estimate: Estimate, x: ArrayLike, y: ArrayLike, marker: str) -> None:
+def mark_unknown(
+    ax: Axes, estimate: Estimate | Curve, x: ArrayLike, y: ArrayLike, marker: str
+) -> None:
     """Make the points hollow whose error is unknown or endless: without a bar they look exact."""
     ends = np.stack([np.asarray(end, float) for end in estimate.interval()])
     unknown = np.isfinite(np.asarray(estimate.value)) & ~np.all(np.isfinite(ends), axis=0)

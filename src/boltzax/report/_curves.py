@@ -42,6 +42,9 @@ def estimate(
 ) -> Axes:
     """An `Estimate` of shape `[point]` against `x`: a line, with its interval as a band.
 
+    A point whose neighbours have no interval has a bar in place of the band; one whose error is
+    unknown is hollow.
+
     Args:
         x: Places, `[point]`, in any order.
         values: The estimate.
@@ -68,12 +71,21 @@ def estimate(
     style = series(sum(line.get_gid() == DRAWN for line in ax.lines))
     style["color"] = color or style["color"]
     style["marker"] = style["marker"] if marker is None else marker
-    low, high = (np.asarray(bound)[order] for bound in values.interval(level))
-    if np.any((high > low) & np.isfinite(high) & np.isfinite(low)):
+    x, y = places[order], np.asarray(values.value, float)[order]
+    low, high = (np.asarray(bound, float)[order] for bound in values.interval(level))
+    known = np.isfinite(high) & np.isfinite(low)
+    if np.any((high > low) & known):
         label = with_interval(ax, label, level, "band")
-        ax.fill_between(places[order], low, high, color=style["color"], alpha=0.25, linewidth=0)
+        ax.fill_between(x, low, high, color=style["color"], alpha=0.25, linewidth=0)
+        beside = np.pad(known, 1)
+        alone = known & (high > low) & ~beside[:-2] & ~beside[2:]
+        lengths = np.maximum([y[alone] - low[alone], high[alone] - y[alone]], 0.0)
+        bar = {"fmt": "none", "ecolor": style["color"], "elinewidth": 1.2}
+        if np.any(alone):
+            ax.errorbar(x[alone], y[alone], lengths, **bar)
     style |= {"gid": DRAWN, "label": label or "_"}
-    ax.plot(places[order], np.asarray(values.value)[order], **style)
+    ax.plot(x, y, **style)
+    mark_unknown(ax, values, places, np.asarray(values.value), style["marker"] or "o")
     name_axes(ax, "x", "value")
     legend(ax)
     return ax
@@ -333,6 +345,7 @@ def turn(x: Points, value: Points, error: Points) -> Turn:
     the highest as well. For a curve that rises and then falls, the maximum lies between the
     neighbours of the outermost of them.
     """
+    error = np.where(np.isnan(error), np.inf, error)  # of unknown error: any point may be it
     top = int(np.argmax(value))
     rival = value[top] - value <= 2 * np.hypot(error[top], error)
     left = right = top

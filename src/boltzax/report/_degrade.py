@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Curve, Fraction, Said, typed
 from ..degrade import CleanWindow, TrajectorySpectrum
 from ..observe import ResponseComponents
-from ._axes import Axes, axes_of, bars, legend
+from ._axes import Axes, axes_of, bars, legend, mark_unknown
 from ._curves import curve
 from ._style import AMBER, BLUE, GREEN, GREY, series, styled
 
@@ -86,6 +86,8 @@ def selectivity(pairs: Pairs, *, ax: Axes | None = None, at: Fraction | None = N
             label=f"{name}, 95% intervals",
             **series(i),
         )
+        for each in (kept, lost):
+            mark_unknown(ax, each, x, y, series(i)["marker"])
     if at is not None:
         ax.axvline(at, color="0.8", zorder=0)
     ax.set(xlabel="survival of what is to stay", ylabel="survival of what is to go")

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..channels import DataInteractions, Screening
 from ..core import DeclarationError, typed
-from ._axes import Axes, axes_of, bars, legend
+from ._axes import Axes, axes_of, bars, legend, mark_unknown
 from ._curves import curve
 from ._style import GREY, POINTS, series, styled
 
@@ -20,6 +20,7 @@ def screening(
 
     In units of the standard deviation of the prediction over the posterior, on a logarithmic axis;
     where the interval holds zero only a bound is known: its end is drawn hollow, with an arrow.
+    Hollow in grey is a change whose error is unknown.
 
     Args:
         results: From `bx.channels.screen`, one or several by name.
@@ -56,6 +57,7 @@ def screening(
         points, *_ = ax.errorbar(x, drawn, np.nan_to_num(lengths), **style)
         points.set_markerfacecolor("none")
         ax.plot(x[~open_end], drawn[~open_end], marker, color=colour)
+        mark_unknown(ax, result.change, x, size, marker)
         bounded = bounded or bool(np.any(open_end))
         rate = float(result.rate.value)
         if fits and np.isfinite(rate):
