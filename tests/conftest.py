@@ -58,7 +58,7 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500
 hypothesis.settings.load_profile("ci")
 
 
-MOST_MAPS = 52_000
+MOST_MAPS = 40_000
 """Compiled programs hold maps of memory; Linux grants a process 65,530, and without one it dies.
 No module makes 10,000. To forget them takes seconds."""
 
