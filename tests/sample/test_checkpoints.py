@@ -641,3 +641,22 @@ def test_two_processes_share_a_folder_and_a_store(tmp_path):
     command = [sys.executable, "-c", TWO]
     each = [subprocess.Popen([*command, str(i), port, str(tmp_path)]) for i in (0, 1)]
     assert [process.wait(timeout=300) for process in each] == [0, 0]
+
+
+@pytest.mark.slow
+def test_more_draws_may_refine_a_ladder_at_other_places(tmp_path):
+    """The folder has a ladder of its own for each refinement, and the run is the unbroken one."""
+
+    def run(draws, **more):
+        return bx.anneal(
+            gibbs(), [30.0], bx.RandomWalk(), key=jax.random.key(1), draws=draws, warmup=20,
+            chains=1, spacing=9.0, least_swap=0.5, bound=False, throw=False, **more,
+        )  # fmt: skip
+
+    saved = {"checkpoints": bx.Checkpoints(tmp_path / "run")}
+    short, extended, unbroken = run(8, **saved), run(80, **saved), run(80)
+    ladders = [np.asarray(each.bridges.betas) for each in (short, extended, unbroken)]
+    assert not np.array_equal(ladders[0], ladders[1])
+    np.testing.assert_array_equal(ladders[1], ladders[2])
+    np.testing.assert_array_equal(extended.energy, unbroken.energy)
+    np.testing.assert_array_equal(run(80, **saved).energy, unbroken.energy)

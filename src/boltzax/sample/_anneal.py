@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -111,7 +112,8 @@ def anneal(
         sink: Where the draws of replica exchange go as they are made, instead of memory: a part
             `ladder_0`, `ladder_1`, ... for each ladder that was tried, the last one the result's.
         checkpoints: Where the run is saved, and resumed from, the search for the ladder included: a
-            part for each ladder.
+            part for each ladder. If more draws refine the ladder at other places, draws along it
+            are made anew.
 
     Returns:
         A `Trace` with axes `[beta, chain, draw]` for the requested betas in the order given; the
@@ -152,6 +154,7 @@ def anneal(
     run = _exchange if by == "replica_exchange" else _populations
     # with a sink the draws are on disk, and the bounds do without
     kept = keep or (bound and sink is None and draws_fit(gibbs, len(ladder) * chains * draws))
+    added: tuple[tuple[int, ...], ...] = ()
     for attempt in range(4):
         levels = gibbs.at(ladder)
         keys = jax.random.split(jax.random.fold_in(key_run, attempt))
@@ -159,7 +162,7 @@ def anneal(
         settings = _Settings(
             kernel, chains, kept, warmup, draws, thin, progress,
             None if sink is None else sink.part(name),
-            None if checkpoints is None else checkpoints.part(name),
+            None if checkpoints is None else checkpoints.part(name + _refined(added)),
         )  # fmt: skip
         outcome, cost = run(levels, keys, settings)
         if outcome.status == Status.interrupted:
@@ -167,6 +170,7 @@ def anneal(
         finer = refine(ladder, _swap_rate(outcome), least_swap)
         if len(finer) == len(ladder):
             break
+        added = (*added, tuple(np.flatnonzero(~np.isin(finer, ladder)).tolist()))
         ladder = finer
     if bound and outcome.status != Status.interrupted:
         key_bound = jax.random.fold_in(key_run, attempt + 1)
@@ -175,6 +179,14 @@ def anneal(
     outcome = dataclasses.replace(outcome, w=w, key=integrated_key(key))
     raise_for_trace(outcome, throw, contradiction(outcome.bridges))
     return _requested(outcome, requested)
+
+
+def _refined(added: tuple[tuple[int, ...], ...]) -> str:
+    """The end of the name of a refined ladder, by the places of the levels that were added.
+
+    More draws can ask for others: then the run goes on in a new part, and the old one is left.
+    """
+    return f"_{hashlib.sha256(repr(added).encode()).hexdigest()[:8]}" if added else ""
 
 
 def _bounded(
