@@ -109,14 +109,22 @@ def test_exact_curves_that_are_not_resolved_are_matched_between_two_points():
 def test_drawn_survivals_die_at_the_crossing_nearest_to_their_own():
     """Of rows that cross twice, once and never; on a line where x is not positive."""
     rows = np.array([[0.0, 2.0, 2.0, 0.0, 0.0], [3.0, 2.0, 1.0, 0.0, -1.0], [2.0] * 5, [0.0] * 5])
-    places = np.arange(5.0)
+    places, still = np.arange(5.0), np.zeros(4)
     curve = bx.Curve(places, bx.Estimate.exact(rows[0]), axis="temperature")
-    assert np.array_equal(_crossing(curve, rows, 1.0, 0.6), [0.5, 2.0, np.inf, -np.inf])
-    assert np.array_equal(_crossing(curve, rows, 1.0, 2.6), [2.5, 2.0, np.inf, -np.inf])
-    assert np.array_equal(_crossing(curve, rows, 1.0, np.inf), [2.5, 2.0, np.inf, -np.inf])
+    assert np.array_equal(_crossing(curve, rows, 1.0, 0.6, still), [0.5, 2.0, np.inf, -np.inf])
+    assert np.array_equal(_crossing(curve, rows, 1.0, 2.6, still), [2.5, 2.0, np.inf, -np.inf])
+    assert np.array_equal(_crossing(curve, rows, 1.0, np.inf, still), [2.5, 2.0, np.inf, -np.inf])
     over = bx.Curve(np.exp(places), bx.Estimate.exact(rows[0]), axis="temperature")
-    found = _crossing(over, rows, 1.0, np.exp(2.4))
-    assert np.allclose(found, [np.exp(2.5), np.exp(2.0), np.inf, 0.0])
+    found = _crossing(over, rows, 1.0, np.exp(2.4), still)
+    assert np.allclose(found, [np.exp(2.5), np.exp(2.0), np.inf, -np.inf])
+
+
+@pytest.mark.parametrize("shift, place", [(0.2, 0.7), (-0.3, 0.2), (5.0, 1.0), (-5.0, 0.0)])
+def test_a_crossing_moves_by_its_interpolation_but_not_beyond_its_settings(shift, place):
+    values = np.array([[0.0, 2.0, 2.0]])
+    curve = bx.Curve(np.arange(3.0), bx.Estimate.exact(values[0]), axis="temperature")
+    found = _crossing(curve, values, 1.0, 0.6, np.array([shift]))
+    assert np.allclose(found, [place])
 
 
 def test_the_points_of_a_fit_are_near_the_level_and_two_on_either_side_at_least():
